@@ -1,0 +1,64 @@
+//! `[amqp]`
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use url::Url;
+
+use super::ConfigError;
+
+/// What every events queue's name ends with; the other queues' names are built from what is before it.
+const EVENTS: &str = ".events";
+
+/// The broker, and the names of the topology on it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Amqp {
+    /// `amqp:` or, with TLS, `amqps:`; holds a password, so it is never shown.
+    pub url: SecretString,
+    /// The durable topic exchange that Studio and the LMS publish to.
+    pub exchange: String,
+    /// The events queue; ends with `.events`.
+    pub queue: String,
+    /// Deliveries in hand at once, at most.
+    pub prefetch: u16,
+    /// True: declare the topology. False: only check that it is there.
+    pub declare: bool,
+}
+
+impl Default for Amqp {
+    fn default() -> Self {
+        Self {
+            url: "amqp://guest:guest@127.0.0.1:5672/%2f".into(),
+            exchange: "course-events".to_owned(),
+            queue: "course-sharing.events".to_owned(),
+            prefetch: 500,
+            declare: true,
+        }
+    }
+}
+
+impl Amqp {
+    /// What the names of all our queues begin with: the events queue's name less `.events`.
+    pub fn queue_prefix(&self) -> &str {
+        self.queue.strip_suffix(EVENTS).unwrap_or(&self.queue)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let scheme = Url::parse(self.url.expose_secret()).map(|url| url.scheme().to_owned());
+        if !matches!(scheme.as_deref(), Ok("amqp" | "amqps")) {
+            let why = "expected a URL like amqp://user:password@host:5672/%2f, or amqps: for TLS".to_owned();
+            return Err(ConfigError::Invalid { key: "amqp.url", why });
+        }
+        if !self.queue.ends_with(EVENTS) || self.queue.len() == EVENTS.len() {
+            let why =
+                format!("expected a name that ends with {EVENTS}, as the other queues are named after it");
+            return Err(ConfigError::Invalid { key: "amqp.queue", why });
+        }
+        if self.prefetch == 0 {
+            let why =
+                "expected 1 or more: without a limit the broker would send all it has at once".to_owned();
+            return Err(ConfigError::Invalid { key: "amqp.prefetch", why });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! `[catalog]`
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use super::{ConfigError, duration::duration};
+
+/// course-discovery, and how gently it is asked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Catalog {
+    /// The root; `/api/v1/course_runs/` is appended, a path in it is kept.
+    pub url: Url,
+    /// The LMS's token endpoint, usually `<LMS>/oauth2/access_token`. None: no authentication.
+    pub token_url: Option<Url>,
+    /// OAuth2 client id.
+    pub client_id: Option<String>,
+    /// OAuth2 client secret.
+    pub client_secret: Option<SecretString>,
+    /// Requests at once, over all uses.
+    pub concurrency: usize,
+    /// One request, from connecting to the last byte.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Requests in any hour, over all uses. 0: no limit but what a 429 sets.
+    pub requests_per_hour: u32,
+    /// The request target in bytes (path and query), at most; `keys=` lists are cut to fit.
+    pub max_url_bytes: usize,
+    /// One answer's body in bytes, at most.
+    pub max_body_bytes: usize,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            #[expect(clippy::unwrap_used, reason = "a literal that parses")]
+            url: Url::parse("http://127.0.0.1:18381").unwrap(),
+            token_url: None,
+            client_id: None,
+            client_secret: None,
+            concurrency: 2,
+            timeout: Duration::from_secs(20),
+            requests_per_hour: 0,
+            max_url_bytes: 1300,
+            max_body_bytes: 32 * 1024 * 1024,
+        }
+    }
+}
+
+impl Catalog {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let invalid = |key, why: &str| Err(ConfigError::Invalid { key, why: why.to_owned() });
+        if !matches!(self.url.scheme(), "http" | "https") || self.url.query().is_some() {
+            return invalid("catalog.url", "expected an http: or https: URL without a query");
+        }
+        if let Some(token_url) = &self.token_url {
+            if !matches!(token_url.scheme(), "http" | "https") {
+                return invalid("catalog.token_url", "expected an http: or https: URL");
+            }
+            if self.client_id.is_none() || self.client_secret.is_none() {
+                return invalid("catalog.token_url", "needs catalog.client_id and catalog.client_secret too");
+            }
+        }
+        if self.concurrency == 0 {
+            return invalid("catalog.concurrency", "expected 1 or more");
+        }
+        if self.timeout.is_zero() {
+            return invalid("catalog.timeout", "expected a time above 0");
+        }
+        // One key of 255 characters of two bytes each, percent-encoded, and the fixed part of the query.
+        if self.max_url_bytes < 300 {
+            return invalid("catalog.max_url_bytes", "expected 300 or more");
+        }
+        if self.max_body_bytes < 64 * 1024 {
+            return invalid("catalog.max_body_bytes", "expected 65536 or more");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! `COURSE_SHARING_<SECTION>__<KEY>` and its `_FILE` form, as a list of overrides.
+
+const PREFIX: &str = "COURSE_SHARING_";
+
+/// What can be wrong with the environment, before any value is looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// A `_FILE` variable whose file cannot be read.
+    #[error("{variable}: cannot read {path:?}: {source}")]
+    File {
+        /// The variable's name.
+        variable: String,
+        /// What it names.
+        path: String,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
+    /// Both `X` and `X_FILE` are set.
+    #[error("{0} and {0}_FILE are both set; leave one of them away")]
+    Both(String),
+}
+
+/// `(section.key, value)` for every variable of ours. Variables without `__` are left alone, as Kubernetes sets
+/// some of its own (`COURSE_SHARING_SERVICE_HOST`) for a service of our name.
+pub(super) fn values(
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Vec<(String, String)>, EnvironmentError> {
+    let mut ours: Vec<(String, String)> = environment
+        .into_iter()
+        .filter(|(name, _)| name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains("__")))
+        .collect();
+    ours.sort();
+    let mut values: Vec<(String, String)> = Vec::with_capacity(ours.len());
+    for (name, value) in &ours {
+        let (plain, value) =
+            match name.strip_suffix("_FILE") {
+                None => (name.as_str(), value.clone()),
+                Some(plain) => {
+                    if ours.iter().any(|(other, _)| other == plain) {
+                        return Err(EnvironmentError::Both(plain.to_owned()));
+                    }
+                    let content = std::fs::read_to_string(value).map_err(|source| {
+                        EnvironmentError::File { variable: name.clone(), path: value.clone(), source }
+                    })?;
+                    (plain, content.trim_end_matches(['\n', '\r']).to_owned())
+                }
+            };
+        values.push((plain[PREFIX.len()..].to_ascii_lowercase().replace("__", "."), value));
+    }
+    Ok(values)
+}

@@ -1,0 +1,134 @@
+//! What an operator may set: defaults, then a TOML file, then the environment, then flags; unknown keys refused.
+//!
+//! One section a file. [`Config::load`] is the only reader of files and environment.
+
+mod amqp;
+mod catalog;
+mod database;
+mod duration;
+mod environment;
+mod http;
+mod lms;
+mod log;
+mod marketing_url;
+mod reconcile;
+mod secret;
+mod sync;
+
+pub use self::amqp::Amqp;
+pub use self::catalog::Catalog;
+pub use self::database::Database;
+pub use self::duration::Every;
+pub use self::environment::EnvironmentError;
+pub use self::http::{Http, Listen};
+pub use self::lms::Lms;
+pub use self::log::{Log, LogFormat};
+pub use self::marketing_url::MarketingUrl;
+pub use self::reconcile::{Absent, PageSize, Reconcile, Schedule};
+pub use self::secret::without_password;
+pub use self::sync::{Heal, Sync};
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Everything that can be set, section by section. Its `Debug` shows no secret.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The LMS's database, with our own tables beside the LMS's.
+    pub database: Database,
+    /// RabbitMQ.
+    pub amqp: Amqp,
+    /// course-discovery.
+    pub catalog: Catalog,
+    /// What the LMS is set to, as far as links depend on it.
+    pub lms: Lms,
+    /// Which URLs may be shown to learners.
+    pub marketing_url: MarketingUrl,
+    /// How events are worked off.
+    pub sync: Sync,
+    /// The pass over the whole Catalog.
+    pub reconcile: Reconcile,
+    /// Copying last-known URLs back.
+    pub heal: Heal,
+    /// The worker's port.
+    pub http: Http,
+    /// Log lines.
+    pub log: Log,
+}
+
+/// Why the program cannot start with what it was given; exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The environment holds something that cannot be used.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// A `--set` flag that is not `section.key=value`.
+    #[error("--set {0:?}: expected section.key=value, as in --set catalog.timeout=5s")]
+    Flag(String),
+    /// An unknown key, a value of the wrong type, or a file that cannot be read.
+    #[error("configuration: {0}")]
+    Value(String),
+    /// Values that are each fine and do not go together.
+    #[error("configuration: {key}: {why}")]
+    Invalid {
+        /// `section.key`.
+        key: &'static str,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+}
+
+impl Config {
+    /// Reads `file` (if any), then `environment` (name and value of each variable), then `flags`
+    /// (`section.key=value`), each over the one before.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, naming the key, and the file or variable it stands in.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[String],
+    ) -> Result<Self, ConfigError> {
+        let mut builder = config::Config::builder();
+        if let Some(path) = file {
+            builder =
+                builder.add_source(config::File::from(path).format(config::FileFormat::Toml).required(true));
+        }
+        for (key, value) in environment::values(environment)? {
+            builder = builder.set_override(&key, value).map_err(|e| ConfigError::Value(e.to_string()))?;
+        }
+        for flag in flags {
+            let (key, value) = flag.split_once('=').ok_or_else(|| ConfigError::Flag(flag.clone()))?;
+            if !key.contains('.') {
+                return Err(ConfigError::Flag(flag.clone()));
+            }
+            builder = builder.set_override(key, value).map_err(|_| ConfigError::Flag(flag.clone()))?;
+        }
+        let config: Self = builder
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(|e| ConfigError::Value(e.to_string()))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The file named by `--config`, or else by `COURSE_SHARING_CONFIG`.
+    pub fn file(flag: Option<PathBuf>) -> Option<PathBuf> {
+        flag.or_else(|| std::env::var_os("COURSE_SHARING_CONFIG").map(PathBuf::from))
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.database.validate()?;
+        self.amqp.validate()?;
+        self.catalog.validate()?;
+        self.lms.validate()?;
+        self.sync.validate()?;
+        self.reconcile.validate()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! `[reconcile]`
+
+use std::str::FromStr;
+
+use croner::Cron;
+use croner::parser::{CronParser, Seconds};
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::ConfigError;
+
+/// The pass over the whole Catalog.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reconcile {
+    /// When the worker runs a pass, in UTC.
+    pub schedule: Schedule,
+    /// Runs asked for in one request.
+    pub page_size: PageSize,
+    /// The brake: the part of all linked overviews that one pass may clear or re-host.
+    pub max_change_ratio: f64,
+    /// What to do with the URL of a run that the Catalog no longer lists.
+    pub absent: Absent,
+}
+
+impl Default for Reconcile {
+    fn default() -> Self {
+        Self {
+            #[expect(clippy::unwrap_used, reason = "a literal that parses")]
+            schedule: "0 30 3 * * *".parse().unwrap(),
+            page_size: PageSize::Auto,
+            max_change_ratio: 0.05,
+            absent: Absent::Keep,
+        }
+    }
+}
+
+impl Reconcile {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if !(0.0..=1.0).contains(&self.max_change_ratio) {
+            let why = "expected a number from 0 to 1".to_owned();
+            return Err(ConfigError::Invalid { key: "reconcile.max_change_ratio", why });
+        }
+        Ok(())
+    }
+}
+
+/// When passes are due.
+#[derive(Debug, Clone)]
+pub enum Schedule {
+    /// Only by command.
+    Off,
+    /// By a cron expression with seconds, in UTC.
+    Cron(Box<Cron>),
+}
+
+impl FromStr for Schedule {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let parser = CronParser::builder().seconds(Seconds::Required).build();
+        let cron = parser.parse(text).map_err(|e| {
+            format!("{text:?} is no schedule ({e}); write seconds, minutes, hours, day, month, weekday, or \"off\"")
+        })?;
+        Ok(Self::Cron(Box::new(cron)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Schedule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Runs a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageSize {
+    /// Found by how long pages take.
+    Auto,
+    /// Always this many.
+    Fixed(u32),
+}
+
+impl FromStr for PageSize {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "auto" => Ok(Self::Auto),
+            Ok(size @ 1..=10_000) => Ok(Self::Fixed(size)),
+            _ => Err(format!("{text:?} is no page size; expected \"auto\" or a number from 1 to 10000")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PageSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(i64),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Number(number) => number.to_string(),
+            Written::Text(text) => text,
+        };
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// What becomes of the URL of a run that a whole pass did not find in the Catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Absent {
+    /// It stays.
+    Keep,
+    /// It is cleared, after a pass that was complete.
+    Clear,
+}

@@ -1,0 +1,55 @@
+//! `[sync]` and `[heal]`
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{ConfigError, Every, duration::duration};
+
+/// How events are worked off.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sync {
+    /// Events settled in one go, at most.
+    pub max_batch: usize,
+    /// A run is asked for at most once in this time.
+    #[serde(deserialize_with = "duration")]
+    pub min_interval: Duration,
+    /// How far apart a null must be seen twice before a URL is cleared.
+    #[serde(deserialize_with = "duration")]
+    pub clear_after: Duration,
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self {
+            max_batch: 200,
+            min_interval: Duration::from_secs(5),
+            clear_after: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+impl Sync {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if self.max_batch == 0 || self.max_batch > 500 {
+            let why = "expected 1 to 500, what one SQL statement takes".to_owned();
+            return Err(ConfigError::Invalid { key: "sync.max_batch", why });
+        }
+        Ok(())
+    }
+}
+
+/// Copying last-known URLs back to overviews that lost them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heal {
+    /// How often the worker heals.
+    pub interval: Every,
+}
+
+impl Default for Heal {
+    fn default() -> Self {
+        Self { interval: Every::Period(Duration::from_secs(60)) }
+    }
+}

@@ -1,0 +1,35 @@
+//! Keeps `CourseOverview.marketing_url`, the column an Open edX LMS shares course links from, true to the
+//! Catalog (course-discovery).
+//!
+//! The rooms, in the order of the flow; an arrow of imports only ever points to the left or up:
+//!
+//! ```text
+//! broker ─▶ event ─▶ worker ─▶ ┌──────────── sync ────────────┐ ─▶ worker settles: ack · delay · dead letter
+//!                              │ store: restore from ledger   │
+//! reconcile (timer, command) ─▶│ catalog: look up             │
+//! cli sync <course-id> ───────▶│ plan (pure)                  │
+//!                              │ store: apply, one transaction│
+//! heal: one SQL statement ────▶└──────────────────────────────┘
+//! ```
+//!
+//! `event`, `broker`, `catalog` and `store` know nothing of one another; [`sync`] joins catalog and store,
+//! [`reconcile`] is the pass on top of it, [`worker`] joins broker, event and sync, [`cli`] wires them all.
+
+pub mod course_key;
+pub mod marketing_url;
+
+pub mod config;
+pub mod telemetry;
+
+pub mod broker;
+pub mod catalog;
+pub mod event;
+pub mod store;
+
+pub mod reconcile;
+pub mod share_link;
+pub mod sync;
+
+pub mod cli;
+pub mod http;
+pub mod worker;

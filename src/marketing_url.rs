@@ -1,0 +1,185 @@
+//! The one thing shown to learners: a URL that is fit to be shared, or none at all.
+
+use std::fmt;
+use std::sync::Arc;
+
+use url::Url;
+
+/// Longer than any the Catalog makes (354 characters were seen), and what every browser and mail client takes.
+const MAX_BYTES: usize = 2048;
+
+/// An absolute URL of a course's page, exactly as the Catalog wrote it, that passed a [`UrlPolicy`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct MarketingUrl(Arc<str>);
+
+/// Which URLs an operator lets learners be sent to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UrlPolicy {
+    /// Exact hosts, or `*.example.org` for every host below one. Empty: any host.
+    pub allowed_hosts: Vec<String>,
+    /// Whether `http:` will do where `https:` is expected.
+    pub allow_http: bool,
+}
+
+/// Why a text of the Catalog is not fit to be shared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlRefused {
+    /// The Catalog's partner has no marketing root: it then lists `course/<slug>`.
+    #[error("it is relative or no URL at all; does the Catalog's partner have a marketing site URL?")]
+    NotAbsolute,
+    /// `javascript:`, `ftp:` and the like, or `http:` where only `https:` is let through.
+    #[error("its scheme is {0:?}; marketing_url.allow_http decides about http")]
+    Scheme(String),
+    /// Not one of `marketing_url.allowed_hosts`.
+    #[error("its host {0:?} is not in marketing_url.allowed_hosts")]
+    Host(String),
+    /// `https://user:password@host/`.
+    #[error("it carries a user name or password")]
+    Credentials,
+    /// Blanks, control characters, backslashes, quotes or angle brackets.
+    #[error("it has a character that no URL has")]
+    Character,
+    /// Somebody's `utm_…` parameters, although `exclude_utm=1` was asked for.
+    #[error("it carries utm_ parameters, although the Catalog was asked for none")]
+    Tracking,
+    /// Over 2,048 bytes.
+    #[error("it is longer than 2048 bytes")]
+    TooLong,
+}
+
+impl UrlPolicy {
+    /// Takes the text as it is, byte for byte, if it may be shown to learners.
+    ///
+    /// # Errors
+    /// The first reason, if any, why it may not.
+    pub fn accept(&self, text: &str) -> Result<MarketingUrl, UrlRefused> {
+        if text.len() > MAX_BYTES {
+            return Err(UrlRefused::TooLong);
+        }
+        if text
+            .chars()
+            .any(|c| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | '"' | '\\' | '`'))
+        {
+            return Err(UrlRefused::Character);
+        }
+        let url = Url::parse(text).map_err(|_| UrlRefused::NotAbsolute)?;
+        let slashes = text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://"));
+        match url.scheme() {
+            "https" if slashes => {}
+            "http" if slashes && self.allow_http => {}
+            "http" | "https" if !slashes => return Err(UrlRefused::NotAbsolute),
+            other => return Err(UrlRefused::Scheme(other.to_owned())),
+        }
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(UrlRefused::NotAbsolute)?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(UrlRefused::Credentials);
+        }
+        if !self.allowed_hosts.is_empty() && !self.allowed_hosts.iter().any(|rule| host_matches(rule, host)) {
+            return Err(UrlRefused::Host(host.to_owned()));
+        }
+        if url.query_pairs().any(|(name, _)| name.get(..4).is_some_and(|n| n.eq_ignore_ascii_case("utm_"))) {
+            return Err(UrlRefused::Tracking);
+        }
+        Ok(MarketingUrl(text.into()))
+    }
+}
+
+fn host_matches(rule: &str, host: &str) -> bool {
+    match rule.strip_prefix("*.") {
+        Some(parent) => host.len().checked_sub(parent.len() + 1).is_some_and(|dot| {
+            dot > 0 && host.as_bytes()[dot] == b'.' && host[dot + 1..].eq_ignore_ascii_case(parent)
+        }),
+        None => rule.eq_ignore_ascii_case(host),
+    }
+}
+
+impl MarketingUrl {
+    /// The URL as text, as the Catalog wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The host of a URL that may come from anywhere (an overview, an old ledger row), lower-cased; none if it has
+/// none. Two URLs of different hosts make a "re-hosted" link for the mass-change brake.
+pub fn host_of(text: &str) -> Option<String> {
+    Url::parse(text).ok()?.host_str().map(str::to_owned)
+}
+
+impl fmt::Display for MarketingUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for MarketingUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn strict() -> UrlPolicy {
+        UrlPolicy {
+            allowed_hosts: vec!["www.campus.example".into(), "*.edu.example".into()],
+            allow_http: false,
+        }
+    }
+
+    #[test]
+    fn a_good_url_is_kept_byte_for_byte() {
+        for good in [
+            "https://www.campus.example/course/a-b",
+            "https://WWW.campus.example/Course/%7Ex?x=1",
+            "https://a.b.edu.example/é",
+        ] {
+            assert_eq!(strict().accept(good).unwrap().as_str(), good);
+        }
+        let any = UrlPolicy { allowed_hosts: vec![], allow_http: true };
+        assert!(any.accept("http://localhost:8000/c").is_ok());
+    }
+
+    #[test]
+    fn what_learners_must_not_see_is_refused_with_its_reason() {
+        let cases = [
+            ("course/acmex-cs100", UrlRefused::NotAbsolute),
+            ("/course/x", UrlRefused::NotAbsolute),
+            ("", UrlRefused::NotAbsolute),
+            ("//www.campus.example/x", UrlRefused::NotAbsolute),
+            ("https:/www.campus.example/x", UrlRefused::NotAbsolute),
+            ("https:www.campus.example/x", UrlRefused::NotAbsolute),
+            ("javascript:alert(1)", UrlRefused::Scheme("javascript".into())),
+            ("http://www.campus.example/x", UrlRefused::Scheme("http".into())),
+            ("https://evil.example/x", UrlRefused::Host("evil.example".into())),
+            ("https://edu.example/x", UrlRefused::Host("edu.example".into())),
+            ("https://notedu.example/x", UrlRefused::Host("notedu.example".into())),
+            ("https://u:p@www.campus.example/x", UrlRefused::Credentials),
+            ("https://www.campus.example/a b", UrlRefused::Character),
+            ("https://www.campus.example/\n", UrlRefused::Character),
+            ("https://www.campus.example/?utm_source=me", UrlRefused::Tracking),
+            ("https://www.campus.example/?a=1&UTM_medium=x", UrlRefused::Tracking),
+        ];
+        for (text, why) in cases {
+            assert_eq!(strict().accept(text).unwrap_err(), why, "{text}");
+        }
+        assert_eq!(
+            strict().accept(&format!("https://www.campus.example/{}", "x".repeat(2048))),
+            Err(UrlRefused::TooLong)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn accepting_never_panics_and_never_changes_a_byte(text in "\\PC{0,80}|https?://[a-zé.:@/?&=%_\\[\\]0-9-]{0,60}") {
+            for policy in [strict(), UrlPolicy { allowed_hosts: vec![], allow_http: true }] {
+                if let Ok(url) = policy.accept(&text) {
+                    prop_assert_eq!(url.as_str(), text.as_str());
+                }
+            }
+        }
+    }
+}

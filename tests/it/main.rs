@@ -1,0 +1,6 @@
+//! What only the real thing can show: a real broker, real databases, and a Catalog stand-in.
+//!
+//! One module a subject; `support` starts and finds what they need.
+
+#[path = "../stand_in/lib.rs"]
+mod stand_in;
