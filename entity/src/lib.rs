@@ -1,1 +1,6 @@
-//! x
+//! The tables as SeaORM entities: our own three, and the three columns of the LMS's that the program may see.
+
+pub mod lease;
+pub mod ledger;
+pub mod overview;
+pub mod pass;

@@ -1,1 +1,51 @@
-//! (being built)
+//! The only room with SQL: overviews, the ledger, passes and leases, through SeaORM, on SQLite, PostgreSQL and
+//! MySQL or MariaDB alike.
+//!
+//! The ledger decides. Every write of a link is one statement that copies the ledger's URL to overviews that
+//! differ from it (`copy.rs`); restoring, applying and healing differ only in which overviews they copy to.
+
+mod clock;
+mod connect;
+mod copy;
+mod error;
+mod lease;
+mod ledger;
+mod overviews;
+mod passes;
+mod schema;
+mod write;
+
+pub use self::error::StoreError;
+pub use self::lease::Lease;
+pub use self::ledger::{Entry, ObservedBy};
+pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
+pub use self::passes::{Held, PassRow, Verdict};
+pub use self::schema::SchemaProblem;
+pub use self::write::Applied;
+
+use std::sync::Arc;
+
+use sea_orm::{DatabaseConnection, DbBackend};
+
+use self::clock::DatabaseClock;
+
+/// The most rows in one statement: below every database's limit of parameters.
+pub const MAX_ROWS: usize = 500;
+
+/// The database, shared by everything in the process; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    db: DatabaseConnection,
+    clock: Arc<DatabaseClock>,
+}
+
+impl Store {
+    /// SeaORM's connection, for migrations and for tests.
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.db
+    }
+
+    pub(crate) fn backend(&self) -> DbBackend {
+        self.db.get_database_backend()
+    }
+}

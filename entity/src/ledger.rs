@@ -1,0 +1,36 @@
+//! What is known of each run of the Catalog: the memory that a wiped overview is restored from.
+
+use sea_orm::entity::prelude::*;
+
+/// One catalog run. The URL in force is `marketing_url` while `cleared_at` is NULL, and none after that.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "course_sharing_ledger")]
+pub struct Model {
+    /// The Catalog's key, compared byte for byte on every database.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub run_key: String,
+    /// The last URL that the Catalog confirmed; kept even after a clear.
+    pub marketing_url: Option<String>,
+    /// Whether the last whole answer of the Catalog had the run in it.
+    pub listed: bool,
+    /// Since when the Catalog has said, without a break, that the run has no page.
+    pub pending_clear_since: Option<DateTimeUtc>,
+    /// When the clear came into force.
+    pub cleared_at: Option<DateTimeUtc>,
+    /// When the URL in force last changed.
+    pub changed_at: Option<DateTimeUtc>,
+    /// The pass whose change of this run the mass-change brake holds back.
+    pub held_by: Option<i64>,
+    /// The URL held back; NULL with `held_by` set is a clear held back.
+    pub held_url: Option<String>,
+    /// When the question was asked whose answer this row holds, on the database's clock.
+    pub observed_at: DateTimeUtc,
+    /// What asked: `event`, `pass` or `command`.
+    pub observed_by: String,
+}
+
+/// None.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,75 @@
+//! Opening the pool: with limits on every wait, and each database's own manners.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database};
+use secrecy::ExposeSecret;
+
+use super::{Store, StoreError, clock::DatabaseClock};
+use crate::config;
+
+const CONNECT: Duration = Duration::from_secs(5);
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// No statement of ours takes longer, a heal over a million overviews included.
+const STATEMENT: Duration = Duration::from_secs(30);
+
+impl Store {
+    /// Opens the pool and its first connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Connect`], with the URL less its password.
+    pub async fn connect(settings: &config::Database) -> Result<Self, StoreError> {
+        Self::open(settings, false).await
+    }
+
+    /// Makes the pool and connects when first used, so that a worker can start before its database.
+    ///
+    /// # Errors
+    /// [`StoreError::Connect`] for a URL that no driver understands.
+    pub async fn connect_lazy(settings: &config::Database) -> Result<Self, StoreError> {
+        Self::open(settings, true).await
+    }
+
+    async fn open(settings: &config::Database, lazy: bool) -> Result<Self, StoreError> {
+        let url = settings.url.expose_secret();
+        let db = Database::connect(options(url, settings.max_connections, lazy))
+            .await
+            .map_err(|source| StoreError::Connect { url: config::without_password(url), source })?;
+        Ok(Self { db, clock: Arc::new(DatabaseClock::default()) })
+    }
+}
+
+fn options(url: &str, max_connections: u32, lazy: bool) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(max_connections)
+        .connect_timeout(CONNECT)
+        .acquire_timeout(ACQUIRE)
+        // A connection that a restarted server has dropped is found out before it is used.
+        .test_before_acquire(true)
+        .sqlx_logging(false)
+        .connect_lazy(lazy)
+        .statement_timeout(STATEMENT)
+        .set_application_name("course-sharing")
+        .map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+                .busy_timeout(ACQUIRE)
+                .foreign_keys(false)
+        })
+        .map_sqlx_mysql_pool_opts(|pool| {
+            pool.after_connect(|connection, _| {
+                Box::pin(async move {
+                    // Under the default, REPEATABLE READ, an UPDATE with a join locks every row that it looks at,
+                    // that is, the LMS's whole table; and no wait for a lock may outlast a delivery.
+                    let session = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+                    sqlx::Executor::execute(&mut *connection, session).await?;
+                    sqlx::Executor::execute(&mut *connection, "SET SESSION innodb_lock_wait_timeout = 10")
+                        .await?;
+                    Ok(())
+                })
+            })
+        });
+    options
+}

@@ -1,0 +1,126 @@
+//! The one statement that writes links: it copies the ledger's URL to overviews that differ from it.
+
+use sea_orm::DbBackend;
+use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, Query, UpdateStatement};
+
+use chrono::{DateTime, Utc};
+use entity::{ledger, overview};
+
+use crate::course_key::CourseKey;
+
+/// Which overviews to copy to.
+#[derive(Clone, Copy)]
+pub(super) enum Scope<'a> {
+    /// Those of these courses.
+    Courses(&'a [CourseKey]),
+    /// Those whose ledger row changed since then.
+    ChangedSince(DateTime<Utc>),
+    /// All.
+    All,
+}
+
+/// Whether a clear is copied too. Only what has just been observed may blank a link: healing never does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clears {
+    Copy,
+    Leave,
+}
+
+/// The update, for one database.
+pub(super) fn statement(backend: DbBackend, scope: Scope<'_>, clears: Clears) -> UpdateStatement {
+    let mut update = Query::update();
+    update
+        .table(overview::Entity)
+        .from(ledger::Entity)
+        .value(overview::Column::MarketingUrl, in_force())
+        .cond_where(same_run(backend))
+        .cond_where(differs(backend));
+    match clears {
+        Clears::Copy => update.cond_where(
+            Condition::any().add(col_l("marketing_url").is_not_null()).add(col_l("cleared_at").is_not_null()),
+        ),
+        Clears::Leave => {
+            update.cond_where(col_l("marketing_url").is_not_null()).cond_where(col_l("cleared_at").is_null())
+        }
+    };
+    match scope {
+        Scope::Courses(courses) => {
+            // Sorted, as two workers that lock rows in one order cannot deadlock.
+            let mut ids: Vec<&str> = courses.iter().map(CourseKey::as_str).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            update.cond_where(col_o("id").is_in(ids));
+        }
+        Scope::ChangedSince(since) => {
+            update.cond_where(col_l("changed_at").gte(since));
+        }
+        Scope::All => {}
+    }
+    update
+}
+
+fn col_o(name: &'static str) -> Expr {
+    Expr::col((Alias::new(overview_table()), Alias::new(name)))
+}
+
+fn col_l(name: &'static str) -> Expr {
+    Expr::col((Alias::new("course_sharing_ledger"), Alias::new(name)))
+}
+
+fn overview_table() -> &'static str {
+    sea_orm::EntityName::table_name(&overview::Entity::default())
+}
+
+/// The URL that the ledger says an overview should have.
+fn in_force() -> Expr {
+    Expr::cust(
+        "CASE WHEN course_sharing_ledger.cleared_at IS NULL THEN course_sharing_ledger.marketing_url END",
+    )
+}
+
+/// `''` and NULL are one to every reader; all else is compared byte for byte, which the LMS's collations do not.
+fn differs(backend: DbBackend) -> Expr {
+    let binary = if backend == DbBackend::MySql { "BINARY " } else { "" };
+    Expr::cust(format!(
+        "{binary}COALESCE(course_overviews_courseoverview.marketing_url, '') <> {binary}COALESCE(CASE WHEN \
+         course_sharing_ledger.cleared_at IS NULL THEN course_sharing_ledger.marketing_url END, '')"
+    ))
+}
+
+/// The ledger row of an overview's run.
+fn same_run(backend: DbBackend) -> Expr {
+    col_l("run_key").eq(run_of_overview(backend))
+}
+
+/// The run key of an overview, in SQL: the parent's for a custom course; the same as `CourseKey::run_key`.
+pub(super) fn run_of_overview(backend: DbBackend) -> Expr {
+    let id = "course_overviews_courseoverview.id";
+    Expr::cust(match backend {
+        // The collation is said because a join of two different ones is an error. CONVERT, as old tables are utf8mb3.
+        DbBackend::MySql => format!(
+            "CONVERT(CASE WHEN BINARY LEFT({id}, 7) = 'ccx-v1:' THEN CONCAT('course-v1:', \
+             SUBSTRING_INDEX(SUBSTRING({id}, 8), '+ccx@', 1)) ELSE {id} END USING utf8mb4) COLLATE utf8mb4_bin"
+        ),
+        DbBackend::Postgres => format!(
+            "(CASE WHEN {id} LIKE 'ccx-v1:%' THEN 'course-v1:' || split_part(substr({id}, 8), '+ccx@', 1) ELSE {id} END)"
+        ),
+        _ => format!(
+            "(CASE WHEN substr({id}, 1, 7) = 'ccx-v1:' THEN 'course-v1:' || substr({id}, 8, instr({id}, '+ccx@') - 8) \
+             ELSE {id} END)"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statement_is_one_update_with_a_join_on_every_database() {
+        for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
+            let sql = backend.build(&statement(backend, Scope::All, Clears::Leave)).to_string();
+            assert!(sql.starts_with("UPDATE") && !sql.contains(';'), "{sql}");
+            println!("{sql}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What can go wrong with the database, and whether trying again may help.
+
+use sea_orm::{DbErr, RuntimeErr};
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or lets nobody in.
+    #[error("cannot connect to the database {url}: {source}")]
+    Connect {
+        /// The URL without its password.
+        url: String,
+        /// What the driver said.
+        source: DbErr,
+    },
+    /// A statement failed.
+    #[error("the database failed to {doing}")]
+    Statement {
+        /// What was being done.
+        doing: &'static str,
+        /// What the driver said.
+        #[source]
+        source: DbErr,
+    },
+    /// A lease that was to be given back had been taken over.
+    #[error("the lease {job:?} was no longer held by {holder:?}")]
+    LeaseLost {
+        /// The job.
+        job: String,
+        /// Who thought to hold it.
+        holder: String,
+    },
+    /// The work itself died.
+    #[error("a database task was aborted")]
+    Aborted,
+}
+
+impl StoreError {
+    pub(super) fn doing(doing: &'static str) -> impl FnOnce(DbErr) -> Self {
+        move |source| Self::Statement { doing, source }
+    }
+
+    /// True if the same statements may well succeed at once when sent again: a deadlock or a lock not got in time,
+    /// in which the database has rolled back our transaction, or a pooled connection that had died.
+    pub(super) fn is_passing(&self) -> bool {
+        let Self::Statement { source: DbErr::Exec(e) | DbErr::Query(e) | DbErr::Conn(e), .. } = self else {
+            return false;
+        };
+        let RuntimeErr::SqlxError(e) = e else { return false };
+        match e.as_ref() {
+            // MySQL reports deadlocks as SQLSTATE 40001 and lock time-outs as HY000 with number 1205.
+            sqlx::Error::Database(e) => match e.code().as_deref() {
+                Some("40001" | "40P01" | "5" | "517") => true,
+                _ => e.message().contains("Lock wait timeout"),
+            },
+            sqlx::Error::Io(_) => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Leases for scheduled jobs: a row with a holder and an end, on the database's clock.
+
+use std::time::Duration;
+
+use entity::lease::{ActiveModel, Column, Entity};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter};
+
+use super::{Store, StoreError};
+
+/// A job that is ours to do until it ends; renew it while doing it, release it after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub job: String,
+    /// Whose it is.
+    pub holder: String,
+}
+
+impl Store {
+    /// Takes or renews the lease for `job` until `for_how_long` from now. None: another holder has it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn acquire(
+        &self,
+        job: &str,
+        holder: &str,
+        for_how_long: Duration,
+    ) -> Result<Option<Lease>, StoreError> {
+        let now = self.now().await?;
+        let expires_at = now + for_how_long;
+        let doing = || StoreError::doing("take a lease");
+        let taken = Entity::update_many()
+            .col_expr(Column::Holder, holder.into())
+            .col_expr(Column::ExpiresAt, expires_at.into())
+            .filter(Column::Job.eq(job))
+            .filter(Condition::any().add(Column::Holder.eq(holder)).add(Column::ExpiresAt.lt(now)))
+            .exec(&self.db)
+            .await
+            .map_err(doing())?
+            .rows_affected;
+        let lease = Lease { job: job.to_owned(), holder: holder.to_owned() };
+        if taken == 1 {
+            return Ok(Some(lease));
+        }
+        let row = ActiveModel {
+            job: Set(job.to_owned()),
+            holder: Set(holder.to_owned()),
+            expires_at: Set(expires_at),
+        };
+        // `job = job` does nothing where another worker's row is there already, on all three databases.
+        let inserted = Entity::insert(row)
+            .on_conflict(OnConflict::column(Column::Job).update_column(Column::Job).to_owned())
+            .exec_without_returning(&self.db)
+            .await;
+        inserted.map_err(doing())?;
+        let ours = Entity::find_by_id(job).one(&self.db).await.map_err(doing())?;
+        Ok(ours.is_some_and(|row| row.holder == holder && row.expires_at > now).then_some(lease))
+    }
+
+    /// Gives a lease back, so that another may take it at once.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if it had run out and was taken over: two may have done the job.
+    pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        let now = self.now().await?;
+        let released = Entity::update_many()
+            .col_expr(Column::ExpiresAt, now.into())
+            .filter(Column::Job.eq(lease.job.as_str()))
+            .filter(Column::Holder.eq(lease.holder.as_str()))
+            .exec(&self.db)
+            .await
+            .map_err(StoreError::doing("release a lease"))?
+            .rows_affected;
+        if released == 1 {
+            return Ok(());
+        }
+        Err(StoreError::LeaseLost { job: lease.job.clone(), holder: lease.holder.clone() })
+    }
+}

@@ -1,0 +1,166 @@
+//! The ledger: reading rows, and writing what was observed unless something newer is there already.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use entity::ledger::{Column, Entity, Model};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter};
+
+use super::{Store, StoreError};
+use crate::course_key::{CourseKey, RunKey};
+
+/// What asked the Catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObservedBy {
+    /// An event.
+    Event,
+    /// A pass.
+    Pass,
+    /// An operator's command.
+    Command,
+}
+
+impl ObservedBy {
+    /// The word in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Pass => "pass",
+            Self::Command => "command",
+        }
+    }
+}
+
+/// What is known of one run; the row of `course_sharing_ledger` in this program's types.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The run.
+    pub run: RunKey,
+    /// The last URL that the Catalog confirmed; kept after a clear.
+    pub url: Option<String>,
+    /// Whether the last whole answer had the run in it.
+    pub listed: bool,
+    /// Since when the Catalog says, without a break, that the run has no page.
+    pub pending_clear_since: Option<DateTime<Utc>>,
+    /// When the clear came into force.
+    pub cleared_at: Option<DateTime<Utc>>,
+    /// When the URL in force last changed.
+    pub changed_at: Option<DateTime<Utc>>,
+    /// The change that the brake of this pass holds back: the URL, or none for a clear.
+    pub held: Option<(i64, Option<String>)>,
+    /// When the question was asked.
+    pub observed_at: DateTime<Utc>,
+    /// What asked, in the table's word.
+    pub observed_by: String,
+}
+
+impl Entry {
+    /// The URL that overviews of this run should have.
+    pub fn in_force(&self) -> Option<&str> {
+        if self.cleared_at.is_some() { None } else { self.url.as_deref() }
+    }
+
+    fn from_model(row: Model) -> Option<Self> {
+        // A key that does not parse was put there by hand; it can belong to no overview of ours.
+        let run = CourseKey::parse(&row.run_key).ok()?.run_key();
+        Some(Self {
+            run,
+            url: row.marketing_url,
+            listed: row.listed,
+            pending_clear_since: row.pending_clear_since,
+            cleared_at: row.cleared_at,
+            changed_at: row.changed_at,
+            held: row.held_by.map(|pass| (pass, row.held_url)),
+            observed_at: row.observed_at,
+            observed_by: row.observed_by,
+        })
+    }
+
+    fn into_model(self) -> Model {
+        let (held_by, held_url) = self.held.map_or((None, None), |(pass, url)| (Some(pass), url));
+        Model {
+            run_key: self.run.as_str().to_owned(),
+            marketing_url: self.url,
+            listed: self.listed,
+            pending_clear_since: self.pending_clear_since,
+            cleared_at: self.cleared_at,
+            changed_at: self.changed_at,
+            held_by,
+            held_url,
+            observed_at: self.observed_at,
+            observed_by: self.observed_by,
+        }
+    }
+}
+
+impl Store {
+    /// The ledger's rows of these runs; runs it does not know are not in the map. At most [`super::MAX_ROWS`] runs.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn entries(&self, runs: &[RunKey]) -> Result<HashMap<RunKey, Entry>, StoreError> {
+        if runs.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let keys = runs.iter().map(RunKey::as_str);
+        let rows = Entity::find()
+            .filter(Column::RunKey.is_in(keys))
+            .all(&self.db)
+            .await
+            .map_err(StoreError::doing("read the ledger"))?;
+        Ok(rows.into_iter().filter_map(Entry::from_model).map(|e| (e.run.clone(), e)).collect())
+    }
+}
+
+/// Writes rows in one statement, each unless the table has an answer to a later question; at most
+/// [`super::MAX_ROWS`].
+pub(super) async fn upsert<C: ConnectionTrait>(db: &C, mut entries: Vec<Entry>) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    entries.sort_by(|a, b| a.run.cmp(&b.run));
+    let rows = entries.into_iter().map(|entry| entry.into_model().into_active_model());
+    Entity::insert_many(rows)
+        .on_conflict(unless_newer(db.get_database_backend()))
+        .exec_without_returning(db)
+        .await
+        .map_err(StoreError::doing("write the ledger"))?;
+    Ok(())
+}
+
+const WRITTEN: [Column; 9] = [
+    Column::MarketingUrl,
+    Column::Listed,
+    Column::PendingClearSince,
+    Column::ClearedAt,
+    Column::ChangedAt,
+    Column::HeldBy,
+    Column::HeldUrl,
+    Column::ObservedBy,
+    // Last: MySQL assigns from left to right, and the guard of each column reads this one.
+    Column::ObservedAt,
+];
+
+/// The guard: an answer to an earlier question never replaces that to a later one; and a clear is written only
+/// over the null that it was decided on, so that a URL seen in between survives.
+fn unless_newer(backend: DbBackend) -> OnConflict {
+    let mut conflict = OnConflict::column(Column::RunKey);
+    if backend == DbBackend::MySql {
+        let guard = "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \
+                     pending_clear_since <= VALUES(pending_clear_since))";
+        for column in WRITTEN {
+            let name = sea_orm::IdenStatic::as_str(&column).to_owned();
+            conflict.value(column, Expr::cust(format!("IF({guard}, VALUES({name}), {name})")));
+        }
+    } else {
+        let (old, new) = ("course_sharing_ledger", "excluded");
+        conflict.update_columns(WRITTEN).action_and_where(
+            Expr::cust(format!("{new}.observed_at >= {old}.observed_at")).and(Expr::cust(format!(
+                "({new}.cleared_at IS NULL OR {old}.cleared_at IS NOT NULL OR \
+                 {old}.pending_clear_since <= {new}.pending_clear_since)"
+            ))),
+        );
+    }
+    conflict
+}

@@ -1,0 +1,192 @@
+//! Reading the LMS's overviews: by course for events, in order for passes, and counted for the eye.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use entity::{ledger, overview};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
+
+use super::copy::run_of_overview;
+use super::{Entry, Store, StoreError};
+use crate::course_key::{CourseKey, RunKey};
+
+/// An overview, as far as links go. An empty link is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// The course.
+    pub course: CourseKey,
+    /// The link it has now.
+    pub marketing_url: Option<String>,
+}
+
+/// What the database knows of one course before the Catalog is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The course.
+    pub course: CourseKey,
+    /// Its overview, if the LMS has one yet.
+    pub overview: Option<Overview>,
+    /// Its run's row in the ledger.
+    pub entry: Option<Entry>,
+}
+
+impl Snapshot {
+    /// True if the overview lacks, or differs from, the URL that the ledger has for it.
+    pub fn is_wiped(&self) -> bool {
+        let wanted = self.entry.as_ref().and_then(Entry::in_force);
+        let found = self.overview.as_ref().map(|o| o.marketing_url.as_deref());
+        wanted.is_some() && found.is_some_and(|found| found != wanted)
+    }
+}
+
+/// One overview's links, for sharing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkRow {
+    /// The course.
+    pub course: CourseKey,
+    /// The column of that name.
+    pub marketing_url: Option<String>,
+    /// The column of that name.
+    pub social_sharing_url: Option<String>,
+}
+
+/// How many overviews have a link of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, FromQueryResult)]
+pub struct Counts {
+    /// Overviews with a `marketing_url`.
+    pub linked: i64,
+    /// Overviews without.
+    pub blank: i64,
+}
+
+impl Store {
+    /// Overview and ledger row of each of these courses, in their order, duplicates once; two short statements at
+    /// the same time. At most [`super::MAX_ROWS`] courses.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn snapshots(&self, courses: &[CourseKey]) -> Result<Vec<Snapshot>, StoreError> {
+        let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
+        let runs: Vec<RunKey> = runs.into_iter().collect();
+        let (mut overviews, entries) = tokio::try_join!(self.overviews(courses), self.entries(&runs))?;
+        let mut seen = HashSet::new();
+        Ok(courses
+            .iter()
+            .filter(|course| seen.insert(*course))
+            .map(|course| Snapshot {
+                course: course.clone(),
+                overview: overviews.remove(course),
+                entry: entries.get(&course.run_key()).cloned(),
+            })
+            .collect())
+    }
+
+    /// The overviews of these courses; those that the LMS has not are not in the map.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn overviews(&self, courses: &[CourseKey]) -> Result<HashMap<CourseKey, Overview>, StoreError> {
+        let rows = self.rows(courses, "read overviews").await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                (row.course.clone(), Overview { course: row.course, marketing_url: row.marketing_url })
+            })
+            .collect())
+    }
+
+    /// The links of these courses, in one statement whatever their number; unknown ones are not in the answer.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn links(&self, courses: &[CourseKey]) -> Result<Vec<LinkRow>, StoreError> {
+        self.rows(courses, "read links").await
+    }
+
+    async fn rows(&self, courses: &[CourseKey], doing: &'static str) -> Result<Vec<LinkRow>, StoreError> {
+        if courses.is_empty() {
+            return Ok(Vec::new());
+        }
+        // On MySQL the filter finds keys that differ in case or accents too; only those asked for are let through.
+        let wanted: HashSet<&str> = courses.iter().map(CourseKey::as_str).collect();
+        let rows = overview::Entity::find()
+            .filter(overview::Column::Id.is_in(wanted.iter().copied()))
+            .all(&self.db)
+            .await
+            .map_err(StoreError::doing(doing))?;
+        Ok(rows
+            .into_iter()
+            .filter(|row| wanted.contains(row.id.as_str()))
+            .filter_map(|row| {
+                Some(LinkRow {
+                    course: CourseKey::parse(&row.id).ok()?,
+                    marketing_url: non_empty(row.marketing_url),
+                    social_sharing_url: non_empty(row.social_sharing_url),
+                })
+            })
+            .collect())
+    }
+
+    /// The next overviews, in the order of the database, whose run has not been observed since `since`; what a
+    /// crawl did not show. Begin without `after`, go on with the last id of the answer; at most `limit` rows.
+    /// The raw id comes along, as an overview's id need not be the key of a course run.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn unseen(
+        &self,
+        since: DateTime<Utc>,
+        after: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<(String, Option<String>)>, StoreError> {
+        let backend = self.backend();
+        let run_key = (ledger::Entity, ledger::Column::RunKey);
+        let mut query = Query::select();
+        query
+            .column((overview::Entity, overview::Column::Id))
+            .column((overview::Entity, overview::Column::MarketingUrl))
+            .from(overview::Entity)
+            .left_join(ledger::Entity, Expr::col(run_key).eq(run_of_overview(backend)))
+            .cond_where(
+                Condition::any()
+                    .add(Expr::col(run_key).is_null())
+                    .add(Expr::col((ledger::Entity, ledger::Column::ObservedAt)).lt(since)),
+            )
+            .order_by((overview::Entity, overview::Column::Id), sea_orm::Order::Asc)
+            .limit(limit);
+        if let Some(after) = after {
+            query.and_where(Expr::col((overview::Entity, overview::Column::Id)).gt(after));
+        }
+        let doing = StoreError::doing("find overviews that the crawl did not show");
+        let rows = self.db.query_all(&query).await;
+        rows.and_then(|rows| {
+            rows.iter()
+                .map(|row| Ok((row.try_get("", "id")?, non_empty(row.try_get("", "marketing_url")?))))
+                .collect()
+        })
+        .map_err(doing)
+    }
+
+    /// How many overviews have a link and how many have none; reads the whole table.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        let linked = "SUM(CASE WHEN COALESCE(marketing_url, '') <> '' THEN 1 ELSE 0 END)";
+        let cast = if self.backend() == sea_orm::DbBackend::MySql { "SIGNED" } else { "BIGINT" };
+        let counts = overview::Entity::find()
+            .select_only()
+            .expr_as(Expr::cust(format!("CAST(COALESCE({linked}, 0) AS {cast})")), "linked")
+            .expr_as(Expr::cust(format!("CAST(COUNT(*) - COALESCE({linked}, 0) AS {cast})")), "blank")
+            .into_model::<Counts>()
+            .one(&self.db)
+            .await
+            .map_err(StoreError::doing("count overviews"))?;
+        Ok(counts.unwrap_or_default())
+    }
+}
+
+fn non_empty(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}

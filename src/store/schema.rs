@@ -1,0 +1,68 @@
+//! Whether the tables are as this program needs them; asked at the start and by `check`.
+
+use entity::{lease, ledger, overview, pass};
+use sea_orm::{ConnectionTrait, EntityTrait, QuerySelect};
+
+use super::{Store, StoreError};
+
+/// What is wrong with the schema, in words that say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaProblem {
+    /// The LMS's table is not there.
+    #[error(
+        "there is no table course_overviews_courseoverview: is database.url the LMS's database? \
+         (for development: course-sharing migrate --create-overview-table)"
+    )]
+    NoOverviewTable,
+    /// It has no such column.
+    #[error("course_overviews_courseoverview has no column {0}: run course-sharing migrate")]
+    NoColumn(&'static str),
+    /// One of our own tables is not there, or not as it should be.
+    #[error("the table {0} is missing or old: run course-sharing migrate")]
+    NoTable(&'static str),
+    /// The database could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Looks at every column that the program uses.
+    ///
+    /// # Errors
+    /// The first problem.
+    pub async fn check_schema(&self) -> Result<(), SchemaProblem> {
+        self.db.ping().await.map_err(StoreError::doing("answer"))?;
+        if !self.has::<overview::Entity>(&[overview::Column::Id]).await {
+            return Err(SchemaProblem::NoOverviewTable);
+        }
+        for (column, name) in [
+            (overview::Column::MarketingUrl, "marketing_url"),
+            (overview::Column::SocialSharingUrl, "social_sharing_url"),
+        ] {
+            if !self.has::<overview::Entity>(&[column]).await {
+                return Err(SchemaProblem::NoColumn(name));
+            }
+        }
+        if !self.has::<ledger::Entity>(&all()).await {
+            return Err(SchemaProblem::NoTable("course_sharing_ledger"));
+        }
+        if !self.has::<pass::Entity>(&all()).await {
+            return Err(SchemaProblem::NoTable("course_sharing_reconcile"));
+        }
+        if !self.has::<lease::Entity>(&all()).await {
+            return Err(SchemaProblem::NoTable("course_sharing_lease"));
+        }
+        // A database that went away in between must not read as a missing table.
+        Ok(self.db.ping().await.map_err(StoreError::doing("answer"))?)
+    }
+
+    /// Whether a query of these columns is understood; it reads no row.
+    async fn has<E: EntityTrait>(&self, columns: &[E::Column]) -> bool {
+        let query = E::find().select_only().columns(columns.iter().copied()).limit(0);
+        self.db.query_all(&sea_orm::QueryTrait::into_query(query)).await.is_ok()
+    }
+}
+
+fn all<C: sea_orm::Iterable>() -> Vec<C> {
+    C::iter().collect()
+}

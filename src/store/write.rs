@@ -1,0 +1,138 @@
+//! Every write of links: restore, heal, apply. Each is short, sorted against deadlocks, and tried again after one.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+
+use super::copy::{Clears, Scope, statement};
+use super::{Entry, Store, StoreError, ledger};
+use crate::course_key::CourseKey;
+
+/// How often a write is tried when another transaction is in its way.
+const TRIES: u32 = 3;
+
+/// What applying a batch came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Overviews whose link was written.
+    pub overviews: u64,
+}
+
+impl Store {
+    /// Gives these courses' overviews the URLs that the ledger has for them, where they differ; one statement, and
+    /// never a clear. Returns how many were written.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn restore(&self, courses: &[CourseKey]) -> Result<u64, StoreError> {
+        if courses.is_empty() {
+            return Ok(0);
+        }
+        let courses = courses.to_vec();
+        self.persistently(move |db| {
+            let courses = courses.clone();
+            Box::pin(async move { copy(&db, Scope::Courses(&courses), Clears::Leave, "restore links").await })
+        })
+        .await
+    }
+
+    /// The same for every overview of the LMS, in one statement.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn heal(&self) -> Result<u64, StoreError> {
+        self.persistently(|db| {
+            Box::pin(async move { copy(&db, Scope::All, Clears::Leave, "heal links").await })
+        })
+        .await
+    }
+
+    /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
+    /// ledger to these courses' overviews, both in one transaction. At most [`super::MAX_ROWS`] of each.
+    ///
+    /// Dropping the future does not stop the transaction half way: it runs on a task of its own.
+    ///
+    /// # Errors
+    /// Those of the database; then nothing of it was written.
+    pub async fn apply(&self, entries: Vec<Entry>, courses: Vec<CourseKey>) -> Result<Applied, StoreError> {
+        if entries.is_empty() && courses.is_empty() {
+            return Ok(Applied::default());
+        }
+        self.persistently(move |db| {
+            let (entries, courses) = (entries.clone(), courses.clone());
+            Box::pin(async move {
+                let transaction = begin(&db).await?;
+                ledger::upsert(&transaction, entries).await?;
+                let overviews = if courses.is_empty() {
+                    0
+                } else {
+                    copy(&transaction, Scope::Courses(&courses), Clears::Copy, "write links").await?
+                };
+                transaction.commit().await.map_err(StoreError::doing("commit links"))?;
+                Ok(Applied { overviews })
+            })
+        })
+        .await
+    }
+
+    /// Copies every change of the ledger since `since`, clears included, to all overviews of the runs; what a pass
+    /// does at its end for custom courses and for what its brake let through. Returns how many were written.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn copy_changes(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.persistently(move |db| {
+            let scope = Scope::ChangedSince(since);
+            Box::pin(async move { copy(&db, scope, Clears::Copy, "write changed links").await })
+        })
+        .await
+    }
+
+    /// Runs a write on a task of its own, as dropping a transaction half way can poison a pooled connection, and
+    /// again if it only stood in another's way.
+    pub(super) async fn persistently<T, W>(&self, write: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Fn(DatabaseConnection) -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>
+            + Send
+            + 'static,
+    {
+        let db = self.db.clone();
+        let task = tokio::spawn(async move {
+            let mut tries = 1;
+            loop {
+                match write(db.clone()).await {
+                    Err(error) if error.is_passing() && tries < TRIES => {
+                        tracing::debug!(event = "store.retried", tries, error = ?error);
+                        tries += 1;
+                    }
+                    done => return done,
+                }
+            }
+        });
+        task.await.map_err(|_| StoreError::Aborted)?
+    }
+}
+
+pub(super) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
+    // SQLite: take the write lock at once; a transaction that asks for it later fails instead of waiting.
+    let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
+    let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
+    db.begin_with_options(options).await.map_err(StoreError::doing("begin a transaction"))
+}
+
+async fn copy<C: ConnectionTrait>(
+    db: &C,
+    scope: Scope<'_>,
+    clears: Clears,
+    doing: &'static str,
+) -> Result<u64, StoreError> {
+    let update = statement(db.get_database_backend(), scope, clears);
+    let done = db.execute(&update).await.map_err(StoreError::doing(doing))?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,291 @@
+//! The store on SQLite, PostgreSQL and MariaDB: the same words, the same outcome, the LMS's own collation included.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use course_sharing::course_key::CourseKey;
+use course_sharing::store::{Counts, Entry, SchemaProblem, Verdict};
+use migration::Direction;
+
+use crate::support::databases::{KINDS, Kind, TestDatabase};
+
+const RUN: &str = "course-v1:edX+DemoX+2026";
+const URL: &str = "https://www.example.org/course/demo";
+
+fn key(text: &str) -> CourseKey {
+    CourseKey::parse(text).unwrap()
+}
+
+fn entry(run: &str, url: Option<&str>, observed_at: DateTime<Utc>) -> Entry {
+    Entry {
+        run: key(run).run_key(),
+        url: url.map(str::to_owned),
+        listed: true,
+        pending_clear_since: None,
+        cleared_at: None,
+        changed_at: Some(observed_at),
+        held: None,
+        observed_at,
+        observed_by: "event".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
+    for kind in KINDS {
+        let database = TestDatabase::empty(kind).await;
+        let db = database.store.connection();
+        let up = Direction::Up { create_overview_table: true };
+        let planned = migration::plan(db, up).await.unwrap();
+        assert_eq!(planned.len(), 4, "{kind:?}: {planned:?}");
+        for sql in &planned {
+            database.execute(sql).await;
+        }
+        for table in [
+            "course_sharing_lease",
+            "course_sharing_reconcile",
+            "course_sharing_ledger",
+            "course_overviews_courseoverview",
+        ] {
+            database.execute(&format!("DROP TABLE {table}")).await;
+        }
+        for _ in 0..2 {
+            migration::migrate(db, up).await.unwrap();
+            assert!(migration::plan(db, up).await.unwrap().is_empty(), "{kind:?}");
+            database.store.check_schema().await.unwrap();
+            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 3);
+            migration::migrate(db, Direction::Down).await.unwrap();
+            assert!(migration::plan(db, Direction::Down).await.unwrap().is_empty());
+            assert!(matches!(
+                database.store.check_schema().await,
+                Err(SchemaProblem::NoTable("course_sharing_ledger"))
+            ));
+        }
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_column_is_added_to_the_lms_table_of_2016_and_its_absence_is_named() {
+    let database = TestDatabase::empty(Kind::Mysql).await;
+    assert!(matches!(database.store.check_schema().await, Err(SchemaProblem::NoOverviewTable)));
+    database.execute(include_str!("../fixtures/lms/course_overviews_2016.mysql.sql")).await;
+    assert!(matches!(database.store.check_schema().await, Err(SchemaProblem::NoColumn("marketing_url"))));
+    let db = database.store.connection();
+    let up = Direction::Up { create_overview_table: false };
+    let planned = migration::plan(db, up).await.unwrap();
+    assert!(
+        planned[0]
+            .starts_with("ALTER TABLE `course_overviews_courseoverview` ADD COLUMN `marketing_url` longtext"),
+        "{planned:?}"
+    );
+    migration::migrate(db, up).await.unwrap();
+    database.store.check_schema().await.unwrap();
+    migration::migrate(db, Direction::Down).await.unwrap();
+    assert!(
+        matches!(database.store.check_schema().await, Err(SchemaProblem::NoTable(_))),
+        "the column stays"
+    );
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_wiped_overview_is_restored_and_a_changed_one_written() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        database.insert_overview(RUN, None).await;
+        let now = store.now().await.unwrap();
+        let applied = store.apply(vec![entry(RUN, Some(URL), now)], vec![key(RUN)]).await.unwrap();
+        assert_eq!(applied.overviews, 1, "{kind:?}");
+        let again = store.apply(vec![entry(RUN, Some(URL), now)], vec![key(RUN)]).await.unwrap();
+        assert_eq!(again.overviews, 0, "{kind:?}: doing it twice changes nothing");
+
+        for wiped in
+            ["NULL", "''", "'https://www.example.org/course/DEMO'", "'https://www.example.org/course/demo '"]
+        {
+            database
+                .execute(&format!("UPDATE course_overviews_courseoverview SET marketing_url = {wiped}"))
+                .await;
+            let snapshot = store.snapshots(&[key(RUN)]).await.unwrap().remove(0);
+            assert!(snapshot.is_wiped(), "{kind:?} {wiped}");
+            assert_eq!(store.restore(&[key(RUN)]).await.unwrap(), 1, "{kind:?} {wiped}");
+            assert_eq!(database.link(RUN).await, Some(Some(URL.to_owned())));
+        }
+        let snapshot = store.snapshots(&[key(RUN)]).await.unwrap().remove(0);
+        assert!(!snapshot.is_wiped());
+        assert_eq!(snapshot.entry.unwrap().observed_at, now, "{kind:?}: times survive to the microsecond");
+        assert_eq!(store.counts().await.unwrap(), Counts { linked: 1, blank: 0 });
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn keys_that_differ_only_in_case_or_accents_are_never_confused() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        if kind == Kind::Mysql {
+            // The LMS's collation lets only one of them in; an LMS on a byte-wise one may have both.
+            database.execute("ALTER TABLE course_overviews_courseoverview MODIFY id varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL").await;
+        }
+        let (lower, upper, accent) = ("course-v1:ecole+a+1", "course-v1:ECOLE+A+1", "course-v1:école+a+1");
+        for id in [lower, upper, accent] {
+            database.insert_overview(id, None).await;
+        }
+        if kind == Kind::Mysql {
+            // Back to an insensitive comparison in every query of ours, as the column's collation is what counts.
+            database.execute("ALTER TABLE course_overviews_courseoverview DROP PRIMARY KEY, MODIFY id varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NOT NULL").await;
+        }
+        let now = database.store.now().await.unwrap();
+        let entries = [(lower, "https://e/lower"), (upper, "https://e/upper"), (accent, "https://e/accent")];
+        let entries: Vec<Entry> = entries.iter().map(|(run, url)| entry(run, Some(url), now)).collect();
+        database.store.apply(entries[..1].to_vec(), vec![key(lower)]).await.unwrap();
+        assert_eq!(database.link(lower).await.unwrap().as_deref(), Some("https://e/lower"), "{kind:?}");
+        assert_eq!(database.link(upper).await.unwrap(), None, "{kind:?}");
+        assert_eq!(database.link(accent).await.unwrap(), None, "{kind:?}");
+        database.store.apply(entries, vec![]).await.unwrap();
+        assert_eq!(database.store.heal().await.unwrap(), 2, "{kind:?}");
+        for (run, url) in
+            [(lower, "https://e/lower"), (upper, "https://e/upper"), (accent, "https://e/accent")]
+        {
+            assert_eq!(database.link(run).await.unwrap().as_deref(), Some(url), "{kind:?}");
+            let links = database.store.links(&[key(run)]).await.unwrap();
+            assert_eq!(links.len(), 1, "{kind:?}");
+            assert_eq!(links[0].marketing_url.as_deref(), Some(url), "{kind:?}");
+        }
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn custom_courses_take_their_parents_url() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let ccx = "ccx-v1:edX+DemoX+2026+ccx@7";
+        database.insert_overview(ccx, None).await;
+        database.insert_overview("ccx-v1:edX+DemoX+2027+ccx@7", None).await;
+        database.insert_overview("AcmeX/CS100/2013", None).await;
+        let now = database.store.now().await.unwrap();
+        let applied = database.store.apply(vec![entry(RUN, Some(URL), now)], vec![key(ccx)]).await.unwrap();
+        assert_eq!(applied.overviews, 1, "{kind:?}");
+        database.execute("UPDATE course_overviews_courseoverview SET marketing_url = NULL").await;
+        assert_eq!(database.store.heal().await.unwrap(), 1, "{kind:?}");
+        assert_eq!(database.link(ccx).await.unwrap().as_deref(), Some(URL));
+        let unseen = database.store.unseen(now, None, 10).await.unwrap();
+        let unseen: Vec<&str> = unseen.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(unseen.len(), 2, "{kind:?}: {unseen:?}");
+        let rest = database.store.unseen(now, Some(unseen[0]), 10).await.unwrap();
+        assert_eq!(rest.len(), 1);
+        assert_eq!(
+            database.store.unseen(now + TimeDelta::microseconds(1), None, 10).await.unwrap().len(),
+            3,
+            "{kind:?}"
+        );
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_older_answer_never_overwrites_a_newer_one() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        database.insert_overview(RUN, None).await;
+        let now = store.now().await.unwrap();
+        let before = now - TimeDelta::microseconds(1);
+        store.apply(vec![entry(RUN, Some("https://e/new"), now)], vec![key(RUN)]).await.unwrap();
+        store.apply(vec![entry(RUN, Some("https://e/old"), before)], vec![key(RUN)]).await.unwrap();
+        assert_eq!(database.link(RUN).await.unwrap().as_deref(), Some("https://e/new"), "{kind:?}");
+        let kept = store.entries(&[key(RUN).run_key()]).await.unwrap();
+        assert_eq!(kept[&key(RUN).run_key()].url.as_deref(), Some("https://e/new"), "{kind:?}");
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_clear_is_written_over_the_null_it_was_decided_on_and_over_nothing_else() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        database.insert_overview(RUN, Some(URL)).await;
+        let t = store.now().await.unwrap();
+        let at = |minutes| t + TimeDelta::minutes(minutes);
+        let pending = Entry { pending_clear_since: Some(t), ..entry(RUN, Some(URL), t) };
+        store.apply(vec![pending.clone()], vec![key(RUN)]).await.unwrap();
+        assert_eq!(database.link(RUN).await.unwrap().as_deref(), Some(URL), "{kind:?}: pending");
+
+        let clear =
+            |now| Entry { cleared_at: Some(now), observed_at: now, changed_at: Some(now), ..pending.clone() };
+        store.apply(vec![entry(RUN, Some(URL), at(10))], vec![key(RUN)]).await.unwrap();
+        store.apply(vec![clear(at(20))], vec![key(RUN)]).await.unwrap();
+        assert_eq!(
+            database.link(RUN).await.unwrap().as_deref(),
+            Some(URL),
+            "{kind:?}: a URL was seen in between"
+        );
+
+        store.apply(vec![Entry { observed_at: at(30), ..pending.clone() }], vec![]).await.unwrap();
+        store.apply(vec![clear(at(40))], vec![key(RUN)]).await.unwrap();
+        assert_eq!(database.link(RUN).await, Some(None), "{kind:?}: cleared");
+        let kept = store.entries(&[key(RUN).run_key()]).await.unwrap().remove(&key(RUN).run_key()).unwrap();
+        assert_eq!(
+            (kept.url.as_deref(), kept.in_force()),
+            (Some(URL), None),
+            "{kind:?}: the URL is not lost"
+        );
+        assert_eq!(store.heal().await.unwrap(), 0, "{kind:?}");
+        database
+            .execute("UPDATE course_overviews_courseoverview SET marketing_url = 'https://e/stale'")
+            .await;
+        assert_eq!(store.heal().await.unwrap(), 0, "{kind:?}: healing never blanks a link");
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lease_has_one_holder_until_it_ends() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        let minute = Duration::from_secs(60);
+        let a = store.acquire("reconcile", "a", minute).await.unwrap().unwrap();
+        assert!(store.acquire("reconcile", "b", minute).await.unwrap().is_none(), "{kind:?}");
+        assert!(store.acquire("reconcile", "a", minute).await.unwrap().is_some(), "{kind:?}: renewed");
+        assert!(store.acquire("heal", "b", minute).await.unwrap().is_some(), "{kind:?}: another job");
+        store.release(&a).await.unwrap();
+        let b = store.acquire("reconcile", "b", minute).await.unwrap().unwrap();
+        assert!(store.release(&a).await.is_err(), "{kind:?}: taken over");
+        store.release(&b).await.unwrap();
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn held_changes_wait_for_the_brake() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        let mut pass = store.begin_pass(100).await.unwrap();
+        let other = "course-v1:edX+Other+1";
+        for id in [RUN, other, "ccx-v1:edX+Other+1+ccx@1"] {
+            database.insert_overview(id, Some(URL)).await;
+        }
+        let now = store.now().await.unwrap();
+        let rehost =
+            Entry { held: Some((pass.id, Some("https://new/demo".into()))), ..entry(RUN, Some(URL), now) };
+        let clear = Entry { held: Some((pass.id, None)), ..entry(other, Some(URL), now) };
+        store.apply(vec![rehost, clear], vec![key(RUN), key(other)]).await.unwrap();
+        assert_eq!(store.held_count(pass.id).await.unwrap(), 2, "{kind:?}");
+        assert_eq!(store.held(pass.id, 1).await.unwrap()[0].run_key, RUN, "{kind:?}");
+        assert_eq!(database.link(RUN).await.unwrap().as_deref(), Some(URL));
+        assert_eq!(store.let_through(pass.id, store.now().await.unwrap()).await.unwrap(), 2, "{kind:?}");
+        assert_eq!(store.copy_changes(pass.started_at).await.unwrap(), 3, "{kind:?}");
+        assert_eq!(database.link(RUN).await.unwrap().as_deref(), Some("https://new/demo"), "{kind:?}");
+        assert_eq!(database.link("ccx-v1:edX+Other+1+ccx@1").await, Some(None), "{kind:?}");
+        pass.verdict = Verdict::Complete.as_str().to_owned();
+        pass.finished_at = Some(store.now().await.unwrap());
+        store.save_pass(&pass).await.unwrap();
+        assert_eq!(store.last_passes(5).await.unwrap()[0].verdict, "complete", "{kind:?}");
+        database.drop().await;
+    }
+}

@@ -1,0 +1,3 @@
+//! What tests share: databases of their own.
+
+pub(crate) mod databases;
