@@ -1,1 +1,9 @@
-//! (being built)
+//! The engine that events, commands and the pass share: restore, look up, plan, apply.
+
+mod engine;
+mod outcome;
+mod plan;
+
+pub use self::engine::{Engine, Restored};
+pub use self::outcome::Outcome;
+pub use self::plan::{Change, Plan, Question, plan};

@@ -1,0 +1,147 @@
+//! The steps in their order: restore from the ledger; then look up, plan and apply. Doing it twice changes nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tracing::Instrument;
+
+use super::{Change, Outcome, Plan, Question, plan};
+use crate::catalog::{Client, Observation, Purpose, Unknown};
+use crate::course_key::{CourseKey, RunKey};
+use crate::store::{MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
+
+/// Joins the database and the Catalog; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    store: Store,
+    catalog: Client,
+    clear_after: Duration,
+}
+
+/// What restoring found and did.
+#[derive(Debug, Clone, Default)]
+pub struct Restored {
+    /// The courses whose overviews differed from the ledger.
+    pub wiped: Vec<CourseKey>,
+    /// Overviews written.
+    pub overviews: u64,
+}
+
+impl Engine {
+    /// An engine on this database and this Catalog; `clear_after` as in `sync.clear_after`.
+    pub fn new(store: Store, catalog: Client, clear_after: Duration) -> Self {
+        Self { store, catalog, clear_after }
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The Catalog.
+    pub fn catalog(&self) -> &Client {
+        &self.catalog
+    }
+
+    /// Gives these courses' overviews the last known URL back where they lost it. No Catalog is asked.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn restore(&self, courses: &[CourseKey]) -> Result<Restored, StoreError> {
+        let mut restored = Restored::default();
+        for courses in courses.chunks(MAX_ROWS) {
+            let snapshots = self.store.snapshots(courses).await?;
+            let wiped: Vec<CourseKey> =
+                snapshots.into_iter().filter(Snapshot::is_wiped).map(|s| s.course).collect();
+            if !wiped.is_empty() {
+                restored.overviews += self.store.restore(&wiped).await?;
+                restored.wiped.extend(wiped);
+            }
+        }
+        Ok(restored)
+    }
+
+    /// Asks the Catalog for the runs of these courses, and writes what it says to ledger and overviews, in one
+    /// transaction for each [`MAX_ROWS`] of them. Every course has an outcome, once.
+    ///
+    /// # Errors
+    /// Those of the database; a Catalog that fails is an [`Outcome::Unknown`].
+    pub async fn refresh(
+        &self,
+        courses: &[CourseKey],
+        purpose: Purpose,
+    ) -> Result<HashMap<CourseKey, Outcome>, StoreError> {
+        let mut outcomes = HashMap::with_capacity(courses.len());
+        for courses in courses.chunks(MAX_ROWS) {
+            outcomes.extend(self.refresh_batch(courses, purpose).await?);
+        }
+        Ok(outcomes)
+    }
+
+    async fn refresh_batch(
+        &self,
+        courses: &[CourseKey],
+        purpose: Purpose,
+    ) -> Result<HashMap<CourseKey, Outcome>, StoreError> {
+        let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
+        let runs: Vec<RunKey> = runs.into_iter().collect();
+        let question = Question {
+            asked_at: self.store.now().await?,
+            by: asked_by(purpose),
+            clear_after: self.clear_after,
+        };
+        let observed = self.catalog.look_up(&runs, purpose).instrument(tracing::info_span!("look_up")).await;
+        let snapshots = self.store.snapshots(courses).await?;
+
+        let mut plans: HashMap<RunKey, Plan> = HashMap::with_capacity(runs.len());
+        for snapshot in &snapshots {
+            let run = snapshot.course.run_key();
+            if let Some(observation) = observed.get(&run) {
+                plans
+                    .entry(run)
+                    .or_insert_with_key(|run| plan(run, snapshot.entry.as_ref(), observation, question));
+            }
+        }
+        let entries: Vec<_> = plans.values().filter_map(|plan| plan.entry.clone()).collect();
+        let known = |s: &&Snapshot| plans.get(&s.course.run_key()).is_some_and(|plan| plan.entry.is_some());
+        let settled = snapshots.iter().filter(known).map(|s| s.course.clone()).collect();
+        self.store.apply(entries, settled).instrument(tracing::info_span!("apply")).await?;
+
+        Ok(snapshots
+            .into_iter()
+            .map(|snapshot| {
+                let run = snapshot.course.run_key();
+                let outcome = outcome(&snapshot, plans.get(&run), observed.get(&run));
+                (snapshot.course, outcome)
+            })
+            .collect())
+    }
+}
+
+fn asked_by(purpose: Purpose) -> ObservedBy {
+    match purpose {
+        Purpose::Event => ObservedBy::Event,
+        Purpose::Pass => ObservedBy::Pass,
+        Purpose::Command => ObservedBy::Command,
+    }
+}
+
+fn outcome(snapshot: &Snapshot, plan: Option<&Plan>, observed: Option<&Observation>) -> Outcome {
+    let Some(Plan { entry: Some(entry), change }) = plan else {
+        return match observed {
+            Some(Observation::Unknown(unknown)) => Outcome::Unknown(unknown.clone()),
+            _ => Outcome::Unknown(Unknown::unanswered()),
+        };
+    };
+    let Some(overview) = &snapshot.overview else { return Outcome::NoOverview };
+    match change {
+        Change::Same | Change::Set if overview.marketing_url.as_deref() == entry.in_force() => {
+            Outcome::Unchanged
+        }
+        Change::Same | Change::Set => Outcome::Updated,
+        Change::Clear => Outcome::Cleared,
+        Change::PendingClear | Change::NoPage => Outcome::NoPage,
+        Change::NotListed => Outcome::NotListed,
+        Change::Unknown => Outcome::Unknown(Unknown::unanswered()),
+    }
+}

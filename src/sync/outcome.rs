@@ -1,0 +1,37 @@
+//! How a look-up of one course ended; what events are settled by, and what `sync` prints.
+
+use crate::catalog::Unknown;
+
+/// How it ended for one course.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The overview has got its URL: it had none, or another.
+    Updated,
+    /// The overview had the right URL already.
+    Unchanged,
+    /// The URL was taken away, as the Catalog has said twice that there is none.
+    Cleared,
+    /// The Catalog says that there is no page; a URL, if there was one, stays until it says so again.
+    NoPage,
+    /// The Catalog does not list the run (yet).
+    NotListed,
+    /// The LMS has no overview of the course (yet); the URL is kept in the ledger for it.
+    NoOverview,
+    /// The Catalog could not say.
+    Unknown(Unknown),
+}
+
+impl Outcome {
+    /// The word for logs, metrics and the eye.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+            Self::Cleared => "cleared",
+            Self::NoPage => "no_page",
+            Self::NotListed => "not_listed",
+            Self::NoOverview => "no_overview",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What an answer of the Catalog changes in what is known of a run; pure, and the only place that may clear a URL.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::catalog::Observation;
+use crate::course_key::RunKey;
+use crate::store::{Entry, ObservedBy};
+
+/// The question that the answer belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct Question {
+    /// When it was asked, on the database's clock; before the request went out, so that what changes meanwhile
+    /// counts as later.
+    pub asked_at: DateTime<Utc>,
+    /// What asked it.
+    pub by: ObservedBy,
+    /// How far apart a null must be seen twice before a URL is cleared.
+    pub clear_after: Duration,
+}
+
+/// What to write to the ledger, and what that means for the URL in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The ledger row as it should become; none: nothing is known, nothing changes.
+    pub entry: Option<Entry>,
+    /// What becomes of the URL in force.
+    pub change: Change,
+}
+
+/// What becomes of a run's URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is known, and as it was.
+    Same,
+    /// It is new, or another.
+    Set,
+    /// A null was seen for the first time: it stays for now.
+    PendingClear,
+    /// The null was seen again, long enough after: it goes.
+    Clear,
+    /// The run has no page, and had none.
+    NoPage,
+    /// The Catalog does not list the run: it stays.
+    NotListed,
+    /// Nobody knows: it stays.
+    Unknown,
+}
+
+/// Decides what `observation`, the answer to `question`, changes of what is `known` of `run`.
+pub fn plan(run: &RunKey, known: Option<&Entry>, observation: &Observation, question: Question) -> Plan {
+    let base = Entry {
+        run: run.clone(),
+        url: known.and_then(|known| known.url.clone()),
+        listed: true,
+        pending_clear_since: None,
+        cleared_at: None,
+        changed_at: known.and_then(|known| known.changed_at),
+        held: None,
+        observed_at: question.asked_at,
+        observed_by: question.by.as_str().to_owned(),
+    };
+    match observation {
+        Observation::Url(url) => {
+            let same = known.and_then(Entry::in_force) == Some(url.as_str());
+            let changed_at = if same { base.changed_at } else { Some(question.asked_at) };
+            let entry = Entry { url: Some(url.as_str().to_owned()), changed_at, ..base };
+            Plan { entry: Some(entry), change: if same { Change::Same } else { Change::Set } }
+        }
+        Observation::NoUrl => no_url(base, known, question),
+        Observation::NotListed => {
+            let cleared_at = known.and_then(|known| known.cleared_at);
+            Plan { entry: Some(Entry { listed: false, cleared_at, ..base }), change: Change::NotListed }
+        }
+        Observation::Unknown(_) => Plan { entry: None, change: Change::Unknown },
+    }
+}
+
+/// A null: the first one is only noted down, as a Catalog in the middle of an edit, or one bad answer, looks alike.
+fn no_url(base: Entry, known: Option<&Entry>, question: Question) -> Plan {
+    let since = known.and_then(|known| known.pending_clear_since).unwrap_or(question.asked_at);
+    let cleared_before = known.and_then(|known| known.cleared_at);
+    let wait = TimeDelta::from_std(question.clear_after).unwrap_or(TimeDelta::MAX);
+    let ripe = known.is_some_and(|known| known.pending_clear_since.is_some())
+        && question.asked_at.signed_duration_since(since) >= wait;
+    let entry = Entry { pending_clear_since: Some(since), cleared_at: cleared_before, ..base };
+    match (cleared_before, ripe) {
+        (Some(_), _) => Plan { entry: Some(entry), change: Change::NoPage },
+        (None, true) => {
+            let at = Some(question.asked_at);
+            Plan { entry: Some(Entry { cleared_at: at, changed_at: at, ..entry }), change: Change::Clear }
+        }
+        (None, false) => {
+            let change = if entry.url.is_some() { Change::PendingClear } else { Change::NoPage };
+            Plan { entry: Some(entry), change }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::course_key::CourseKey;
+    use crate::marketing_url::UrlPolicy;
+    use proptest::prelude::*;
+
+    const CLEAR_AFTER: Duration = Duration::from_secs(900);
+
+    fn run() -> RunKey {
+        CourseKey::parse("course-v1:a+b+c").unwrap().run_key()
+    }
+
+    fn url(text: &str) -> Observation {
+        Observation::Url(UrlPolicy::default().accept(text).unwrap())
+    }
+
+    fn at(seconds: i64) -> Question {
+        let asked_at = DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap();
+        Question { asked_at, by: ObservedBy::Event, clear_after: CLEAR_AFTER }
+    }
+
+    /// Plays answers at given seconds, as if each were applied; says what is known at the end, and the changes.
+    fn play(answers: &[(i64, Observation)]) -> (Option<Entry>, Vec<Change>) {
+        let mut known = None;
+        let mut changes = Vec::new();
+        for (seconds, observation) in answers {
+            let plan = plan(&run(), known.as_ref(), observation, at(*seconds));
+            changes.push(plan.change);
+            known = plan.entry.or(known);
+        }
+        (known, changes)
+    }
+
+    #[test]
+    fn a_url_is_set_once_and_then_the_same() {
+        let (known, changes) =
+            play(&[(0, url("https://e/a")), (9, url("https://e/a")), (10, url("https://e/b"))]);
+        assert_eq!(changes, [Change::Set, Change::Same, Change::Set]);
+        assert_eq!(known.unwrap().in_force(), Some("https://e/b"));
+    }
+
+    #[test]
+    fn a_null_clears_when_seen_twice_and_clear_after_apart() {
+        let (known, changes) = play(&[
+            (0, url("https://e/a")),
+            (10, Observation::NoUrl),
+            (500, Observation::NoUrl),
+            (910, Observation::NoUrl),
+        ]);
+        assert_eq!(changes, [Change::Set, Change::PendingClear, Change::PendingClear, Change::Clear]);
+        let known = known.unwrap();
+        assert_eq!(
+            (known.in_force(), known.url.as_deref()),
+            (None, Some("https://e/a")),
+            "the URL is not lost"
+        );
+    }
+
+    #[test]
+    fn anything_whole_in_between_starts_the_wait_anew() {
+        for other in [url("https://e/a"), Observation::NotListed] {
+            let (known, changes) = play(&[
+                (0, url("https://e/a")),
+                (10, Observation::NoUrl),
+                (20, other),
+                (2000, Observation::NoUrl),
+            ]);
+            assert_eq!(changes[3], Change::PendingClear);
+            assert_eq!(known.unwrap().in_force(), Some("https://e/a"));
+        }
+    }
+
+    #[test]
+    fn a_url_comes_back_after_a_clear() {
+        let nulls = [(0, url("https://e/a")), (1, Observation::NoUrl), (901, Observation::NoUrl)];
+        let (known, changes) =
+            play(&[&nulls[..], &[(902, Observation::NoUrl), (903, url("https://e/a"))]].concat());
+        assert_eq!(changes[2..], [Change::Clear, Change::NoPage, Change::Set]);
+        assert_eq!(known.unwrap().in_force(), Some("https://e/a"));
+    }
+
+    fn answers() -> impl Strategy<Value = Vec<(i64, Observation)>> {
+        let observation = prop_oneof![
+            Just(url("https://e/a")),
+            Just(url("https://e/b")),
+            Just(Observation::NoUrl),
+            Just(Observation::NotListed),
+        ];
+        proptest::collection::vec((1..1000_i64, observation), 1..20).prop_map(|mut steps| {
+            let mut now = 0;
+            for (step, _) in &mut steps {
+                now += *step;
+                *step = now;
+            }
+            steps
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_url_in_force_goes_only_after_two_nulls_in_a_row_clear_after_apart(steps in answers()) {
+            for end in 1..=steps.len() {
+                let (_, changes) = play(&steps[..end]);
+                if changes[end - 1] == Change::Clear {
+                    let nulls = steps[..end].iter().rev().take_while(|(_, o)| matches!(o, Observation::NoUrl));
+                    let first = nulls.last().unwrap().0;
+                    prop_assert!(steps[end - 1].0 - first >= 900);
+                }
+            }
+        }
+
+        #[test]
+        fn the_ledger_never_forgets_the_last_url(steps in answers()) {
+            let (known, _) = play(&steps);
+            let last = steps.iter().rev().find_map(|(_, o)| match o {
+                Observation::Url(url) => Some(url.as_str().to_owned()),
+                _ => None,
+            });
+            prop_assert_eq!(known.unwrap().url, last);
+        }
+    }
+}
