@@ -5,4 +5,5 @@
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
 
+mod http;
 mod telemetry;
