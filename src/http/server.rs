@@ -74,8 +74,12 @@ impl Server {
     /// Serves until `shutdown`, and then for at most five seconds more.
     pub async fn run(self, state: AppState, shutdown: CancellationToken) {
         tracing::info!(event = "http.listening", address = %self.address, "the HTTP port is open");
-        let service = TowerToHyperService::new(super::router(state));
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        self.run_with(super::router(state), MAX_CONNECTIONS, shutdown).await;
+    }
+
+    async fn run_with(self, router: Router, max_connections: usize, shutdown: CancellationToken) {
+        let service = TowerToHyperService::new(router);
+        let slots = Arc::new(Semaphore::new(max_connections));
         let connections = TaskTracker::new();
         let accepting = async {
             // The semaphore is never closed.
@@ -125,4 +129,46 @@ async fn serve(stream: TcpStream, service: TowerToHyperService<Router>, shutdown
     }
     connection.as_mut().graceful_shutdown();
     let _ = timeout(GRACE, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn ask(address: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_the_limit_wait_and_are_served() {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let seen = most.clone();
+        let handler = move || async move {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            sleep(Duration::from_millis(5)).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+        };
+        let router = Router::new().route("/", axum::routing::get(handler));
+        let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let (address, shutdown) = (server.address(), CancellationToken::new());
+        let served = tokio::spawn(server.run_with(router, 2, shutdown.clone()));
+        let answers = futures_util::future::join_all((0..20).map(|_| ask(address))).await;
+        assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200")), "{answers:?}");
+        assert_eq!(seen.load(Ordering::SeqCst), 2);
+        shutdown.cancel();
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_named() {
+        let first = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let error = Server::bind(first.address()).await.unwrap_err().to_string();
+        assert!(error.contains("http.listen") && error.contains(&first.address().to_string()), "{error}");
+    }
 }

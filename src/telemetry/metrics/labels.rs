@@ -24,5 +24,13 @@ pub(super) const RECONCILE_KINDS: [&str; 6] =
     ["updated", "cleared", "kept", "held_back", "not_listed", "pending"];
 
 /// `outcome` of `course_sharing_catalog_requests_total`.
-pub(super) const CATALOG_OUTCOMES: [&str; 7] =
-    ["ok", "not_found", "throttled", "unauthorized", "server_error", "timeout", "invalid"];
+pub(super) const CATALOG_OUTCOMES: [&str; 8] = [
+    "ok",
+    "client_error",
+    "server_error",
+    "throttled",
+    "timeout",
+    "unauthorized",
+    "unreachable",
+    "unreadable",
+];
