@@ -1,1 +1,83 @@
-//! (being built)
+//! The worker's port: health, metrics, share links and the status page.
+//!
+//! It reads and never changes anything. What it needs of the other rooms stands in [`state`] as small traits, so that
+//! it knows none of them. Nothing from outside can exhaust the process: connections, times and sizes have limits.
+
+mod answer;
+mod fresh;
+pub mod health;
+mod page;
+mod ready;
+mod server;
+mod share_links;
+pub mod state;
+
+pub use self::health::Health;
+pub use self::server::{HttpError, Server};
+pub use self::state::{AppState, Links, Readiness, Status};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use tokio_util::sync::CancellationToken;
+
+use self::state::Shared;
+use crate::telemetry::metrics;
+
+/// Serves on `listen` until `shutdown`, and then for at most five seconds more, for the requests under way.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub async fn serve(
+    listen: SocketAddr,
+    state: AppState,
+    shutdown: CancellationToken,
+) -> Result<(), HttpError> {
+    Server::bind(listen).await?.run(state, shutdown).await;
+    Ok(())
+}
+
+/// All routes, with limits and headers around them.
+fn router(state: AppState) -> Router {
+    Router::new()
+        .route("/", get(page::show))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(render))
+        .route("/api/v1/share-links", get(share_links::by_query).post(share_links::by_body))
+        .route("/api/v1/status", get(status))
+        .fallback(|| async { answer::error(StatusCode::NOT_FOUND, "there is nothing here") })
+        .method_not_allowed_fallback(|| async {
+            answer::error(StatusCode::METHOD_NOT_ALLOWED, "this method is not for this path")
+        })
+        .layer(DefaultBodyLimit::max(share_links::MAX_BODY_BYTES))
+        .layer(middleware::from_fn(answer::within_time))
+        .layer(middleware::map_response(answer::with_headers))
+        .with_state(Arc::new(Shared::new(state)))
+}
+
+async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
+    let verdict = shared.state.health.verdict(std::time::Instant::now());
+    (answer::ok_or_unavailable(verdict.is_alive()), Json(verdict)).into_response()
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    let report = shared.ready.get(|| ready::ask(shared.state.readiness.clone())).await;
+    (answer::ok_or_unavailable(report.is_ready()), Json(report)).into_response()
+}
+
+async fn render() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render())
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.status().await {
+        Ok(status) => Json(status).into_response(),
+        Err(why) => answer::error(StatusCode::SERVICE_UNAVAILABLE, &why),
+    }
+}

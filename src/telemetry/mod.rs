@@ -1,3 +1,134 @@
-//! Logs, traces and metrics; every instrument is declared here, once.
+//! Logs, traces and metrics: what the process says about itself.
+//!
+//! [`init`] is called once, first thing; [`Guard::shutdown`] last. Logs go to stderr always. Traces, and metrics
+//! beside `/metrics`, go to an OTLP collector where the standard `OTEL_*` variables name one.
 
+pub mod context;
+pub mod logs;
 pub mod metrics;
+pub mod otlp;
+pub mod traces;
+
+use std::io::{self, IsTerminal};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config;
+
+/// How long the last spans and metrics may take to leave; then they are given up, so that the process can end.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(4);
+
+/// Why telemetry cannot be set up. All are faults of configuration, but the last.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log.level` is not in the language of `RUST_LOG`.
+    #[error("log.level {level:?}: {why}")]
+    Level {
+        /// The value.
+        level: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// An `OTEL_*` variable has a value that cannot be used.
+    #[error("OpenTelemetry ({signal}): the OTEL_EXPORTER_OTLP_* variables cannot be used")]
+    Exporter {
+        /// `traces` or `metrics`.
+        signal: &'static str,
+        /// What the exporter says about them.
+        source: opentelemetry_otlp::ExporterBuildError,
+    },
+    /// Telemetry was set up twice.
+    #[error("telemetry is set up already")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Keeps what must be flushed at the end.
+#[must_use = "without Guard::shutdown the last spans and metrics are lost"]
+pub struct Guard {
+    traces: Option<SdkTracerProvider>,
+    metrics: bool,
+}
+
+/// Sets up logs as `log` says, and traces and metrics as the `OTEL_*` variables say. Blocks for a moment; may be
+/// called inside an async runtime or before it.
+///
+/// # Errors
+/// A wrong `log.level` or `OTEL_*` variable; or a second call.
+pub fn init(log: &config::Log) -> Result<Guard, TelemetryError> {
+    let filter = logs::filter(&log.level)?;
+    let settings = otlp::Settings::from_env(|name| std::env::var(name).ok());
+    let resource = otlp::resource();
+    let traces = match &settings.traces {
+        Some(endpoint) => Some(traces::provider(endpoint, resource.clone())?),
+        None => None,
+    };
+    let reader = match &settings.metrics {
+        Some(endpoint) => Some(otlp::metric_reader(endpoint)?),
+        None => None,
+    };
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    tracing_subscriber::registry()
+        .with(traces.as_ref().map(traces::layer))
+        .with(logs::layer(log.format, filter, colours, io::stderr))
+        .try_init()?;
+    if let Some(protocol) = &settings.other_protocol {
+        tracing::warn!(
+            event = "telemetry.protocol",
+            protocol,
+            "OTLP goes as http/protobuf; no other protocol is built in"
+        );
+    }
+    let metrics = reader.is_some();
+    if let Some(reader) = reader {
+        let builder = opentelemetry_sdk::metrics::SdkMeterProvider::builder();
+        if !metrics::install(metrics::Instruments::new(builder.with_resource(resource).with_reader(reader))) {
+            tracing::warn!(
+                event = "telemetry.late",
+                "something was counted before telemetry was set up; no metrics go to the collector"
+            );
+        }
+    }
+    Ok(Guard { traces, metrics })
+}
+
+impl Guard {
+    /// Sends what is left, and ends the exporters. Blocks for at most four seconds, whatever the collector does; in
+    /// async code, call it in `spawn_blocking`. What is logged later still shows; spans and metrics do not.
+    pub fn shutdown(self) {
+        let (done, both) = mpsc::channel();
+        let mut waiting = 0;
+        // A thread each, left alone when the time is up: the SDK's own time limits do not hold for every step.
+        if let Some(provider) = self.traces {
+            let done = done.clone();
+            waiting += usize::from(spawn(move || done.send(end_traces(&provider))));
+        }
+        if self.metrics {
+            waiting += usize::from(spawn(move || done.send(metrics::shutdown())));
+        }
+        let deadline = std::time::Instant::now() + SHUTDOWN_LIMIT;
+        let all_sent = (0..waiting).all(|_| {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            both.recv_timeout(left).unwrap_or(false)
+        });
+        if !all_sent {
+            tracing::warn!(event = "telemetry.lost", "the last spans or metrics did not reach the collector");
+        }
+    }
+}
+
+fn spawn<T>(work: impl FnOnce() -> T + Send + 'static) -> bool
+where
+    T: Send + 'static,
+{
+    std::thread::Builder::new().name("telemetry-shutdown".to_owned()).spawn(work).is_ok()
+}
+
+fn end_traces(provider: &SdkTracerProvider) -> bool {
+    let flushed = provider.force_flush();
+    let ended = provider.shutdown_with_timeout(SHUTDOWN_LIMIT);
+    flushed.is_ok() && ended.is_ok()
+}

@@ -2,7 +2,9 @@
 //!
 //! One module a subject; `support` starts and finds what they need.
 
+mod http;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
 mod store;
 mod support;
+mod telemetry;

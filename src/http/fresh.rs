@@ -1,0 +1,71 @@
+//! Answers that cost something are shared: however many ask, the database and the broker are asked once a second.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// How old an answer may be.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// The last answer; whoever asks while the next is under way waits for that one.
+#[derive(Debug)]
+pub(super) struct Fresh<T>(Mutex<Option<(Instant, T)>>);
+
+impl<T> Default for Fresh<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: Clone> Fresh<T> {
+    /// The last answer if it is fresh enough, else a new one.
+    pub(super) async fn get<F: Future<Output = T>>(&self, ask: impl FnOnce() -> F) -> T {
+        let mut last = self.0.lock().await;
+        if let Some((at, answer)) = &*last
+            && at.elapsed() < MAX_AGE
+        {
+            return answer.clone();
+        }
+        let answer = ask().await;
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    }
+}
+
+/// What `work` gives, if it does so within `limit`; else why not. The work goes on in a task of its own when the
+/// time is up, or when who asked has gone: dropping it halfway could spoil a pooled connection.
+pub(super) async fn bounded<T: Send + 'static>(
+    limit: Duration,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, String> {
+    match timeout(limit, tokio::spawn(work)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err("it failed in a way that nobody foresaw; the log says more".to_owned()),
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[tokio::test]
+    async fn many_who_ask_at_once_get_one_answer() {
+        let (fresh, asked) = (Fresh::default(), AtomicU32::new(0));
+        let ask = || fresh.get(|| async { asked.fetch_add(1, Ordering::Relaxed) });
+        let answers = futures_util::future::join_all((0..50).map(|_| ask())).await;
+        assert!(answers.iter().all(|answer| *answer == 0));
+    }
+
+    #[tokio::test]
+    async fn work_that_hangs_or_panics_is_an_error() {
+        let late = bounded(Duration::from_millis(1), std::future::pending::<()>()).await;
+        assert_eq!(late.unwrap_err(), "no answer within 0 s");
+        let panicked = bounded(Duration::from_secs(9), async { panic!("as a test") }).await;
+        let panicked: Result<(), String> = panicked;
+        assert!(panicked.is_err());
+    }
+}

@@ -1,0 +1,199 @@
+//! `/api/v1/share-links`: the links of up to a thousand courses in one answer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, RawQuery, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use url::form_urlencoded;
+
+use super::answer;
+use super::fresh::bounded;
+use super::state::Shared;
+use crate::course_key::CourseKey;
+use crate::share_link::ShareLink;
+
+/// A thousand keys of 255 characters of two bytes each take half of it.
+pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Courses in one request, at most.
+const MAX_IDS: usize = 1_000;
+/// Bad ids that an error names, at most.
+const MAX_NAMED: usize = 10;
+/// How long the SQL statement may take.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Deserialize)]
+struct Body {
+    course_ids: Vec<String>,
+}
+
+/// The answer; both by the ids as they were asked for.
+#[derive(Debug, Serialize)]
+struct Answer {
+    links: BTreeMap<String, ShareLink>,
+    unknown: Vec<String>,
+}
+
+/// Ids as they were asked for, each with the key it stands for.
+type Asked = Vec<(String, CourseKey)>;
+
+/// `GET`, with `course_id` once or more. No id at all is an error here, as it is a mistyped query.
+pub(super) async fn by_query(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
+    let ids = ids_of_query(&query.unwrap_or_default());
+    if ids.is_empty() {
+        return answer::error(StatusCode::BAD_REQUEST, "expected ?course_id=… once or more");
+    }
+    let Ok(_turn) = shared.lookups.acquire().await else { return unavailable() };
+    respond(&shared, ids).await
+}
+
+/// `POST`, with `{"course_ids": […]}`.
+pub(super) async fn by_body(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    // The turn comes first: it bounds how many bodies are in memory.
+    let Ok(_turn) = shared.lookups.acquire().await else { return unavailable() };
+    match Json::<Body>::from_request(request, &()).await {
+        Ok(Json(body)) => respond(&shared, body.course_ids).await,
+        Err(rejection) => {
+            let status = match &rejection {
+                JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
+                other => other.status(),
+            };
+            answer::error(status, &rejection.body_text())
+        }
+    }
+}
+
+async fn respond(shared: &Shared, ids: Vec<String>) -> Response {
+    let asked = match parse(ids) {
+        Ok(asked) => asked,
+        Err(refusal) => return (StatusCode::BAD_REQUEST, Json(refusal)).into_response(),
+    };
+    let mut keys: Vec<CourseKey> = asked.iter().map(|(_, key)| key.clone()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let links = shared.state.links.clone();
+    let found = bounded(LOOKUP_LIMIT, async move {
+        // An empty list is answered without a statement; `IN ()` is none in every SQL.
+        if keys.is_empty() { Ok(HashMap::new()) } else { links.share_links(&keys).await }
+    })
+    .await;
+    match found.and_then(|found| found) {
+        Ok(found) => {
+            let mut answer = Answer { links: BTreeMap::new(), unknown: Vec::new() };
+            for (id, key) in asked {
+                match found.get(&key) {
+                    Some(link) => drop(answer.links.insert(id, link.clone())),
+                    None => answer.unknown.push(id),
+                }
+            }
+            answer.unknown.sort_unstable();
+            answer.unknown.dedup();
+            Json(answer).into_response()
+        }
+        Err(error) => {
+            tracing::warn!(event = "http.share_links_failed", error, "share links could not be looked up");
+            unavailable()
+        }
+    }
+}
+
+fn unavailable() -> Response {
+    answer::error(StatusCode::SERVICE_UNAVAILABLE, "the links cannot be looked up now")
+}
+
+/// The values of `course_id`. A `+` that nobody encoded arrives as a blank; as no key has a blank, an id is read with
+/// pluses in their place if that makes a key of it.
+fn ids_of_query(query: &str) -> Vec<String> {
+    let values = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "course_id");
+    values
+        .map(|(_, value)| {
+            let with_pluses = value.replace(' ', "+");
+            if CourseKey::parse(&with_pluses).is_ok() { with_pluses } else { value.into_owned() }
+        })
+        .collect()
+}
+
+/// The keys of all ids, or the error's body: there are too many, or these are no keys.
+fn parse(ids: Vec<String>) -> Result<Asked, serde_json::Value> {
+    if ids.len() > MAX_IDS {
+        return Err(
+            json!({ "error": format!("at most {MAX_IDS} ids in one request; these are {}", ids.len()) }),
+        );
+    }
+    let (mut asked, mut bad) = (Vec::with_capacity(ids.len()), Vec::new());
+    for id in ids {
+        match CourseKey::parse(&id) {
+            Ok(key) => asked.push((id, key)),
+            Err(why) => bad.push(why.to_string()),
+        }
+    }
+    if bad.is_empty() {
+        return Ok(asked);
+    }
+    let others = bad.len().saturating_sub(MAX_NAMED);
+    bad.truncate(MAX_NAMED);
+    let mut why = bad.join("; ");
+    if others > 0 {
+        why.push_str(&format!("; and {others} more"));
+    }
+    Err(json!({ "error": why }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ID: &str = "course-v1:edX+DemoX+2026";
+
+    #[test]
+    fn pluses_may_be_encoded_or_not() {
+        for query in [
+            "course_id=course-v1%3AedX%2BDemoX%2B2026",
+            "course_id=course-v1:edX+DemoX+2026",
+            "x=1&course_id=course-v1:edX%20DemoX%202026",
+        ] {
+            assert_eq!(ids_of_query(query), [ID], "{query}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_stays_as_it_is() {
+        assert_eq!(ids_of_query("course_id=a+b&course_id=&other=x"), ["a b", ""]);
+        assert!(ids_of_query("").is_empty());
+    }
+
+    #[test]
+    fn a_bad_id_is_named() {
+        let error = parse(vec![ID.to_owned(), "a b".to_owned(), "library-v1:a+b".to_owned()]).unwrap_err();
+        let text = error["error"].as_str().unwrap();
+        assert!(text.contains("\"a b\"") && text.contains("library-v1:a+b") && !text.contains(ID), "{text}");
+    }
+
+    #[test]
+    fn an_error_stays_short() {
+        let error = parse((0..MAX_IDS).map(|n| format!("{n}{}", "x".repeat(999))).collect()).unwrap_err();
+        let text = error["error"].as_str().unwrap();
+        assert!(text.ends_with("and 990 more") && text.len() < 4_000, "{text}");
+    }
+
+    #[test]
+    fn a_thousand_are_enough() {
+        assert_eq!(parse(vec![ID.to_owned(); MAX_IDS]).unwrap().len(), MAX_IDS);
+        let error = parse(vec![ID.to_owned(); MAX_IDS + 1]).unwrap_err();
+        assert!(error["error"].as_str().unwrap().contains("at most 1000"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_read(query in "\\PC{0,80}|(course_id=[a-z0-9:+%/&=-]{0,30}&?){0,4}") {
+            let _ = parse(ids_of_query(&query));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Every instrument, once: name, unit, description and buckets.
+//!
+//! The names are OpenTelemetry's; the Prometheus exporter makes `course_sharing_…` of them, with `_seconds` for
+//! the unit `s` and `_total` for counters. A unit in braces is a remark and adds nothing.
+
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
+use prometheus::{Registry, TextEncoder};
+
+use super::labels;
+
+/// From a restore in milliseconds to an event that waited out the delay ladder's hours.
+const EVENT_BOUNDS: [f64; 18] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0,
+    14_400.0,
+];
+
+/// From a cached page, 15 ms, to the longest time limit that is of use.
+const REQUEST_BOUNDS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0];
+
+/// The instruments, and the registry that `/metrics` is read from.
+pub struct Instruments {
+    registry: Registry,
+    provider: SdkMeterProvider,
+    pub(super) events: Counter<u64>,
+    pub(super) event_to_write: Histogram<f64>,
+    pub(super) catalog_requests: Counter<u64>,
+    pub(super) catalog_request: Histogram<f64>,
+    pub(super) overviews: Gauge<u64>,
+    pub(super) blank_oldest: Gauge<f64>,
+    pub(super) healed: Counter<u64>,
+    pub(super) dead_letters: Gauge<u64>,
+    pub(super) consumer_up: Gauge<u64>,
+    pub(super) catalog_breaker: Gauge<u64>,
+    pub(super) reconcile_success: Gauge<f64>,
+    pub(super) reconcile_changes: Gauge<u64>,
+}
+
+impl Instruments {
+    /// Instruments that `/metrics` alone shows.
+    pub fn local() -> Self {
+        Self::new(SdkMeterProvider::builder())
+    }
+
+    /// Instruments on a provider that may have readers of its own beside the one for `/metrics`.
+    pub fn new(provider: MeterProviderBuilder) -> Self {
+        let registry = Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .without_target_info()
+            .build();
+        let provider = match exporter {
+            Ok(exporter) => provider.with_reader(exporter).build(),
+            // A fresh registry refuses nothing; were it otherwise, an empty page would be better than no worker.
+            Err(_) => provider.build(),
+        };
+        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        let instruments = Self::declare(registry, &provider.meter_with_scope(scope), provider.clone());
+        instruments.start_at_zero();
+        instruments
+    }
+
+    #[rustfmt::skip]
+    fn declare(registry: Registry, meter: &Meter, provider: SdkMeterProvider) -> Self {
+        let counter = |name, unit, text| meter.u64_counter(name).with_unit(unit).with_description(text).build();
+        let gauge = |name, unit, text| meter.u64_gauge(name).with_unit(unit).with_description(text).build();
+        let seconds = |name, text| meter.f64_gauge(name).with_unit("s").with_description(text).build();
+        let times = |name, bounds: &[f64], text| meter.f64_histogram(name).with_unit("s")
+            .with_boundaries(bounds.to_vec()).with_description(text).build();
+        Self {
+            registry,
+            provider,
+            events: counter("course_sharing.events", "{event}", "Events settled, by what became of them"),
+            event_to_write: times("course_sharing.event_to_write", &EVENT_BOUNDS, "From an event's publish time, or else its arrival, to the commit"),
+            catalog_requests: counter("course_sharing.catalog_requests", "{request}", "Requests to the Catalog, by outcome"),
+            catalog_request: times("course_sharing.catalog_request", &REQUEST_BOUNDS, "One request to the Catalog, from connecting to the last byte"),
+            overviews: gauge("course_sharing.overviews", "{overview}", "Course overviews with a marketing URL, and without one"),
+            blank_oldest: seconds("course_sharing.blank_oldest", "How long the longest-standing blank has been blank; 0: none is"),
+            healed: counter("course_sharing.healed", "{overview}", "Overviews that got their last-known URL back, after an event or by the timer"),
+            dead_letters: gauge("course_sharing.dead_letters", "{message}", "Messages in the dead-letter queue"),
+            consumer_up: gauge("course_sharing.consumer_up", "{consumer}", "1 while the consumer is attached to the events queue"),
+            catalog_breaker: gauge("course_sharing.catalog_breaker", "{breaker}", "1 for the state that the breaker in front of the Catalog is in"),
+            reconcile_success: seconds("course_sharing.reconcile_last_success_timestamp", "When a pass last ended complete, in seconds since 1970; 0: not yet"),
+            reconcile_changes: gauge("course_sharing.reconcile_changes", "{run}", "What the last pass did, in runs"),
+        }
+    }
+
+    fn start_at_zero(&self) {
+        for kind in labels::EVENT_TYPES {
+            for outcome in labels::EVENT_OUTCOMES {
+                self.events.add(0, &[KeyValue::new("type", kind), KeyValue::new("outcome", outcome)]);
+            }
+        }
+        for outcome in labels::CATALOG_OUTCOMES {
+            self.catalog_requests.add(0, &[KeyValue::new("outcome", outcome)]);
+        }
+        for state in [labels::LINKED, labels::BLANK] {
+            self.overviews.record(0, &[KeyValue::new("state", state)]);
+        }
+        for cause in labels::HEAL_CAUSES {
+            self.healed.add(0, &[KeyValue::new("cause", cause)]);
+        }
+        for (at, state) in labels::BREAKER_STATES.into_iter().enumerate() {
+            self.catalog_breaker.record((at == 0).into(), &[KeyValue::new("state", state)]);
+        }
+        for kind in labels::RECONCILE_KINDS {
+            self.reconcile_changes.record(0, &[KeyValue::new("kind", kind)]);
+        }
+        self.blank_oldest.record(0.0, &[]);
+        self.dead_letters.record(0, &[]);
+        self.consumer_up.record(0, &[]);
+        self.reconcile_success.record(0.0, &[]);
+    }
+
+    /// All metrics as Prometheus text.
+    pub fn render(&self) -> String {
+        // Only a metric without samples is refused, and the registry leaves those out.
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+
+    /// For flushing and shutting down.
+    pub fn provider(&self) -> &SdkMeterProvider {
+        &self.provider
+    }
+}

@@ -1,0 +1,36 @@
+//! The label values each metric is known to take; all are there from the start, at 0, so that a rate over the
+//! first event is not lost and an alert can name a series that nothing has touched yet.
+
+/// `type` of `course_sharing_events_total`.
+pub(super) const EVENT_TYPES: [&str; 3] = ["course-publish", "overview-recreated", "unknown"];
+
+/// `outcome` of `course_sharing_events_total`.
+pub(super) const EVENT_OUTCOMES: [&str; 8] =
+    ["applied", "unchanged", "no_page", "not_listed", "no_overview", "ignored", "parked", "dead_lettered"];
+
+/// `state` of `course_sharing_overviews`.
+pub(super) const LINKED: &str = "linked";
+/// `state` of `course_sharing_overviews`.
+pub(super) const BLANK: &str = "blank";
+
+/// `cause` of `course_sharing_healed_total`.
+pub(super) const HEAL_CAUSES: [&str; 2] = ["restore", "heal"];
+
+/// `state` of `course_sharing_catalog_breaker`; closed is how it starts.
+pub(super) const BREAKER_STATES: [&str; 3] = ["closed", "open", "half_open"];
+
+/// `kind` of `course_sharing_reconcile_changes`.
+pub(super) const RECONCILE_KINDS: [&str; 6] =
+    ["updated", "cleared", "kept", "held_back", "not_listed", "pending"];
+
+/// `outcome` of `course_sharing_catalog_requests_total`.
+pub(super) const CATALOG_OUTCOMES: [&str; 8] = [
+    "ok",
+    "client_error",
+    "server_error",
+    "throttled",
+    "timeout",
+    "unauthorized",
+    "unreachable",
+    "unreadable",
+];

@@ -1,0 +1,104 @@
+//! What can be counted, as plain functions: the rooms need not know OpenTelemetry.
+//!
+//! [`Instruments`] declares each instrument once. `/metrics` is [`render`]; where an OTLP endpoint is set, the same
+//! instruments are sent there too. Without any set-up, as in a unit test, everything is counted locally.
+
+mod instruments;
+mod labels;
+
+pub use self::instruments::Instruments;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use opentelemetry::KeyValue;
+
+static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
+
+fn instruments() -> &'static Instruments {
+    INSTRUMENTS.get_or_init(Instruments::local)
+}
+
+/// Makes `ours` the process's instruments; false if something was counted or set up before.
+pub(super) fn install(ours: Instruments) -> bool {
+    INSTRUMENTS.set(ours).is_ok()
+}
+
+/// Sends what is left to the collector and ends counting. True if all went well. Blocks.
+pub(super) fn shutdown() -> bool {
+    let provider = instruments().provider();
+    let flushed = provider.force_flush();
+    let ended = provider.shutdown();
+    flushed.is_ok() && ended.is_ok()
+}
+
+/// Counts one event that is settled. `kind` is `course-publish`, `overview-recreated` or `unknown`; `outcome` is
+/// `applied`, `unchanged`, `no_page`, `not_listed`, `no_overview`, `ignored`, `parked` or `dead_lettered`.
+pub fn event(kind: &'static str, outcome: &'static str) {
+    instruments().events.add(1, &[KeyValue::new("type", kind), KeyValue::new("outcome", outcome)]);
+}
+
+/// Notes how long an event took from its `time` header, or else its arrival, to the commit.
+pub fn event_to_write(elapsed: Duration) {
+    instruments().event_to_write.record(elapsed.as_secs_f64(), &[]);
+}
+
+/// Counts one finished request to the Catalog; `outcome` is one of a few fixed words.
+pub fn catalog_request(outcome: &'static str, elapsed: Duration) {
+    instruments().catalog_requests.add(1, &[KeyValue::new("outcome", outcome)]);
+    instruments().catalog_request.record(elapsed.as_secs_f64(), &[]);
+}
+
+/// Says how many overviews have a URL and how many have none.
+pub fn overviews(linked: u64, blank: u64) {
+    instruments().overviews.record(linked, &[KeyValue::new("state", labels::LINKED)]);
+    instruments().overviews.record(blank, &[KeyValue::new("state", labels::BLANK)]);
+}
+
+/// Says for how long the longest-standing blank has been blank; none if nothing is blank, which is shown as 0.
+pub fn blank_oldest(age: Option<Duration>) {
+    instruments().blank_oldest.record(age.unwrap_or_default().as_secs_f64(), &[]);
+}
+
+/// Counts `n` overviews that got their last-known URL back; `cause` is `restore` (an event) or `heal` (the timer).
+pub fn healed(cause: &'static str, n: u64) {
+    instruments().healed.add(n, &[KeyValue::new("cause", cause)]);
+}
+
+/// Says how many messages are in the dead-letter queue.
+pub fn dead_letters(n: u64) {
+    instruments().dead_letters.record(n, &[]);
+}
+
+/// Says whether the consumer is attached to the events queue.
+pub fn consumer_up(up: bool) {
+    instruments().consumer_up.record(up.into(), &[]);
+}
+
+/// Says what state the breaker in front of the Catalog is in: `closed`, `open` or `half_open`.
+pub fn catalog_breaker(state: &'static str) {
+    for known in labels::BREAKER_STATES {
+        instruments().catalog_breaker.record((known == state).into(), &[KeyValue::new("state", known)]);
+    }
+}
+
+/// Says when a pass last ended complete.
+pub fn reconcile_success(at: DateTime<Utc>) {
+    // Milliseconds since 1970 fit the 53 bits of a float for 285,000 years.
+    instruments().reconcile_success.record(at.timestamp_millis() as f64 / 1000.0, &[]);
+}
+
+/// Says what the last pass did to how many runs; `kind` is `updated`, `cleared`, `kept`, `held_back`,
+/// `not_listed` or `pending`.
+pub fn reconcile_change(kind: &'static str, n: u64) {
+    instruments().reconcile_changes.record(n, &[KeyValue::new("kind", kind)]);
+}
+
+/// All metrics as Prometheus text (`text/plain; version=0.0.4`).
+pub fn render() -> String {
+    instruments().render()
+}
+
+#[cfg(test)]
+mod tests;

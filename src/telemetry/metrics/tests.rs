@@ -1,0 +1,88 @@
+use super::*;
+
+const CONTRACT: [(&str, &str); 10] = [
+    ("course_sharing_events_total", "counter"),
+    ("course_sharing_catalog_requests_total", "counter"),
+    ("course_sharing_overviews", "gauge"),
+    ("course_sharing_blank_oldest_seconds", "gauge"),
+    ("course_sharing_healed_total", "counter"),
+    ("course_sharing_dead_letters", "gauge"),
+    ("course_sharing_consumer_up", "gauge"),
+    ("course_sharing_catalog_breaker", "gauge"),
+    ("course_sharing_reconcile_last_success_timestamp_seconds", "gauge"),
+    ("course_sharing_reconcile_changes", "gauge"),
+];
+
+/// Every function of the room, on the process's own instruments; other tests only add to them.
+fn use_all() {
+    event("course-publish", "applied");
+    event_to_write(Duration::from_millis(3));
+    catalog_request("ok", Duration::from_millis(700));
+    overviews(1_234, 5);
+    blank_oldest(Some(Duration::from_secs(90)));
+    healed("heal", 3);
+    dead_letters(7);
+    consumer_up(true);
+    reconcile_success(DateTime::from_timestamp(1_795_363_200, 500_000_000).unwrap());
+    reconcile_change("held_back", 12);
+}
+
+#[test]
+fn names_and_types_are_the_contracts() {
+    let text = Instruments::local().render();
+    for (name, kind) in CONTRACT {
+        assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} {kind} in\n{text}");
+    }
+    let declared = text.lines().filter(|line| line.starts_with("# TYPE")).count();
+    assert_eq!(declared, CONTRACT.len(), "{text}");
+}
+
+#[test]
+fn known_values_are_there_from_the_start() {
+    let text = Instruments::local().render();
+    for line in [
+        r#"course_sharing_events_total{outcome="dead_lettered",type="overview-recreated"} 0"#,
+        r#"course_sharing_healed_total{cause="restore"} 0"#,
+        r#"course_sharing_overviews{state="blank"} 0"#,
+        r#"course_sharing_catalog_breaker{state="closed"} 1"#,
+        r#"course_sharing_catalog_breaker{state="open"} 0"#,
+        r#"course_sharing_reconcile_changes{kind="pending"} 0"#,
+        "course_sharing_consumer_up 0",
+        "course_sharing_dead_letters 0",
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line} in\n{text}");
+    }
+}
+
+#[test]
+fn what_is_told_is_shown() {
+    use_all();
+    let text = render();
+    for line in [
+        r#"course_sharing_events_total{outcome="applied",type="course-publish"} "#,
+        r#"course_sharing_event_to_write_seconds_bucket{le="0.005"} "#,
+        r#"course_sharing_event_to_write_seconds_bucket{le="14400"} "#,
+        r#"course_sharing_catalog_requests_total{outcome="ok"} "#,
+        r#"course_sharing_catalog_request_seconds_bucket{le="60"} "#,
+        "course_sharing_catalog_request_seconds_count ",
+        r#"course_sharing_overviews{state="linked"} 1234"#,
+        "course_sharing_blank_oldest_seconds 90",
+        r#"course_sharing_healed_total{cause="heal"} "#,
+        "course_sharing_dead_letters 7",
+        "course_sharing_reconcile_last_success_timestamp_seconds 1795363200.5",
+        r#"course_sharing_reconcile_changes{kind="held_back"} 12"#,
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    assert!(!text.contains("otel_scope") && !text.contains("target_info"), "{text}");
+}
+
+#[test]
+fn the_breaker_is_in_one_state() {
+    let ours = Instruments::local();
+    for (state, value) in [("closed", 0), ("open", 1)] {
+        ours.catalog_breaker.record(value, &[KeyValue::new("state", state)]);
+    }
+    let text = ours.render();
+    assert!(text.contains(r#"catalog_breaker{state="closed"} 0"#) && text.contains(r#"{state="open"} 1"#));
+}

@@ -1,0 +1,239 @@
+//! Where traces and metrics go: the standard `OTEL_*` variables, read in one place, and an exporter that says once
+//! that the collector is gone, and once that it is back, instead of once a batch.
+//!
+//! OTLP goes as http/protobuf through reqwest's blocking client: the SDK's batch threads have no async runtime.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry::{Key, KeyValue};
+use opentelemetry_otlp::{Protocol, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+
+use super::TelemetryError;
+
+/// Which signals are exported, and where to; each is the whole URL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Where spans go; none: nowhere.
+    pub traces: Option<String>,
+    /// Where metrics go, beside `/metrics`; none: nowhere.
+    pub metrics: Option<String>,
+    /// A protocol that was asked for and is not built in.
+    pub other_protocol: Option<String>,
+}
+
+impl Settings {
+    /// Reads `OTEL_SDK_DISABLED`, `OTEL_{TRACES,METRICS}_EXPORTER` (`none`), `OTEL_EXPORTER_OTLP_ENDPOINT`,
+    /// `OTEL_EXPORTER_OTLP_{TRACES,METRICS}_ENDPOINT` and `OTEL_EXPORTER_OTLP_PROTOCOL`. As the specification
+    /// says, an empty value is as good as none, and the path of the signal is appended to the general endpoint only.
+    /// The exporters read the rest (headers, time limit, sampler, intervals) themselves.
+    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+        if set("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true")) {
+            return Self::default();
+        }
+        let base = set("OTEL_EXPORTER_OTLP_ENDPOINT");
+        let endpoint = |signal: &str| {
+            if set(&format!("OTEL_{signal}_EXPORTER")).is_some_and(|v| v.eq_ignore_ascii_case("none")) {
+                return None;
+            }
+            let below =
+                |base: &String| format!("{}/v1/{}", base.trim_end_matches('/'), signal.to_ascii_lowercase());
+            set(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")).or_else(|| base.as_ref().map(below))
+        };
+        let (traces, metrics) = (endpoint("TRACES"), endpoint("METRICS"));
+        let exported = traces.is_some() || metrics.is_some();
+        let other_protocol = set("OTEL_EXPORTER_OTLP_PROTOCOL")
+            .filter(|v| exported && !v.eq_ignore_ascii_case("http/protobuf"));
+        Self { traces, metrics, other_protocol }
+    }
+}
+
+/// Who speaks: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, else `course-sharing`; and our version.
+pub fn resource() -> Resource {
+    let from_env = Resource::builder().build();
+    let name = from_env.get(&Key::from_static_str("service.name")).map(|name| name.to_string());
+    let builder =
+        Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    match name {
+        // What the SDK says where nobody said anything.
+        Some(name) if !name.starts_with("unknown_service") => builder.build(),
+        _ => builder.with_service_name(env!("CARGO_PKG_NAME")).build(),
+    }
+}
+
+/// Sends metrics to `endpoint` from a thread of its own, each `OTEL_METRIC_EXPORT_INTERVAL` (60 s).
+///
+/// # Errors
+/// An endpoint, or an `OTEL_EXPORTER_OTLP_*` variable, that cannot be used.
+pub fn metric_reader(
+    endpoint: &str,
+) -> Result<PeriodicReader<Reporting<opentelemetry_otlp::MetricExporter>>, TelemetryError> {
+    install_tls();
+    let exporter = opentelemetry_otlp::MetricExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(endpoint)
+        .build()
+        .map_err(|source| TelemetryError::Exporter { signal: "metrics", source })?;
+    Ok(PeriodicReader::builder(Reporting::new("metrics", endpoint, exporter)).build())
+}
+
+/// Sends spans to `endpoint`; to be driven by a thread without an async runtime.
+///
+/// # Errors
+/// An endpoint, or an `OTEL_EXPORTER_OTLP_*` variable, that cannot be used.
+pub fn span_exporter(endpoint: &str) -> Result<Reporting<opentelemetry_otlp::SpanExporter>, TelemetryError> {
+    install_tls();
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(endpoint)
+        .build()
+        .map_err(|source| TelemetryError::Exporter { signal: "traces", source })?;
+    Ok(Reporting::new("traces", endpoint, exporter))
+}
+
+/// reqwest is built without a provider of TLS of its own, and panics where the process has none.
+fn install_tls() {
+    // An error says that there is one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// An exporter that tells of a failure once, and of the recovery once.
+#[derive(Debug)]
+pub struct Reporting<E> {
+    exporter: E,
+    signal: &'static str,
+    collector: String,
+    failing: AtomicBool,
+}
+
+impl<E> Reporting<E> {
+    /// Reports on `exporter`; `signal` is the word for what it exports to `endpoint`.
+    pub fn new(signal: &'static str, endpoint: &str, exporter: E) -> Self {
+        Self { exporter, signal, collector: host_and_port(endpoint), failing: AtomicBool::new(false) }
+    }
+
+    fn report(&self, result: OTelSdkResult) -> OTelSdkResult {
+        let Self { signal, collector, .. } = self;
+        match &result {
+            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(event = "telemetry.export_failed", signal, collector, %error,
+                    "the OTLP collector cannot be reached; this is said once until it can");
+            }
+            Ok(()) if self.failing.swap(false, Ordering::Relaxed) => {
+                tracing::info!(
+                    event = "telemetry.export_recovered",
+                    signal,
+                    collector,
+                    "the OTLP collector is back"
+                );
+            }
+            _ => {}
+        }
+        result
+    }
+}
+
+/// The part of a URL that is fit for a log line: what is before it or behind it may be a password or a token.
+fn host_and_port(endpoint: &str) -> String {
+    let url = url::Url::parse(endpoint).ok();
+    let host = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+    host.map_or_else(String::new, |(host, port)| format!("{host}:{port}"))
+}
+
+impl<E: SpanExporter> SpanExporter for Reporting<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.report(self.exporter.export(batch).await)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for Reporting<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        self.report(self.exporter.export(metrics).await)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Settings {
+        Settings::from_env(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+    }
+
+    #[test]
+    fn without_an_endpoint_nothing_is_exported() {
+        for variables in [
+            &[][..],
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")],
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"), ("OTEL_SDK_DISABLED", "TRUE")],
+            &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
+        ] {
+            assert_eq!(settings(variables), Settings::default(), "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn the_path_is_appended_to_the_general_endpoint_only() {
+        for base in ["http://c:4318", "http://c:4318/"] {
+            let both = settings(&[("OTEL_EXPORTER_OTLP_ENDPOINT", base)]);
+            assert_eq!(both.traces.as_deref(), Some("http://c:4318/v1/traces"));
+            assert_eq!(both.metrics.as_deref(), Some("http://c:4318/v1/metrics"));
+        }
+        let one = settings(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/t")]);
+        assert_eq!((one.traces.as_deref(), one.metrics), (Some("http://c/t"), None));
+    }
+
+    #[test]
+    fn one_signal_may_be_off() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+        let traces = settings(&[endpoint, ("OTEL_METRICS_EXPORTER", "none")]);
+        assert!(traces.traces.is_some() && traces.metrics.is_none());
+    }
+
+    #[test]
+    fn another_protocol_is_noticed() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
+        let protocol = |name| settings(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", name)]).other_protocol;
+        assert_eq!(protocol("grpc").as_deref(), Some("grpc"));
+        assert_eq!(protocol("http/protobuf"), None);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_no_url_is_an_error() {
+        assert!(matches!(span_exporter("no url"), Err(TelemetryError::Exporter { signal: "traces", .. })));
+        assert!(metric_reader("http://[").is_err());
+    }
+}

@@ -1,0 +1,299 @@
+//! The worker's port as its callers see it: the real router on a real port, with stand-ins for what it asks.
+#![expect(clippy::unwrap_used, reason = "a failed step of a test fails the test")]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use course_sharing::course_key::CourseKey;
+use course_sharing::http::{AppState, Health, Links, Readiness, Server, Status};
+use course_sharing::share_link::{LinkSource, ShareLink};
+use course_sharing::telemetry::metrics;
+use futures_util::future::BoxFuture;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+const KNOWN: &str = "course-v1:edX+DemoX+2026";
+
+/// What the port asks, as each test wants it.
+#[derive(Default)]
+struct World {
+    database: Mutex<Option<String>>,
+    broker_hangs: bool,
+    lookups: AtomicUsize,
+    lookups_fail: bool,
+}
+
+impl Readiness for World {
+    fn database(&self) -> BoxFuture<'_, Result<(), String>> {
+        let answer = self.database.lock().unwrap().clone().map_or(Ok(()), Err);
+        Box::pin(async { answer })
+    }
+    fn broker(&self) -> BoxFuture<'_, Result<(), String>> {
+        if self.broker_hangs { Box::pin(std::future::pending()) } else { Box::pin(async { Ok(()) }) }
+    }
+}
+
+impl Links for World {
+    fn share_links<'a>(
+        &'a self,
+        courses: &'a [CourseKey],
+    ) -> BoxFuture<'a, Result<HashMap<CourseKey, ShareLink>, String>> {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        let link = || ShareLink { url: "https://www.campus.example/c".into(), source: LinkSource::Marketing };
+        let known = courses.iter().filter(|key| key.as_str() == KNOWN).map(|key| (key.clone(), link()));
+        let answer = if self.lookups_fail { Err("password=hunter2".to_owned()) } else { Ok(known.collect()) };
+        Box::pin(async { answer })
+    }
+}
+
+impl Status for World {
+    fn status(&self) -> BoxFuture<'_, Value> {
+        Box::pin(async { json!({ "overviews": { "linked": 3, "blank": 1 }, "note": "<b>" }) })
+    }
+}
+
+/// A port of its own for each test.
+struct Port {
+    address: SocketAddr,
+    health: Arc<Health>,
+    world: Arc<World>,
+    shutdown: CancellationToken,
+    served: tokio::task::JoinHandle<()>,
+    client: reqwest::Client,
+}
+
+impl Port {
+    async fn open(world: World) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (health, world) = (Arc::new(Health::new(Instant::now())), Arc::new(world));
+        let state = AppState {
+            health: health.clone(),
+            readiness: world.clone(),
+            links: world.clone(),
+            status: world.clone(),
+        };
+        let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let (address, shutdown) = (server.address(), CancellationToken::new());
+        let served = tokio::spawn(server.run(state, shutdown.clone()));
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap();
+        Self { address, health, world, shutdown, served, client }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<(&str, String)>) -> (StatusCode, Value) {
+        let mut request = self.client.request(method, format!("http://{}{path}", self.address));
+        if let Some((kind, body)) = body {
+            request = request.header("content-type", kind).body(body);
+        }
+        let response = request.send().await.unwrap();
+        for (name, value) in [("x-content-type-options", "nosniff"), ("cache-control", "no-store")] {
+            assert_eq!(response.headers()[name], value, "{path}");
+        }
+        let policy = response.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        self.send(Method::GET, path, None).await
+    }
+
+    async fn post(&self, body: impl Into<String>) -> (StatusCode, Value) {
+        self.send(Method::POST, "/api/v1/share-links", Some(("application/json", body.into()))).await
+    }
+
+    /// Takes the port down, and expects that to succeed.
+    async fn close(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(30), self.served).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn health_follows_the_worker() {
+    let port = Port::open(World::default()).await;
+    let (status, body) = port.get("/healthz").await;
+    assert_eq!((status, &body["consumer"]), (StatusCode::OK, &json!("detached")));
+
+    port.health.consumer_attached();
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(61)).unwrap();
+    port.health.consumer_detached(long_ago);
+    let (status, body) = port.get("/healthz").await;
+    assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("failing")));
+    assert!(body["reasons"][0].as_str().unwrap().contains("consumer"), "{body}");
+
+    port.health.consumer_attached();
+    port.health.beat("heal", long_ago);
+    let (status, body) = port.get("/healthz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body["reasons"][0].as_str().unwrap().contains("heal"), "{body}");
+    port.close().await;
+}
+
+#[tokio::test]
+async fn readiness_names_what_fails() {
+    let port =
+        Port::open(World { database: Mutex::new(Some("no such table".into())), ..World::default() }).await;
+    let (status, body) = port.get("/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body, json!({ "ready": false, "database": "no such table", "broker": "ok" }));
+
+    *port.world.database.lock().unwrap() = None;
+    // Answers are shared for a second, so the recovery may take as long to show.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while port.get("/readyz").await.0 != StatusCode::OK {
+        assert!(Instant::now() < deadline, "readiness does not come back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    port.close().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_hangs_is_not_waited_for() {
+    let port = Port::open(World { broker_hangs: true, ..World::default() }).await;
+    let (status, body) = port.get("/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((&body["database"], &body["broker"]), (&json!("ok"), &json!("no answer within 3 s")));
+    port.close().await;
+}
+
+#[tokio::test]
+async fn links_are_given_as_the_contract_says() {
+    let port = Port::open(World::default()).await;
+    let expected = json!({
+        "links": { KNOWN: { "url": "https://www.campus.example/c", "source": "marketing" } },
+        "unknown": ["a/b/c"],
+    });
+    for query in [
+        "course_id=course-v1%3AedX%2BDemoX%2B2026&course_id=a%2Fb%2Fc",
+        "course_id=course-v1:edX+DemoX+2026&course_id=a/b/c&course_id=a/b/c",
+    ] {
+        let answer = port.get(&format!("/api/v1/share-links?{query}")).await;
+        assert_eq!(answer, (StatusCode::OK, expected.clone()), "{query}");
+    }
+    let answer = port.post(json!({ "course_ids": [KNOWN, "a/b/c", KNOWN] }).to_string()).await;
+    assert_eq!(answer, (StatusCode::OK, expected));
+    assert_eq!(port.world.lookups.load(Ordering::SeqCst), 3, "one look-up a request");
+    let none = port.post(r#"{"course_ids": []}"#).await;
+    assert_eq!(none, (StatusCode::OK, json!({ "links": {}, "unknown": [] })));
+    port.close().await;
+}
+
+#[tokio::test]
+async fn a_thousand_ids_fit_a_url_and_more_are_refused() {
+    let port = Port::open(World::default()).await;
+    let path = |n: usize| {
+        let ids = (0..n).map(|n| format!("course_id=course-v1%3AedX%2BDemoX%2B{n:06}&"));
+        format!("/api/v1/share-links?{}", ids.collect::<String>())
+    };
+    let (status, body) = port.get(&path(1_000)).await;
+    assert_eq!((status, body["unknown"].as_array().unwrap().len()), (StatusCode::OK, 1_000));
+    let (status, body) = port.get(&path(1_001)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body["error"].as_str().unwrap().contains("at most 1000"), "{body}");
+    port.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_refused_with_its_reason() {
+    let port = Port::open(World::default()).await;
+    let error =
+        |(status, body): (StatusCode, Value)| (status.as_u16(), body["error"].as_str().unwrap().to_owned());
+    let (status, why) = error(port.get("/api/v1/share-links").await);
+    assert!(status == 400 && why.contains("course_id"), "{status} {why}");
+    let (status, why) = error(port.get("/api/v1/share-links?course_id=a%20b&course_id=a/b/c").await);
+    assert!(status == 400 && why.contains("a b"), "{status} {why}");
+    for (status, body) in [
+        (400, "{"),
+        (400, r#"{"course_ids": "a/b/c"}"#),
+        (400, r#"{"ids": []}"#),
+        (400, r#"{"course_ids": ["library-v1:a+b"]}"#),
+        (413, &format!(r#"{{"course_ids": ["{}"]}}"#, "x".repeat(1024 * 1024))),
+    ] {
+        let (got, why) = error(port.post(body).await);
+        assert_eq!(got, status, "{why}");
+    }
+    let text = Some(("text/plain", r#"{"course_ids": []}"#.to_owned()));
+    assert_eq!(error(port.send(Method::POST, "/api/v1/share-links", text).await).0, 415);
+    for (method, path, status) in [
+        (Method::GET, "/nothing", 404),
+        (Method::GET, "/api/v1/", 404),
+        (Method::DELETE, "/api/v1/share-links", 405),
+        (Method::POST, "/metrics", 405),
+    ] {
+        assert_eq!(error(port.send(method, path, None).await).0, status, "{path}");
+    }
+    assert_eq!(port.world.lookups.load(Ordering::SeqCst), 0, "nothing of this reaches the database");
+    port.close().await;
+}
+
+#[tokio::test]
+async fn a_failed_look_up_tells_no_secret() {
+    let port = Port::open(World { lookups_fail: true, ..World::default() }).await;
+    let (status, body) = port.get("/api/v1/share-links?course_id=a/b/c").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!body.to_string().contains("hunter2"), "{body}");
+    port.close().await;
+}
+
+#[tokio::test]
+async fn the_status_is_shown_to_programs_and_people() {
+    let port = Port::open(World::default()).await;
+    let (status, body) = port.get("/api/v1/status").await;
+    assert_eq!((status, &body["overviews"]["linked"]), (StatusCode::OK, &json!(3)));
+    let (status, body) = port.get("/").await;
+    let page = body.as_str().unwrap();
+    assert!(
+        status == StatusCode::OK && page.starts_with("<!doctype html>") && page.contains("&lt;b&gt;"),
+        "{page}"
+    );
+    metrics::consumer_up(false);
+    let (status, body) = port.get("/metrics").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.as_str().unwrap().contains("course_sharing_consumer_up 0\n"), "{body}");
+    port.close().await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_does_not_keep_the_port_open() {
+    let port = Port::open(World::default()).await;
+    let mut silent = Vec::new();
+    for said in [
+        "",
+        "GET /healthz HTTP/1.1\r\nHo",
+        "POST /api/v1/share-links HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\ncontent-type: application/json\r\n\r\n{",
+    ] {
+        let mut stream = TcpStream::connect(port.address).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    assert_eq!(port.get("/healthz").await.0, StatusCode::OK);
+    let address = port.address;
+    port.close().await;
+    assert!(TcpStream::connect(address).await.is_err(), "the port is closed");
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_cut_off() {
+    let port = Port::open(World::default()).await;
+    let mut stream = TcpStream::connect(port.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let line = format!("x: {}\r\n", "y".repeat(4_000));
+    // Until the other side has had enough; the kernel's buffers take some of it unread.
+    let mut sent = 0;
+    while sent < 64 << 20 && stream.write_all(line.as_bytes()).await.is_ok() {
+        sent += line.len();
+    }
+    assert!(sent < 64 << 20, "{sent} bytes of headers were taken");
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert_eq!(port.get("/healthz").await.0, StatusCode::OK);
+    port.close().await;
+}
