@@ -6,9 +6,9 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use super::{Change, Outcome, Plan, Question, plan};
-use crate::catalog::{Client, Observation, Purpose, Unknown};
+use crate::catalog::{CatalogError, Client, Defect, Observation, Purpose};
 use crate::course_key::{CourseKey, RunKey};
-use crate::store::{MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
+use crate::store::{Entry, MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
 
 /// Joins the database and the Catalog; cheap to clone.
 #[derive(Clone)]
@@ -90,32 +90,44 @@ impl Engine {
             by: asked_by(purpose),
             clear_after: self.clear_after,
         };
-        let observed = self.catalog.look_up(&runs, purpose).instrument(tracing::info_span!("look_up")).await;
+        let mut observed =
+            self.catalog.look_up(&runs, purpose).instrument(tracing::info_span!("look_up")).await;
         let snapshots = self.store.snapshots(courses).await?;
 
-        let mut plans: HashMap<RunKey, Plan> = HashMap::with_capacity(runs.len());
+        let mut decided: HashMap<RunKey, Decided> = HashMap::with_capacity(runs.len());
         for snapshot in &snapshots {
-            let run = snapshot.course.run_key();
-            if let Some(observation) = observed.get(&run) {
-                plans
-                    .entry(run)
-                    .or_insert_with_key(|run| plan(run, snapshot.entry.as_ref(), observation, question));
-            }
+            decided.entry(snapshot.course.run_key()).or_insert_with_key(|run| {
+                let observation = observed.remove(run).unwrap_or_else(nothing_said);
+                let plan = plan(run, snapshot.entry.as_ref(), &observation, question);
+                Decided { plan, observation }
+            });
         }
-        let entries: Vec<_> = plans.values().filter_map(|plan| plan.entry.clone()).collect();
-        let known = |s: &&Snapshot| plans.get(&s.course.run_key()).is_some_and(|plan| plan.entry.is_some());
-        let settled = snapshots.iter().filter(known).map(|s| s.course.clone()).collect();
-        self.store.apply(entries, settled).instrument(tracing::info_span!("apply")).await?;
+        let entries = decided.values().filter_map(|decided| decided.plan.entry.clone()).collect();
+        let is_known =
+            |s: &&Snapshot| decided.get(&s.course.run_key()).is_some_and(|d| d.plan.entry.is_some());
+        let known = snapshots.iter().filter(is_known).map(|s| s.course.clone()).collect();
+        self.store.apply(entries, known).instrument(tracing::info_span!("apply")).await?;
 
         Ok(snapshots
             .into_iter()
-            .map(|snapshot| {
-                let run = snapshot.course.run_key();
-                let outcome = outcome(&snapshot, plans.get(&run), observed.get(&run));
-                (snapshot.course, outcome)
+            .filter_map(|snapshot| {
+                let outcome = outcome(&snapshot, decided.get(&snapshot.course.run_key())?);
+                Some((snapshot.course, outcome))
             })
             .collect())
     }
+}
+
+/// One run's answer, and what follows from it.
+struct Decided {
+    plan: Plan,
+    observation: Observation,
+}
+
+/// The client promises a word on every run; should it ever break that, not knowing changes nothing.
+fn nothing_said() -> Observation {
+    let error = CatalogError::from(Defect::Odd("it says nothing of this run".to_owned()));
+    Observation::Unknown(error.into())
 }
 
 fn asked_by(purpose: Purpose) -> ObservedBy {
@@ -126,22 +138,17 @@ fn asked_by(purpose: Purpose) -> ObservedBy {
     }
 }
 
-fn outcome(snapshot: &Snapshot, plan: Option<&Plan>, observed: Option<&Observation>) -> Outcome {
-    let Some(Plan { entry: Some(entry), change }) = plan else {
-        return match observed {
-            Some(Observation::Unknown(unknown)) => Outcome::Unknown(unknown.clone()),
-            _ => Outcome::Unknown(Unknown::unanswered()),
-        };
-    };
+fn outcome(snapshot: &Snapshot, decided: &Decided) -> Outcome {
+    if let Observation::Unknown(why) = &decided.observation {
+        return Outcome::Unknown(why.clone());
+    }
     let Some(overview) = &snapshot.overview else { return Outcome::NoOverview };
-    match change {
-        Change::Same | Change::Set if overview.marketing_url.as_deref() == entry.in_force() => {
-            Outcome::Unchanged
-        }
+    let wanted = decided.plan.entry.as_ref().and_then(Entry::in_force);
+    match decided.plan.change {
+        Change::Same | Change::Set if overview.marketing_url.as_deref() == wanted => Outcome::Unchanged,
         Change::Same | Change::Set => Outcome::Updated,
         Change::Clear => Outcome::Cleared,
         Change::PendingClear | Change::NoPage => Outcome::NoPage,
-        Change::NotListed => Outcome::NotListed,
-        Change::Unknown => Outcome::Unknown(Unknown::unanswered()),
+        Change::NotListed | Change::Unknown => Outcome::NotListed,
     }
 }

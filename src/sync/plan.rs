@@ -44,7 +44,7 @@ pub enum Change {
     NoPage,
     /// The Catalog does not list the run: it stays.
     NotListed,
-    /// Nobody knows: it stays.
+    /// Nobody knows: it stays, and nothing is written.
     Unknown,
 }
 
