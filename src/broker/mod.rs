@@ -1,1 +1,31 @@
-//! (being built)
+//! RabbitMQ: topology as data, consuming, publishing, and what becomes of a delivery. Carries bytes, knows no
+//! courses.
+//!
+//! [`Broker`] is where it is; [`Consumer`] takes [`Delivery`]s from the events queue, for ever; a [`Settler`]
+//! acknowledges, delays or buries them; [`DeadLetters`] is for the operator.
+
+mod ack_window;
+mod connection;
+mod consumer;
+mod dead_letters;
+mod declare;
+mod delivery;
+mod error;
+mod headers;
+pub mod ladder;
+mod publisher;
+mod received;
+mod settle;
+mod topology;
+
+pub use self::connection::{Broker, Connection, Role};
+pub use self::consumer::{Attachment, Consumer, Stopped};
+pub use self::dead_letters::{DeadLetters, Walk};
+pub use self::declare::Counts;
+pub use self::delivery::{Delivery, ack_many};
+pub use self::error::BrokerError;
+pub use self::headers::{ATTEMPT, FIRST_SEEN, REASON, ROUTING_KEY};
+pub use self::publisher::{Message, Publisher};
+pub use self::received::Received;
+pub use self::settle::Settler;
+pub use self::topology::{ROUTING_KEYS, Topology};

@@ -1,0 +1,151 @@
+//! The operator's hand in the dead-letter queue: look, replay, discard. Needs no management plugin.
+//!
+//! Letters are taken one by one and not acknowledged; what is to stay goes back in its order when the channel
+//! closes. Several hands at once see different letters, and none gets lost.
+
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+
+use super::connection::{Broker, Connection, Role, answer};
+use super::error::{BrokerError, Refusal, refusal};
+use super::publisher::Publisher;
+use super::received::Received;
+use super::topology::{Topology, short};
+
+/// The queue of dead letters, as an operator sees it.
+pub struct DeadLetters {
+    broker: Broker,
+    topology: Topology,
+    publisher: Publisher,
+}
+
+/// How a walk through the queue ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Walk {
+    /// Letters looked at.
+    pub seen: u32,
+    /// Letters that the filter wanted: shown, replayed or discarded.
+    pub matched: u32,
+}
+
+enum Verdict {
+    Keep,
+    Replay,
+    Discard,
+}
+
+impl DeadLetters {
+    /// The dead letters of this topology.
+    pub fn new(broker: Broker, topology: Topology, publisher: Publisher) -> Self {
+        Self { broker, topology, publisher }
+    }
+
+    /// Shows letters to `each`, the oldest first, until it has `wanted` and shown `limit` of them.
+    ///
+    /// One letter at a time is in memory. Everything goes back as it was.
+    ///
+    /// # Errors
+    /// Why the queue cannot be read.
+    pub async fn list(
+        &self,
+        limit: u32,
+        wanted: impl Fn(&Received) -> bool,
+        mut each: impl FnMut(&Received),
+    ) -> Result<Walk, BrokerError> {
+        self.walk(limit, |letter| {
+            let shown = wanted(letter);
+            if shown {
+                each(letter);
+            }
+            (shown, Verdict::Keep)
+        })
+        .await
+    }
+
+    /// Sends the wanted letters to the events queue once more, as if they had never been tried, and removes them
+    /// from here once they are there.
+    ///
+    /// # Errors
+    /// Why it stopped; the letters before have been replayed, the others are still here.
+    pub async fn replay(&self, wanted: impl Fn(&Received) -> bool) -> Result<Walk, BrokerError> {
+        let decide = |letter: &Received| {
+            if wanted(letter) { (true, Verdict::Replay) } else { (false, Verdict::Keep) }
+        };
+        self.walk(u32::MAX, decide).await
+    }
+
+    /// Removes the wanted letters for good.
+    ///
+    /// # Errors
+    /// Why it stopped; the letters before are removed, the others are still here.
+    pub async fn discard(&self, wanted: impl Fn(&Received) -> bool) -> Result<Walk, BrokerError> {
+        let decide = |letter: &Received| {
+            if wanted(letter) { (true, Verdict::Discard) } else { (false, Verdict::Keep) }
+        };
+        self.walk(u32::MAX, decide).await
+    }
+
+    async fn walk(
+        &self,
+        limit: u32,
+        mut decide: impl FnMut(&Received) -> (bool, Verdict),
+    ) -> Result<Walk, BrokerError> {
+        let connection = self.broker.open(Role::Operator).await?;
+        let walked = self.walk_on(&connection, limit, &mut decide).await;
+        // Closing is what puts back the letters that stay.
+        connection.close().await;
+        walked
+    }
+
+    async fn walk_on(
+        &self,
+        connection: &Connection,
+        limit: u32,
+        decide: &mut impl FnMut(&Received) -> (bool, Verdict),
+    ) -> Result<Walk, BrokerError> {
+        let channel = connection.channel().await?;
+        let mut walk = Walk::default();
+        // What dies meanwhile is left for the next walk: else a letter that dies again at once would be replayed
+        // for ever.
+        let there = self.count(&channel).await?;
+        while walk.seen < there && walk.matched < limit {
+            let get = channel.basic_get(short(&self.topology.dead)?, BasicGetOptions { no_ack: false });
+            let Some(got) = answer("reading a dead letter", get).await? else { break };
+            let tag = got.delivery.delivery_tag;
+            let letter = Received::new(got.delivery, chrono::Utc::now());
+            walk.seen += 1;
+            let (matched, verdict) = decide(&letter);
+            match verdict {
+                Verdict::Keep => {}
+                Verdict::Replay => {
+                    let again = letter.sent_on(0, None);
+                    self.publisher.publish("", &self.topology.events, &again).await?;
+                    remove(&channel, tag).await?;
+                }
+                Verdict::Discard => remove(&channel, tag).await?,
+            }
+            walk.matched += u32::from(matched);
+        }
+        Ok(walk)
+    }
+
+    async fn count(&self, channel: &Channel) -> Result<u32, BrokerError> {
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let asked = channel.queue_declare(short(&self.topology.dead)?, options, FieldTable::default());
+        match answer("counting dead letters", asked).await {
+            Ok(queue) => Ok(queue.message_count()),
+            Err(BrokerError::Lost { source, .. }) if matches!(refusal(&source).0, Refusal::NotFound) => {
+                let what = format!("queue {:?}", self.topology.dead);
+                let fix = "the worker creates it when it starts, with amqp.declare = true".to_owned();
+                Err(BrokerError::Missing { what, fix })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn remove(channel: &Channel, tag: u64) -> Result<(), BrokerError> {
+    let removed = channel.basic_ack(tag, BasicAckOptions { multiple: false });
+    answer("removing a dead letter", removed).await
+}

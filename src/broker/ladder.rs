@@ -1,0 +1,53 @@
+//! How long a message waits that cannot be settled yet: fixed steps, each a queue of its own.
+//!
+//! One queue a step, because a message whose time is up waits behind a head whose time is not, where both stand
+//! in one queue.
+
+use std::time::Duration;
+
+/// The steps, in seconds. The Catalog learns of a new course after a minute at the least, and after hours at the
+/// most; together the steps reach over that.
+pub const STEPS: [u32; 6] = [10, 60, 180, 900, 3600, 14_400];
+
+/// The step after `attempt` delays, in seconds; None after the last.
+pub fn next(attempt: u32) -> Option<u32> {
+    STEPS.get(usize::try_from(attempt).ok()?).copied()
+}
+
+/// The shortest step that lasts at least as long as `wait`, in seconds; else the longest.
+pub fn for_wait(wait: Duration) -> u32 {
+    let [shorter @ .., longest] = STEPS;
+    shorter.into_iter().find(|step| Duration::from_secs(u64::from(*step)) >= wait).unwrap_or(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_step_is_taken_once_and_then_no_more() {
+        let taken: Vec<u32> = (0..).map_while(next).collect();
+        assert_eq!(taken, STEPS);
+        assert_eq!(next(u32::MAX), None);
+        assert!(STEPS.is_sorted());
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up() {
+        for (wait, step) in [(0, 10), (10, 10), (11, 60), (3599, 3600), (14_400, 14_400), (99_999, 14_400)] {
+            assert_eq!(for_wait(Duration::from_secs(wait)), step);
+        }
+        assert_eq!(for_wait(Duration::from_millis(10_001)), 60);
+    }
+
+    proptest! {
+        #[test]
+        fn no_wait_is_cut_short_but_by_the_longest(millis: u64) {
+            let wait = Duration::from_millis(millis);
+            let step = for_wait(wait);
+            prop_assert!(STEPS.contains(&step));
+            prop_assert!(Duration::from_secs(u64::from(step)) >= wait || step == 14_400);
+        }
+    }
+}
