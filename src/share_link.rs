@@ -26,6 +26,17 @@ pub enum LinkSource {
     About,
 }
 
+impl LinkSource {
+    /// The word in every output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Social => "social",
+            Self::Marketing => "marketing",
+            Self::About => "about",
+        }
+    }
+}
+
 /// The link for `course`, from the two columns of its overview and the LMS's flags. An empty text is no URL.
 ///
 /// The key stands in the About page's URL as it is, as the LMS writes it: no `+` or `:` encoded, no trailing slash.

@@ -68,7 +68,7 @@ fn col_l(name: &'static str) -> Expr {
 }
 
 fn overview_table() -> &'static str {
-    sea_orm::EntityName::table_name(&overview::Entity::default())
+    sea_orm::EntityName::table_name(&overview::Entity)
 }
 
 /// The URL that the ledger says an overview should have.

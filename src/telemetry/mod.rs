@@ -7,7 +7,10 @@ pub mod context;
 pub mod logs;
 pub mod metrics;
 pub mod otlp;
+mod report;
 pub mod traces;
+
+pub use self::report::report;
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc;

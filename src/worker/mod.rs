@@ -1,1 +1,152 @@
-//! (being built)
+//! The process: events in, links out, scheduled jobs beside them, until it is told to stop.
+//!
+//! ```text
+//! broker::Consumer ─▶ pipeline ─▶ settler ─▶ broker
+//!                       │ restore, look up (sync::Engine), in batches (batcher, pure)
+//!                       └ what becomes of each event (settlement, pure)
+//! jobs: heal, pass, gauges        port: what the HTTP port asks
+//! ```
+
+pub mod batcher;
+mod jobs;
+mod pipeline;
+mod port;
+pub mod settlement;
+mod settler;
+pub mod shutdown;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::pipeline::Pipeline;
+use self::port::Port;
+use self::settler::Settler;
+use crate::broker::{self, Attachment, Broker, Consumer, Publisher, Stopped, Topology};
+use crate::config::{Config, Listen};
+use crate::http::{self, AppState, Health};
+use crate::reconcile::Pass;
+use crate::sync::Engine;
+
+/// How long what is in hand may take at the end; together with closing, less than the 20 s that an operator waits.
+const DRAIN_LIMIT: Duration = Duration::from_secs(15);
+
+/// Runs until `stop` is cancelled, then finishes what is in hand.
+///
+/// # Errors
+/// A broker URL that leads nowhere, a port that is taken, or a task of the worker that died: the process has to go
+/// down with it, so that somebody notices.
+pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> anyhow::Result<()> {
+    let health = Arc::new(Health::new(Instant::now()));
+    let broker = Broker::new(&config.amqp)?;
+    let topology = Topology::new(&config.amqp);
+    let publisher = Publisher::new(broker.clone());
+    let settler = Settler::new(broker::Settler::new(publisher.clone(), topology.clone()), stop.clone());
+    let (consumer, deliveries) = Consumer::new(broker.clone(), topology.clone(), config.amqp.prefetch);
+    let port = Port {
+        engine: engine.clone(),
+        broker,
+        topology,
+        lms: config.lms.clone(),
+        attachment: consumer.attachment(),
+    };
+    let server = match config.http.listen {
+        Listen::Off => None,
+        Listen::On(address) => Some(http::Server::bind(address).await?),
+    };
+    if let Some(server) = &server {
+        tracing::info!(event = "http.listening", address = %server.address(), "serving health, metrics and links");
+    }
+
+    let mut side = JoinSet::new();
+    side.spawn(watch_consumer(consumer.attachment(), health.clone()));
+    if let Some(server) = server {
+        // Its own token: it answers probes until the very end.
+        side.spawn(server.run(app_state(&health, &port), CancellationToken::new()));
+    }
+    let mut jobs = JoinSet::new();
+    let holder = jobs::holder();
+    jobs.spawn(jobs::heal(engine.store().clone(), config.heal.interval, holder, stop.clone()));
+    jobs.spawn(jobs::gauges(port, stop.clone()));
+    let pass = Pass::new(engine.clone(), &config.reconcile, &config.sync);
+    let (schedule, page_size) = (config.reconcile.schedule.clone(), config.reconcile.page_size);
+    jobs.spawn(jobs::reconcile(pass, schedule, page_size, stop.clone()));
+
+    let beat = move || health.beat("events", Instant::now());
+    let pipeline = Pipeline::new(engine, settler, config, Box::new(beat)).run(deliveries, stop.clone());
+    let ended = drive(pipeline, consumer.run(stop.clone()), &mut jobs, &stop).await;
+    publisher.close().await;
+    side.shutdown().await;
+    ended
+}
+
+/// Consumer, pipeline and jobs until all have ended; none of them may end, or die, before it was told to.
+async fn drive(
+    pipeline: impl Future<Output = Result<(), tokio::task::JoinError>> + Send + 'static,
+    consumer: impl Future<Output = Stopped> + Send + 'static,
+    jobs: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut consumer = tokio::spawn(consumer);
+    let mut pipeline = tokio::spawn(pipeline);
+    let early = tokio::select! {
+        () = stop.cancelled() => None,
+        ended = &mut pipeline => Some(ended.map_or_else(|e| e.to_string(), |ended| format!("{ended:?}"))),
+        died = failed_job(jobs) => Some(died),
+    };
+    if let Some(why) = early {
+        stop.cancel();
+        anyhow::bail!("a part of the worker died: {why}");
+    }
+    let drained = tokio::time::timeout(DRAIN_LIMIT, async {
+        let stopped = (&mut consumer).await.context("the consumer died")?;
+        (&mut pipeline).await.context("the pipeline died")?.context("a task of the pipeline died")?;
+        while let Some(ended) = jobs.join_next().await {
+            ended.context("a job died")?;
+        }
+        stopped.close().await;
+        anyhow::Ok(())
+    });
+    match drained.await {
+        Ok(ended) => ended,
+        Err(_) => {
+            // Nothing is lost: what is not acknowledged is delivered again.
+            tracing::warn!(
+                event = "worker.undrained",
+                "what was in hand took too long and is left to the broker"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Waits until a job dies; jobs that have nothing to do end, which is no failure.
+async fn failed_job(jobs: &mut JoinSet<()>) -> String {
+    loop {
+        match jobs.join_next().await {
+            Some(Err(error)) => return error.to_string(),
+            Some(Ok(())) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn app_state(health: &Arc<Health>, port: &Port) -> AppState {
+    let port = Arc::new(port.clone());
+    AppState { health: health.clone(), readiness: port.clone(), links: port.clone(), status: port }
+}
+
+async fn watch_consumer(mut attachment: tokio::sync::watch::Receiver<Attachment>, health: Arc<Health>) {
+    loop {
+        match &*attachment.borrow_and_update() {
+            Attachment::Attached { .. } => health.consumer_attached(),
+            Attachment::Detached { .. } => health.consumer_detached(Instant::now()),
+        }
+        if attachment.changed().await.is_err() {
+            return;
+        }
+    }
+}

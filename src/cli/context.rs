@@ -1,0 +1,37 @@
+//! What commands are made of: configuration, database, Catalog, engine.
+
+use anyhow::Context as _;
+
+use crate::catalog::Client;
+use crate::config::Config;
+use crate::store::Store;
+use crate::sync::Engine;
+
+/// The configuration, and how to make each part from it.
+pub(super) struct Context {
+    pub(super) config: Config,
+}
+
+impl Context {
+    pub(super) fn new(config: Config) -> Self {
+        Self { config }
+    }
+
+    /// The database, connected, with the schema that the program needs.
+    pub(super) async fn store(&self) -> anyhow::Result<Store> {
+        let store = Store::connect(&self.config.database).await?;
+        store.check_schema().await?;
+        Ok(store)
+    }
+
+    /// The Catalog; nothing is asked yet.
+    pub(super) fn catalog(&self) -> anyhow::Result<Client> {
+        Client::new(&self.config.catalog, self.config.marketing_url.policy())
+            .context("cannot make a Catalog client")
+    }
+
+    /// The engine on both.
+    pub(super) async fn engine(&self) -> anyhow::Result<Engine> {
+        Ok(Engine::new(self.store().await?, self.catalog()?, self.config.sync.clear_after))
+    }
+}

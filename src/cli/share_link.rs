@@ -1,0 +1,37 @@
+//! `share-link <course-id>…`: what the LMS would share, and from where.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{Context, Exit, Output, output};
+use crate::course_key::CourseKey;
+use crate::share_link;
+use crate::store::MAX_ROWS;
+
+pub(super) async fn run(context: &Context, courses: &[CourseKey], form: Output) -> anyhow::Result<Exit> {
+    let store = context.store().await?;
+    let mut links = BTreeMap::new();
+    for courses in courses.chunks(MAX_ROWS) {
+        for row in store.links(courses).await? {
+            let (social, marketing) = (row.social_sharing_url.as_deref(), row.marketing_url.as_deref());
+            let link = share_link::resolve(&row.course, social, marketing, &context.config.lms);
+            links.insert(row.course.to_string(), link);
+        }
+    }
+    let unknown: Vec<&str> =
+        courses.iter().map(CourseKey::as_str).filter(|course| !links.contains_key(*course)).collect();
+    match form {
+        Output::Json => output::json(&json!({ "links": links, "unknown": unknown }))?,
+        Output::Human => {
+            let known = courses.iter().filter_map(|course| {
+                let link = links.get(course.as_str())?;
+                Some([course.to_string(), link.source.as_str().to_owned(), output::safe(&link.url)])
+            });
+            let unknown =
+                unknown.iter().map(|course| [(*course).to_owned(), "unknown".to_owned(), String::new()]);
+            output::columns(&known.chain(unknown).collect::<Vec<_>>())?;
+        }
+    }
+    Ok(if unknown.is_empty() { Exit::Done } else { Exit::Failed })
+}

@@ -1,0 +1,27 @@
+//! `sync <course-id>…`: refresh these runs now.
+
+use super::{Context, Exit, output};
+use crate::catalog::Purpose;
+use crate::course_key::CourseKey;
+use crate::sync::Outcome;
+
+pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Result<Exit> {
+    let engine = context.engine().await?;
+    engine.restore(courses).await?;
+    let outcomes = engine.refresh(courses, Purpose::Command).await?;
+    let mut rows = Vec::with_capacity(courses.len());
+    let mut unknown = false;
+    for course in courses {
+        let Some(outcome) = outcomes.get(course) else { continue };
+        let why = match outcome {
+            Outcome::Unknown(why) => {
+                unknown = true;
+                output::safe(&why.to_string())
+            }
+            _ => String::new(),
+        };
+        rows.push([course.to_string(), outcome.as_str().to_owned(), why]);
+    }
+    output::columns(&rows)?;
+    Ok(if unknown { Exit::Incomplete } else { Exit::Done })
+}

@@ -1,0 +1,28 @@
+//! `worker`: a parts list; what the parts do is in the worker room.
+
+use super::{Context, Exit};
+use crate::config::without_password;
+use crate::store::Store;
+use crate::sync::Engine;
+use crate::worker::{self, shutdown};
+
+use secrecy::ExposeSecret;
+
+pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
+    let config = &context.config;
+    let stop = shutdown::on_signal()?;
+    tracing::info!(
+        event = "worker.started",
+        version = env!("CARGO_PKG_VERSION"),
+        database = without_password(config.database.url.expose_secret()),
+        broker = without_password(config.amqp.url.expose_secret()),
+        catalog = %config.catalog.url,
+        "worker started"
+    );
+    // Lazily: broker and database may both be away when the worker starts, and come later.
+    let store = Store::connect_lazy(&config.database).await?;
+    let engine = Engine::new(store, context.catalog()?, config.sync.clear_after);
+    worker::run(config, engine, stop).await?;
+    tracing::info!(event = "worker.stopped", "worker stopped");
+    Ok(Exit::Done)
+}

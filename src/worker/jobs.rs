@@ -1,0 +1,122 @@
+//! Scheduled work beside the events: heal, the nightly pass, and the gauges. One worker of several does each.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio_util::sync::CancellationToken;
+
+use super::port::Port;
+use crate::config::{Every, PageSize, Schedule};
+use crate::reconcile::{Options, Pass, PassError, Silent};
+use crate::store::Store;
+use crate::telemetry::{metrics, report};
+
+/// How old a gauge may be.
+const GAUGES: Duration = Duration::from_secs(30);
+
+/// Who this worker is, for leases: unlike any other, also after a restart.
+pub(super) fn holder() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
+    let host: String = host.chars().take(64).collect();
+    format!("{host}:{}:{:08x}", std::process::id(), rand::random::<u32>())
+}
+
+/// Heals every `every` until told to stop, if the lease is ours. A database that is out makes one line when it goes
+/// and one when it is back.
+pub(super) async fn heal(store: Store, every: Every, holder: String, stop: CancellationToken) {
+    let Every::Period(period) = every else { return };
+    let mut failing = false;
+    while sleeps(period, &stop).await {
+        match heal_once(&store, period, &holder).await {
+            Ok(healed) => {
+                if failing {
+                    tracing::info!(event = "heal.recovered", "healing again");
+                }
+                failing = false;
+                if healed > 0 {
+                    metrics::healed("heal", healed);
+                    tracing::info!(
+                        event = "overview.healed",
+                        overviews = healed,
+                        "links healed from the ledger"
+                    );
+                }
+            }
+            Err(error) => {
+                if !failing {
+                    tracing::error!(event = "heal.failed", error = report(&error), "cannot heal");
+                }
+                failing = true;
+            }
+        }
+    }
+}
+
+async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<u64, crate::store::StoreError> {
+    // Longer than the period, so that it stays with one worker while that lives, and moves on soon after.
+    if store.acquire("heal", holder, period * 3).await?.is_none() {
+        return Ok(0);
+    }
+    store.heal().await
+}
+
+/// Runs a pass whenever the schedule says so, until told to stop.
+pub(super) async fn reconcile(pass: Pass, schedule: Schedule, page_size: PageSize, stop: CancellationToken) {
+    let Schedule::Cron(cron) = schedule else { return };
+    loop {
+        let now = Utc::now();
+        let Ok(next) = cron.find_next_occurrence(&now, false) else {
+            tracing::warn!(
+                event = "reconcile.never",
+                "reconcile.schedule has no further date: no pass will run"
+            );
+            return;
+        };
+        // In steps, as clocks are set and machines sleep: a single long wait would end at the wrong time.
+        while Utc::now() < next {
+            let left = (next - Utc::now()).to_std().unwrap_or_default();
+            if !sleeps(left.min(Duration::from_secs(30)), &stop).await {
+                return;
+            }
+        }
+        let options = Options { page_size, dry_run: false, allow_mass_change: false };
+        match pass.run(options, &Silent, stop.clone()).await {
+            // The pass has told of itself.
+            Ok(_) | Err(PassError::Stopped) => {}
+            Err(PassError::Taken { .. }) => {
+                tracing::info!(event = "reconcile.taken", "another worker runs this pass");
+            }
+            Err(error) => {
+                tracing::error!(event = "reconcile.failed", error = report(&error), "the pass failed")
+            }
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// Keeps the gauges true that only database and broker can tell, until told to stop.
+pub(super) async fn gauges(port: Port, stop: CancellationToken) {
+    loop {
+        let (overviews, queues) = tokio::join!(port.engine.store().counts(), port.counts());
+        // What cannot be told keeps its last value; the outage itself is told elsewhere.
+        if let Ok(counts) = overviews {
+            metrics::overviews(counts.linked.unsigned_abs(), counts.blank.unsigned_abs());
+        }
+        if let Ok(counts) = queues {
+            metrics::dead_letters(counts.dead.into());
+        }
+        if !sleeps(GAUGES, &stop).await {
+            return;
+        }
+    }
+}
+
+/// Waits; false if told to stop meanwhile.
+pub(super) async fn sleeps(period: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(period) => true,
+        () = stop.cancelled() => false,
+    }
+}

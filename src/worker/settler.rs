@@ -1,0 +1,171 @@
+//! The one place that settles: what is decided is told to the broker, and tried again until the broker has it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chrono::Utc;
+use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use super::jobs::sleeps;
+use super::settlement::Settlement;
+use crate::broker::{self, BrokerError, Delivery};
+use crate::event::{self, Decoded, Event};
+use crate::telemetry::{metrics, report};
+
+/// Between two tries to move a message on; while they last the message is ours, and the broker has it too.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// An event with the delivery it came by.
+pub(super) struct Job {
+    pub(super) event: Event,
+    pub(super) delivery: Delivery,
+}
+
+/// What a delivery turns out to be.
+pub(super) enum Incoming {
+    /// An event.
+    Job(Job),
+    /// Sound, and about something that has no share link; why.
+    Ignored(Delivery, String),
+    /// Nobody can understand it; why.
+    Dead(Delivery, String),
+}
+
+impl Incoming {
+    /// Reads what came.
+    pub(super) fn read(delivery: Delivery) -> Self {
+        let decoded = event::decode(&event::Raw {
+            body: &delivery.body,
+            routing_key: &delivery.routing_key,
+            content_type: delivery.content_type.as_deref(),
+            header: &|name| delivery.header(name),
+        });
+        match decoded {
+            Ok(Decoded::Event(event)) => Self::Job(Job { event, delivery }),
+            Ok(Decoded::Ignored(ignored)) => Self::Ignored(delivery, ignored.why),
+            Err(error) => Self::Dead(delivery, error.to_string()),
+        }
+    }
+}
+
+impl Job {
+    /// How long ago the event was sent, as its sender says, or else arrived here first.
+    pub(super) fn age(&self) -> Duration {
+        let since = self.event.time.or(self.delivery.published).unwrap_or(self.delivery.first_seen);
+        (Utc::now() - since).to_std().unwrap_or_default()
+    }
+}
+
+/// Settles jobs by what was decided about them.
+pub(super) struct Settler {
+    settler: broker::Settler,
+    stop: CancellationToken,
+    database_is_out: AtomicBool,
+}
+
+impl Settler {
+    /// A settler that gives up trying again when `stop` is cancelled.
+    pub(super) fn new(settler: broker::Settler, stop: CancellationToken) -> Self {
+        Self { settler, stop, database_is_out: AtomicBool::new(false) }
+    }
+
+    /// Tells the broker about all of them: acknowledgements in as few frames as may be, moves side by side.
+    pub(super) async fn settle(&self, settled: Vec<(Job, Settlement)>) {
+        let mut acks = Vec::new();
+        let mut moves = Vec::new();
+        for (job, settlement) in settled {
+            let kind = job.event.kind.as_str();
+            match settlement {
+                Settlement::Ack(outcome) => {
+                    metrics::event(kind, outcome);
+                    acks.push(job.delivery);
+                }
+                Settlement::Delay { seconds, climbs, reason } => {
+                    metrics::event(kind, "parked");
+                    let course = &job.event.course;
+                    tracing::debug!(event = "event.delayed", %course, seconds, reason, "tried again later");
+                    let attempt = job.delivery.attempt.saturating_add(u32::from(climbs));
+                    moves.push(self.move_on(job.delivery, Place::Delay { seconds, attempt }, reason));
+                }
+            }
+        }
+        let acks = async {
+            if !acks.is_empty() {
+                forgotten(broker::ack_many(acks).await);
+            }
+        };
+        tokio::join!(acks, join_all(moves));
+    }
+
+    /// Acknowledges what asks for nothing.
+    pub(super) async fn ignore(&self, delivery: Delivery, why: String) {
+        metrics::event("unknown", "ignored");
+        tracing::debug!(event = "event.ignored", why, "no course run");
+        forgotten(broker::ack_many(vec![delivery]).await);
+    }
+
+    /// Sends what cannot be understood to the dead letters.
+    pub(super) async fn bury(&self, delivery: Delivery, reason: String) {
+        metrics::event("unknown", "dead_lettered");
+        tracing::warn!(event = "event.dead_lettered", reason, "a message cannot be understood");
+        self.move_on(delivery, Place::Dead, reason).await;
+    }
+
+    /// One line when the database goes, whatever the number of events that wait for it.
+    pub(super) fn database_failed(&self, reason: &str) {
+        if !self.database_is_out.swap(true, Ordering::Relaxed) {
+            tracing::error!(event = "database.failed", reason, "the database is out; events are parked");
+        }
+    }
+
+    /// One line when it is back.
+    pub(super) fn database_answered(&self) {
+        if self.database_is_out.swap(false, Ordering::Relaxed) {
+            tracing::info!(event = "database.recovered", "the database answers again");
+        }
+    }
+
+    /// Moves a message on: tries until the broker has it, the delivery's connection is gone (it comes again), or the
+    /// process stops (likewise).
+    async fn move_on(&self, delivery: Delivery, to: Place, reason: String) {
+        let mut told = false;
+        loop {
+            let moved = match to {
+                Place::Delay { seconds, attempt } => {
+                    self.settler.delay(&delivery, seconds, attempt, &reason).await
+                }
+                Place::Dead => self.settler.dead(&delivery, &reason).await,
+            };
+            let Err(error) = moved else { return };
+            if !delivery.is_live() {
+                return;
+            }
+            if !told {
+                told = true;
+                tracing::warn!(
+                    event = "event.held",
+                    error = report(&error),
+                    "a message cannot be moved on yet"
+                );
+            }
+            if !sleeps(PAUSE, &self.stop).await {
+                return;
+            }
+        }
+    }
+}
+
+/// Where a message goes that is not done.
+#[derive(Clone, Copy)]
+enum Place {
+    Delay { seconds: u32, attempt: u32 },
+    Dead,
+}
+
+/// A delivery that cannot be acknowledged comes again, and doing it twice changes nothing.
+fn forgotten(acknowledged: Result<(), BrokerError>) {
+    if let Err(error) = acknowledged {
+        tracing::debug!(event = "event.unacknowledged", error = report(&error), "it will be delivered again");
+    }
+}
