@@ -90,7 +90,12 @@ impl Consumer {
             let pause = pause(failures, rand::random());
             let wait =
                 humantime::format_duration(Duration::from_millis(pause.as_millis() as u64)).to_string();
-            tracing::warn!(why, retry_in = wait, "not consuming events; connecting anew");
+            tracing::warn!(
+                event = "consumer.detached",
+                why,
+                retry_in = wait,
+                "not consuming events; connecting anew"
+            );
             tokio::select! {
                 () = stop.cancelled() => return Stopped(None),
                 () = tokio::time::sleep(pause) => {}
@@ -173,7 +178,12 @@ impl Consumer {
 
     fn attached(&self) {
         metrics::consumer_up(true);
-        tracing::info!(queue = self.topology.events, broker = self.broker.address(), "consuming events");
+        tracing::info!(
+            event = "consumer.attached",
+            queue = self.topology.events,
+            broker = self.broker.address(),
+            "consuming events"
+        );
         self.attachment.send_replace(Attachment::Attached { since: Utc::now() });
     }
 

@@ -59,10 +59,10 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Every key of the configuration may be given in the environment as COURSE_SHARING_<SECTION>__<KEY>, secrets also as
+Every key of the configuration may be given in the environment as COURSE_SHARING_<SECTION>__<KEY>, and secrets as \
 COURSE_SHARING_<SECTION>__<KEY>_FILE.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but incomplete (part of the Catalog could not be
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but incomplete (part of the Catalog could not be \
 read), 4 refused by the mass-change brake.";
 
 #[derive(Debug, Subcommand)]

@@ -57,10 +57,6 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
         Listen::Off => None,
         Listen::On(address) => Some(http::Server::bind(address).await?),
     };
-    if let Some(server) = &server {
-        tracing::info!(event = "http.listening", address = %server.address(), "serving health, metrics and links");
-    }
-
     let mut side = JoinSet::new();
     side.spawn(watch_consumer(consumer.attachment(), health.clone()));
     if let Some(server) = server {

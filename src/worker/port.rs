@@ -65,7 +65,7 @@ impl Port {
             "consumer": consumer,
             "queues": shown(queues.map(|counts| json!({
                 "events": counts.events,
-                "delayed": counts.delayed.iter().map(|(step, n)| (step.to_string(), *n)).collect::<HashMap<_, _>>(),
+                "delayed": counts.delayed.iter().map(|(step, n)| json!({ "seconds": step, "messages": n })).collect::<Vec<_>>(),
                 "dead": counts.dead,
             }))),
             "catalog": format!("{:?}", self.engine.catalog().gate()),

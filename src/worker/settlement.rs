@@ -57,3 +57,61 @@ fn climb(attempt: u32, at_the_end: &'static str, reason: String) -> Settlement {
         None => Settlement::Ack(at_the_end),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{CatalogError, Unknown};
+    use crate::marketing_url::UrlPolicy;
+
+    fn delay(seconds: u32, climbs: bool) -> impl Fn(&Settlement) -> bool {
+        move |settlement| matches!(settlement, Settlement::Delay { seconds: s, climbs: c, .. } if (*s, *c) == (seconds, climbs))
+    }
+
+    #[test]
+    fn what_is_right_is_acknowledged() {
+        let now = Instant::now();
+        for (outcome, word) in [
+            (Outcome::Updated, "applied"),
+            (Outcome::Cleared, "applied"),
+            (Outcome::Unchanged, "unchanged"),
+            (Outcome::NoPage, "no_page"),
+        ] {
+            assert_eq!(settle(&outcome, 0, now), Settlement::Ack(word));
+        }
+    }
+
+    #[test]
+    fn what_may_come_true_later_climbs_to_the_end_of_the_ladder_and_is_then_left_to_the_pass() {
+        let now = Instant::now();
+        for (outcome, word) in [(Outcome::NotListed, "not_listed"), (Outcome::NoOverview, "no_overview")] {
+            for (attempt, step) in (0..).zip(ladder::STEPS) {
+                assert!(delay(step, true)(&settle(&outcome, attempt, now)), "{attempt}");
+            }
+            assert_eq!(settle(&outcome, 6, now), Settlement::Ack(word));
+        }
+    }
+
+    #[test]
+    fn a_url_that_must_not_be_shown_is_no_outage() {
+        let refused = UrlPolicy::default().accept("course/x").unwrap_err();
+        let outcome = Outcome::Unknown(Unknown::from(refused));
+        assert!(delay(10, true)(&settle(&outcome, 0, Instant::now())));
+        assert_eq!(settle(&outcome, 6, Instant::now()), Settlement::Ack("unchanged"));
+    }
+
+    #[test]
+    fn an_outage_parks_for_about_as_long_as_it_is_said_to_last_and_never_ends() {
+        let now = Instant::now();
+        let shut = |seconds| {
+            let until = now + Duration::from_secs(seconds);
+            Outcome::Unknown(Unknown::from(CatalogError::Throttled { until }))
+        };
+        for attempt in [0, 6, 1000] {
+            assert!(delay(10, false)(&settle(&shut(0), attempt, now)));
+            assert!(delay(60, false)(&settle(&shut(59), attempt, now)));
+            assert!(delay(3600, false)(&settle(&shut(3597), attempt, now)));
+            assert!(delay(14_400, false)(&settle(&shut(1_000_000), attempt, now)));
+        }
+    }
+}

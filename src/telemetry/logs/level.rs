@@ -6,10 +6,13 @@ use tracing_subscriber::EnvFilter;
 use crate::telemetry::TelemetryError;
 
 /// Libraries that tell at `info` what helps only those who write them. A prefix: `hyper` is `hyper_util` too.
-const NOISY: [&str; 7] = ["lapin", "hyper", "sqlx", "sea_orm", "reqwest", "rustls", "opentelemetry"];
+const NOISY: [&str; 6] = ["hyper", "sqlx", "sea_orm", "reqwest", "rustls", "opentelemetry"];
+
+/// Reports as an error what it also returns as one, such as a queue that was only asked for; we log where we handle.
+const ECHO: &str = "lapin=off";
 
 /// What `level` lets through: a level (`info`), `target=level`, or several with commas between. The noisy libraries
-/// are at `warn` unless `level` names them.
+/// are at `warn`, and lapin is silent, unless `level` names them.
 ///
 /// # Errors
 /// [`TelemetryError::Level`], naming the part that is wrong.
@@ -32,7 +35,7 @@ pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     // Later ones win, so what the operator says comes last. Where `level` is quieter, it holds for them as well.
     let noisy = general.filter(|general| *general > LevelFilter::WARN).map(|_| NOISY).into_iter().flatten();
     let quiet: Vec<String> = noisy.map(|target| format!("{target}=warn")).collect();
-    let all: Vec<&str> = quiet.iter().map(String::as_str).chain(directives).collect();
+    let all: Vec<&str> = quiet.iter().map(String::as_str).chain([ECHO]).chain(directives).collect();
     EnvFilter::builder().with_regex(false).parse(all.join(",")).map_err(|error| wrong(error.to_string()))
 }
 
@@ -43,9 +46,9 @@ mod tests {
     #[test]
     fn libraries_are_quiet_unless_named() {
         let text = filter("info").unwrap().to_string();
-        assert!(text.contains("lapin=warn") && text.contains("info"), "{text}");
+        assert!(text.contains("sqlx=warn") && text.contains("lapin=off") && text.contains("info"), "{text}");
         let text = filter("debug,lapin=trace").unwrap().to_string();
-        assert!(text.contains("lapin=trace") && !text.contains("lapin=warn"), "{text}");
+        assert!(text.contains("lapin=trace") && !text.contains("lapin=off"), "{text}");
         let text = filter("error").unwrap().to_string();
         assert!(!text.contains("warn"), "{text}");
     }
