@@ -1,71 +1,46 @@
-//! (stub until merged)
-use crate::course_key::{CourseKey, CourseKeyError, RunKey};
-use crate::marketing_url::{MarketingUrl, UrlPolicy};
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
-#[derive(Clone, Debug)]
-pub enum Observation {
-    Url(MarketingUrl),
-    NoUrl,
-    NotListed,
-    Unknown(Unknown),
-}
-#[derive(Clone, Debug)]
-pub struct Unknown(pub String);
-impl Unknown {
-    pub fn unanswered() -> Self {
-        Self(String::new())
-    }
-    pub fn reopens_at(&self) -> Option<Instant> {
-        None
-    }
-}
-impl std::fmt::Display for Unknown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+//! What the Catalog (course-discovery) says about a run, asked gently, and never mistaken for what it did not say.
+//!
+//! ```text
+//! client ── look_up ─▶ look_up ─┐           ┌─▶ door ─▶ gate = breaker + throttle + budget   (pure)
+//!        ── page ───────────────┼─▶ asking ─┼─▶ token ─▶ transport
+//!        ── probe ──────────────┘           ├─▶ transport                one request, its limits
+//!                                           └─▶ retry                    the only user of `backoff`
+//! target: what to ask (pure)    wire: what came (pure)    answers: whom it concerns (pure)
+//! ```
+//!
+//! Everything ends in an [`Observation`] or a [`CatalogError`]; nothing here knows overviews, events or queues.
+
+mod answers;
+mod asking;
+mod batches;
+mod breaker;
+mod budget;
+mod client;
+mod door;
+mod error;
+mod gate;
+mod look_up;
+mod observation;
+mod retry;
+mod target;
+mod token;
+mod transport;
+mod verdict;
+mod wire;
+
+pub use self::client::{Client, ListedRun, Page};
+pub use self::error::{CatalogError, Defect};
+pub use self::gate::GateState;
+pub use self::observation::{Observation, Unknown};
+pub use self::target::key_cost;
+
+/// On whose behalf the Catalog is asked. It decides who waits and who goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
+    /// An event: goes first, and never waits for a shut gate, as its message can wait better.
     Event,
+    /// The pass over everything: goes last, leaves a share of the hourly budget, and waits for a shut gate.
     Pass,
+    /// Somebody at a terminal: like an event.
     Command,
-}
-pub struct Page {
-    pub count: u64,
-    pub runs: Vec<ListedRun>,
-    pub bytes: usize,
-    pub elapsed: Duration,
-}
-pub struct ListedRun {
-    pub key: Result<CourseKey, CourseKeyError>,
-    pub observation: Observation,
-}
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct CatalogError;
-#[derive(Clone)]
-pub struct Client;
-impl Client {
-    pub fn new(_s: &crate::config::Catalog, _p: UrlPolicy) -> Result<Self, CatalogError> {
-        Ok(Self)
-    }
-    pub async fn look_up(&self, _k: &[RunKey], _p: Purpose) -> HashMap<RunKey, Observation> {
-        HashMap::new()
-    }
-    pub async fn page(&self, _o: u64, _l: u32, _p: Purpose) -> Result<Page, CatalogError> {
-        Err(CatalogError)
-    }
-    pub async fn probe(&self) -> Result<u64, CatalogError> {
-        Err(CatalogError)
-    }
-    pub fn key_budget(&self) -> usize {
-        1000
-    }
-    pub fn requests(&self) -> u64 {
-        0
-    }
-}
-pub fn key_cost(k: &RunKey) -> usize {
-    k.as_str().len()
 }

@@ -1,0 +1,177 @@
+//! Whom an answer concerns: rows matched to the runs that were asked for, by exact text, and `NotListed` only
+//! where the answer was whole. Pure.
+
+use std::collections::HashMap;
+
+use crate::course_key::{CourseKey, CourseKeyError, RunKey};
+use crate::marketing_url::UrlPolicy;
+
+use super::error::{CatalogError, Defect};
+use super::observation::Observation;
+use super::wire::{List, Listed, Row};
+
+/// What a `keys=` query has brought so far, over one or several answers.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    rows: Vec<Row>,
+    count: Option<u64>,
+    unsteady: bool,
+    has_next: bool,
+}
+
+impl Gathered {
+    /// Adds one answer. True if the rest is worth asking for, from [`Self::len`] on.
+    pub(super) fn add(&mut self, list: List) -> bool {
+        self.unsteady |= self.count.is_some_and(|count| count != list.count);
+        self.count = Some(list.count);
+        self.has_next = list.has_next;
+        let came = !list.rows.is_empty();
+        self.rows.extend(list.rows);
+        came && (self.has_next || self.len() < list.count)
+    }
+
+    /// Rows so far.
+    pub(super) fn len(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    /// True if every run that matches was named: only then does silence mean "not listed".
+    fn is_whole(&self) -> bool {
+        self.count == Some(self.len())
+            && !self.unsteady
+            && !self.has_next
+            && self.rows.iter().all(|row| row.key.is_some())
+    }
+
+    /// One observation for each of `keys`. The Catalog matches without regard to case and accents; here only
+    /// the exact text counts. Two rows that name one run differently leave it unknown.
+    pub(super) fn observe(&self, keys: &[RunKey], policy: &UrlPolicy) -> HashMap<RunKey, Observation> {
+        let mut listed: HashMap<&str, Option<&Listed>> = HashMap::with_capacity(self.rows.len());
+        for row in &self.rows {
+            let Some(key) = row.key.as_deref() else { continue };
+            listed
+                .entry(key)
+                .and_modify(|before| {
+                    if *before != Some(&row.url) {
+                        *before = None;
+                    }
+                })
+                .or_insert(Some(&row.url));
+        }
+        let observe = |key: &RunKey| match listed.get(key.as_str()) {
+            Some(Some(url)) => observation(url, policy),
+            Some(None) => odd("the run is there twice, with different values"),
+            None if self.is_whole() => Observation::NotListed,
+            None => odd("it is not whole, and this run is not in the part that came"),
+        };
+        keys.iter().map(|key| (key.clone(), observe(key))).collect()
+    }
+}
+
+/// What one row says. A URL that the policy refuses is not known, which is not the same as there being none.
+pub(super) fn observation(url: &Listed, policy: &UrlPolicy) -> Observation {
+    match url {
+        Listed::Null => Observation::NoUrl,
+        Listed::Odd => odd("the run's marketing_url is missing, or neither a text nor null"),
+        Listed::Text(text) => match policy.accept(text) {
+            Ok(url) => Observation::Url(url),
+            Err(why) => Observation::Unknown(why.into()),
+        },
+    }
+}
+
+/// The key of a row of a page, or why it is none. A key that reads as another run's (a version of a course) is
+/// not taken for that run.
+pub(super) fn listed_key(row: &Row) -> Result<CourseKey, CourseKeyError> {
+    let malformed =
+        |text: &str, why| CourseKeyError::Malformed { text: text.chars().take(80).collect(), why };
+    let Some(text) = &row.key else { return Err(malformed("", "the Catalog's row has no key")) };
+    let key = CourseKey::parse(text)?;
+    if key.as_str() == text { Ok(key) } else { Err(malformed(text, "it names a version of a course")) }
+}
+
+fn odd(why: &str) -> Observation {
+    Observation::Unknown(CatalogError::Unreadable(Defect::Odd(why.to_owned())).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: UrlPolicy = UrlPolicy { allowed_hosts: Vec::new(), allow_http: false };
+
+    fn key(text: &str) -> RunKey {
+        CourseKey::parse(text).unwrap().run_key()
+    }
+
+    fn row(key: &str, url: &str) -> Row {
+        Row { key: Some(key.to_owned()), url: Listed::Text(url.to_owned()) }
+    }
+
+    fn gathered(lists: Vec<List>) -> Gathered {
+        let mut gathered = Gathered::default();
+        for list in lists {
+            gathered.add(list);
+        }
+        gathered
+    }
+
+    fn look(gathered: &Gathered, text: &str) -> Observation {
+        gathered.observe(&[key(text)], &ANY).remove(&key(text)).unwrap()
+    }
+
+    #[test]
+    fn only_the_exact_key_counts() {
+        let rows = vec![row("a/b/c", "https://x.example/lower"), row("É/b/c", "https://x.example/accent")];
+        let answer = gathered(vec![List { count: 2, has_next: false, rows }]);
+        assert!(matches!(look(&answer, "a/b/c"), Observation::Url(_)));
+        assert!(matches!(look(&answer, "A/b/c"), Observation::NotListed));
+        assert!(matches!(look(&answer, "E/b/c"), Observation::NotListed));
+    }
+
+    #[test]
+    fn only_a_whole_answer_says_not_listed() {
+        let one = || vec![row("a/b/c", "https://x.example/")];
+        let nameless = Row { key: None, url: Listed::Null };
+        for lists in [
+            vec![List { count: 2, has_next: false, rows: one() }],
+            vec![List { count: 1, has_next: true, rows: one() }],
+            vec![List { count: 0, has_next: false, rows: one() }],
+            vec![List { count: 1, has_next: false, rows: vec![nameless] }],
+            vec![
+                List { count: 3, has_next: true, rows: one() },
+                List { count: 2, has_next: false, rows: one() },
+            ],
+            vec![],
+        ] {
+            assert!(matches!(look(&gathered(lists), "x/y/z"), Observation::Unknown(_)));
+        }
+        let whole = gathered(vec![List { count: 0, has_next: false, rows: vec![] }]);
+        assert!(matches!(look(&whole, "x/y/z"), Observation::NotListed));
+    }
+
+    #[test]
+    fn a_run_with_two_different_urls_is_unknown() {
+        let twice = |b: &str| {
+            let rows = vec![row("a/b/c", "https://x.example/1"), row("a/b/c", b)];
+            gathered(vec![List { count: 2, has_next: false, rows }])
+        };
+        assert!(matches!(look(&twice("https://x.example/2"), "a/b/c"), Observation::Unknown(_)));
+        assert!(matches!(look(&twice("https://x.example/1"), "a/b/c"), Observation::Url(_)));
+    }
+
+    #[test]
+    fn a_refused_url_is_unknown_and_says_why() {
+        let answer = observation(&Listed::Text("course/relative".into()), &ANY);
+        let Observation::Unknown(why) = answer else { panic!("{answer:?}") };
+        assert!(why.refused().is_some() && why.reopens_at().is_none());
+        assert!(why.to_string().contains("relative"), "{why}");
+    }
+
+    #[test]
+    fn a_version_of_a_course_is_no_run_of_a_page() {
+        assert!(listed_key(&row("course-v1:a+b+c", "u")).is_ok());
+        assert!(listed_key(&row("course-v1:a+b+c+branch@draft", "u")).is_err());
+        assert!(listed_key(&Row { key: None, url: Listed::Odd }).is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! One question, from the gate through token and transport to a parsed list, again and again while that makes
+//! sense.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::header::AUTHORIZATION;
+use tracing::Instrument;
+use url::Url;
+
+use crate::telemetry::metrics;
+
+use super::Purpose;
+use super::door::Door;
+use super::error::CatalogError;
+use super::gate::GateState;
+use super::token::{Token, Tokens};
+use super::transport;
+use super::verdict::{Course, Kind, Next};
+use super::wire::{self, List};
+
+/// What every question needs.
+pub(super) struct Asker {
+    /// In front of every request.
+    pub(super) door: Door,
+    /// None: no authentication.
+    pub(super) tokens: Option<Tokens>,
+    /// For the Catalog; tokens have their own.
+    pub(super) http: reqwest::Client,
+    /// `catalog.timeout`.
+    pub(super) timeout: Duration,
+    /// `catalog.max_body_bytes`.
+    pub(super) max_body_bytes: usize,
+    /// Requests sent to the Catalog.
+    pub(super) sent: AtomicU64,
+}
+
+/// A list, and what it took.
+pub(super) struct Answered {
+    /// What came.
+    pub(super) list: List,
+    /// The body's length.
+    pub(super) bytes: usize,
+    /// From sending the request to the last byte, without waits and retries.
+    pub(super) elapsed: Duration,
+}
+
+impl Asker {
+    /// Asks until there is a list, or no point in asking on: some thirty seconds at most, to which waiting at the
+    /// gate on behalf of a pass is not counted.
+    ///
+    /// # Errors
+    /// Why the last attempt failed, or why there was none.
+    pub(super) async fn ask(
+        &self,
+        url: &Url,
+        kind: Kind,
+        purpose: Purpose,
+    ) -> Result<Answered, CatalogError> {
+        let mut course = Course::new(kind);
+        loop {
+            let permit = self.door.enter(purpose).await.inspect_err(|_| {
+                metrics::catalog_request("shut", Duration::ZERO);
+            })?;
+            let begun = Instant::now();
+            let mut token = None;
+            let error = match self.attempt(url, course.limit(self.timeout), &mut token).await {
+                Ok(answered) => {
+                    permit.report(super::gate::Verdict::Good);
+                    return Ok(answered);
+                }
+                Err(error) => error,
+            };
+            let (verdict, next) = course.after(&error, begun.elapsed());
+            permit.report(verdict);
+            if matches!(next, Next::GiveUp) || !self.worth_another(next, purpose, &mut course, &token).await {
+                return Err(self.last_word(error, token.is_some()));
+            }
+            tracing::debug!(error = %error, "the Catalog is asked again");
+        }
+    }
+
+    /// Waits as `next` says. False if there is no other attempt after all.
+    async fn worth_another(
+        &self,
+        next: Next,
+        purpose: Purpose,
+        course: &mut Course,
+        token: &Option<Token>,
+    ) -> bool {
+        match next {
+            Next::GiveUp => false,
+            Next::Now => true,
+            Next::Renew => match (&self.tokens, token) {
+                (Some(tokens), Some(token)) => {
+                    tokens.refused(token).await;
+                    true
+                }
+                _ => false,
+            },
+            // The pass waits at the gate, which knows better than a back-off when it will open.
+            Next::After(_) | Next::Unthrottled
+                if purpose == Purpose::Pass && self.door.state() != GateState::Closed =>
+            {
+                true
+            }
+            Next::After(pause) => {
+                tokio::time::sleep(pause).await;
+                true
+            }
+            Next::Unthrottled => {
+                let GateState::Throttled { until } = self.door.state() else { return true };
+                let fits = course.can_wait(until.saturating_duration_since(Instant::now()));
+                if fits {
+                    tokio::time::sleep_until(until.into()).await;
+                }
+                fits
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        url: &Url,
+        limit: Duration,
+        used: &mut Option<Token>,
+    ) -> Result<Answered, CatalogError> {
+        if let Some(tokens) = &self.tokens {
+            *used = Some(tokens.get().await?);
+        }
+        let span = tracing::info_span!(
+            "GET course_runs",
+            otel.kind = "client",
+            http.request.method = "GET",
+            server.address = url.host_str().unwrap_or_default(),
+            error.type = tracing::field::Empty,
+        );
+        let begun = Instant::now();
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        let result = self.exchange(url, limit, used.as_ref()).instrument(span.clone()).await;
+        let elapsed = begun.elapsed();
+        let outcome = result.as_ref().map_or_else(CatalogError::outcome, |_| "ok");
+        if result.is_err() {
+            span.record("error.type", outcome);
+        }
+        metrics::catalog_request(outcome, elapsed);
+        let (list, bytes) = result?;
+        Ok(Answered { list, bytes, elapsed })
+    }
+
+    async fn exchange(
+        &self,
+        url: &Url,
+        limit: Duration,
+        token: Option<&Token>,
+    ) -> Result<(List, usize), CatalogError> {
+        let mut request = self.http.get(url.clone());
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, token.header());
+        }
+        let secret = token.and_then(Token::secret);
+        let body = transport::send(request, limit, self.max_body_bytes).await?.into_body(secret)?;
+        Ok((wire::list(&body, secret)?, body.len()))
+    }
+
+    /// The failure as callers know it: 401 and 429 have names of their own.
+    fn last_word(&self, error: CatalogError, token: bool) -> CatalogError {
+        match error {
+            CatalogError::Status { code: 401, .. } => CatalogError::Unauthorised { token },
+            CatalogError::Status { code: 429, .. } => match self.door.state() {
+                GateState::Throttled { until } => CatalogError::Throttled { until },
+                _ => CatalogError::Throttled { until: Instant::now() },
+            },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! How asking the Catalog can fail, in words that say what to do; and how foreign text is quoted in them.
+
+use std::time::{Duration, Instant};
+
+/// Why there is no answer to be used. No variant holds a token, a secret or a URL with one.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// No connection, or one that closed before an answer came.
+    #[error("{what}; is catalog.url right, and is the Catalog up?")]
+    Unreachable {
+        /// What was tried.
+        what: &'static str,
+        /// There was a connection, and it closed without an answer: uWSGI does so with a URL too long for it.
+        closed: bool,
+        /// What the HTTP client says.
+        source: Option<reqwest::Error>,
+    },
+    /// No whole answer within this time; `catalog.timeout` at most.
+    #[error("the Catalog gave no whole answer within {}", seconds(*.0))]
+    Timeout(Duration),
+    /// An answer with a status other than 200, 401 and 429.
+    #[error("the Catalog answered {code}{}{}", quoted(told), advice(*code))]
+    Status {
+        /// The HTTP status.
+        code: u16,
+        /// The start of the body, or where a redirect leads.
+        told: String,
+        /// Its `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// A 429, or `catalog.requests_per_hour` used up.
+    #[error("the Catalog, or catalog.requests_per_hour, allows no request for {}", left(*until))]
+    Throttled {
+        /// When the next request may go.
+        until: Instant,
+    },
+    /// Not asked: the breaker is open after failures in a row.
+    #[error("the Catalog is not asked for {}, after failures in a row ({why})", left(*until))]
+    Shut {
+        /// When the next probe may go.
+        until: Instant,
+        /// The last of the failures.
+        why: String,
+    },
+    /// 401, with a token that was fresh, or without any.
+    #[error("the Catalog answered 401 {}", if *token {
+        "to a fresh token: do Catalog and LMS share issuer and signing key?"
+    } else {
+        "and no token is configured: set catalog.token_url, catalog.client_id and catalog.client_secret"
+    })]
+    Unauthorised {
+        /// Whether there was a token.
+        token: bool,
+    },
+    /// The token endpoint gave none.
+    #[error("no token from catalog.token_url: {why}")]
+    Token {
+        /// What was wrong.
+        why: String,
+        /// Whether asking again may help.
+        transient: bool,
+        /// When the token endpoint will be asked again, where it is left alone after failures.
+        until: Option<Instant>,
+    },
+    /// An answer with status 200 that is not the list that was asked for.
+    #[error("the Catalog's answer cannot be used: {0}")]
+    Unreadable(#[from] Defect),
+}
+
+/// What is wrong with an answer that came with status 200.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Defect {
+    /// A web page; for one, a login or a maintenance page.
+    #[error("it is HTML, perhaps a login or maintenance page: {0:?}")]
+    Html(String),
+    /// The connection ended before the body did.
+    #[error("its body was cut off")]
+    Cut,
+    /// Over `catalog.max_body_bytes`.
+    #[error("its body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// No JSON.
+    #[error("it is no JSON ({why}): {told:?}")]
+    NotJson {
+        /// What the parser says.
+        why: String,
+        /// The start of the body.
+        told: String,
+    },
+    /// JSON, but no list of runs.
+    #[error("it is JSON, but no list of runs: {0}")]
+    Odd(String),
+}
+
+impl CatalogError {
+    /// When requests are expected to be let through again, if a gate of ours is why there was none.
+    pub fn reopens_at(&self) -> Option<Instant> {
+        match self {
+            Self::Throttled { until } | Self::Shut { until, .. } => Some(*until),
+            Self::Token { until, .. } => *until,
+            _ => None,
+        }
+    }
+
+    /// The connection was closed without an answer, or the request was called malformed or too long: a shorter
+    /// one may do.
+    pub(super) fn may_be_too_long(&self) -> bool {
+        matches!(self, Self::Status { code: 400 | 414, .. } | Self::Unreachable { closed: true, .. })
+    }
+
+    /// The service's own 500: one broken row makes one of the whole page that it is on.
+    pub(super) fn is_plain_500(&self) -> bool {
+        matches!(self, Self::Status { code: 500, .. })
+    }
+
+    /// The fixed word for this on `course_sharing_catalog_requests_total{outcome}`.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Status { code: 500.., .. } => "server_error",
+            Self::Status { code: 401, .. } | Self::Unauthorised { .. } | Self::Token { .. } => "unauthorized",
+            Self::Status { code: 429, .. } | Self::Throttled { .. } => "throttled",
+            Self::Status { .. } => "client_error",
+            Self::Shut { .. } => "shut",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+}
+
+fn advice(code: u16) -> &'static str {
+    match code {
+        300..=399 => ", which is never followed: a login page, or another scheme or host in catalog.url?",
+        400 | 414 => "; if it is the length, lower catalog.max_url_bytes",
+        403 => "; it knows this client and does not let it read: give its user the permission",
+        404 => " for the list of all runs: catalog.url is probably wrong",
+        _ => "",
+    }
+}
+
+fn quoted(told: &str) -> String {
+    if told.is_empty() { String::new() } else { format!(" ({told})") }
+}
+
+fn left(until: Instant) -> String {
+    seconds(until.saturating_duration_since(Instant::now()))
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// The start of a foreign body, fit for a log line: one line, control characters escaped, at most 120
+/// characters, and without `secret` should the body echo it.
+pub(super) fn quote(body: &[u8], secret: Option<&str>) -> String {
+    const LOOKED_AT: usize = 4096;
+    const SHOWN: usize = 120;
+    let mut text = String::from_utf8_lossy(&body[..body.len().min(LOOKED_AT)]).into_owned();
+    if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret, "***");
+    }
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for c in word.chars() {
+            if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+        }
+        if line.len() > 4 * SHOWN {
+            break;
+        }
+    }
+    match line.char_indices().nth(SHOWN) {
+        Some((cut, _)) => format!("{}…", &line[..cut]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_is_one_short_line() {
+        assert_eq!(quote(b"<html>\n  <h1>Bad\x1b[31m\0</h1>", None), "<html> <h1>Bad\\u{1b}[31m\\u{0}</h1>");
+        assert_eq!(quote(&b"x".repeat(10_000), None).chars().count(), 121);
+        assert_eq!(quote(b"\xff\xfe", None), "\u{fffd}\u{fffd}");
+        assert_eq!(quote(b"", None), "");
+    }
+
+    #[test]
+    fn a_body_that_echoes_the_token_is_quoted_without_it() {
+        assert_eq!(quote(b"you sent JWT abc.def.ghi", Some("abc.def.ghi")), "you sent JWT ***");
+    }
+
+    #[test]
+    fn a_404_of_the_list_points_to_the_setting() {
+        let error = CatalogError::Status { code: 404, told: String::new(), retry_after: None };
+        assert!(error.to_string().contains("catalog.url is probably wrong"), "{error}");
+    }
+}

@@ -1,0 +1,69 @@
+//! Looking runs up by key: every run asked for gets an observation, whatever happens.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::course_key::RunKey;
+use crate::marketing_url::UrlPolicy;
+
+use super::Purpose;
+use super::answers::Gathered;
+use super::asking::Asker;
+use super::batches::{Batch, Batches};
+use super::error::CatalogError;
+use super::observation::Observation;
+use super::target::Targets;
+
+/// More answers than this to one query, and it is left as not whole.
+const ANSWERS: usize = 20;
+
+/// One after another, as the Catalog answers no faster when asked for several pages at once.
+pub(super) async fn look_up(
+    asker: &Asker,
+    targets: &Targets,
+    policy: &UrlPolicy,
+    keys: &[RunKey],
+    purpose: Purpose,
+) -> HashMap<RunKey, Observation> {
+    let mut seen = HashSet::with_capacity(keys.len());
+    let distinct: Vec<RunKey> = keys.iter().filter(|key| seen.insert(*key)).cloned().collect();
+    let mut observations = HashMap::with_capacity(distinct.len());
+    let mut batches = Batches::new(distinct, targets.key_budget());
+    while let Some(batch) = batches.next() {
+        match gather(asker, targets, &batch, purpose).await {
+            Ok(gathered) => {
+                batches.succeeded(&batch);
+                observations.extend(gathered.observe(&batch.keys, policy));
+            }
+            Err(error) => {
+                let lost = batches.failed(batch, &error);
+                if lost.is_empty() {
+                    tracing::debug!(error = %error, "a batch of runs failed and is asked for in halves");
+                }
+                let why = Arc::new(error);
+                observations
+                    .extend(lost.into_iter().map(|key| (key, Observation::Unknown(Arc::clone(&why).into()))));
+            }
+        }
+    }
+    observations
+}
+
+/// All that a query matches. The Catalog pages an answer by key like any other, and may match more runs than were
+/// asked for.
+async fn gather(
+    asker: &Asker,
+    targets: &Targets,
+    batch: &Batch,
+    purpose: Purpose,
+) -> Result<Gathered, CatalogError> {
+    let mut gathered = Gathered::default();
+    for _ in 0..ANSWERS {
+        let Some(url) = targets.keys(&batch.keys, gathered.len()) else { break };
+        let answered = asker.ask(&url, batch.kind, purpose).await?;
+        if !gathered.add(answered.list) {
+            break;
+        }
+    }
+    Ok(gathered)
+}

@@ -1,0 +1,165 @@
+//! One request: sent, held to its time, its answer read with a cap. It follows nothing and retries nothing.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{self, HeaderMap};
+use reqwest::{RequestBuilder, Response, StatusCode, redirect};
+use url::Url;
+
+use super::error::{CatalogError, Defect, quote};
+
+const CONNECT: Duration = Duration::from_secs(3);
+/// Servers that keep idle connections for 5 s (gunicorn's and many proxies' setting) race with whoever reuses them.
+const IDLE: Duration = Duration::from_secs(4);
+/// Of an answer that is an error, no more than this is read.
+const ERROR_BODY: usize = 4096;
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// An HTTP client with the habits that the Catalog and the LMS ask for.
+///
+/// # Errors
+/// [`CatalogError::Unreachable`] if TLS cannot be set up, for one as the system has no certificate store.
+pub(super) fn http(connections: usize) -> Result<reqwest::Client, CatalogError> {
+    // Whoever was first in this process decides; any provider will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("course-sharing/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(connections)
+        .build()
+        .map_err(|error| unreachable("the HTTP client cannot be set up", false, error))
+}
+
+/// Sends a request and reads the answer: at most `cap` bytes of it, at most `limit` long from connecting to the
+/// last byte. An error's body is read as far as it comes.
+///
+/// # Errors
+/// [`CatalogError::Unreachable`], [`CatalogError::Timeout`], [`CatalogError::Unreadable`].
+pub(super) async fn send(
+    request: RequestBuilder,
+    limit: Duration,
+    cap: usize,
+) -> Result<Answer, CatalogError> {
+    let exchange = async {
+        let response =
+            request.header(header::ACCEPT, "application/json").send().await.map_err(not_answered)?;
+        read(response, cap).await
+    };
+    tokio::time::timeout(limit, exchange).await.unwrap_or(Err(CatalogError::Timeout(limit)))
+}
+
+async fn read(mut response: Response, cap: usize) -> Result<Answer, CatalogError> {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = Vec::new();
+    if status != StatusCode::OK {
+        while body.len() < ERROR_BODY
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            body.extend_from_slice(&chunk[..chunk.len().min(ERROR_BODY - body.len())]);
+        }
+        return Ok(Answer { status, headers, body });
+    }
+    if response.content_length().is_some_and(|length| length > cap as u64) {
+        return Err(Defect::TooLarge(cap).into());
+    }
+    while let Some(chunk) = response.chunk().await.map_err(|_| Defect::Cut)? {
+        if body.len() + chunk.len() > cap {
+            return Err(Defect::TooLarge(cap).into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, headers, body })
+}
+
+impl Answer {
+    /// The status.
+    pub(super) fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// The body; of an error only its start.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body of a 200.
+    ///
+    /// # Errors
+    /// [`CatalogError::Status`] for any other status. It quotes the body without `secret`.
+    pub(super) fn into_body(self, secret: Option<&str>) -> Result<Vec<u8>, CatalogError> {
+        if self.status == StatusCode::OK {
+            return Ok(self.body);
+        }
+        let told = if self.status.is_redirection() { self.leads_to() } else { quote(&self.body, secret) };
+        Err(CatalogError::Status { code: self.status(), told, retry_after: self.retry_after() })
+    }
+
+    /// `Retry-After`, in seconds or as a date.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let value = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+        retry_after(value, SystemTime::now())
+    }
+
+    /// No more than scheme and host: the rest may carry what a log must not show.
+    fn leads_to(&self) -> String {
+        let location = self.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+        match location.map(Url::parse) {
+            Some(Ok(url)) => {
+                quote(format!("a redirect to {}", url.origin().ascii_serialization()).as_bytes(), None)
+            }
+            Some(Err(_)) => "a redirect to another path".to_owned(),
+            None => "a redirect to nowhere".to_owned(),
+        }
+    }
+}
+
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+fn not_answered(error: reqwest::Error) -> CatalogError {
+    if error.is_connect() {
+        unreachable("there is no connection to the Catalog", false, error)
+    } else {
+        unreachable("the Catalog closed the connection without an answer", true, error)
+    }
+}
+
+fn unreachable(what: &'static str, closed: bool, error: reqwest::Error) -> CatalogError {
+    // Without the URL, which is long and may carry a password.
+    CatalogError::Unreachable { what, closed, source: Some(error.without_url()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_comes_in_two_forms() {
+        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 16:00:00 GMT").unwrap();
+        let seconds = |value| retry_after(value, now).map(|pause| pause.as_secs());
+        assert_eq!(seconds("3597"), Some(3597));
+        assert_eq!(seconds(" 5 "), Some(5));
+        assert_eq!(seconds("Sun, 22 Nov 2026 16:01:00 GMT"), Some(60));
+        assert_eq!(seconds("Sun, 22 Nov 2026 15:00:00 GMT"), Some(0), "in the past");
+        assert_eq!(seconds("99999999999999999999999"), Some(u64::from(u32::MAX)));
+        for nonsense in ["", "-5", "soon", "1.5"] {
+            assert_eq!(seconds(nonsense), None, "{nonsense}");
+        }
+    }
+}

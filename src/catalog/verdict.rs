@@ -1,0 +1,209 @@
+//! What a failure means: for the Catalog as a whole (the gate), and for the question at hand (ask again, when,
+//! or give up). Pure.
+
+use std::time::Duration;
+
+use super::error::{CatalogError, Defect};
+use super::gate::Verdict;
+use super::retry::Retries;
+
+/// What is asked. It decides what a failure may be blamed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Several runs by key.
+    Batch,
+    /// One run by key.
+    One,
+    /// Part of a batch that failed.
+    Part,
+    /// A stretch of the whole list.
+    Page,
+    /// Just whether it works: one attempt.
+    Probe,
+}
+
+/// What to do after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Ask again at once.
+    Now,
+    /// Get a new token, then ask again at once.
+    Renew,
+    /// Ask again after this pause.
+    After(Duration),
+    /// Ask again when the throttle allows, if that is soon.
+    Unthrottled,
+    /// Report the failure.
+    GiveUp,
+}
+
+/// The attempts at one question.
+#[derive(Debug)]
+pub(super) struct Course {
+    kind: Kind,
+    retries: Retries,
+    reconnected: bool,
+    renewed: bool,
+    blamed: bool,
+    plain_500s: u32,
+}
+
+impl Course {
+    /// Before the first attempt.
+    pub(super) fn new(kind: Kind) -> Self {
+        let retries = Retries::new();
+        Self { kind, retries, reconnected: false, renewed: false, blamed: false, plain_500s: 0 }
+    }
+
+    /// The time limit of the next attempt.
+    pub(super) fn limit(&self, timeout: Duration) -> Duration {
+        self.retries.limit(timeout)
+    }
+
+    /// Whether a wait of this length fits into the time that is left; it is taken if so.
+    pub(super) fn can_wait(&mut self, pause: Duration) -> bool {
+        self.retries.take(pause).is_some()
+    }
+
+    /// What the failure of an attempt that took `elapsed` means.
+    pub(super) fn after(&mut self, error: &CatalogError, elapsed: Duration) -> (Verdict, Next) {
+        self.retries.spend(elapsed);
+        match error {
+            CatalogError::Status { code: 429, retry_after, .. } => {
+                (Verdict::Throttled(*retry_after), Next::Unthrottled)
+            }
+            CatalogError::Status { code: 401, .. } if !self.renewed => {
+                self.renewed = true;
+                (Verdict::Nothing, Next::Renew)
+            }
+            // A server may close an idle connection in the very moment in which it is used again.
+            CatalogError::Unreachable { closed: true, .. }
+                if !self.reconnected && self.kind != Kind::Probe =>
+            {
+                self.reconnected = true;
+                (Verdict::Nothing, Next::Now)
+            }
+            CatalogError::Token { transient, .. } => {
+                let next = if *transient { self.pause(None) } else { Next::GiveUp };
+                (Verdict::Unsent, next)
+            }
+            _ => (self.verdict(error), self.next(error)),
+        }
+    }
+
+    /// What may lie in the question does not count against the Catalog: one broken row makes a 500 of its page,
+    /// a long URL is refused or dropped, a large page is slow. Where it may be either, it counts once a question.
+    fn verdict(&mut self, error: &CatalogError) -> Verdict {
+        let neutral = match error {
+            CatalogError::Status { code: 500, .. } => {
+                matches!(self.kind, Kind::Page | Kind::Part) || self.blamed
+            }
+            CatalogError::Timeout(_) => self.kind == Kind::Page && self.blamed,
+            CatalogError::Status { code: 400 | 414, .. } => true,
+            CatalogError::Unreachable { closed: true, .. } => matches!(self.kind, Kind::Batch | Kind::Part),
+            CatalogError::Unreadable(Defect::TooLarge(_)) => true,
+            _ => false,
+        };
+        if neutral {
+            return Verdict::Nothing;
+        }
+        self.blamed = true;
+        Verdict::Bad(error.to_string())
+    }
+
+    fn next(&mut self, error: &CatalogError) -> Next {
+        match error {
+            CatalogError::Unreachable { closed: true, .. }
+                if matches!(self.kind, Kind::Batch | Kind::Part) =>
+            {
+                Next::GiveUp
+            }
+            CatalogError::Unreachable { .. } | CatalogError::Timeout(_) => self.pause(None),
+            CatalogError::Status { code: 500, retry_after, .. } => {
+                self.plain_500s += 1;
+                // A broken row stays broken; it is the halves of the batch or page that are asked next.
+                let patience = match self.kind {
+                    Kind::Batch | Kind::One => 2,
+                    Kind::Page => 1,
+                    Kind::Part | Kind::Probe => 0,
+                };
+                if self.plain_500s > patience { Next::GiveUp } else { self.pause(*retry_after) }
+            }
+            CatalogError::Status { code: 501.., retry_after, .. } => self.pause(*retry_after),
+            CatalogError::Unreadable(Defect::TooLarge(_)) => Next::GiveUp,
+            CatalogError::Unreadable(_) => self.pause(None),
+            _ => Next::GiveUp,
+        }
+    }
+
+    fn pause(&mut self, at_least: Option<Duration>) -> Next {
+        if self.kind == Kind::Probe {
+            return Next::GiveUp;
+        }
+        self.retries.pause(at_least).map_or(Next::GiveUp, Next::After)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(5);
+
+    fn status(code: u16) -> CatalogError {
+        CatalogError::Status { code, told: String::new(), retry_after: None }
+    }
+
+    fn closed() -> CatalogError {
+        CatalogError::Unreachable { what: "closed", closed: true, source: None }
+    }
+
+    fn nexts(kind: Kind, error: &CatalogError, times: usize) -> Vec<&'static str> {
+        let mut course = Course::new(kind);
+        let mut step = || match course.after(error, SOON).1 {
+            Next::Now => "now",
+            Next::Renew => "renew",
+            Next::After(_) => "after",
+            Next::Unthrottled => "unthrottled",
+            Next::GiveUp => "give up",
+        };
+        (0..times).map(|_| step()).collect()
+    }
+
+    #[test]
+    fn what_cannot_get_better_is_not_asked_again() {
+        for code in [301, 302, 400, 403, 404, 414] {
+            assert_eq!(nexts(Kind::One, &status(code), 1), ["give up"], "{code}");
+        }
+        assert_eq!(nexts(Kind::Page, &CatalogError::Unreadable(Defect::TooLarge(1)), 1), ["give up"]);
+    }
+
+    #[test]
+    fn what_may_get_better_is() {
+        assert_eq!(nexts(Kind::One, &status(401), 2), ["renew", "give up"]);
+        assert_eq!(nexts(Kind::One, &status(503), 1), ["after"]);
+        assert_eq!(nexts(Kind::One, &closed(), 2), ["now", "after"]);
+        assert_eq!(nexts(Kind::Batch, &closed(), 2), ["now", "give up"], "the batch is halved instead");
+        assert_eq!(nexts(Kind::Batch, &status(500), 3), ["after", "after", "give up"]);
+        assert_eq!(nexts(Kind::Page, &status(500), 2), ["after", "give up"]);
+        assert_eq!(nexts(Kind::Part, &status(500), 1), ["give up"]);
+        assert_eq!(nexts(Kind::Page, &CatalogError::Unreadable(Defect::Cut), 1), ["after"]);
+        assert_eq!(nexts(Kind::Probe, &status(503), 1), ["give up"]);
+    }
+
+    #[test]
+    fn one_broken_row_does_not_speak_against_the_catalog() {
+        let verdicts = |kind, error: &CatalogError| {
+            let mut course = Course::new(kind);
+            [course.after(error, SOON).0, course.after(error, SOON).0]
+                .map(|verdict| matches!(verdict, Verdict::Bad(_)))
+        };
+        assert_eq!(verdicts(Kind::Page, &status(500)), [false, false]);
+        assert_eq!(verdicts(Kind::Part, &status(500)), [false, false]);
+        assert_eq!(verdicts(Kind::One, &status(500)), [true, false], "once a question");
+        assert_eq!(verdicts(Kind::Page, &CatalogError::Timeout(SOON)), [true, false]);
+        assert_eq!(verdicts(Kind::Page, &status(502)), [true, true]);
+        assert_eq!(verdicts(Kind::Batch, &closed()), [false, false], "the URL may be too long");
+        assert_eq!(verdicts(Kind::One, &closed()), [false, true]);
+    }
+}

@@ -1,0 +1,201 @@
+//! What came: bytes to a list of rows, where one odd row harms itself alone and anything that is no list is an
+//! error. Pure.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::error::{Defect, quote};
+
+/// One answer of the list.
+#[derive(Debug)]
+pub(super) struct List {
+    /// How many runs the whole list has, as the Catalog says.
+    pub(super) count: u64,
+    /// Whether the Catalog says that there is more. Its address is never looked at: it may be another host's.
+    pub(super) has_next: bool,
+    /// The rows, in their order.
+    pub(super) rows: Vec<Row>,
+}
+
+/// One run of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// As it stands there; none if the row has no text for a key.
+    pub(super) key: Option<String>,
+    /// Its `marketing_url`.
+    pub(super) url: Listed,
+}
+
+/// A `marketing_url` as it stands in a row.
+#[derive(Debug, PartialEq, Eq, Clone, Default)]
+pub(super) enum Listed {
+    /// A text, not empty.
+    Text(String),
+    /// `null` or `""`.
+    Null,
+    /// Missing, or a number, a list, an object.
+    #[default]
+    Odd,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    count: u64,
+    #[serde(default)]
+    next: serde_json::Value,
+    #[serde(borrow)]
+    results: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+struct Fields {
+    #[serde(default, deserialize_with = "text")]
+    key: Option<String>,
+    #[serde(default)]
+    marketing_url: Listed,
+}
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::String(text) if text.is_empty() => Self::Null,
+            serde_json::Value::String(text) => Self::Text(text),
+            _ => Self::Odd,
+        })
+    }
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::String(text) => Some(text),
+        _ => None,
+    })
+}
+
+/// Reads the body of an answer with status 200. `secret` is the token sent, which no error may quote.
+///
+/// # Errors
+/// [`Defect::Html`], [`Defect::NotJson`] or [`Defect::Odd`], with the start of the body.
+pub(super) fn list(body: &[u8], secret: Option<&str>) -> Result<List, Defect> {
+    if body.trim_ascii_start().first() == Some(&b'<') {
+        return Err(Defect::Html(quote(body, secret)));
+    }
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Defect::Odd(quote(body, secret)),
+        // The category and place, not the parser's own text, which may quote the body.
+        _ => Defect::NotJson {
+            why: format!("line {}, column {}", error.line(), error.column()),
+            told: quote(body, secret),
+        },
+    })?;
+    let has_next = match &envelope.next {
+        serde_json::Value::Null => false,
+        serde_json::Value::String(next) => !next.is_empty(),
+        _ => true,
+    };
+    let rows = envelope.results.iter().map(|raw| row(raw)).collect();
+    Ok(List { count: envelope.count, has_next, rows })
+}
+
+fn row(raw: &RawValue) -> Row {
+    let fields: Fields = serde_json::from_str(raw.get()).unwrap_or_default();
+    Row { key: fields.key, url: fields.marketing_url }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rows(results: &str) -> Vec<Row> {
+        list(format!(r#"{{"count": 9, "next": null, "results": [{results}]}}"#).as_bytes(), None)
+            .unwrap()
+            .rows
+    }
+
+    #[test]
+    fn the_recorded_list_is_read_whole() {
+        let body = include_bytes!("../../tests/fixtures/catalog/list-limit1000-fields.json");
+        let list = list(body, None).unwrap();
+        assert_eq!((list.count, list.rows.len(), list.has_next), (241, 241, false));
+        assert_eq!(list.rows.iter().filter(|row| row.url == Listed::Null).count(), 40);
+        assert!(list.rows.iter().all(|row| row.key.is_some() && row.url != Listed::Odd));
+    }
+
+    #[test]
+    fn a_list_with_all_fields_reads_the_same() {
+        let body = include_bytes!("../../tests/fixtures/catalog/list-page1-size2.json");
+        let list = list(body, None).unwrap();
+        assert_eq!((list.count, list.rows.len(), list.has_next), (241, 2, true));
+    }
+
+    #[test]
+    fn an_odd_row_harms_itself_alone() {
+        let rows = rows(
+            r#"{"key": "a/b/c", "marketing_url": "u"}, 7, null, [], {"key": 1, "marketing_url": null},
+               {"key": "k"}, {"key": "k", "marketing_url": 3}, {"key": "k", "marketing_url": ""},
+               {"key": "k", "key": "l", "marketing_url": "u"}, {"key": "z", "marketing_url": "v", "more": {}}"#,
+        );
+        let row = |key: Option<&str>, url| Row { key: key.map(str::to_owned), url };
+        assert_eq!(
+            rows,
+            [
+                row(Some("a/b/c"), Listed::Text("u".into())),
+                row(None, Listed::Odd),
+                row(None, Listed::Odd),
+                row(None, Listed::Odd),
+                row(None, Listed::Null),
+                row(Some("k"), Listed::Odd),
+                row(Some("k"), Listed::Odd),
+                row(Some("k"), Listed::Null),
+                row(None, Listed::Odd),
+                row(Some("z"), Listed::Text("v".into())),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_list_is_told_apart() {
+        let defect = |body: &str| list(body.as_bytes(), None).unwrap_err();
+        assert!(matches!(defect("\n<!doctype html><html>"), Defect::Html(_)));
+        for cut in ["", "{\"count\": 1, \"results\": [{\"ke", "{\"count\": 1, \"results\": []} x"] {
+            assert!(matches!(defect(cut), Defect::NotJson { .. }), "{cut}");
+        }
+        for odd in [
+            "null",
+            "[]",
+            "{}",
+            "\"x\"",
+            "{\"detail\": \"Invalid page.\"}",
+            "{\"count\": 0}",
+            "{\"results\": []}",
+            "{\"count\": -1, \"results\": []}",
+            "{\"count\": \"3\", \"results\": []}",
+            "{\"count\": null, \"results\": []}",
+            "{\"count\": 1, \"results\": {}}",
+            "{\"count\": 1, \"results\": null}",
+        ] {
+            assert!(matches!(defect(odd), Defect::Odd(_)), "{odd}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = list(&body, None);
+        }
+
+        #[test]
+        fn no_json_panics_and_cut_json_is_never_a_list(
+            rows in "(\\{\"key\": ?(\"[a-z\\\\\"]{0,4}\"|3|null)(, ?\"marketing_url\": ?(null|\"[a-z]{0,3}\"|\\[\\]))?\\},?){0,4}",
+            cut in 0usize..200,
+        ) {
+            let body = format!("{{\"count\": 1, \"next\": null, \"results\": [{rows}]}}");
+            let _ = list(body.as_bytes(), None);
+            if let Some(part) = body.get(..cut.min(body.len() - 1)) {
+                prop_assert!(list(part.as_bytes(), None).is_err());
+            }
+        }
+    }
+}
