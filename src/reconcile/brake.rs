@@ -18,7 +18,11 @@ pub(super) enum Risk {
 pub(super) fn allowance(linked: u64, max_change_ratio: f64) -> u64 {
     #[expect(clippy::cast_precision_loss, reason = "no LMS has 2^52 courses")]
     let share = (linked as f64 * max_change_ratio).floor();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, and is not negative"
+    )]
     let share = share as u64;
     share.max(10)
 }
@@ -75,9 +79,14 @@ mod tests {
 
     #[test]
     fn ten_may_change_whatever_the_share_is() {
-        for (linked, ratio, allowed) in
-            [(0, 0.05, 10), (100, 0.05, 10), (400, 0.05, 20), (3300, 0.05, 165), (100, 0.0, 10), (100, 1.0, 100)]
-        {
+        for (linked, ratio, allowed) in [
+            (0, 0.05, 10),
+            (100, 0.05, 10),
+            (400, 0.05, 20),
+            (3300, 0.05, 165),
+            (100, 0.0, 10),
+            (100, 1.0, 100),
+        ] {
             assert_eq!(allowance(linked, ratio), allowed, "{linked} × {ratio}");
         }
     }

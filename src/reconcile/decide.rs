@@ -149,8 +149,7 @@ impl Decided {
         if entry.pending_clear_since.is_some() && entry.cleared_at.is_none() && from.is_some() {
             self.pending += 1;
         }
-        let change =
-            |to: Option<&str>, why| Change { key: key(snapshot), from: own(from), to: own(to), why };
+        let change = |to: Option<&str>, why| Change { key: key(snapshot), from: own(from), to: own(to), why };
         if absent {
             // Made at the end, if the pass is complete; nothing is restored that would go again.
             if from.is_some() {

@@ -9,11 +9,11 @@ use std::time::Duration;
 /// What a page should take.
 const TARGET: Duration = Duration::from_secs(2);
 /// Where a first pass begins: what the LMS's own command asked for.
-pub const FIRST: u32 = 100;
+pub(super) const FIRST: u32 = 100;
 /// `auto` stays within these.
-pub const SMALLEST: u32 = 20;
+pub(super) const SMALLEST: u32 = 20;
 /// See [`SMALLEST`].
-pub const LARGEST: u32 = 1000;
+pub(super) const LARGEST: u32 = 1000;
 
 /// The page size of one pass.
 #[derive(Debug, Clone)]

@@ -99,11 +99,10 @@ impl Pass {
             return running.to_the_end().await;
         }
         let held = Held::take(self.engine.store(), &stop).await?;
-        let ended =
-            match Running::begin(self, options, page_size, progress, stop, held.lost.clone()).await {
-                Ok(running) => running.to_the_end().await,
-                Err(error) => Err(error),
-            };
+        let ended = match Running::begin(self, options, page_size, progress, stop, held.lost.clone()).await {
+            Ok(running) => running.to_the_end().await,
+            Err(error) => Err(error),
+        };
         if !matches!(ended, Err(PassError::LeaseLost)) {
             held.release().await;
         }
@@ -117,9 +116,9 @@ impl Pass {
             config::PageSize::Fixed(size) => PageSize::fixed(size),
             config::PageSize::Auto => {
                 let passes = store.last_passes(10).await?;
-                let settled = passes.iter().find(|pass| {
-                    pass.finished_at.is_some() && pass.verdict != Verdict::Failed.as_str()
-                });
+                let settled = passes
+                    .iter()
+                    .find(|pass| pass.finished_at.is_some() && pass.verdict != Verdict::Failed.as_str());
                 PageSize::auto(settled.and_then(|pass| u32::try_from(pass.page_size).ok()))
             }
             config::PageSize::Lms => {

@@ -33,7 +33,6 @@ pub struct Report {
     /// Whether nothing was written.
     pub dry_run: bool,
     /// How far to believe it.
-    #[serde(with = "verdict")]
     pub verdict: Verdict,
     /// Why it is not complete, or what else an operator should know.
     pub reasons: Vec<String>,
@@ -260,26 +259,5 @@ pub(super) fn cut(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
-    }
-}
-
-/// The verdict by the word that the table has.
-mod verdict {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::store::Verdict;
-
-    pub(super) fn serialize<S: Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok, S::Error> {
-        verdict.as_str().serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verdict, D::Error> {
-        Ok(match String::deserialize(deserializer)?.as_str() {
-            "complete" => Verdict::Complete,
-            "incomplete" => Verdict::Incomplete,
-            "refused" => Verdict::Refused,
-            "failed" => Verdict::Failed,
-            _ => Verdict::Running,
-        })
     }
 }

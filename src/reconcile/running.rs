@@ -148,7 +148,8 @@ impl<'a> Running<'a> {
         decided: Decided,
         asked_at: DateTime<Utc>,
     ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
-        let Decided { entries, seen, seen_until, courses, settled, changes, cleared, pending, risky } = decided;
+        let Decided { entries, seen, seen_until, courses, settled, changes, cleared, pending, risky } =
+            decided;
         self.report.pending += pending;
         if self.options.dry_run {
             for change in &changes {

@@ -34,7 +34,7 @@ impl Store {
                     .col_expr(ledger::Column::ObservedAt, asked_at.into())
                     .col_expr(ledger::Column::ObservedBy, ObservedBy::Pass.as_str().into())
                     .filter(ledger::Column::RunKey.is_in(keys))
-                    .filter(ledger::Column::ObservedAt.lte(until.min(asked_at)))
+                    .filter(ledger::Column::ObservedAt.lte(std::cmp::min(until, asked_at)))
                     .exec(&db)
                     .await
                     .map_err(StoreError::doing("mark runs as seen"))?;

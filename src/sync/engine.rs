@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use super::{Change, Outcome, Plan, Question, plan};
-use crate::catalog::{Client, Observation, Purpose, Unknown};
+use crate::catalog::{CatalogError, Client, Defect, Observation, Purpose, Unknown};
 use crate::course_key::{CourseKey, RunKey};
 use crate::store::{MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
 
@@ -130,7 +130,7 @@ fn outcome(snapshot: &Snapshot, plan: Option<&Plan>, observed: Option<&Observati
     let Some(Plan { entry: Some(entry), change }) = plan else {
         return match observed {
             Some(Observation::Unknown(unknown)) => Outcome::Unknown(unknown.clone()),
-            _ => Outcome::Unknown(Unknown::unanswered()),
+            _ => Outcome::Unknown(unanswered()),
         };
     };
     let Some(overview) = &snapshot.overview else { return Outcome::NoOverview };
@@ -142,6 +142,11 @@ fn outcome(snapshot: &Snapshot, plan: Option<&Plan>, observed: Option<&Observati
         Change::Clear => Outcome::Cleared,
         Change::PendingClear | Change::NoPage => Outcome::NoPage,
         Change::NotListed => Outcome::NotListed,
-        Change::Unknown => Outcome::Unknown(Unknown::unanswered()),
+        Change::Unknown => Outcome::Unknown(unanswered()),
     }
+}
+
+/// A look-up answers for every run that it is asked for; should one be missing, nothing is known of it.
+fn unanswered() -> Unknown {
+    CatalogError::Unreadable(Defect::Odd("it does not say anything about this run".to_owned())).into()
 }
