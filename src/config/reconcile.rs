@@ -1,12 +1,13 @@
 //! `[reconcile]`
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::ConfigError;
+use super::{ConfigError, duration::duration};
 
 /// The pass over the whole Catalog.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +21,9 @@ pub struct Reconcile {
     pub max_change_ratio: f64,
     /// What to do with the URL of a run that the Catalog no longer lists.
     pub absent: Absent,
+    /// A pass that was killed is taken up where it stood if its last sign of life is no older than this.
+    #[serde(deserialize_with = "duration")]
+    pub resume_within: Duration,
 }
 
 impl Default for Reconcile {
@@ -30,6 +34,7 @@ impl Default for Reconcile {
             page_size: PageSize::Auto,
             max_change_ratio: 0.05,
             absent: Absent::Keep,
+            resume_within: Duration::from_secs(2 * 60 * 60),
         }
     }
 }
@@ -80,6 +85,9 @@ pub enum PageSize {
     Auto,
     /// Always this many.
     Fixed(u32),
+    /// What the LMS's staff have set in Django admin: the newest row of `catalog_catalogintegration`, read at each
+    /// pass.
+    Lms,
 }
 
 impl FromStr for PageSize {
@@ -87,8 +95,11 @@ impl FromStr for PageSize {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
             _ if text == "auto" => Ok(Self::Auto),
+            _ if text == "lms" => Ok(Self::Lms),
             Ok(size @ 1..=10_000) => Ok(Self::Fixed(size)),
-            _ => Err(format!("{text:?} is no page size; expected \"auto\" or a number from 1 to 10000")),
+            _ => Err(format!(
+                "{text:?} is no page size; expected \"auto\", \"lms\" or a number from 1 to 10000"
+            )),
         }
     }
 }

@@ -1,25 +1,32 @@
-//! (stub)
-use crate::{config, sync::Engine};
-use tokio_util::sync::CancellationToken;
-pub struct Silent;
-pub struct Options {
-    pub page_size: config::PageSize,
-    pub dry_run: bool,
-    pub allow_mass_change: bool,
-}
-#[derive(Debug, thiserror::Error)]
-pub enum PassError {
-    #[error("s")]
-    Stopped,
-    #[error("t")]
-    Taken { by: String },
-}
-pub struct Pass;
-impl Pass {
-    pub fn new(_e: Engine, _s: &config::Reconcile, _y: &config::Sync) -> Self {
-        Self
-    }
-    pub async fn run(&self, _o: Options, _p: &Silent, _s: CancellationToken) -> Result<(), PassError> {
-        Ok(())
-    }
-}
+//! The pass over the whole Catalog that makes every link right in the end, and says how far to believe it.
+//!
+//! ```text
+//! pass ─▶ lease ─▶ begin or resume ─▶ listing ─▶ by_key ─▶ finish ─▶ report
+//!                                       │           │         └ brake, heal, custom courses
+//!         crawl: page_size, ranges ─────┘           └ what the list did not show
+//!                        each page or batch ─▶ decide (pure) ─▶ store
+//! ```
+//!
+//! No event tells of a change made in the Catalog: this finds it. Its memory does not grow with the number of runs:
+//! what it has seen is marked in the ledger.
+
+mod brake;
+mod by_key;
+mod crawl;
+mod decide;
+mod finish;
+mod lease;
+mod listing;
+mod log;
+mod page_size;
+mod pass;
+mod progress;
+mod ranges;
+mod report;
+mod running;
+mod seen;
+mod trouble;
+
+pub use self::pass::{Options, Pass, PassError};
+pub use self::progress::{Change, Phase, Progress, Silent, Status, Why};
+pub use self::report::{Broken, Report};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use entity::lease::{ActiveModel, Column, Entity};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter};
@@ -57,6 +58,16 @@ impl Store {
         inserted.map_err(doing())?;
         let ours = Entity::find_by_id(job).one(&self.db).await.map_err(doing())?;
         Ok(ours.is_some_and(|row| row.holder == holder && row.expires_at > now).then_some(lease))
+    }
+
+    /// Who holds the lease for `job`, and until when; none if it is free.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn holder(&self, job: &str) -> Result<Option<(String, DateTime<Utc>)>, StoreError> {
+        let now = self.now().await?;
+        let row = Entity::find_by_id(job).one(&self.db).await.map_err(StoreError::doing("read a lease"))?;
+        Ok(row.filter(|row| row.expires_at > now).map(|row| (row.holder, row.expires_at)))
     }
 
     /// Gives a lease back, so that another may take it at once.

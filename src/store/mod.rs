@@ -7,6 +7,7 @@
 mod clock;
 mod connect;
 mod copy;
+mod crawl;
 mod error;
 mod lease;
 mod ledger;

@@ -11,10 +11,11 @@ use sea_orm::{
 use super::{Store, StoreError};
 
 /// How far a pass is to be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It has not ended, or was killed.
+    #[default]
     Running,
     /// Every overview was settled by a whole answer.
     Complete,

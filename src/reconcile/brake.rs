@@ -1,0 +1,129 @@
+//! The mass-change brake: one pass that clears or re-hosts many links is more likely a mistake in the Catalog than a
+//! wish. Pure.
+
+use crate::marketing_url::host_of;
+use crate::store::Entry;
+use crate::sync::Change;
+
+/// What a change does to the link that learners have now, if it is one of the two that the brake is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Risk {
+    /// It takes the link away.
+    Clear,
+    /// It leads to another host.
+    Rehost,
+}
+
+/// Changes that one pass may make without being told twice, of `linked` overviews that have a link.
+pub(super) fn allowance(linked: u64, max_change_ratio: f64) -> u64 {
+    #[expect(clippy::cast_precision_loss, reason = "no LMS has 2^52 courses")]
+    let share = (linked as f64 * max_change_ratio).floor();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, and is not negative"
+    )]
+    let share = share as u64;
+    share.max(10)
+}
+
+/// Whether making `planned` of what is `known` is a risk, where learners have `shown` now.
+///
+/// A link that only comes back to what the ledger has had in force already is none: healing does that every minute.
+/// Neither is the replacement of something that has no host, as it leads nowhere.
+pub(super) fn risk(shown: Option<&str>, planned: &Entry, change: Change) -> Option<Risk> {
+    let shown = shown?;
+    match planned.in_force() {
+        None if planned.cleared_at.is_some() => Some(Risk::Clear),
+        Some(url) if change == Change::Set => {
+            let (old, new) = (host_of(shown), host_of(url));
+            (old.is_some() && old != new).then_some(Risk::Rehost)
+        }
+        _ => None,
+    }
+}
+
+/// `planned`, put aside: the ledger keeps in force what is `known`, and remembers the change under the pass's number.
+pub(super) fn held(known: Option<&Entry>, planned: Entry, pass: i64) -> Entry {
+    let change = planned.in_force().map(str::to_owned);
+    Entry {
+        url: known.and_then(|known| known.url.clone()),
+        cleared_at: known.and_then(|known| known.cleared_at),
+        changed_at: known.and_then(|known| known.changed_at),
+        held: Some((pass, change)),
+        ..planned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::course_key::CourseKey;
+    use chrono::{DateTime, Utc};
+    use proptest::prelude::*;
+
+    fn entry(url: Option<&str>, cleared: bool) -> Entry {
+        let at = DateTime::<Utc>::UNIX_EPOCH;
+        Entry {
+            run: CourseKey::parse("course-v1:a+b+c").unwrap().run_key(),
+            url: url.map(str::to_owned),
+            listed: true,
+            pending_clear_since: cleared.then_some(at),
+            cleared_at: cleared.then_some(at),
+            changed_at: None,
+            held: None,
+            observed_at: at,
+            observed_by: "pass".to_owned(),
+        }
+    }
+
+    #[test]
+    fn ten_may_change_whatever_the_share_is() {
+        for (linked, ratio, allowed) in [
+            (0, 0.05, 10),
+            (100, 0.05, 10),
+            (400, 0.05, 20),
+            (3300, 0.05, 165),
+            (100, 0.0, 10),
+            (100, 1.0, 100),
+        ] {
+            assert_eq!(allowance(linked, ratio), allowed, "{linked} × {ratio}");
+        }
+    }
+
+    #[test]
+    fn clears_and_new_hosts_are_risks_and_nothing_else_is() {
+        let old = Some("https://old.example/a");
+        assert_eq!(risk(old, &entry(old, true), Change::Clear), Some(Risk::Clear));
+        assert_eq!(risk(None, &entry(old, true), Change::Clear), None, "nobody sees it");
+        let new = entry(Some("https://new.example/a"), false);
+        assert_eq!(risk(old, &new, Change::Set), Some(Risk::Rehost));
+        assert_eq!(risk(old, &new, Change::Same), None, "healing would do it too");
+        assert_eq!(risk(None, &new, Change::Set), None, "a new link");
+        assert_eq!(risk(Some("course/a"), &new, Change::Set), None, "it led nowhere");
+        let other = entry(Some("https://old.example/b"), false);
+        assert_eq!(risk(old, &other, Change::Set), None, "another page of the same host");
+        assert_eq!(risk(old, &entry(None, false), Change::NoPage), None, "a null seen once");
+    }
+
+    #[test]
+    fn what_is_held_leaves_in_force_what_was() {
+        let known = entry(Some("https://old.example/a"), false);
+        let held = held(Some(&known), entry(Some("https://new.example/a"), false), 7);
+        assert_eq!(held.in_force(), Some("https://old.example/a"));
+        assert_eq!(held.held, Some((7, Some("https://new.example/a".to_owned()))));
+        let cleared = super::held(Some(&known), entry(Some("https://old.example/a"), true), 7);
+        assert_eq!(cleared.in_force(), Some("https://old.example/a"));
+        assert_eq!(cleared.held, Some((7, None)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_allowance_never_shrinks_as_links_or_ratio_grow(a in 0..2_000_000_u64, b in 0..2_000_000_u64, r in 0.0..1.0_f64) {
+            let (low, high) = (a.min(b), a.max(b));
+            prop_assert!(allowance(low, r) <= allowance(high, r));
+            prop_assert!(allowance(low, r / 2.0) <= allowance(low, r));
+            prop_assert!(allowance(high, r) <= high.max(10));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The second half of a pass: whatever the list did not show is asked for by key, so that no drift of the list, and
+//! no broken run on it, hides an overview.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::TimeDelta;
+use tracing::Instrument;
+
+use super::decide::Settled;
+use super::listing::Listing;
+use super::pass::PassError;
+use super::progress::Phase;
+use super::report::push;
+use super::running::Running;
+use super::trouble::is_of_the_page;
+use crate::catalog::{Observation, Purpose};
+use crate::course_key::{CourseKey, RunKey};
+use crate::store::MAX_ROWS;
+
+/// Batches without a single answer until asking is given up.
+const SILENT_BATCHES: u32 = 3;
+
+impl Running<'_> {
+    /// Asks for every overview that the list did not show. Returns whether the Catalog was there to the end.
+    pub(super) async fn ask_by_key(&mut self, listing: Listing) -> Result<bool, PassError> {
+        // What a killed pass counted here is met again, as only what was settled is marked.
+        (self.report.unsettled, self.report.no_runs) = (0, 0);
+        self.report.unsettled_keys.clear();
+        if matches!(listing, Listing::Gone | Listing::Nothing) || self.is_suddenly_empty() {
+            self.leave_the_rest().await?;
+            return Ok(false);
+        }
+        // A dry run marks nothing: it goes through all overviews, and leaves out what it knows to have seen.
+        let since = match self.options.dry_run {
+            true => self.report.started_at + TimeDelta::days(36_500),
+            false => self.report.started_at,
+        };
+        let (mut after, mut silent) = (None::<String>, 0);
+        loop {
+            let rows = self.store().unseen(since, after.as_deref(), MAX_ROWS as u64).await?;
+            let Some((last, _)) = rows.last() else { return Ok(true) };
+            after = Some(last.clone());
+            let courses = self.runs_among(rows.iter().map(|(id, _)| id.as_str()));
+            match self.batch(&courses).await? {
+                Answer::Some => silent = 0,
+                Answer::None => silent += 1,
+                Answer::Gone => silent = SILENT_BATCHES,
+            }
+            if silent >= SILENT_BATCHES {
+                self.leave_the_rest().await?;
+                return Ok(false);
+            }
+            self.tick(Phase::Keys).await?;
+        }
+    }
+
+    /// An empty list where there were links is no answer to believe: a Catalog asked by a host that it does not know
+    /// shows another site, and says so to nobody.
+    pub(super) fn is_suddenly_empty(&self) -> bool {
+        self.report.count_after == 0 && self.report.settled_by_crawl == 0 && self.report.linked > 0
+    }
+
+    fn runs_among<'i>(&mut self, ids: impl Iterator<Item = &'i str>) -> Vec<CourseKey> {
+        let mut courses = Vec::new();
+        for id in ids {
+            match CourseKey::parse(id) {
+                Ok(key) if key.as_str() == id => {
+                    // A custom course's link follows from its parent's new one, which a dry run has not written.
+                    if !self.options.dry_run || key.is_ccx() || !self.seen.contains(&key.run_key()) {
+                        courses.push(key);
+                    }
+                }
+                _ => self.report.no_runs += 1,
+            }
+        }
+        courses
+    }
+
+    async fn batch(&mut self, courses: &[CourseKey]) -> Result<Answer, PassError> {
+        if courses.is_empty() {
+            return Ok(Answer::Some);
+        }
+        let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
+        let runs: Vec<RunKey> = runs.into_iter().collect();
+        let asked_at = self.store().now().await?;
+        let look_up = self.pass.engine.catalog().look_up(&runs, Purpose::Pass);
+        let answers = tokio::select! {
+            biased;
+            () = self.lost.cancelled() => return Err(PassError::LeaseLost),
+            () = self.stop.cancelled() => return Err(PassError::Stopped),
+            answers = look_up.instrument(tracing::info_span!("look_up", runs = runs.len())) => answers,
+        };
+        for (course, _, settled) in self.settle(courses, &answers, asked_at).await? {
+            match settled {
+                // A custom course that is settled is counted at the end, with those that the list's runs settled.
+                Settled::Known if course.is_ccx() && !self.options.dry_run => {}
+                Settled::Known if course.is_ccx() => self.report.ccx_by_parent += 1,
+                Settled::Known | Settled::Before => self.report.settled_by_key += 1,
+                Settled::NotListed => self.report.not_listed += 1,
+                Settled::Unknown(why) => {
+                    self.report.unsettled += 1;
+                    push(&mut self.report.unsettled_keys, format!("{course}: {why}"));
+                }
+            }
+        }
+        Ok(answer(&answers))
+    }
+
+    /// Counts what nobody will be asked for any more.
+    async fn leave_the_rest(&mut self) -> Result<(), PassError> {
+        if self.options.dry_run {
+            let settled = self.report.settled_by_crawl + self.report.settled_by_key + self.report.not_listed;
+            let settled = settled + self.report.ccx_by_parent + self.report.no_runs;
+            self.report.unsettled = self.report.overviews.saturating_sub(settled);
+        } else {
+            let unseen = self.store().unseen_count(self.report.started_at).await?;
+            self.report.unsettled = unseen.saturating_sub(self.report.no_runs);
+        }
+        Ok(())
+    }
+}
+
+/// What a batch says about the Catalog.
+enum Answer {
+    /// It is there.
+    Some,
+    /// It gave no sound answer about anything.
+    None,
+    /// It is gone.
+    Gone,
+}
+
+fn answer(answers: &HashMap<RunKey, Observation>) -> Answer {
+    let mut gone = false;
+    for answer in answers.values() {
+        match answer {
+            Observation::Unknown(why) => match why.error() {
+                Some(error) => gone |= !is_of_the_page(error),
+                // It answered; the URL is what is wrong.
+                None => return Answer::Some,
+            },
+            _ => return Answer::Some,
+        }
+    }
+    if gone { Answer::Gone } else { Answer::None }
+}

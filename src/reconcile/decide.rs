@@ -1,0 +1,197 @@
+//! What the answers about some runs change: ledger rows to write, links to copy, changes for the brake. Pure; one
+//! path for what the crawl showed and for what was asked by key.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+
+use super::brake::{self, Risk};
+use super::progress::{Change, Why};
+use crate::catalog::Observation;
+use crate::course_key::{CourseKey, RunKey};
+use crate::store::{Entry, ObservedBy, Snapshot};
+use crate::sync::{self, Plan, Question};
+
+/// What a decision depends on besides the answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// The question that was answered.
+    pub(super) question: Question,
+    /// What this pass has observed since then it has seen already.
+    pub(super) started_at: DateTime<Utc>,
+    /// The pass whose brake puts risky changes aside; none if they are to be made, or in a dry run.
+    pub(super) brake: Option<i64>,
+    /// Whether a run that is no longer listed loses its link at the end.
+    pub(super) clear_absent: bool,
+}
+
+/// How one course came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// This pass had seen its run before.
+    Before,
+    /// The Catalog has it, with a URL or without.
+    Known,
+    /// The Catalog does not list it.
+    NotListed,
+    /// Nobody knows, and why.
+    Unknown(String),
+}
+
+/// What to do.
+#[derive(Debug, Default)]
+pub(super) struct Decided {
+    /// Ledger rows that change.
+    pub(super) entries: Vec<Entry>,
+    /// Ledger rows in which only the time of the last look changes.
+    pub(super) seen: Vec<RunKey>,
+    /// The latest time of a last look among `seen`: rows written since then are not ours to mark.
+    pub(super) seen_until: Option<DateTime<Utc>>,
+    /// Courses whose overview differs from what it should be.
+    pub(super) courses: Vec<CourseKey>,
+    /// For each course: whether the LMS has an overview of it, and how it came out.
+    pub(super) settled: Vec<(CourseKey, bool, Settled)>,
+    /// Changes of overviews, those held back among them.
+    pub(super) changes: Vec<Change>,
+    /// Of `courses`, those that lose their link.
+    pub(super) cleared: u64,
+    /// Links that stay for now, as a null was seen for the first time.
+    pub(super) pending: u64,
+    /// Runs that the brake is for, whether it holds them back or not.
+    pub(super) risky: u64,
+}
+
+/// Decides about `snapshots`, whose runs were `answered` so.
+pub(super) fn decide(
+    snapshots: &[Snapshot],
+    answered: &HashMap<RunKey, Observation>,
+    rules: Rules,
+) -> Decided {
+    let mut decided = Decided::default();
+    let mut plans: HashMap<RunKey, (Plan, Option<Risk>)> = HashMap::with_capacity(answered.len());
+    let mut shown: HashMap<RunKey, &str> = HashMap::new();
+    for snapshot in snapshots {
+        if let Some(link) = link(snapshot) {
+            shown.entry(snapshot.course.run_key()).or_insert(link);
+        }
+    }
+    for snapshot in snapshots {
+        let run = snapshot.course.run_key();
+        let (Some(observation), false) = (answered.get(&run), plans.contains_key(&run)) else { continue };
+        let plan = sync::plan(&run, snapshot.entry.as_ref(), observation, rules.question);
+        let shown = shown.get(&run).copied().or(snapshot.entry.as_ref().and_then(Entry::in_force));
+        let risk = plan.entry.as_ref().and_then(|entry| brake::risk(shown, entry, plan.change));
+        decided.risky += u64::from(risk.is_some());
+        if let Some(entry) = &plan.entry {
+            decided.write(snapshot.entry.as_ref(), entry, risk, rules);
+        }
+        plans.insert(run, (plan, risk));
+    }
+    let mut absent = HashSet::new();
+    for snapshot in snapshots {
+        let run = snapshot.course.run_key();
+        let planned = plans.get(&run);
+        if let Some((plan, risk)) = planned {
+            let goes = rules.clear_absent && matches!(answered.get(&run), Some(Observation::NotListed));
+            if goes && link(snapshot).is_some() {
+                decided.risky += u64::from(absent.insert(run.clone()));
+            }
+            decided.link(snapshot, plan, *risk, goes, rules);
+        }
+        let outcome = outcome(snapshot, answered.get(&run), rules);
+        decided.settled.push((snapshot.course.clone(), snapshot.overview.is_some(), outcome));
+    }
+    decided
+}
+
+fn link(snapshot: &Snapshot) -> Option<&str> {
+    snapshot.overview.as_ref().and_then(|overview| overview.marketing_url.as_deref())
+}
+
+fn outcome(snapshot: &Snapshot, answer: Option<&Observation>, rules: Rules) -> Settled {
+    let before = snapshot.entry.as_ref().is_some_and(|known| seen_by_this_pass(known, rules));
+    match answer {
+        _ if before => Settled::Before,
+        Some(Observation::Url(_) | Observation::NoUrl) => Settled::Known,
+        Some(Observation::NotListed) => Settled::NotListed,
+        Some(Observation::Unknown(why)) => Settled::Unknown(why.to_string()),
+        None => Settled::Unknown("the Catalog gave no answer about it".to_owned()),
+    }
+}
+
+fn seen_by_this_pass(known: &Entry, rules: Rules) -> bool {
+    known.observed_at >= rules.started_at && known.observed_by == ObservedBy::Pass.as_str()
+}
+
+impl Decided {
+    /// The ledger row: as planned, put aside by the brake, or only seen again.
+    fn write(&mut self, known: Option<&Entry>, planned: &Entry, risk: Option<Risk>, rules: Rules) {
+        if let (Some(_), Some(pass)) = (risk, rules.brake) {
+            self.entries.push(brake::held(known, planned.clone(), pass));
+            return;
+        }
+        // Marking a row costs a tenth of writing it. A row that something else wrote since the pass began is
+        // written whole, so that the guard of the write decides which answer is newer.
+        match known {
+            Some(known) if known.observed_at < rules.started_at && same_but_for_time(known, planned) => {
+                self.seen_until = self.seen_until.max(Some(known.observed_at));
+                self.seen.push(planned.run.clone());
+            }
+            _ => self.entries.push(planned.clone()),
+        }
+    }
+
+    /// What becomes of the overview.
+    fn link(&mut self, snapshot: &Snapshot, plan: &Plan, risk: Option<Risk>, absent: bool, rules: Rules) {
+        let (Some(overview), Some(entry)) = (&snapshot.overview, &plan.entry) else { return };
+        let from = overview.marketing_url.as_deref();
+        let to = entry.in_force();
+        if entry.pending_clear_since.is_some() && entry.cleared_at.is_none() && from.is_some() {
+            self.pending += 1;
+        }
+        let change = |to: Option<&str>, why| Change { key: key(snapshot), from: own(from), to: own(to), why };
+        if absent {
+            // Made at the end, if the pass is complete; nothing is restored that would go again.
+            if from.is_some() {
+                self.changes.push(change(None, Why::Absent));
+            }
+            return;
+        }
+        if from == to || (to.is_none() && entry.cleared_at.is_none()) {
+            return;
+        }
+        let known = snapshot.entry.as_ref().and_then(Entry::in_force);
+        let why = match (risk, from) {
+            (Some(Risk::Rehost), _) => Why::Rehosted,
+            _ if to.is_none() => Why::Cleared,
+            _ if to == known => Why::Restored,
+            (_, None) => Why::Linked,
+            (_, Some(_)) => Why::Changed,
+        };
+        self.changes.push(change(to, why));
+        if risk.is_some() && rules.brake.is_some() {
+            return;
+        }
+        self.cleared += u64::from(to.is_none());
+        self.courses.push(snapshot.course.clone());
+    }
+}
+
+fn key(snapshot: &Snapshot) -> String {
+    snapshot.course.as_str().to_owned()
+}
+
+fn own(text: Option<&str>) -> Option<String> {
+    text.map(str::to_owned)
+}
+
+fn same_but_for_time(known: &Entry, planned: &Entry) -> bool {
+    let Entry { run, url, listed, pending_clear_since, cleared_at, changed_at, held, .. } = known;
+    *run == planned.run
+        && *url == planned.url
+        && *listed == planned.listed
+        && *pending_clear_since == planned.pending_clear_since
+        && *cleared_at == planned.cleared_at
+        && *changed_at == planned.changed_at
+        && *held == planned.held
+}

@@ -1,0 +1,132 @@
+//! The end of a pass: the brake, what follows for overviews in whole, and the verdict.
+
+use std::collections::HashMap;
+
+use super::brake;
+use super::listing::Listing;
+use super::log;
+use super::pass::PassError;
+use super::progress::{Change, Phase, Why};
+use super::report::HELD_LISTED;
+use super::running::Running;
+use crate::config::Absent;
+use crate::course_key::CourseKey;
+use crate::store::Verdict;
+
+impl Running<'_> {
+    /// Ends the pass: its report and its row are whole after this.
+    pub(super) async fn finish(&mut self, listing: Listing, asked_all: bool) -> Result<(), PassError> {
+        let complete = self.judge(listing, asked_all);
+        let settings = &self.pass.settings;
+        self.report.allowance = brake::allowance(self.report.linked, settings.max_change_ratio);
+        let mut verdict = match (listing, complete) {
+            (Listing::Nothing, _) => Verdict::Failed,
+            (_, true) => Verdict::Complete,
+            (_, false) => Verdict::Incomplete,
+        };
+        if listing != Listing::Nothing && self.is_refused(complete).await? {
+            verdict = Verdict::Refused;
+        }
+        self.report.verdict = verdict;
+        self.report.finished_at = Some(self.store().now().await?);
+        self.save().await?;
+        self.progress.at(&self.status(Phase::Finish));
+        log::finished(&self.report);
+        Ok(())
+    }
+
+    /// Whether every overview was settled; what speaks against it, and what else is worth knowing, as reasons.
+    fn judge(&mut self, listing: Listing, asked_all: bool) -> bool {
+        let empty = self.is_suddenly_empty();
+        let report = &mut self.report;
+        let (linked, unsettled, broken) = (report.linked, report.unsettled, report.broken_runs);
+        if listing != Listing::Nothing && empty {
+            report.reason(format!(
+                "the Catalog lists no run at all, while {linked} overviews have a link; does catalog.url have the \
+                 site's public host name?"
+            ));
+        }
+        if unsettled > 0 {
+            let first = report.unsettled_keys.first().map(|first| format!(", for one {first}"));
+            let first = first.unwrap_or_default();
+            report.reason(format!("{unsettled} overviews could not be settled{first}"));
+        }
+        if broken > 0 && unsettled == 0 {
+            let first = report.broken.first().map_or(0, |broken| broken.position);
+            report.reason(format!(
+                "the Catalog cannot show {broken} of its runs (the first at position {first}); no overview depends on it"
+            ));
+        }
+        // A list that ended early does not matter where asking by key has settled all.
+        listing != Listing::Nothing && asked_all && !empty && unsettled == 0
+    }
+
+    /// The brake, and the statements that bring all overviews in line with the ledger. Returns whether it refused.
+    async fn is_refused(&mut self, complete: bool) -> Result<bool, PassError> {
+        let Some(pass) = self.row.as_ref().map(|row| row.id) else {
+            let refused = self.over_the_limit();
+            if refused {
+                self.report.reason(self.refusal("would hold"));
+            }
+            return Ok(refused);
+        };
+        let store = self.store();
+        if self.pass.settings.absent == Absent::Clear && complete {
+            store.hold_absent(pass, self.report.started_at).await?;
+        }
+        self.report.held_back = store.held_count(pass).await?;
+        let refused = self.over_the_limit();
+        if refused {
+            self.report.reason(self.refusal("holds"));
+            self.list_held(pass).await?;
+            log::brake_applied(&self.report);
+        } else if self.report.held_back > 0 {
+            store.let_through(pass, store.now().await?).await?;
+            self.report.held_back = 0;
+        }
+        self.go_on()?;
+        // Custom courses, what was let through, and what the LMS has overwritten meanwhile.
+        self.report.updated += store.heal().await?;
+        // What healing leaves: clears, of custom courses too.
+        self.report.cleared += store.copy_changes(self.report.started_at).await?;
+        self.report.ccx_by_parent = store.ccx_settled(self.report.started_at).await?;
+        store.forget_held_before(pass).await?;
+        Ok(refused)
+    }
+
+    fn over_the_limit(&self) -> bool {
+        !self.options.allow_mass_change && self.report.held_back > self.report.allowance
+    }
+
+    fn refusal(&self, holds: &str) -> String {
+        let (held, allowance) = (self.report.held_back, self.report.allowance);
+        format!(
+            "the brake {holds} back {held} links that would be cleared or led to another host; {allowance} may be in one \
+             pass; --allow-mass-change lets them through"
+        )
+    }
+
+    async fn list_held(&mut self, pass: i64) -> Result<(), PassError> {
+        let held = self.store().held(pass, HELD_LISTED).await?;
+        let courses: Vec<CourseKey> =
+            held.iter().filter_map(|held| CourseKey::parse(&held.run_key).ok()).collect();
+        let overviews = self.store().overviews(&courses).await?;
+        let shown: HashMap<&str, Option<&str>> = overviews
+            .iter()
+            .map(|(course, overview)| (course.as_str(), overview.marketing_url.as_deref()))
+            .collect();
+        self.report.held = held
+            .iter()
+            .map(|held| {
+                let from = shown.get(held.run_key.as_str()).copied().flatten();
+                Change {
+                    key: held.run_key.clone(),
+                    from: from.map(str::to_owned).or_else(|| held.marketing_url.clone()),
+                    to: held.held_url.clone(),
+                    why: if held.held_url.is_some() { Why::Rehosted } else { Why::Cleared },
+                }
+            })
+            .collect();
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! One pass at a time, whoever starts it: the lease `reconcile`, kept alive while the pass runs.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::pass::PassError;
+use crate::store::{Lease, Store};
+
+const JOB: &str = "reconcile";
+/// How long a killed pass keeps others out.
+const TTL: Duration = Duration::from_secs(30);
+const RENEW: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The lease while it is held.
+pub(super) struct Held {
+    store: Store,
+    lease: Lease,
+    /// Cancelled when the lease is lost: another pass may be running.
+    pub(super) lost: CancellationToken,
+    _renewal: AbortOnDropHandle<()>,
+}
+
+impl Held {
+    /// Takes the lease. Where another has it and does not renew it, as it was killed, waits until it runs out.
+    ///
+    /// # Errors
+    /// [`PassError::Taken`] if the other one is alive; [`PassError::Stopped`].
+    pub(super) async fn take(store: &Store, stop: &CancellationToken) -> Result<Self, PassError> {
+        let me = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
+        let mut first_end = None;
+        loop {
+            if let Some(lease) = store.acquire(JOB, &me, TTL).await? {
+                return Ok(Self::keep(store.clone(), lease));
+            }
+            if let Some((holder, until)) = store.holder(JOB).await? {
+                if *first_end.get_or_insert(until) != until {
+                    return Err(PassError::Taken { holder });
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Err(PassError::Stopped),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    fn keep(store: Store, lease: Lease) -> Self {
+        let lost = CancellationToken::new();
+        let renewal = tokio::spawn(renew(store.clone(), lease.clone(), lost.clone()));
+        Self { store, lease, lost, _renewal: AbortOnDropHandle::new(renewal) }
+    }
+
+    /// Gives the lease back. If that fails it runs out by itself.
+    pub(super) async fn release(self) {
+        let Self { store, lease, lost: _, _renewal } = self;
+        drop(_renewal);
+        if let Err(error) = store.release(&lease).await {
+            tracing::warn!(event = "reconcile.lease_not_released", error = %error);
+        }
+    }
+}
+
+async fn renew(store: Store, lease: Lease, lost: CancellationToken) {
+    let mut held_since = Instant::now();
+    loop {
+        tokio::time::sleep(RENEW).await;
+        let asked = Instant::now();
+        match store.acquire(&lease.job, &lease.holder, TTL).await {
+            Ok(Some(_)) => held_since = asked,
+            Ok(None) => return lost.cancel(),
+            Err(error) => {
+                tracing::warn!(event = "reconcile.lease_not_renewed", error = %error);
+                if held_since.elapsed() >= TTL {
+                    return lost.cancel();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! How many runs to ask for at once, and how many requests to have out: found by how long pages take.
+//!
+//! Pure: what pages cost is told to it. Serialising a run costs a Catalog some milliseconds whatever the page size
+//! (5 ms were seen, the page's own cost is a fifth of a second), so bigger pages are cheaper until they grow so slow
+//! that a time limit, a proxy or a learner's request in between suffers: about two seconds.
+
+use std::time::Duration;
+
+/// What a page should take.
+const TARGET: Duration = Duration::from_secs(2);
+/// Where a first pass begins: what the LMS's own command asked for.
+pub(super) const FIRST: u32 = 100;
+/// `auto` stays within these.
+pub(super) const SMALLEST: u32 = 20;
+/// See [`SMALLEST`].
+pub(super) const LARGEST: u32 = 1000;
+
+/// The page size of one pass.
+#[derive(Debug, Clone)]
+pub(super) struct PageSize {
+    now: u32,
+    auto: bool,
+    /// Growth stops here: a size that failed is not tried again at once.
+    ceiling: u32,
+    /// The most that the server gives, whatever it is asked for.
+    cap: u32,
+}
+
+impl PageSize {
+    /// Always `size`; a page that fails is still split.
+    pub(super) fn fixed(size: u32) -> Self {
+        Self { now: size.max(1), auto: false, ceiling: size, cap: u32::MAX }
+    }
+
+    /// Found on the way, beginning where the last pass ended.
+    pub(super) fn auto(last: Option<u32>) -> Self {
+        let now = last.unwrap_or(FIRST).clamp(SMALLEST, LARGEST);
+        Self { now, auto: true, ceiling: LARGEST, cap: u32::MAX }
+    }
+
+    /// Goes on with the size that another had come to.
+    pub(super) fn resume_at(&mut self, size: u32) {
+        if self.auto && size > 0 {
+            self.now = size.clamp(SMALLEST, LARGEST);
+        }
+    }
+
+    /// What to ask for next.
+    pub(super) fn now(&self) -> u32 {
+        self.now.min(self.cap).max(1)
+    }
+
+    /// A page of `asked` runs came back whole, after `elapsed`.
+    pub(super) fn took(&mut self, asked: u32, elapsed: Duration) {
+        // A split page, a page asked for before the size last changed: it says little about this size.
+        if !self.auto || asked != self.now() {
+            return;
+        }
+        self.ceiling = self.ceiling.saturating_add((self.ceiling / 8).max(1)).min(LARGEST);
+        let ratio = TARGET.as_secs_f64() / elapsed.as_secs_f64().max(0.001);
+        // Within a quarter of the target it is left alone, so that it does not swing.
+        if (0.75..=1.25).contains(&ratio) {
+            return;
+        }
+        let wanted = f64::from(self.now) * ratio.clamp(0.5, 2.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 and 20,000")]
+        let wanted = wanted as u32;
+        self.now = wanted.clamp(SMALLEST, self.ceiling.max(SMALLEST));
+    }
+
+    /// A page of `asked` runs failed in a way that a smaller one may not.
+    pub(super) fn failed(&mut self, asked: u32) {
+        // Its own halves fail on: only a page of the present size says that the size is too big.
+        if self.auto && asked >= self.now() {
+            self.now = (self.now() / 2).max(SMALLEST);
+            self.ceiling = self.now;
+        }
+    }
+
+    /// The server gave only `rows`, though it has more: it will never give more at once.
+    pub(super) fn capped_at(&mut self, rows: u32) {
+        self.cap = self.cap.min(rows.max(1));
+    }
+}
+
+/// From here on a page is slow, and what several at once cost is looked at.
+const SLOW: Duration = Duration::from_millis(500);
+/// Pages to look at before judging.
+const SAMPLES: u32 = 4;
+/// Under this gain in throughput, several at once only make the Catalog's other users wait.
+const WORTH: f64 = 1.25;
+
+/// How many requests to have out at once: goes back to one if more do not help.
+#[derive(Debug, Clone)]
+pub(super) struct AtOnce {
+    allowed: usize,
+    /// Seconds a run of slow pages: of one at a time, and of several at once.
+    alone: Mean,
+    together: Mean,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    samples: u32,
+    mean: f64,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.samples = (self.samples + 1).min(2 * SAMPLES);
+        self.mean += (value - self.mean) / f64::from(self.samples);
+    }
+}
+
+impl AtOnce {
+    /// At most `allowed`, as in `catalog.concurrency`.
+    pub(super) fn new(allowed: usize) -> Self {
+        Self { allowed: allowed.max(1), alone: Mean::default(), together: Mean::default() }
+    }
+
+    /// How many may be out now.
+    pub(super) fn now(&self) -> usize {
+        self.allowed
+    }
+
+    /// A page with `rows` runs took `elapsed` while `out` requests were out, itself included.
+    /// Returns true if that was the moment to go back to one at a time.
+    pub(super) fn took(&mut self, rows: usize, elapsed: Duration, out: usize) -> bool {
+        if self.allowed == 1 || rows == 0 || elapsed < SLOW {
+            return false;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "thousands")]
+        let a_run = elapsed.as_secs_f64() / rows as f64;
+        if out <= 1 {
+            self.alone.add(a_run);
+            return false;
+        }
+        self.together.add(a_run);
+        #[expect(clippy::cast_precision_loss, reason = "tens")]
+        let gain = out as f64 * self.alone.mean / self.together.mean;
+        if self.alone.samples == 0 || self.together.samples < SAMPLES || gain >= WORTH {
+            return false;
+        }
+        self.allowed = 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Plays pages of a Catalog that needs `page` + `run` × rows; says where the size ends.
+    fn settle(mut size: PageSize, page: Duration, run: Duration) -> u32 {
+        for _ in 0..30 {
+            let asked = size.now();
+            size.took(asked, page + run * asked);
+        }
+        size.now()
+    }
+
+    #[test]
+    fn it_grows_to_two_seconds_a_page_and_no_further() {
+        let size = settle(PageSize::auto(None), ms(200), ms(5));
+        assert!((250..=480).contains(&size), "{size}");
+        assert_eq!(settle(PageSize::auto(None), ms(5), ms(0)), LARGEST);
+        assert_eq!(settle(PageSize::auto(None), ms(9000), ms(0)), SMALLEST);
+        assert_eq!(settle(PageSize::fixed(33), ms(9000), ms(0)), 33);
+    }
+
+    #[test]
+    fn it_begins_where_the_last_pass_ended() {
+        assert_eq!(PageSize::auto(None).now(), 100);
+        assert_eq!(PageSize::auto(Some(370)).now(), 370);
+        assert_eq!(PageSize::auto(Some(9000)).now(), 1000);
+    }
+
+    #[test]
+    fn a_failure_halves_it_and_its_halves_do_not() {
+        let mut size = PageSize::auto(Some(400));
+        size.failed(400);
+        assert_eq!(size.now(), 200);
+        for half in [100, 50, 25] {
+            size.failed(half);
+        }
+        assert_eq!(size.now(), 200);
+        size.took(200, ms(10));
+        assert!(size.now() < 250, "what failed is not tried again at once");
+        let mut fixed = PageSize::fixed(400);
+        fixed.failed(400);
+        assert_eq!(fixed.now(), 400);
+    }
+
+    #[test]
+    fn a_server_with_a_cap_is_asked_for_no_more() {
+        let mut size = PageSize::fixed(1000);
+        size.capped_at(100);
+        assert_eq!(size.now(), 100);
+    }
+
+    #[test]
+    fn several_at_once_are_given_up_when_they_only_slow_each_other() {
+        let mut at_once = AtOnce::new(2);
+        assert!(!at_once.took(100, ms(600), 1));
+        let gave_up: Vec<bool> = (0..4).map(|_| at_once.took(100, ms(1150), 2)).collect();
+        assert_eq!(gave_up, [false, false, false, true]);
+        assert_eq!(at_once.now(), 1);
+    }
+
+    #[test]
+    fn several_at_once_stay_when_they_help_or_when_pages_are_quick() {
+        for (alone, together) in [(600, 700), (20, 60)] {
+            let mut at_once = AtOnce::new(2);
+            at_once.took(100, ms(alone), 1);
+            for _ in 0..20 {
+                assert!(!at_once.took(100, ms(together), 2));
+            }
+            assert_eq!(at_once.now(), 2);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_it_stays_within_its_bounds(
+            last in proptest::option::of(0..5000_u32),
+            steps in proptest::collection::vec((any::<bool>(), 0..120_000_u64, 0..4_u32), 0..200),
+        ) {
+            let mut size = PageSize::auto(last);
+            for (ok, elapsed, divisor) in steps {
+                let asked = size.now() >> divisor;
+                if ok { size.took(asked, ms(elapsed)) } else { size.failed(asked) }
+                prop_assert!((SMALLEST..=LARGEST).contains(&size.now()));
+            }
+        }
+    }
+}

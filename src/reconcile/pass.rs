@@ -1,0 +1,132 @@
+//! A pass from the outside: what it is told, how it can end.
+
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::lease::Held;
+use super::page_size::{FIRST, PageSize};
+use super::progress::Progress;
+use super::report::Report;
+use super::running::Running;
+use crate::config;
+use crate::store::{StoreError, Verdict};
+use crate::sync::Engine;
+
+/// What one pass is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Runs a page.
+    pub page_size: config::PageSize,
+    /// Write nothing; tell [`Progress::change`] of each change that a pass would make.
+    pub dry_run: bool,
+    /// Let any number of links be cleared or re-hosted.
+    pub allow_mass_change: bool,
+}
+
+/// Why a pass came to no end of its own. What it had written stays, and is right; the next one goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// The database failed.
+    #[error("the pass broke off at the database")]
+    Store(#[from] StoreError),
+    /// It was told to stop.
+    #[error("the pass was stopped; the next one goes on where it stood")]
+    Stopped,
+    /// Another pass is running.
+    #[error("another pass is running (in {holder}); wait for its end")]
+    Taken {
+        /// Whose it is: process id and a random part.
+        holder: String,
+    },
+    /// It could not keep its lease: the database did not answer for too long, or another pass took over.
+    #[error("the pass lost its lease, so that another may have begun; it stopped")]
+    LeaseLost,
+    /// `reconcile.page_size` is `lms`, and there is no such table.
+    #[error(
+        "reconcile.page_size is \"lms\", and page_size cannot be read from the table catalog_catalogintegration: \
+         is database.url the LMS's database, and may this user read that table?"
+    )]
+    LmsPageSize(#[source] StoreError),
+}
+
+/// The pass over the whole Catalog; to be run as often as wanted.
+#[derive(Clone)]
+pub struct Pass {
+    pub(super) engine: Engine,
+    pub(super) settings: config::Reconcile,
+    pub(super) clear_after: std::time::Duration,
+    pub(super) at_once: usize,
+}
+
+impl Pass {
+    /// A pass with this engine, as `[reconcile]`, `sync.clear_after` and `catalog.concurrency` say.
+    pub fn new(
+        engine: Engine,
+        settings: &config::Reconcile,
+        sync: &config::Sync,
+        catalog: &config::Catalog,
+    ) -> Self {
+        let (clear_after, at_once) = (sync.clear_after, catalog.concurrency);
+        Self { engine, settings: settings.clone(), clear_after, at_once }
+    }
+
+    /// Runs one pass, or takes up one that was killed no longer than `reconcile.resume_within` ago. Stopping it by
+    /// `stop` ends it after what is in hand; so does dropping the future, less tidily.
+    ///
+    /// # Errors
+    /// [`PassError`]. A Catalog that fails is none: it is in the report.
+    pub async fn run(
+        &self,
+        options: Options,
+        progress: &dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<Report, PassError> {
+        let span = tracing::info_span!("reconcile", dry_run = options.dry_run);
+        self.run_in_span(options, progress, stop).instrument(span).await
+    }
+
+    async fn run_in_span(
+        &self,
+        options: Options,
+        progress: &dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<Report, PassError> {
+        let page_size = self.page_size(options.page_size).await?;
+        if options.dry_run {
+            // It writes nothing, so it needs no lease either, which would be a write.
+            let never = CancellationToken::new();
+            let running = Running::begin(self, options, page_size, progress, stop, never).await?;
+            return running.to_the_end().await;
+        }
+        let held = Held::take(self.engine.store(), &stop).await?;
+        let ended = match Running::begin(self, options, page_size, progress, stop, held.lost.clone()).await {
+            Ok(running) => running.to_the_end().await,
+            Err(error) => Err(error),
+        };
+        if !matches!(ended, Err(PassError::LeaseLost)) {
+            held.release().await;
+        }
+        ended
+    }
+
+    /// Where the page size begins, and whether it may change.
+    async fn page_size(&self, wanted: config::PageSize) -> Result<PageSize, PassError> {
+        let store = self.engine.store();
+        Ok(match wanted {
+            config::PageSize::Fixed(size) => PageSize::fixed(size),
+            config::PageSize::Auto => {
+                let passes = store.last_passes(10).await?;
+                let settled = passes
+                    .iter()
+                    .find(|pass| pass.finished_at.is_some() && pass.verdict != Verdict::Failed.as_str());
+                PageSize::auto(settled.and_then(|pass| u32::try_from(pass.page_size).ok()))
+            }
+            config::PageSize::Lms => {
+                let size = store.lms_page_size().await.map_err(PassError::LmsPageSize)?;
+                // The LMS's own default where nobody has set anything.
+                let size = size.and_then(|size| u32::try_from(size).ok()).unwrap_or(FIRST);
+                PageSize::fixed(size.clamp(1, 10_000))
+            }
+        })
+    }
+}

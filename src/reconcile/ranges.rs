@@ -1,0 +1,267 @@
+//! Which part of the Catalog's list to ask for next, which parts are done, and how a part that fails is split.
+//!
+//! Pure. The list has no snapshot and its length changes while it is read, so this never concludes more than "this
+//! part was read"; what drifts past is caught afterwards, by key.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Runs `start .. start + len` of the Catalog's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    /// The offset of the first.
+    pub(super) start: u64,
+    /// How many; at least one.
+    pub(super) len: u32,
+}
+
+impl Range {
+    pub(super) fn end(self) -> u64 {
+        self.start + u64::from(self.len)
+    }
+}
+
+/// What an answer came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Read {
+    /// The list has been read from the start of the range to here.
+    pub(super) to: u64,
+    /// The server gave fewer than asked for, though it has more: the rest is asked for next.
+    pub(super) capped: bool,
+}
+
+/// A Catalog whose list is longer than this many times what it said at first is making it up.
+const GROWTH: u64 = 2;
+const GROWTH_BASE: u64 = 10_000;
+
+/// What is still to be asked for.
+#[derive(Debug)]
+pub(super) struct Ranges {
+    first: u64,
+    next: u64,
+    /// Parts to ask for (again) before going on: halves of failed ones, remainders of short ones. At most some
+    /// ten for each request that is out.
+    again: VecDeque<Range>,
+    count: Option<u64>,
+    limit: u64,
+    /// A page ended short at the end of the list.
+    end_seen: bool,
+}
+
+impl Ranges {
+    /// From `start` on.
+    pub(super) fn new(start: u64) -> Self {
+        Self {
+            first: start,
+            next: start,
+            again: VecDeque::new(),
+            count: None,
+            limit: u64::MAX,
+            end_seen: false,
+        }
+    }
+
+    /// The next part, of at most `size` runs, while `out` requests are out. None: nothing, for now; for good if none
+    /// are out.
+    pub(super) fn take(&mut self, size: u32, out: usize) -> Option<Range> {
+        if let Some(range) = self.again.pop_front() {
+            if range.len > size {
+                let rest = Range { start: range.start + u64::from(size), len: range.len - size };
+                self.again.push_front(rest);
+                return Some(Range { len: size, ..range });
+            }
+            return Some(range);
+        }
+        let go_on = match self.count {
+            // One good page says how long the list is; until then they go one by one.
+            None => out == 0,
+            Some(count) if self.next < count => true,
+            // The list's length may be old, from the Catalog's page cache: only a page that ends short is its end.
+            Some(_) => !self.end_seen && out == 0,
+        };
+        if !go_on || self.is_endless() {
+            return None;
+        }
+        let range = Range { start: self.next, len: size };
+        self.next = range.end();
+        Some(range)
+    }
+
+    /// The Catalog answered `range` with `rows` runs, and said that it has `count`.
+    pub(super) fn read(&mut self, range: Range, rows: u64, count: u64) -> Read {
+        if self.count.is_none() {
+            self.limit = count.saturating_mul(GROWTH).saturating_add(GROWTH_BASE).saturating_add(self.first);
+        }
+        self.count = Some(count);
+        let short = rows < u64::from(range.len);
+        let read_to = range.start + rows;
+        if short && read_to >= count {
+            self.end_seen = true;
+        }
+        let rest = range.end().min(count).saturating_sub(read_to);
+        if !short || rest == 0 {
+            return Read { to: read_to, capped: false };
+        }
+        if rows == 0 {
+            // A hole: asking again would not fill it. What may be in it is asked for by key.
+            return Read { to: read_to + rest, capped: false };
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "less than range.len, a u32")]
+        self.again.push_front(Range { start: read_to, len: rest as u32 });
+        Read { to: read_to, capped: true }
+    }
+
+    /// `range` failed: its halves are asked for next. Returns false if it was a single run, which cannot be split.
+    pub(super) fn failed(&mut self, range: Range) -> bool {
+        if range.len <= 1 {
+            return false;
+        }
+        let left = range.len / 2;
+        self.again.push_front(Range { start: range.start + u64::from(left), len: range.len - left });
+        self.again.push_front(Range { start: range.start, len: left });
+        true
+    }
+
+    /// True if the list grows faster than it can be read.
+    pub(super) fn is_endless(&self) -> bool {
+        self.next > self.limit
+    }
+}
+
+/// The offset up to which everything has been dealt with; what a pass that is killed goes on from.
+#[derive(Debug)]
+pub(super) struct LowWater {
+    done: u64,
+    /// Parts beyond it that are done: start and end. As many as requests can be out, or be waiting to go again.
+    ahead: BTreeMap<u64, u64>,
+}
+
+impl LowWater {
+    pub(super) fn new(done: u64) -> Self {
+        Self { done, ahead: BTreeMap::new() }
+    }
+
+    /// `start .. end` is dealt with.
+    pub(super) fn done(&mut self, start: u64, end: u64) {
+        if end <= self.done {
+            return;
+        }
+        let known = self.ahead.entry(start).or_insert(end);
+        *known = end.max(*known);
+        while let Some(first) = self.ahead.first_entry() {
+            if *first.key() > self.done {
+                break;
+            }
+            self.done = self.done.max(first.remove());
+        }
+    }
+
+    /// Up to here.
+    pub(super) fn position(&self) -> u64 {
+        self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Walks a list of `count` runs of which some are broken; returns how often each was read, and which stood alone.
+    fn walk(count: u64, size: u32, cap: u32, broken: &[u64], out: usize) -> (Vec<u32>, Vec<u64>, usize) {
+        let (mut ranges, mut low) = (Ranges::new(0), LowWater::new(0));
+        let mut read = vec![0; usize::try_from(count).unwrap()];
+        let (mut alone, mut requests, mut flying) = (Vec::new(), 0, VecDeque::new());
+        loop {
+            while flying.len() < out {
+                let Some(range) = ranges.take(size, flying.len()) else { break };
+                flying.push_back(range);
+            }
+            // The youngest is answered first, to have pages out of order.
+            let Some(range) = flying.pop_back() else { break };
+            requests += 1;
+            assert!(requests < 100_000, "it ends");
+            let end = range.end().min(count).max(range.start);
+            if broken.iter().any(|b| (range.start..end).contains(b)) {
+                if !ranges.failed(range) {
+                    alone.push(range.start);
+                    low.done(range.start, range.end());
+                }
+                continue;
+            }
+            let rows = (end - range.start).min(u64::from(cap));
+            for position in range.start..range.start + rows {
+                read[usize::try_from(position).unwrap()] += 1;
+            }
+            low.done(range.start, ranges.read(range, rows, count).to);
+        }
+        assert!(low.position() >= count, "{} of {count}", low.position());
+        alone.sort_unstable();
+        (read, alone, requests)
+    }
+
+    #[test]
+    fn a_broken_run_stands_alone_in_first_middle_and_last_place() {
+        for broken in [&[0][..], &[150], &[299], &[149, 150], &[0, 1, 298, 299]] {
+            let (read, alone, requests) = walk(300, 100, 1000, broken, 2);
+            assert_eq!(alone, broken);
+            assert_eq!(read.iter().sum::<u32>(), 300 - u32::try_from(broken.len()).unwrap());
+            assert!(requests < 70, "{requests}");
+        }
+    }
+
+    #[test]
+    fn the_end_is_a_page_that_is_short_not_a_number() {
+        let mut ranges = Ranges::new(0);
+        let first = ranges.take(100, 0).unwrap();
+        assert_eq!(ranges.take(100, 1), None, "the first page goes out alone");
+        ranges.read(first, 100, 100);
+        let beyond = ranges.take(100, 0).unwrap();
+        assert_eq!(beyond.start, 100);
+        ranges.read(beyond, 20, 120);
+        assert_eq!(ranges.take(100, 0), None);
+    }
+
+    #[test]
+    fn a_list_that_never_ends_is_given_up() {
+        let mut ranges = Ranges::new(0);
+        let mut requests = 0_u64;
+        while let Some(range) = ranges.take(1000, 0) {
+            requests += 1;
+            ranges.read(range, 1000, requests * 1_000_000);
+        }
+        assert!(ranges.is_endless() && requests < 3000, "{requests}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_run_is_read_once_or_stands_alone(
+            count in 0..900_u64, size in 1..400_u32, cap in 1..400_u32, out in 1..4_usize,
+            broken in proptest::collection::btree_set(0..900_u64, 0..4),
+        ) {
+            let broken: Vec<u64> = broken.into_iter().filter(|b| *b < count).collect();
+            let (read, alone, _) = walk(count, size, cap, &broken, out);
+            prop_assert_eq!(&alone, &broken);
+            for (position, times) in (0_u64..).zip(read) {
+                prop_assert_eq!(times, u32::from(!broken.contains(&position)));
+            }
+        }
+
+        #[test]
+        fn the_mark_is_where_the_first_gap_begins(parts in proptest::collection::vec(1..50_u64, 1..20), seed in any::<u64>()) {
+            let mut ranges: Vec<(u64, u64)> = Vec::new();
+            for len in parts {
+                let start = ranges.last().map_or(0, |r| r.1);
+                ranges.push((start, start + len));
+            }
+            let mut order: Vec<usize> = (0..ranges.len()).collect();
+            order.sort_by_key(|i| (*i as u64).wrapping_mul(seed | 1).rotate_left(17));
+            let (mut low, mut done) = (LowWater::new(0), vec![false; ranges.len()]);
+            for i in order {
+                low.done(ranges[i].0, ranges[i].1);
+                done[i] = true;
+                let gap = done.iter().position(|d| !d).map_or(ranges[ranges.len() - 1].1, |g| ranges[g].0);
+                prop_assert_eq!(low.position(), gap);
+            }
+        }
+    }
+}

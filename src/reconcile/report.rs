@@ -1,0 +1,263 @@
+//! The one result of a pass: every number, the verdict and its reasons. Log, table row, JSON and tests read this.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::progress::Change;
+use crate::store::Verdict;
+
+/// Lines in any one list of the report; beyond it only the number grows.
+pub(super) const LISTED: usize = 20;
+/// Held changes shown.
+pub(super) const HELD_LISTED: u64 = 100;
+/// What fits the column on MySQL (65,535 bytes), with room.
+const MAX_JSON: usize = 60_000;
+
+/// What a pass saw, did, and is worth.
+///
+/// `overviews` = `settled_by_crawl` + `settled_by_key` + `not_listed` + `ccx_by_parent` + `unsettled` + `no_runs`,
+/// but for overviews that the LMS adds or deletes meanwhile, or that an event settled.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// Its row's number; none for a dry run.
+    pub pass: Option<i64>,
+    /// When it began, on the database's clock.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How often a killed pass was taken up.
+    pub resumed: u32,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// How far to believe it.
+    pub verdict: Verdict,
+    /// Why it is not complete, or what else an operator should know.
+    pub reasons: Vec<String>,
+
+    /// Runs on the Catalog's list, as its first answer said.
+    pub count_before: u64,
+    /// The same, as its last answer said.
+    pub count_after: u64,
+    /// Pages read.
+    pub pages: u64,
+    /// Runs that those pages showed; those shown twice are in it twice.
+    pub listed: u64,
+    /// Runs shown again after they had been seen: the list moved, or a killed pass read a page again.
+    pub seen_twice: u64,
+    /// Listed runs of which the LMS has no overview.
+    pub without_overview: u64,
+    /// Custom courses on the list; they take their parent's URL and not the Catalog's.
+    pub ccx_listed: u64,
+
+    /// Overviews when the pass began.
+    pub overviews: u64,
+    /// Of these, with a link.
+    pub linked: u64,
+    /// Overviews whose run the crawl showed.
+    pub settled_by_crawl: u64,
+    /// Overviews that the crawl did not show, and that the Catalog knew by key.
+    pub settled_by_key: u64,
+    /// Overviews whose run the Catalog does not list; their links stay.
+    pub not_listed: u64,
+    /// Overviews of custom courses whose parent was settled.
+    pub ccx_by_parent: u64,
+    /// Overviews that the Catalog could not be asked for, or gave no sound answer for.
+    pub unsettled: u64,
+    /// Overviews whose id is the key of no course run.
+    pub no_runs: u64,
+
+    /// Overviews that got a link, or another one.
+    pub updated: u64,
+    /// Overviews that lost their link.
+    pub cleared: u64,
+    /// Overviews whose link is gone in the Catalog, for the first time: it stays until that is seen again.
+    pub pending: u64,
+    /// Runs whose change the brake holds back.
+    pub held_back: u64,
+    /// How many clears and new hosts a pass may make at once.
+    pub allowance: u64,
+
+    /// Requests that failed for good: pages that had to be split, and runs that stood alone.
+    pub failed_pages: u64,
+    /// Runs that make any page with them fail.
+    pub broken_runs: u64,
+    /// Listed rows that could not be used: a key that is none, a URL not fit to be shared.
+    pub odd_rows: u64,
+    /// Requests to the Catalog, quick retries and events' own in the meantime included.
+    pub requests: u64,
+    /// Bytes of all pages.
+    pub bytes: u64,
+    /// How long it took, the time that it lay dead not included.
+    pub seconds: f64,
+    /// Runs a page at the end; where the next pass begins.
+    pub page_size: u32,
+
+    /// Broken runs: where, and between which neighbours.
+    pub broken: Vec<Broken>,
+    /// The first rows that could not be used, and why.
+    pub odd: Vec<String>,
+    /// The first overviews that could not be settled, and why.
+    pub unsettled_keys: Vec<String>,
+    /// The first changes that the brake holds back.
+    pub held: Vec<Change>,
+}
+
+/// A run that the Catalog cannot show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Broken {
+    /// Its offset on the list.
+    pub position: u64,
+    /// The run before it, if that was shown.
+    pub after: Option<String>,
+    /// The run behind it, if that was shown.
+    pub before: Option<String>,
+    /// What the Catalog answered.
+    pub error: String,
+}
+
+impl Report {
+    /// The exit code of the command: 0 complete, 1 failed, 3 incomplete, 4 refused by the brake.
+    pub fn exit_code(&self) -> u8 {
+        match self.verdict {
+            Verdict::Complete => 0,
+            Verdict::Running | Verdict::Failed => 1,
+            Verdict::Incomplete => 3,
+            Verdict::Refused => 4,
+        }
+    }
+
+    /// Requests, pages and rows that failed; for the pass's row.
+    pub fn failures(&self) -> u64 {
+        self.failed_pages + self.odd_rows
+    }
+
+    /// Adds a reason, unless there are many already.
+    pub(super) fn reason(&mut self, why: impl Into<String>) {
+        push(&mut self.reasons, why.into());
+    }
+
+    /// The report as the row keeps it: its lists are cut until it fits the column.
+    pub(super) fn for_row(&self) -> String {
+        let mut report = self.clone();
+        loop {
+            let json = serde_json::to_string(&report).unwrap_or_else(|_| "{}".to_owned());
+            if json.len() <= MAX_JSON {
+                return json;
+            }
+            report.held.truncate(report.held.len() / 2);
+            report.odd.truncate(report.odd.len() / 2);
+            report.unsettled_keys.truncate(report.unsettled_keys.len() / 2);
+            report.broken.truncate(report.broken.len() / 2);
+            report.reasons.truncate((report.reasons.len() / 2).max(1));
+            if report.held.is_empty() && report.odd.is_empty() && report.broken.is_empty() {
+                report.reasons.iter_mut().for_each(|reason| *reason = cut(reason, 500));
+            }
+        }
+    }
+
+    /// The report as a table for people.
+    pub fn human(&self) -> String {
+        let mut out = String::new();
+        let dry = if self.dry_run { " (dry run: nothing was written)" } else { "" };
+        let _ = writeln!(out, "pass {}{dry}", self.verdict.as_str());
+        for reason in &self.reasons {
+            let _ = writeln!(out, "  {reason}");
+        }
+        for (title, rows) in self.rows() {
+            let _ = writeln!(out, "\n{title}");
+            for (name, number) in rows {
+                let _ = writeln!(out, "  {name:<34} {number:>12}");
+            }
+        }
+        self.lists(&mut out);
+        out
+    }
+
+    fn rows(&self) -> [(&'static str, Vec<(&'static str, String)>); 4] {
+        let n = |n: u64| n.to_string();
+        let catalog = vec![
+            ("runs at the start", n(self.count_before)),
+            ("runs at the end", n(self.count_after)),
+            ("found in Catalog", n(self.listed)),
+            ("seen twice", n(self.seen_twice)),
+            ("custom courses listed", n(self.ccx_listed)),
+            ("without overview", n(self.without_overview)),
+            ("broken runs", n(self.broken_runs)),
+            ("rows of no use", n(self.odd_rows)),
+        ];
+        let overviews = vec![
+            ("in the LMS", n(self.overviews)),
+            ("found in overviews (crawl)", n(self.settled_by_crawl)),
+            ("found by key", n(self.settled_by_key)),
+            ("not found", n(self.not_listed)),
+            ("custom courses, by their parent", n(self.ccx_by_parent)),
+            ("not settled", n(self.unsettled)),
+            ("no course runs", n(self.no_runs)),
+        ];
+        let changes = vec![
+            ("updated", n(self.updated)),
+            ("cleared", n(self.cleared)),
+            ("pending clears", n(self.pending)),
+            ("held back by the brake", n(self.held_back)),
+        ];
+        let cost = vec![
+            ("requests", n(self.requests)),
+            ("pages", n(self.pages)),
+            ("failed pages", n(self.failed_pages)),
+            ("bytes", n(self.bytes)),
+            ("seconds", format!("{:.1}", self.seconds)),
+            ("page size", n(u64::from(self.page_size))),
+            ("times resumed", n(u64::from(self.resumed))),
+        ];
+        [("Catalog", catalog), ("Overviews", overviews), ("Changes", changes), ("Cost", cost)]
+    }
+
+    fn lists(&self, out: &mut String) {
+        if !self.broken.is_empty() {
+            let _ = writeln!(out, "\nBroken runs");
+        }
+        for broken in &self.broken {
+            let name = |key: &Option<String>| key.clone().unwrap_or_else(|| "?".to_owned());
+            let (after, before) = (name(&broken.after), name(&broken.before));
+            let _ = writeln!(
+                out,
+                "  position {}, between {after} and {before}: {}",
+                broken.position, broken.error
+            );
+        }
+        for (title, lines) in [("Rows of no use", &self.odd), ("Not settled", &self.unsettled_keys)] {
+            if !lines.is_empty() {
+                let _ = writeln!(out, "\n{title}");
+            }
+            for line in lines {
+                let _ = writeln!(out, "  {line}");
+            }
+        }
+        if !self.held.is_empty() {
+            let _ = writeln!(out, "\nHeld back: {} of {}", self.held.len(), self.held_back);
+        }
+        for held in &self.held {
+            let name = |url: &Option<String>| url.clone().unwrap_or_else(|| "none".to_owned());
+            let _ = writeln!(out, "  {}: {} -> {}", held.key, name(&held.from), name(&held.to));
+        }
+    }
+}
+
+/// Adds to a list of bounded length.
+pub(super) fn push(list: &mut Vec<String>, line: String) {
+    if list.len() < LISTED {
+        list.push(cut(&line, 1000));
+    }
+}
+
+/// `text`, or its beginning.
+pub(super) fn cut(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,265 @@
+//! A pass while it runs: its row, its counters, and the one step that events share in kind: decide and write.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::decide::{Decided, Rules, Settled, decide};
+use super::log;
+use super::page_size::PageSize;
+use super::pass::{Options, Pass, PassError};
+use super::progress::{Phase, Progress, Status};
+use super::ranges::LowWater;
+use super::report::Report;
+use super::seen::Seen;
+use crate::catalog::Observation;
+use crate::config::Absent;
+use crate::course_key::{CourseKey, RunKey};
+use crate::store::{ObservedBy, PassRow, Store, Verdict};
+use crate::sync::Question;
+
+/// The row is written no more often than this: being killed costs this much work.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Everything that a running pass knows.
+pub(super) struct Running<'a> {
+    pub(super) pass: &'a Pass,
+    pub(super) options: Options,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) stop: CancellationToken,
+    pub(super) lost: CancellationToken,
+    pub(super) page_size: PageSize,
+    /// None in a dry run.
+    pub(super) row: Option<PassRow>,
+    pub(super) report: Report,
+    pub(super) low: LowWater,
+    /// In a dry run only.
+    pub(super) seen: Seen,
+    began: Instant,
+    began_at: u64,
+    seconds_before: f64,
+    requests_before: u64,
+    requests_earlier: u64,
+    saved: Instant,
+    logged: Instant,
+}
+
+impl<'a> Running<'a> {
+    /// A new row, or that of a killed pass; and the state of the overviews at the start.
+    pub(super) async fn begin(
+        pass: &'a Pass,
+        options: Options,
+        mut page_size: PageSize,
+        progress: &'a dyn Progress,
+        stop: CancellationToken,
+        lost: CancellationToken,
+    ) -> Result<Self, PassError> {
+        let store = pass.engine.store();
+        let (row, report) = if options.dry_run {
+            let report = Report { dry_run: true, started_at: store.now().await?, ..Report::default() };
+            (None, with_overviews(store, report).await?)
+        } else if let Some((row, report)) = resumable(pass).await? {
+            page_size.resume_at(u32::try_from(row.page_size).unwrap_or_default());
+            (Some(row), report)
+        } else {
+            let row = store.begin_pass(i32::try_from(page_size.now()).unwrap_or(i32::MAX)).await?;
+            let report = Report { pass: Some(row.id), started_at: row.started_at, ..Report::default() };
+            (Some(row), with_overviews(store, report).await?)
+        };
+        let position = row.as_ref().map_or(0, |row| u64::try_from(row.position).unwrap_or_default());
+        let now = Instant::now();
+        let mut running = Self {
+            pass,
+            options,
+            progress,
+            stop,
+            lost,
+            page_size,
+            row,
+            low: LowWater::new(position),
+            seen: Seen::default(),
+            began: now,
+            began_at: position,
+            seconds_before: report.seconds,
+            requests_before: report.requests,
+            requests_earlier: pass.engine.catalog().requests(),
+            saved: now,
+            logged: now,
+            report,
+        };
+        running.save().await?;
+        log::started(&running.report, position);
+        Ok(running)
+    }
+
+    /// All of it. The row of a pass that breaks off stays as it is, to be taken up.
+    pub(super) async fn to_the_end(mut self) -> Result<Report, PassError> {
+        let ended = self.all().await;
+        if let Err(error) = &ended {
+            log::broke_off(&self.report, error);
+            if matches!(error, PassError::Stopped) {
+                self.save().await?;
+            }
+        }
+        ended.map(|()| self.report)
+    }
+
+    async fn all(&mut self) -> Result<(), PassError> {
+        let whole = self.list().await?;
+        let settled = self.ask_by_key(whole).await?;
+        self.finish(whole, settled).await
+    }
+
+    pub(super) fn store(&self) -> &'a Store {
+        self.pass.engine.store()
+    }
+
+    /// Fails if the pass is to stop.
+    pub(super) fn go_on(&self) -> Result<(), PassError> {
+        if self.lost.is_cancelled() {
+            return Err(PassError::LeaseLost);
+        }
+        if self.stop.is_cancelled() { Err(PassError::Stopped) } else { Ok(()) }
+    }
+
+    /// Decides and writes what `answers`, to a question asked at `asked_at`, mean for `courses`, of which there are
+    /// at most [`crate::store::MAX_ROWS`]. Returns how each came out.
+    pub(super) async fn settle(
+        &mut self,
+        courses: &[CourseKey],
+        answers: &HashMap<RunKey, Observation>,
+        asked_at: DateTime<Utc>,
+    ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
+        let snapshots = self.store().snapshots(courses).await?;
+        let by = ObservedBy::Pass;
+        let question = Question { asked_at, by, clear_after: self.pass.clear_after };
+        let brake = self.row.as_ref().map(|row| row.id).filter(|_| !self.options.allow_mass_change);
+        let clear_absent = self.pass.settings.absent == Absent::Clear;
+        let rules = Rules { question, started_at: self.report.started_at, brake, clear_absent };
+        let decided = decide(&snapshots, answers, rules);
+        self.write(decided, asked_at).instrument(tracing::info_span!("apply", runs = courses.len())).await
+    }
+
+    async fn write(
+        &mut self,
+        decided: Decided,
+        asked_at: DateTime<Utc>,
+    ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
+        let Decided { entries, seen, seen_until, courses, settled, changes, cleared, pending, risky } =
+            decided;
+        self.report.pending += pending;
+        if self.options.dry_run {
+            for change in &changes {
+                self.progress.change(change);
+                let counter =
+                    if change.to.is_some() { &mut self.report.updated } else { &mut self.report.cleared };
+                *counter += 1;
+            }
+            self.report.held_back += risky;
+            return Ok(settled);
+        }
+        if !self.options.allow_mass_change {
+            self.report.held_back += risky;
+        }
+        let applied = self.store().apply(entries, courses).await?;
+        let cleared = cleared.min(applied.overviews);
+        self.report.cleared += cleared;
+        self.report.updated += applied.overviews - cleared;
+        if let Some(until) = seen_until {
+            self.store().mark_seen(seen, asked_at, until).await?;
+        }
+        Ok(settled)
+    }
+
+    /// After each page or batch: row, bar and log line, each no more often than is of use.
+    pub(super) async fn tick(&mut self, phase: Phase) -> Result<(), PassError> {
+        self.progress.at(&self.status(phase));
+        if self.logged.elapsed() >= log::EVERY {
+            self.logged = Instant::now();
+            self.count_up();
+            log::progress(&self.report, phase, self.low.position());
+        }
+        if self.saved.elapsed() >= SAVE_EVERY {
+            self.save().await?;
+        }
+        self.go_on()
+    }
+
+    /// Brings the counters up to date that are kept elsewhere.
+    pub(super) fn count_up(&mut self) {
+        let requests = self.pass.engine.catalog().requests();
+        self.report.requests = self.requests_before + requests.saturating_sub(self.requests_earlier);
+        self.report.seconds = self.seconds_before + self.began.elapsed().as_secs_f64();
+        self.report.page_size = self.page_size.now();
+    }
+
+    /// Writes the row. Does nothing in a dry run.
+    pub(super) async fn save(&mut self) -> Result<(), PassError> {
+        self.count_up();
+        let store = self.pass.engine.store();
+        let Some(row) = &mut self.row else { return Ok(()) };
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.report.verdict.as_str().clone_into(&mut row.verdict);
+        row.finished_at = self.report.finished_at;
+        row.position = number(self.low.position());
+        row.page_size = i32::try_from(self.report.page_size).unwrap_or(i32::MAX);
+        row.listed = number(self.report.listed);
+        row.updated = number(self.report.updated);
+        row.cleared = number(self.report.cleared);
+        row.held_back = number(self.report.held_back);
+        row.failures = number(self.report.failures());
+        row.report = self.report.for_row();
+        store.save_pass(row).await?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    pub(super) fn status(&self, phase: Phase) -> Status {
+        let (position, elapsed) = (self.low.position(), self.began.elapsed());
+        let done = position.saturating_sub(self.began_at);
+        let left = self.report.count_after.saturating_sub(position);
+        #[expect(clippy::cast_precision_loss, reason = "for the eye")]
+        let time_left = (done > 0).then(|| elapsed.mul_f64((left as f64 / done as f64).min(1e6)));
+        let r = &self.report;
+        Status {
+            phase,
+            position: position.min(r.count_after),
+            count: r.count_after,
+            pages: r.pages,
+            asked_by_key: r.settled_by_key + r.not_listed + r.unsettled,
+            changes: r.updated + r.cleared,
+            unsettled: r.unsettled,
+            page_size: self.page_size.now(),
+            elapsed,
+            time_left,
+        }
+    }
+}
+
+async fn with_overviews(store: &Store, report: Report) -> Result<Report, PassError> {
+    let counts = store.counts().await?;
+    let number = |n: i64| u64::try_from(n).unwrap_or_default();
+    let linked = number(counts.linked);
+    Ok(Report { linked, overviews: linked + number(counts.blank), ..report })
+}
+
+/// The newest pass, if it was killed not long ago.
+async fn resumable(pass: &Pass) -> Result<Option<(PassRow, Report)>, PassError> {
+    let store = pass.engine.store();
+    let Some(row) = store.last_passes(1).await?.pop() else { return Ok(None) };
+    let age = store.now().await?.signed_duration_since(row.progress_at);
+    let within = TimeDelta::from_std(pass.settings.resume_within).unwrap_or(TimeDelta::MAX);
+    if row.finished_at.is_some() || row.verdict != Verdict::Running.as_str() || age > within {
+        return Ok(None);
+    }
+    // A report that cannot be read was written by another version: begin anew.
+    let Ok(report) = serde_json::from_str::<Report>(&row.report) else { return Ok(None) };
+    if report.pass != Some(row.id) {
+        return Ok(None);
+    }
+    let report = Report { started_at: row.started_at, resumed: report.resumed + 1, ..report };
+    Ok(Some((row, report)))
+}
