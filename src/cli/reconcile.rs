@@ -1,7 +1,121 @@
-//! `reconcile`: one pass, now. (being built)
+//! `reconcile`: one pass, now, with a bar on a terminal and a report at the end.
 
-use super::{Context, Exit, ReconcileArgs};
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-pub(super) async fn run(_context: &Context, _args: &ReconcileArgs) -> anyhow::Result<Exit> {
-    Ok(Exit::Done)
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Context, Exit, Output, ReconcileArgs, output};
+use crate::reconcile::{Change, Options, Pass, Phase, Progress, Report, Status};
+use crate::worker::shutdown;
+
+pub(super) async fn run(context: &Context, args: &ReconcileArgs) -> anyhow::Result<Exit> {
+    let config = &context.config;
+    let stop = shutdown::on_signal()?;
+    let pass = Pass::new(context.engine().await?, &config.reconcile, &config.sync, &config.catalog);
+    let options = Options {
+        page_size: args.page_size.unwrap_or(config.reconcile.page_size),
+        dry_run: args.dry_run,
+        allow_mass_change: args.allow_mass_change,
+    };
+    let screen = Screen::new(args);
+    let report = pass.run(options, &screen, stop).await?;
+    screen.finish(&report)?;
+    Ok(match report.exit_code() {
+        0 => Exit::Done,
+        3 => Exit::Incomplete,
+        4 => Exit::Refused,
+        _ => Exit::Failed,
+    })
+}
+
+/// What the operator sees while it runs. Changes of a dry run are printed as they come, so that nothing is collected.
+struct Screen {
+    bar: ProgressBar,
+    output: Output,
+    dry_run: bool,
+    changes: AtomicU64,
+    failed: Mutex<Option<anyhow::Error>>,
+}
+
+impl Screen {
+    fn new(args: &ReconcileArgs) -> Self {
+        // On a terminal only; a log file full of bars helps nobody.
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let style = "{bar:30} {pos}/{len} runs  {msg}";
+        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self {
+            bar,
+            output: args.output,
+            dry_run: args.dry_run,
+            changes: AtomicU64::new(0),
+            failed: Mutex::new(None),
+        }
+    }
+
+    fn print(&self, text: &str) {
+        let mut failed = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Err(error) = self.bar.suspend(|| output::print(text)) {
+            failed.get_or_insert(error);
+        }
+    }
+
+    /// The report, as the last thing on stdout.
+    fn finish(&self, report: &Report) -> anyhow::Result<()> {
+        self.bar.finish_and_clear();
+        if let Some(error) = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        match self.output {
+            Output::Human => output::print(&report.human()),
+            Output::Json if !self.dry_run => output::json(report),
+            Output::Json => {
+                let begin = if self.changes.load(Ordering::Relaxed) == 0 { "{\"changes\": [" } else { "" };
+                output::print(&format!(
+                    "{begin}\n],\n\"report\": {}}}\n",
+                    serde_json::to_string_pretty(report)?
+                ))
+            }
+        }
+    }
+}
+
+impl Progress for Screen {
+    fn at(&self, status: &Status) {
+        self.bar.set_length(status.count);
+        self.bar.set_position(status.position);
+        let what = match status.phase {
+            Phase::Crawl => match status.time_left {
+                Some(left) => {
+                    format!(", {} left", humantime::format_duration(Duration::from_secs(left.as_secs())))
+                }
+                None => String::new(),
+            },
+            Phase::Keys => format!(", {} asked for by key", status.asked_by_key),
+            Phase::Finish => ", finishing".to_owned(),
+        };
+        self.bar.set_message(format!("{} pages, {} changes{what}", status.pages, status.changes));
+    }
+
+    fn change(&self, change: &Change) {
+        let before = self.changes.fetch_add(1, Ordering::Relaxed);
+        match self.output {
+            Output::Human => {
+                let shown = |url: &Option<String>| output::safe(url.as_deref().unwrap_or("(blank)"));
+                let (from, to) = (shown(&change.from), shown(&change.to));
+                self.print(&format!(
+                    "{}  {from}  ->  {to}  ({})\n",
+                    output::safe(&change.key),
+                    change.why.as_str()
+                ));
+            }
+            Output::Json => {
+                let begin = if before == 0 { "{\"changes\": [\n" } else { ",\n" };
+                // Keys and URLs are text, which serializes always.
+                self.print(&format!("{begin}{}", serde_json::to_string(change).unwrap_or_default()));
+            }
+        }
+    }
 }

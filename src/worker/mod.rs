@@ -67,7 +67,7 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     let holder = jobs::holder();
     jobs.spawn(jobs::heal(engine.store().clone(), config.heal.interval, holder, stop.clone()));
     jobs.spawn(jobs::gauges(port, stop.clone()));
-    let pass = Pass::new(engine.clone(), &config.reconcile, &config.sync);
+    let pass = Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog);
     let (schedule, page_size) = (config.reconcile.schedule.clone(), config.reconcile.page_size);
     jobs.spawn(jobs::reconcile(pass, schedule, page_size, stop.clone()));
 

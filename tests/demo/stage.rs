@@ -1,0 +1,203 @@
+//! What the demo plays on: a database in a folder of its own, the recorded Catalog, the worker, names on the broker.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use course_sharing::broker::{Broker, Message, Publisher, Role, Topology};
+use course_sharing::config::Config;
+use course_sharing::course_key::CourseKey;
+use course_sharing::event::{Event, EventKind};
+use course_sharing::store::Store;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use crate::stand_in::{Runs, Setup, StandIn};
+
+/// Our own names on the broker, so that the demo disturbs nobody who uses the usual ones.
+const QUEUE: &str = "course-sharing-demo.events";
+const EXCHANGE: &str = "course-sharing-demo";
+const TABLE: &str = "course_overviews_courseoverview";
+
+pub(crate) struct Stage {
+    pub(crate) catalog: StandIn,
+    /// What the recorded Catalog lists.
+    listed: BTreeMap<String, Option<String>>,
+    config: Config,
+    environment: Vec<(String, String)>,
+    store: Store,
+    publisher: Publisher,
+    worker: Option<Child>,
+    port: u16,
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Sets it up, as if no demo had ever been here.
+    pub(crate) async fn set() -> Self {
+        let runs = Runs::recorded();
+        let listed =
+            runs.keys().into_iter().enumerate().map(|(n, key)| (key, runs.at(n).unwrap().url)).collect();
+        let catalog = StandIn::start(Setup { runs, ..Setup::default() }).await;
+        let dir = tempfile::Builder::new().prefix("course-sharing-demo-").tempdir().unwrap();
+        // Free at this moment; the worker takes it in a second.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut environment = vec![
+            ("DATABASE__URL", format!("sqlite://{}/demo.db?mode=rwc", dir.path().display())),
+            ("CATALOG__URL", catalog.url()),
+            ("AMQP__QUEUE", QUEUE.to_owned()),
+            ("AMQP__EXCHANGE", EXCHANGE.to_owned()),
+            ("HTTP__LISTEN", format!("127.0.0.1:{port}")),
+            ("LMS__ROOT_URL", "https://courses.campus.example".to_owned()),
+        ]
+        .into_iter()
+        .map(|(key, value)| (format!("COURSE_SHARING_{key}"), value))
+        .collect::<Vec<_>>();
+        if let Ok(url) = std::env::var("COURSE_SHARING_AMQP__URL") {
+            environment.push(("COURSE_SHARING_AMQP__URL".to_owned(), url));
+        }
+        let config = Config::load(None, environment.clone(), &[]).unwrap();
+        let broker = Broker::new(&config.amqp).unwrap();
+        println!("   broker    {}", broker.address());
+        println!("   database  SQLite, in {}", dir.path().display());
+        println!("   catalog   {}: the recorded answers of a course-discovery\n", catalog.url());
+        let store = Store::connect(&config.database).await.unwrap();
+        let up = migration::Direction::Up { create_overview_table: true };
+        migration::migrate(store.connection(), up).await.unwrap();
+        let publisher = Publisher::new(broker);
+        let stage = Self { catalog, listed, config, environment, store, publisher, worker: None, port, dir };
+        stage.forget_queues().await;
+        for course in stage.listed.keys() {
+            stage.sql(format!("INSERT INTO {TABLE} (id) VALUES (?)"), course).await;
+        }
+        stage
+    }
+
+    /// What another demo has left on the broker, or this one.
+    async fn forget_queues(&self) {
+        let broker = Broker::new(&self.config.amqp).unwrap();
+        let connection = broker.open(Role::Operator).await.unwrap_or_else(|error| panic!("{error}"));
+        let topology = Topology::new(&self.config.amqp);
+        let delays = topology.steps.iter().map(|step| topology.delay(*step));
+        for queue in delays.chain([topology.events.clone(), topology.dead.clone()]) {
+            let channel = connection.channel().await.unwrap();
+            channel.queue_delete(queue.into(), Default::default()).await.unwrap();
+        }
+        let channel = connection.channel().await.unwrap();
+        channel.exchange_delete(EXCHANGE.into(), Default::default()).await.unwrap();
+        connection.close().await;
+    }
+
+    /// Runs a command of the program; whether it exited 0, and what it printed.
+    pub(crate) fn program(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(program());
+        let output =
+            command.args(arguments).envs(self.environment.clone()).stderr(Stdio::null()).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Starts the worker and waits until it is ready.
+    pub(crate) async fn start_worker(&mut self, limit: Duration) -> bool {
+        let log = std::fs::File::create(self.dir.path().join("worker.log")).unwrap();
+        let mut command = Command::new(program());
+        command.arg("worker").envs(self.environment.clone()).stdout(Stdio::null()).stderr(log);
+        self.worker = Some(command.spawn().unwrap());
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if self.answers("readyz").await && self.answers("healthz").await && self.is_consuming().await {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        println!("   the worker is NOT ready; its log:\n");
+        println!("{}", std::fs::read_to_string(self.dir.path().join("worker.log")).unwrap_or_default());
+        false
+    }
+
+    async fn answers(&self, path: &str) -> bool {
+        let url = format!("http://127.0.0.1:{}/{path}", self.port);
+        reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    async fn is_consuming(&self) -> bool {
+        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        let Ok(answer) = reqwest::get(url).await else { return false };
+        answer.text().await.is_ok_and(|text| text.contains("course_sharing_consumer_up 1"))
+    }
+
+    pub(crate) async fn publish(&self, kind: EventKind, course: &str) {
+        let event =
+            Event { kind, course: CourseKey::parse(course).unwrap(), time: Some(Utc::now()), id: None };
+        self.publisher.publish(EXCHANGE, kind.as_str(), &Message::json(event.to_json())).await.unwrap();
+    }
+
+    /// What an LMS does when it makes an overview anew: the row goes, and comes back without what it does not know.
+    pub(crate) async fn recreate_overview(&self, course: &str) {
+        self.sql(format!("DELETE FROM {TABLE} WHERE id = ?"), course).await;
+        self.sql(format!("INSERT INTO {TABLE} (id) VALUES (?)"), course).await;
+    }
+
+    pub(crate) async fn link(&self, course: &str) -> Option<String> {
+        let course = CourseKey::parse(course).unwrap();
+        let overviews = self.store.overviews(std::slice::from_ref(&course)).await.unwrap();
+        overviews.get(&course).and_then(|overview| overview.marketing_url.clone())
+    }
+
+    pub(crate) async fn blanks(&self) -> i64 {
+        self.store.counts().await.unwrap().blank
+    }
+
+    /// Courses whose link is not what the Catalog lists. A custom course shares its parent's.
+    pub(crate) async fn wrong_links(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for course in self.listed.keys() {
+            let run = CourseKey::parse(course).unwrap().run_key();
+            if self.link(course).await != self.listed.get(run.as_str()).cloned().flatten() {
+                wrong.push(course.clone());
+            }
+        }
+        wrong
+    }
+
+    pub(crate) fn courses_with_links(&self, count: usize) -> Vec<String> {
+        let linked = self.listed.iter().filter(|(key, url)| url.is_some() && key.starts_with("course-v1:"));
+        linked.map(|(key, _)| key.clone()).take(count).collect()
+    }
+
+    /// What to look at while the worker runs.
+    pub(crate) fn invite(&self) {
+        println!(
+            "   The worker runs on. Look at http://127.0.0.1:{}/ or its log, {}/worker.log;",
+            self.port,
+            self.dir.path().display()
+        );
+        println!("   or wipe a link and see it healed within the minute. Ctrl-C ends the demo.");
+    }
+
+    /// Stops the worker as an operator would, and leaves nothing behind; false if it did not stop well.
+    pub(crate) async fn clear(mut self) -> bool {
+        let mut stopped_well = true;
+        if let Some(mut worker) = self.worker.take() {
+            // By its id. It may have had the terminal's Ctrl-C already; a second signal would end it at once.
+            if worker.try_wait().unwrap().is_none() {
+                let _ = Command::new("sh").args(["-c", &format!("kill -TERM {}", worker.id())]).status();
+            }
+            stopped_well = worker.wait().unwrap().success();
+        }
+        self.publisher.close().await;
+        self.forget_queues().await;
+        stopped_well
+    }
+
+    async fn sql(&self, sql: String, course: &str) {
+        let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [course.into()]);
+        self.store.connection().execute_raw(statement).await.unwrap();
+    }
+}
+
+/// The program, built beside this one: `target/<profile>/examples/demo` and `target/<profile>/course-sharing`.
+fn program() -> PathBuf {
+    let ours = std::env::current_exe().unwrap();
+    ours.parent().and_then(|examples| examples.parent()).unwrap().join("course-sharing")
+}
