@@ -4,3 +4,5 @@
 
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
+
+mod catalog_traps;
