@@ -2,5 +2,9 @@
 //!
 //! One module a subject; `support` starts and finds what they need.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod broker;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
+mod support;
