@@ -92,7 +92,7 @@ impl Broker {
         &self.address
     }
 
-    /// Opens a connection, in [`CONNECT_LIMIT`] at most.
+    /// Opens a connection, in 10 s at most.
     ///
     /// # Errors
     /// [`BrokerError::Unreachable`] or [`BrokerError::Denied`].
@@ -168,7 +168,7 @@ async fn connect(
 }
 
 impl Connection {
-    /// A new channel, in [`ANSWER_LIMIT`].
+    /// A new channel, in 10 s at most.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].

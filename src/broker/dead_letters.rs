@@ -25,7 +25,7 @@ pub struct DeadLetters {
 pub struct Walk {
     /// Letters looked at.
     pub seen: u32,
-    /// Letters that the filter wanted: shown, replayed or discarded.
+    /// Letters that the filter wanted, and that were replayed or discarded where that was asked.
     pub matched: u32,
 }
 
@@ -41,9 +41,10 @@ impl DeadLetters {
         Self { broker, topology, publisher }
     }
 
-    /// Shows letters to `each`, the oldest first, until it has `wanted` and shown `limit` of them.
+    /// Shows the first `limit` wanted letters to `each`, the oldest first, and counts them all.
     ///
-    /// One letter at a time is in memory. Everything goes back as it was.
+    /// One letter at a time is in memory. Everything goes back as it was; to that end the walk goes through to the
+    /// last letter, as 3.10 puts what is returned behind the rest where a queue has a delivery limit.
     ///
     /// # Errors
     /// Why the queue cannot be read.
@@ -53,12 +54,14 @@ impl DeadLetters {
         wanted: impl Fn(&Received) -> bool,
         mut each: impl FnMut(&Received),
     ) -> Result<Walk, BrokerError> {
-        self.walk(limit, |letter| {
-            let shown = wanted(letter);
-            if shown {
+        let mut shown = 0;
+        self.walk(|letter| {
+            let wanted = wanted(letter);
+            if wanted && shown < limit {
+                shown += 1;
                 each(letter);
             }
-            (shown, Verdict::Keep)
+            (wanted, Verdict::Keep)
         })
         .await
     }
@@ -72,7 +75,7 @@ impl DeadLetters {
         let decide = |letter: &Received| {
             if wanted(letter) { (true, Verdict::Replay) } else { (false, Verdict::Keep) }
         };
-        self.walk(u32::MAX, decide).await
+        self.walk(decide).await
     }
 
     /// Removes the wanted letters for good.
@@ -83,16 +86,12 @@ impl DeadLetters {
         let decide = |letter: &Received| {
             if wanted(letter) { (true, Verdict::Discard) } else { (false, Verdict::Keep) }
         };
-        self.walk(u32::MAX, decide).await
+        self.walk(decide).await
     }
 
-    async fn walk(
-        &self,
-        limit: u32,
-        mut decide: impl FnMut(&Received) -> (bool, Verdict),
-    ) -> Result<Walk, BrokerError> {
+    async fn walk(&self, mut decide: impl FnMut(&Received) -> (bool, Verdict)) -> Result<Walk, BrokerError> {
         let connection = self.broker.open(Role::Operator).await?;
-        let walked = self.walk_on(&connection, limit, &mut decide).await;
+        let walked = self.walk_on(&connection, &mut decide).await;
         // Closing is what puts back the letters that stay.
         connection.close().await;
         walked
@@ -101,7 +100,6 @@ impl DeadLetters {
     async fn walk_on(
         &self,
         connection: &Connection,
-        limit: u32,
         decide: &mut impl FnMut(&Received) -> (bool, Verdict),
     ) -> Result<Walk, BrokerError> {
         let channel = connection.channel().await?;
@@ -109,7 +107,7 @@ impl DeadLetters {
         // What dies meanwhile is left for the next walk: else a letter that dies again at once would be replayed
         // for ever.
         let there = self.count(&channel).await?;
-        while walk.seen < there && walk.matched < limit {
+        while walk.seen < there {
             let get = channel.basic_get(short(&self.topology.dead)?, BasicGetOptions { no_ack: false });
             let Some(got) = answer("reading a dead letter", get).await? else { break };
             let tag = got.delivery.delivery_tag;

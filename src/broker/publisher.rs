@@ -93,7 +93,7 @@ impl Publisher {
 
     /// Sends a message, and waits until a queue has it on disk. Many may be under way at once.
     ///
-    /// Takes 10 s at most, and 10 s more if it has to connect first. Dropping the future leaves open whether the
+    /// Once it is its turn it takes 10 s at most, and 10 s more if it has to connect first. Dropping the future leaves open whether the
     /// message is sent.
     ///
     /// # Errors
@@ -120,22 +120,27 @@ impl Publisher {
             }
             Err(_) => timed_out("waiting for a confirmation", CONFIRM_LIMIT),
         };
-        match &error {
-            BrokerError::Lost { source, .. } => match refusal(source) {
-                (Refusal::NotFound, _) => {
-                    let fix = "create it, or let this program do so with amqp.declare = true".to_owned();
-                    Err(BrokerError::Missing { what: format!("exchange {exchange:?}"), fix })
-                }
-                (Refusal::Forbidden, said) => {
-                    let fix = format!("publishing needs the permission to write to exchange {exchange:?}");
-                    Err(BrokerError::Forbidden { fix, said })
-                }
-                _ => {
-                    self.give_up(&link).await;
-                    Err(error)
-                }
-            },
-            _ => Err(error),
+        Err(self.explain(&link, exchange, error).await)
+    }
+
+    /// What the end of a channel means; anything but a refusal is taken for the end of the connection.
+    async fn explain(&self, link: &Arc<Link>, exchange: &str, error: BrokerError) -> BrokerError {
+        let BrokerError::Lost { source, .. } = &error else { return error };
+        match refusal(source) {
+            (Refusal::NotFound, _) => {
+                let fix = "create it, or let this program do so with amqp.declare = true".to_owned();
+                BrokerError::Missing { what: format!("exchange {exchange:?}"), fix }
+            }
+            (Refusal::Forbidden, said) => {
+                // What permissions call the exchange without a name.
+                let exchange = if exchange.is_empty() { "amq.default" } else { exchange };
+                let fix = format!("publishing needs the permission to write to exchange {exchange:?}");
+                BrokerError::Forbidden { fix, said }
+            }
+            _ => {
+                self.give_up(link).await;
+                error
+            }
         }
     }
 

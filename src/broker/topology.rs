@@ -18,7 +18,7 @@ pub const ROUTING_KEYS: [&str; 2] = ["course-publish", "overview-recreated"];
 /// Deliveries of one message before the broker itself calls it dead. Failures are counted in a header of ours and
 /// end far earlier; this is the last guard, against a message that kills the process or the connection each time.
 /// High, as every reconnect counts for all that was in flight.
-const EVENTS_DELIVERY_LIMIT: i64 = 100;
+const EVENTS_DELIVERY_LIMIT: i64 = 1000;
 
 /// Looking through dead letters counts as a delivery of each. From 4.0 on the limit is 20 where none is set, and
 /// beyond it a message is dropped; -1 for "none" is refused before 4.0. So: a number that nobody reaches.

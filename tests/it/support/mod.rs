@@ -1,3 +1,23 @@
-//! What tests share: databases of their own.
+//! What tests share: a broker with names of their own, databases of their own, wires to cut, and waiting for a state.
 
+pub(crate) mod broker;
 pub(crate) mod databases;
+pub(crate) mod proxy;
+
+use std::time::Duration;
+
+/// Waits until `state` is true, looking every 20 ms; panics after `limit`, saying `what` did not come true.
+pub(crate) async fn wait_until<F: Future<Output = bool>>(
+    limit: Duration,
+    what: &str,
+    mut state: impl FnMut() -> F,
+) {
+    let waiting = async {
+        while !state().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(limit, waiting).await.is_err() {
+        panic!("not within {limit:?}: {what}");
+    }
+}
