@@ -82,3 +82,23 @@ async fn at_most_so_many_requests_at_once() {
     }
     assert_eq!(stand_in.stats().most_at_once, 2);
 }
+
+#[tokio::test]
+async fn a_pass_outlasts_an_outage_and_events_do_not_wait_for_it() {
+    let (mut stand_in, client) = recorded().await;
+    stand_in.unplug().await;
+    let page = tokio::spawn({
+        let client = client.clone();
+        async move { client.page(0, 5, Purpose::Pass).await.map(|page| page.runs.len()) }
+    });
+    let opened = tokio::time::timeout(Duration::from_secs(60), async {
+        while !matches!(client.gate(), GateState::Open { .. }) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    opened.await.expect("the retries of the page open the breaker");
+    let error = client.page(0, 5, Purpose::Event).await.unwrap_err();
+    assert!(error.reopens_at().is_some(), "{error}");
+    stand_in.plug().await;
+    assert_eq!(page.await.unwrap().unwrap(), 5);
+}

@@ -106,3 +106,12 @@ async fn chaos_never_invents_a_null_or_an_absence() {
     });
     assert!(count(&found, |o| matches!(o, Observation::NoUrl)) <= nulls.count());
 }
+
+#[tokio::test]
+async fn connections_closed_behind_our_back_cost_at_most_one_more_request() {
+    let (_stand_in, client) = started(Setup { hangs_up: true, ..Setup::default() }).await;
+    for page in 0..40 {
+        assert_eq!(client.page(page, 5, Purpose::Event).await.unwrap().runs.len(), 5);
+    }
+    assert_eq!(client.gate(), GateState::Closed);
+}
