@@ -16,6 +16,7 @@ pub mod reading;
 pub mod settlement;
 mod settler;
 pub mod shutdown;
+mod trace;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
