@@ -108,9 +108,8 @@ class Sender:
         for message in report.confirmed:
             self._refusals.pop(message.subject, None)
         refused = self._worth_another_try(report)
-        if (
-            self._outbox.closed and not report.confirmed
-        ):  # the end is near, and it will not be better in a moment
+        if self._outbox.closed and not report.confirmed:
+            # The process ends, and waits for us: no second try, for what waits behind it neither.
             self.counts["lost"] += len(report.unsettled) + len(refused)
             self._outbox.settle()
         else:

@@ -10,11 +10,14 @@ import rabbit
 class Proxy:
     """Listens on a port of its own and passes bytes both ways."""
 
-    def __init__(self, frozen=False):
+    def __init__(self, frozen=False, answers=None, tls=None):
+        """``answers``: freeze after so many of the broker's. ``tls``: the context that clients meet."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.url = rabbit.url_at(self.port)
         self.accepted = 0
+        self._answers = answers
+        self._tls = tls
         self._flowing = threading.Event()
         if not frozen:
             self._flowing.set()
@@ -50,18 +53,30 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection((rabbit.HOST, rabbit.PORT))
-                with self._lock:
-                    self.accepted += 1
-                    self._ends += [client, server]
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                threading.Thread(target=self._join, args=(client,), daemon=True).start()
 
-    def _pump(self, source, sink):
+    def _join(self, client):
+        if self._tls is not None:
+            try:
+                client = self._tls.wrap_socket(client, server_side=True)
+            except OSError:  # a client that does not trust us
+                return
+        server = socket.create_connection((rabbit.HOST, rabbit.PORT))
+        with self._lock:
+            self.accepted += 1
+            self._ends += [client, server]
+        threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
+        self._pump(server, client, answers=True)
+
+    def _pump(self, source, sink, answers=False):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 self._flowing.wait()
                 sink.sendall(data)
+                if answers and self._answers is not None:
+                    self._answers -= 1
+                    if self._answers == 0:
+                        self.freeze()
         for end in (source, sink):
             _end(end)
             with self._lock, contextlib.suppress(ValueError):

@@ -1,8 +1,11 @@
 """The broker's word on each message, as Broker reports it."""
 
+import ssl
+
 import pytest
 import rabbit
-from proxy import unused_port
+import trustme
+from proxy import Proxy, unused_port
 
 from course_sharing_events import conf
 from course_sharing_events.broker import Broker
@@ -70,6 +73,44 @@ def test_a_late_confirm_is_not_taken_for_the_next_one(configure, events, proxy):
     proxy.thaw()
     assert link.publish([second]).confirmed == [second]
     link.close()
+
+
+def test_a_kept_connection_that_died_costs_no_second_call(configure, events, proxy):
+    configure(URL=proxy.url, EXCHANGE=events.exchange)
+    link = Broker(conf.load())
+    first, second = some(2)
+    assert link.publish([first]).confirmed == [first]
+    proxy.cut()
+    assert link.publish([second]).confirmed == [second]
+    assert proxy.accepted == 2
+    link.close()
+
+
+@pytest.mark.parametrize(("name", "trusted"), [("localhost", True), ("elsewhere.example", False)])
+def test_over_tls_the_name_is_checked(configure, events, tmp_path, name, trusted):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+    wire = Proxy(tls=context)
+    try:
+        url = rabbit.url_at(wire.port, "localhost").replace("amqp://", "amqps://")
+        configure(URL=url, EXCHANGE=events.exchange, SSL={"ca_certs": str(tmp_path / "ca.pem")})
+        link = Broker(conf.load())
+        messages = some(3)
+        report = link.publish(messages)
+        assert report.confirmed == (messages if trusted else [])
+        assert trusted or "CERTIFICATE_VERIFY_FAILED" in str(report.error)
+        link.close()
+    finally:
+        wire.close()
+
+
+def test_one_call_is_one_try(configure, events, frozen):
+    configure(URL=frozen.url, EXCHANGE=events.exchange, TIMEOUT=0.2)
+    messages = some(3)
+    assert Broker(conf.load()).publish(messages).unsettled == messages
+    assert frozen.accepted == 1
 
 
 def test_a_wrong_password_is_not_shown(configure, events):

@@ -9,6 +9,7 @@ app = Celery("host", broker="filesystem://")
 app.conf.broker_transport_options = {
     "data_folder_in": os.environ["CELERY_FOLDER"],
     "data_folder_out": os.environ["CELERY_FOLDER"],
+    "control_folder": os.environ["CELERY_FOLDER"] + "/control",
 }
 app.conf.worker_enable_remote_control = False
 
