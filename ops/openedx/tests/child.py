@@ -32,6 +32,7 @@ def run(code, *args, **env):
     return subprocess.run(
         [sys.executable, "-c", SETUP + code, *args],
         env=environment(**env),
+        cwd=TESTS,
         capture_output=True,
         text=True,
         timeout=LIMIT,

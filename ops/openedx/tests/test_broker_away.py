@@ -101,6 +101,7 @@ def test_a_connection_that_was_dropped_is_opened_again(events, configure, proxy,
 
 def test_a_process_has_one_connection(events, configure, proxy, publish, course):
     configure(URL=proxy.url)
+    before = set(threading.enumerate())
     keys = [[course() for _ in range(25)] for _ in range(4)]
     threads = [threading.Thread(target=slowest, args=(publish, some)) for some in keys]
     for thread in threads:
@@ -109,7 +110,8 @@ def test_a_process_has_one_connection(events, configure, proxy, publish, course)
         thread.join()
     assert len({a.course_id for a in events.receive(100)}) == 100
     assert proxy.accepted == 1
-    assert sum(t.name == "course-sharing-events" for t in threading.enumerate()) == 1
+    new = set(threading.enumerate()) - before
+    assert sum(thread.name == "course-sharing-events" for thread in new) == 1
 
 
 def test_an_unused_connection_is_closed(events, configure, proxy, publish, course):
