@@ -23,6 +23,7 @@ MAX_REFUSALS = 5
 FIRST_BACKOFF = 0.5
 #: Of many equal complaints, one in so many seconds is logged, with their number.
 COMPLAINT_INTERVAL = 60.0
+COMPLAINTS_KNOWN = 50
 
 
 class Sender:
@@ -50,7 +51,7 @@ class Sender:
             self.counts["merged"] += 1
             return
         self.counts[put.value] += 1
-        self._complaints.warn("outbox %s: event dropped, the nightly pass repairs it", put.value)
+        self._complaints.warn(f"outbox {put.value}: event dropped, the nightly pass repairs it")
 
     def close(self, timeout: float | None = None) -> int:
         """Send what waits, for at most ``timeout`` seconds (the setting's, if none) and without a second try.
@@ -128,14 +129,14 @@ class Sender:
                 continue
             del self._refusals[message.subject]
             self.counts["refused"] += 1
-            self._complaints.warn("event dropped after %d refusals: %s", MAX_REFUSALS, reason)
+            self._complaints.warn(f"event dropped after {MAX_REFUSALS} refusals: {reason}")
         return again
 
     def _note(self, report: Report) -> None:
         """Keep count of failures in a row, and say when they begin and end."""
         reason = report.error or (report.refused[0][1] if report.refused else None)
         if reason is not None:
-            self._complaints.warn("not sent, will try again: %s", _say(reason))
+            self._complaints.warn(f"not sent, will try again: {_say(reason)}")
         if report.error is None and (report.confirmed or not report.refused):
             if self._failures:
                 log.info("sending again; %d event(s) waiting", self.waiting)
@@ -156,14 +157,17 @@ class _Complaints:
         self._last: dict[str, float] = {}
         self._silent: Counter[str] = Counter()
 
-    def warn(self, text: str, *args: object) -> None:
+    def warn(self, text: str) -> None:
         now = time.monotonic()
         if now - self._last.get(text, -COMPLAINT_INTERVAL) < COMPLAINT_INTERVAL:
             self._silent[text] += 1
             return
+        if len(self._last) >= COMPLAINTS_KNOWN:  # a broker may word each error anew
+            self._last.clear()
+            self._silent.clear()
         self._last[text] = now
         silent = self._silent.pop(text, 0)
-        log.warning("%s%s", text % args, f" (and {silent} more)" if silent else "")
+        log.warning("%s%s", text, f" (and {silent} more)" if silent else "")
 
 
 def _say(reason: Exception | str) -> str:
