@@ -35,10 +35,10 @@ impl Held {
             if let Some(lease) = store.acquire(JOB, &me, TTL).await? {
                 return Ok(Self::keep(store.clone(), lease));
             }
-            if let Some((holder, until)) = store.holder(JOB).await? {
-                if *first_end.get_or_insert(until) != until {
-                    return Err(PassError::Taken { holder });
-                }
+            if let Some((holder, until)) = store.holder(JOB).await?
+                && *first_end.get_or_insert(until) != until
+            {
+                return Err(PassError::Taken { holder });
             }
             tokio::select! {
                 () = stop.cancelled() => return Err(PassError::Stopped),

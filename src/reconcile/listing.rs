@@ -77,6 +77,8 @@ impl Running<'_> {
         for broken in &mut self.report.broken {
             edges.name(broken);
         }
+        // Pages come back in any order.
+        self.report.broken.sort_by_key(|broken| broken.position);
         match crawl.end().await {
             Some((end, size)) => {
                 self.page_size.resume_at(size);

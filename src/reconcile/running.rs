@@ -96,7 +96,7 @@ impl<'a> Running<'a> {
     }
 
     /// All of it. The row of a pass that breaks off stays as it is, to be taken up.
-    pub(super) async fn to_the_end(mut self) -> Result<Report, PassError> {
+    pub(super) async fn complete(mut self) -> Result<Report, PassError> {
         let ended = self.all().await;
         if let Err(error) = &ended {
             log::broke_off(&self.report, error);
