@@ -111,7 +111,7 @@ impl Door {
                     "the Catalog failed repeatedly and is left alone, but for probes"
                 );
             }
-            (before, Phase::Open { .. }) if before == Phase::HalfOpen => {
+            (Phase::HalfOpen, Phase::Open { .. }) => {
                 metrics::catalog_breaker("open");
                 tracing::debug!(error = %why, "a probe of the Catalog taught nothing good");
             }

@@ -2,6 +2,7 @@
 //!
 //! One module a subject; `support` starts and finds what they need.
 
+mod catalog_traps;
 mod reconcile;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;

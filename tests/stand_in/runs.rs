@@ -1,0 +1,172 @@
+//! What is listed: a few recorded or put runs, or a million made-up ones that cost eight bytes each until served.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::ops::Range;
+
+/// Whether a run can be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Health {
+    #[default]
+    Sound,
+    /// Its key is no valid opaque key: a 500 for its page, but not with `fields=key,marketing_url`.
+    BadKey,
+    /// It has no run type: a 500 for its page whenever `marketing_url` is served.
+    NoType,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) key: String,
+    /// Without anyone's `utm_…`.
+    pub(crate) url: Option<String>,
+    pub(crate) health: Health,
+}
+
+/// All runs, in the order in which they are listed: that of the database's collation, without case or accents.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Runs {
+    order: Vec<Entry>,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Made(u32),
+    Stored(Box<Run>),
+}
+
+impl Run {
+    pub(crate) fn new(key: &str, url: Option<&str>) -> Self {
+        Self { key: key.to_owned(), url: url.map(str::to_owned), health: Health::Sound }
+    }
+
+    fn made(number: u32) -> Self {
+        let url = format!("https://www.campus.example/course/orgx-c{number:07}");
+        Self { key: made_key(number), url: Some(url), health: Health::Sound }
+    }
+}
+
+fn made_key(number: u32) -> String {
+    format!("course-v1:OrgX+C{number:07}+2026_T1")
+}
+
+impl Entry {
+    fn key(&self) -> Cow<'_, str> {
+        match self {
+            Self::Made(number) => made_key(*number).into(),
+            Self::Stored(run) => run.key.as_str().into(),
+        }
+    }
+}
+
+impl Runs {
+    /// The 241 runs of the recorded list.
+    pub(crate) fn recorded() -> Self {
+        Self::from_list(include_str!("../fixtures/catalog/list-limit1000-fields.json"))
+            .expect("the recorded list is one")
+    }
+
+    /// So many made-up ones, at most ten million: `course-v1:OrgX+C0000000+2026_T1` and on.
+    pub(crate) fn generated(count: u32) -> Self {
+        Self { order: (0..count.min(10_000_000)).map(Entry::Made).collect() }
+    }
+
+    /// From an answer of the list, recorded with `exclude_utm=1`.
+    pub(crate) fn from_list(json: &str) -> Result<Self, serde_json::Error> {
+        #[derive(serde::Deserialize)]
+        struct List {
+            results: Vec<Row>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Row {
+            key: String,
+            marketing_url: Option<String>,
+        }
+        let list: List = serde_json::from_str(json)?;
+        let mut runs = Self::default();
+        for row in list.results {
+            runs.put(Run { key: row.key, url: row.marketing_url, health: Health::Sound });
+        }
+        Ok(runs)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// All keys in their order; for tests with few runs.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.order.iter().map(|entry| entry.key().into_owned()).collect()
+    }
+
+    /// The run at a place of the order.
+    pub(crate) fn at(&self, place: usize) -> Option<Run> {
+        self.order.get(place).map(|entry| match entry {
+            Entry::Made(number) => Run::made(*number),
+            Entry::Stored(run) => (**run).clone(),
+        })
+    }
+
+    /// The places of all runs that the database takes for this key.
+    pub(crate) fn matching(&self, key: &str) -> Range<usize> {
+        let folded = fold(key);
+        let from = self.order.partition_point(|entry| fold(&entry.key()) < folded);
+        let mut to = from;
+        while self.order.get(to).is_some_and(|entry| fold(&entry.key()) == folded) {
+            to += 1;
+        }
+        from..to
+    }
+
+    /// Adds a run, or replaces the one of exactly this key.
+    pub(crate) fn put(&mut self, run: Run) {
+        let place = self.order.binary_search_by(|entry| compare(&entry.key(), &run.key));
+        let entry = Entry::Stored(Box::new(run));
+        match place {
+            Ok(place) => self.order[place] = entry,
+            Err(place) => self.order.insert(place, entry),
+        }
+    }
+
+    /// Takes the run of exactly this key away.
+    pub(crate) fn remove(&mut self, key: &str) -> bool {
+        let place = self.order.binary_search_by(|entry| compare(&entry.key(), key));
+        place.is_ok_and(|place| {
+            self.order.remove(place);
+            true
+        })
+    }
+
+    /// Takes the first run away.
+    pub(crate) fn remove_first(&mut self) {
+        if !self.order.is_empty() {
+            self.order.remove(0);
+        }
+    }
+}
+
+fn compare(one: &str, other: &str) -> Ordering {
+    fold(one).cmp(&fold(other)).then_with(|| one.cmp(other))
+}
+
+/// Without case, and without the accents of the Latin letters in use; near enough to utf8mb4_unicode_ci.
+fn fold(key: &str) -> String {
+    key.chars().flat_map(char::to_lowercase).map(without_accent).collect()
+}
+
+fn without_accent(c: char) -> char {
+    match c {
+        'à'..='å' | 'ā' | 'ă' | 'ą' => 'a',
+        'ç' | 'ć' | 'č' => 'c',
+        'è'..='ë' | 'ē' | 'ę' | 'ě' => 'e',
+        'ì'..='ï' | 'ī' => 'i',
+        'ñ' | 'ń' | 'ň' => 'n',
+        'ò'..='ö' | 'ō' | 'ő' => 'o',
+        'ś' | 'š' => 's',
+        'ù'..='ü' | 'ū' | 'ů' | 'ű' => 'u',
+        'ý' | 'ÿ' => 'y',
+        'ź' | 'ż' | 'ž' => 'z',
+        other => other,
+    }
+}
