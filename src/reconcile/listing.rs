@@ -14,7 +14,6 @@ use super::report::{Broken, LISTED, cut, push};
 use super::running::Running;
 use crate::catalog::{CatalogError, ListedRun, Observation, Page};
 use crate::course_key::{CourseKey, RunKey};
-use crate::store::MAX_ROWS;
 
 /// How the listing went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,17 +142,15 @@ impl Running<'_> {
         self.report.pages += 1;
         self.report.bytes += page.bytes as u64;
         let (courses, answers) = self.take_in(range, page.runs);
-        for courses in courses.chunks(MAX_ROWS) {
-            for (course, has_overview, settled) in self.settle(courses, &answers, asked_at).await? {
-                match settled {
-                    Settled::Before => self.report.seen_twice += 1,
-                    // Asked again by key, like a run that was not shown.
-                    Settled::Unknown(_) | Settled::NotListed => {}
-                    Settled::Known if has_overview => self.report.settled_by_crawl += 1,
-                    Settled::Known => {
-                        self.report.without_overview += 1;
-                        log::without_overview(course.as_str());
-                    }
+        for (course, has_overview, settled) in self.settle(&courses, &answers, asked_at).await? {
+            match settled {
+                Settled::Before => self.report.seen_twice += 1,
+                // Asked again by key, like a run that was not shown.
+                Settled::Unknown(_) | Settled::NotListed => {}
+                Settled::Known if has_overview => self.report.settled_by_crawl += 1,
+                Settled::Known => {
+                    self.report.without_overview += 1;
+                    log::without_overview(course.as_str());
                 }
             }
         }

@@ -25,6 +25,7 @@ mod ranges;
 mod report;
 mod running;
 mod seen;
+mod table;
 mod trouble;
 
 pub use self::pass::{Options, Pass, PassError};

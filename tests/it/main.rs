@@ -2,6 +2,8 @@
 //!
 //! One module a subject; `support` starts and finds what they need.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 mod catalog_traps;
 mod reconcile;
 #[path = "../stand_in/lib.rs"]

@@ -7,4 +7,5 @@ mod dry_run;
 mod outage;
 mod resume;
 mod rig;
+mod statements;
 mod whole;

@@ -71,8 +71,9 @@ async fn a_body_over_the_cap_and_odd_rows_cost_no_overview() {
     let rig = Rig::generated(Kind::Sqlite, 60).await;
     rig.catalog.put("not a key", Some("https://www.campus.example/x"));
     rig.catalog.put("course-v1:OrgX+C0000003+2026_T1", Some("course/relative"));
-    rig.catalog.script([Fault::Ok, Fault::Body(r#"{"count": 61, "next": null, "results": 7}"#.to_owned())]);
+    rig.catalog.script([Fault::Ok, Fault::Big(2 * 1024 * 1024)]);
     let report = rig.run().await;
+    assert_eq!((report.failed_pages, report.broken_runs), (1, 0));
     assert_eq!((report.odd_rows, report.unsettled), (2, 1), "{:?}", report.odd);
     assert_eq!(report.verdict, Verdict::Incomplete, "its URL cannot be known");
     assert_eq!(report.settled_by_crawl, 59);

@@ -4,7 +4,7 @@ use course_sharing::config::Absent;
 use course_sharing::store::Verdict;
 
 use super::rig::Rig;
-use crate::stand_in::{Fault, Runs};
+use crate::stand_in::{Fault, RetryAfter, Runs};
 use crate::support::databases::{KINDS, Kind};
 
 /// A full LMS that would clear what is gone.
@@ -85,4 +85,14 @@ async fn a_catalog_that_is_down_or_shows_a_login_page_is_an_outage() {
         rig.drop().await;
     };
     tokio::join!(run(down), run(html));
+}
+
+#[tokio::test]
+async fn a_throttled_pass_waits_and_ends_well() {
+    let rig = full(Kind::Sqlite).await;
+    rig.catalog.script([Fault::Ok, Fault::Throttled(RetryAfter::Seconds(2))]);
+    let report = rig.run().await;
+    assert_eq!((report.verdict, report.settled_by_crawl), (Verdict::Complete, 60), "{:?}", report.reasons);
+    assert!(report.seconds > 1.0, "it asked on while it was told not to");
+    rig.drop().await;
 }

@@ -66,8 +66,13 @@ impl Rig {
     pub(crate) fn pass(&self) -> Pass {
         let url = self.catalog.url().parse().unwrap();
         let timeout = Duration::from_secs(5);
-        let catalog =
-            config::Catalog { url, timeout, concurrency: self.at_once, ..config::Catalog::default() };
+        let catalog = config::Catalog {
+            url,
+            timeout,
+            concurrency: self.at_once,
+            max_body_bytes: 1024 * 1024,
+            ..config::Catalog::default()
+        };
         let client = Client::new(&catalog, UrlPolicy::default()).unwrap();
         let sync = config::Sync::default();
         let engine = Engine::new(self.database.store.clone(), client, sync.clear_after);
