@@ -17,3 +17,42 @@ pub(super) fn is_of_the_page(error: &CatalogError) -> bool {
         | CatalogError::Token { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn status(code: u16) -> CatalogError {
+        CatalogError::Status { code, told: String::new(), retry_after: None }
+    }
+
+    fn unreachable(closed: bool) -> CatalogError {
+        CatalogError::Unreachable { what: "no connection", closed, source: None }
+    }
+
+    #[test]
+    fn a_page_is_split_where_a_smaller_one_may_do() {
+        let of_the_page = [
+            status(500),
+            status(504),
+            unreachable(true),
+            CatalogError::Timeout(Duration::from_secs(20)),
+            CatalogError::Unreadable(Defect::TooLarge(1)),
+            CatalogError::Unreadable(Defect::Cut),
+        ];
+        assert!(of_the_page.iter().all(is_of_the_page));
+        let until = Instant::now();
+        let of_the_catalog = [
+            status(404),
+            status(403),
+            unreachable(false),
+            CatalogError::Unauthorised { token: true },
+            CatalogError::Throttled { until },
+            CatalogError::Shut { until, why: String::new() },
+            CatalogError::Unreadable(Defect::Html("<title>Log in</title>".to_owned())),
+        ];
+        assert!(!of_the_catalog.iter().any(is_of_the_page));
+    }
+}

@@ -96,3 +96,26 @@ async fn while_one_pass_runs_another_is_refused() {
     }
     rig.drop().await;
 }
+
+#[tokio::test]
+async fn a_pass_that_ends_while_another_waits_to_see_was_the_one_pass() {
+    let rig = Rig::generated(Kind::Sqlite, 10).await;
+    let store = &rig.database.store;
+    let lease = store.acquire("reconcile", "another", Duration::from_secs(30)).await.unwrap().unwrap();
+    let ends = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        store.release(&lease).await.unwrap();
+    };
+    let (refused, ()) = tokio::join!(rig.try_run(rig.options(), &Silent), ends);
+    assert!(matches!(refused, Err(PassError::Taken { .. })), "{refused:?}");
+    assert_eq!(rig.run().await.verdict, Verdict::Complete, "and it leaves no lease behind");
+    rig.drop().await;
+}
+
+#[tokio::test]
+async fn a_dead_pass_keeps_others_out_only_until_its_lease_runs_out() {
+    let rig = Rig::generated(Kind::Sqlite, 10).await;
+    rig.database.store.acquire("reconcile", "dead", Duration::from_secs(2)).await.unwrap().unwrap();
+    assert_eq!(rig.run().await.verdict, Verdict::Complete);
+    rig.drop().await;
+}
