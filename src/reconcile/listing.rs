@@ -11,7 +11,7 @@ use super::pass::PassError;
 use super::progress::Phase;
 use super::ranges::Range;
 use super::report::{Broken, LISTED, cut, push};
-use super::running::Running;
+use super::running::{REFUSED, Running};
 use crate::catalog::{CatalogError, ListedRun, Observation, Page};
 use crate::course_key::{CourseKey, RunKey};
 
@@ -185,6 +185,11 @@ impl Running<'_> {
                 push(&mut report.odd, format!("{key}: {why}"));
             }
             let run = key.run_key();
+            if matches!(&listed.observation, Observation::Unknown(why) if why.refused().is_some())
+                && self.refused.len() < REFUSED
+            {
+                self.refused.insert(&run);
+            }
             let again = self.options.dry_run && !self.seen.insert(&run);
             if again || answers.contains_key(&run) {
                 report.seen_twice += 1;

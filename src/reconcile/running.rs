@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::begin::{resumable, with_overviews};
 use super::decide::{Decided, Rules, Settled, decide};
 use super::log;
 use super::page_size::PageSize;
@@ -19,7 +20,7 @@ use super::seen::Seen;
 use crate::catalog::Observation;
 use crate::config::Absent;
 use crate::course_key::{CourseKey, RunKey};
-use crate::store::{MAX_ROWS, ObservedBy, PassRow, Store, StoreError, Verdict};
+use crate::store::{MAX_ROWS, ObservedBy, PassRow, Store, StoreError};
 use crate::sync::Question;
 
 /// The row is written no more often than this: being killed costs this much work.
@@ -27,6 +28,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Parts of one page that are written at the same time.
 const PARTS_AT_ONCE: usize = 2;
+
+/// Refused URLs remembered; runs beyond that are asked for again, in vain.
+pub(super) const REFUSED: usize = 10_000;
 
 /// What settling a part of a page came to.
 struct Part {
@@ -52,6 +56,8 @@ pub(super) struct Running<'a> {
     pub(super) low: LowWater,
     /// In a dry run only.
     pub(super) seen: Seen,
+    /// Runs whose URL on the list is not fit to be shared, up to [`REFUSED`]: asked by key it would be the same one.
+    pub(super) refused: Seen,
     /// Whether the ledger may hold clears of this pass, which overviews have to follow at the end.
     pub(super) has_cleared: bool,
     began: Instant,
@@ -97,6 +103,7 @@ impl<'a> Running<'a> {
             row,
             low: LowWater::new(position),
             seen: Seen::default(),
+            refused: Seen::default(),
             has_cleared: report.resumed > 0,
             began: now,
             began_at: position,
@@ -268,29 +275,4 @@ impl<'a> Running<'a> {
             time_left,
         }
     }
-}
-
-async fn with_overviews(store: &Store, report: Report) -> Result<Report, PassError> {
-    let counts = store.counts().await?;
-    let number = |n: i64| u64::try_from(n).unwrap_or_default();
-    let linked = number(counts.linked);
-    Ok(Report { linked, overviews: linked + number(counts.blank), ..report })
-}
-
-/// The newest pass, if it was killed not long ago.
-async fn resumable(pass: &Pass) -> Result<Option<(PassRow, Report)>, PassError> {
-    let store = pass.engine.store();
-    let Some(row) = store.last_passes(1).await?.pop() else { return Ok(None) };
-    let age = store.now().await?.signed_duration_since(row.progress_at);
-    let within = TimeDelta::from_std(pass.settings.resume_within).unwrap_or(TimeDelta::MAX);
-    if row.finished_at.is_some() || row.verdict != Verdict::Running.as_str() || age > within {
-        return Ok(None);
-    }
-    // A report that cannot be read was written by another version: begin anew.
-    let Ok(report) = serde_json::from_str::<Report>(&row.report) else { return Ok(None) };
-    if report.pass != Some(row.id) {
-        return Ok(None);
-    }
-    let report = Report { started_at: row.started_at, resumed: report.resumed + 1, ..report };
-    Ok(Some((row, report)))
 }

@@ -77,5 +77,6 @@ async fn a_body_over_the_cap_and_odd_rows_cost_no_overview() {
     assert_eq!((report.odd_rows, report.unsettled), (2, 1), "{:?}", report.odd);
     assert_eq!(report.verdict, Verdict::Incomplete, "its URL cannot be known");
     assert_eq!(report.settled_by_crawl, 59);
+    assert_eq!(rig.catalog.stats().keys_asked, 0, "asked by key it would be the same URL");
     rig.drop().await;
 }
