@@ -64,6 +64,11 @@ impl Running<'_> {
         let mut courses = Vec::new();
         for id in ids {
             match CourseKey::parse(id) {
+                Ok(key) if key.as_str() == id && self.refused.contains(&key.run_key()) => {
+                    self.report.unsettled += 1;
+                    let why = "the URL that the Catalog lists for its run is refused";
+                    push(&mut self.report.unsettled_keys, format!("{key}: {why}"));
+                }
                 Ok(key) if key.as_str() == id => {
                     // A custom course's link follows from its parent's new one, which a dry run has not written.
                     if !self.options.dry_run || key.is_ccx() || !self.seen.contains(&key.run_key()) {

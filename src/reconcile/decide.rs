@@ -195,3 +195,6 @@ fn same_but_for_time(known: &Entry, planned: &Entry) -> bool {
         && *changed_at == planned.changed_at
         && *held == planned.held
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,7 @@ impl Running<'_> {
         if self.pass.settings.absent == Absent::Clear && complete {
             store.hold_absent(pass, self.report.started_at).await?;
         }
+        // A newer answer to an event may have overruled what was held meanwhile: the ledger is right.
         self.report.held_back = store.held_count(pass).await?;
         let refused = self.over_the_limit();
         if refused {
@@ -83,12 +84,15 @@ impl Running<'_> {
         } else if self.report.held_back > 0 {
             store.let_through(pass, store.now().await?).await?;
             self.report.held_back = 0;
+            self.has_cleared = true;
         }
         self.go_on()?;
         // Custom courses, what was let through, and what the LMS has overwritten meanwhile.
         self.report.updated += store.heal().await?;
         // What healing leaves: clears, of custom courses too.
-        self.report.cleared += store.copy_changes(self.report.started_at).await?;
+        if self.has_cleared {
+            self.report.cleared += store.copy_changes(self.report.started_at).await?;
+        }
         self.report.ccx_by_parent = store.ccx_settled(self.report.started_at).await?;
         store.forget_held_before(pass).await?;
         Ok(refused)

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,18 +28,26 @@ impl Held {
     /// Takes the lease. Where another has it and does not renew it, as it was killed, waits until it runs out.
     ///
     /// # Errors
-    /// [`PassError::Taken`] if the other one is alive; [`PassError::Stopped`].
+    /// [`PassError::Taken`] if the other one is alive, or ends while this waits to see; [`PassError::Stopped`].
     pub(super) async fn take(store: &Store, stop: &CancellationToken) -> Result<Self, PassError> {
         let me = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
-        let mut first_end = None;
+        let mut other: Option<(String, DateTime<Utc>)> = None;
         loop {
-            if let Some(lease) = store.acquire(JOB, &me, TTL).await? {
-                return Ok(Self::keep(store.clone(), lease));
-            }
-            if let Some((holder, until)) = store.holder(JOB).await? {
-                if *first_end.get_or_insert(until) != until {
+            let lease = store.acquire(JOB, &me, TTL).await?;
+            match (lease, other.take()) {
+                (None, None) => other = store.holder(JOB).await?,
+                // Renewed or not: that shows when its end has moved.
+                (None, Some((holder, until))) => match store.holder(JOB).await? {
+                    Some((now, end)) if now == holder && end == until => other = Some((holder, until)),
+                    _ => return Err(PassError::Taken { holder }),
+                },
+                // Given back before its time: its pass has just ended, and several workers on one schedule
+                // are to make one pass.
+                (Some(lease), Some((holder, until))) if store.now().await? < until => {
+                    store.release(&lease).await?;
                     return Err(PassError::Taken { holder });
                 }
+                (Some(lease), _) => return Ok(Self::keep(store.clone(), lease)),
             }
             tokio::select! {
                 () = stop.cancelled() => return Err(PassError::Stopped),

@@ -11,10 +11,9 @@ use super::pass::PassError;
 use super::progress::Phase;
 use super::ranges::Range;
 use super::report::{Broken, LISTED, cut, push};
-use super::running::Running;
+use super::running::{REFUSED, Running};
 use crate::catalog::{CatalogError, ListedRun, Observation, Page};
 use crate::course_key::{CourseKey, RunKey};
-use crate::store::MAX_ROWS;
 
 /// How the listing went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +76,8 @@ impl Running<'_> {
         for broken in &mut self.report.broken {
             edges.name(broken);
         }
+        // Pages come back in any order.
+        self.report.broken.sort_by_key(|broken| broken.position);
         match crawl.end().await {
             Some((end, size)) => {
                 self.page_size.resume_at(size);
@@ -141,17 +142,15 @@ impl Running<'_> {
         self.report.pages += 1;
         self.report.bytes += page.bytes as u64;
         let (courses, answers) = self.take_in(range, page.runs);
-        for courses in courses.chunks(MAX_ROWS) {
-            for (course, has_overview, settled) in self.settle(courses, &answers, asked_at).await? {
-                match settled {
-                    Settled::Before => self.report.seen_twice += 1,
-                    // Asked again by key, like a run that was not shown.
-                    Settled::Unknown(_) | Settled::NotListed => {}
-                    Settled::Known if has_overview => self.report.settled_by_crawl += 1,
-                    Settled::Known => {
-                        self.report.without_overview += 1;
-                        log::without_overview(course.as_str());
-                    }
+        for (course, has_overview, settled) in self.settle(&courses, &answers, asked_at).await? {
+            match settled {
+                Settled::Before => self.report.seen_twice += 1,
+                // Asked again by key, like a run that was not shown.
+                Settled::Unknown(_) | Settled::NotListed => {}
+                Settled::Known if has_overview => self.report.settled_by_crawl += 1,
+                Settled::Known => {
+                    self.report.without_overview += 1;
+                    log::without_overview(course.as_str());
                 }
             }
         }
@@ -186,6 +185,11 @@ impl Running<'_> {
                 push(&mut report.odd, format!("{key}: {why}"));
             }
             let run = key.run_key();
+            if matches!(&listed.observation, Observation::Unknown(why) if why.refused().is_some())
+                && self.refused.len() < REFUSED
+            {
+                self.refused.insert(&run);
+            }
             let again = self.options.dry_run && !self.seen.insert(&run);
             if again || answers.contains_key(&run) {
                 report.seen_twice += 1;

@@ -10,6 +10,7 @@
 //! No event tells of a change made in the Catalog: this finds it. Its memory does not grow with the number of runs:
 //! what it has seen is marked in the ledger.
 
+mod begin;
 mod brake;
 mod by_key;
 mod crawl;
@@ -25,6 +26,7 @@ mod ranges;
 mod report;
 mod running;
 mod seen;
+mod table;
 mod trouble;
 
 pub use self::pass::{Options, Pass, PassError};

@@ -96,11 +96,11 @@ impl Pass {
             // It writes nothing, so it needs no lease either, which would be a write.
             let never = CancellationToken::new();
             let running = Running::begin(self, options, page_size, progress, stop, never).await?;
-            return running.to_the_end().await;
+            return running.complete().await;
         }
         let held = Held::take(self.engine.store(), &stop).await?;
         let ended = match Running::begin(self, options, page_size, progress, stop, held.lost.clone()).await {
-            Ok(running) => running.to_the_end().await,
+            Ok(running) => running.complete().await,
             Err(error) => Err(error),
         };
         if !matches!(ended, Err(PassError::LeaseLost)) {

@@ -1,7 +1,5 @@
 //! The one result of a pass: every number, the verdict and its reasons. Log, table row, JSON and tests read this.
 
-use std::fmt::Write as _;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -158,93 +156,6 @@ impl Report {
             }
         }
     }
-
-    /// The report as a table for people.
-    pub fn human(&self) -> String {
-        let mut out = String::new();
-        let dry = if self.dry_run { " (dry run: nothing was written)" } else { "" };
-        let _ = writeln!(out, "pass {}{dry}", self.verdict.as_str());
-        for reason in &self.reasons {
-            let _ = writeln!(out, "  {reason}");
-        }
-        for (title, rows) in self.rows() {
-            let _ = writeln!(out, "\n{title}");
-            for (name, number) in rows {
-                let _ = writeln!(out, "  {name:<34} {number:>12}");
-            }
-        }
-        self.lists(&mut out);
-        out
-    }
-
-    fn rows(&self) -> [(&'static str, Vec<(&'static str, String)>); 4] {
-        let n = |n: u64| n.to_string();
-        let catalog = vec![
-            ("runs at the start", n(self.count_before)),
-            ("runs at the end", n(self.count_after)),
-            ("found in Catalog", n(self.listed)),
-            ("seen twice", n(self.seen_twice)),
-            ("custom courses listed", n(self.ccx_listed)),
-            ("without overview", n(self.without_overview)),
-            ("broken runs", n(self.broken_runs)),
-            ("rows of no use", n(self.odd_rows)),
-        ];
-        let overviews = vec![
-            ("in the LMS", n(self.overviews)),
-            ("found in overviews (crawl)", n(self.settled_by_crawl)),
-            ("found by key", n(self.settled_by_key)),
-            ("not found", n(self.not_listed)),
-            ("custom courses, by their parent", n(self.ccx_by_parent)),
-            ("not settled", n(self.unsettled)),
-            ("no course runs", n(self.no_runs)),
-        ];
-        let changes = vec![
-            ("updated", n(self.updated)),
-            ("cleared", n(self.cleared)),
-            ("pending clears", n(self.pending)),
-            ("held back by the brake", n(self.held_back)),
-        ];
-        let cost = vec![
-            ("requests", n(self.requests)),
-            ("pages", n(self.pages)),
-            ("failed pages", n(self.failed_pages)),
-            ("bytes", n(self.bytes)),
-            ("seconds", format!("{:.1}", self.seconds)),
-            ("page size", n(u64::from(self.page_size))),
-            ("times resumed", n(u64::from(self.resumed))),
-        ];
-        [("Catalog", catalog), ("Overviews", overviews), ("Changes", changes), ("Cost", cost)]
-    }
-
-    fn lists(&self, out: &mut String) {
-        if !self.broken.is_empty() {
-            let _ = writeln!(out, "\nBroken runs");
-        }
-        for broken in &self.broken {
-            let name = |key: &Option<String>| key.clone().unwrap_or_else(|| "?".to_owned());
-            let (after, before) = (name(&broken.after), name(&broken.before));
-            let _ = writeln!(
-                out,
-                "  position {}, between {after} and {before}: {}",
-                broken.position, broken.error
-            );
-        }
-        for (title, lines) in [("Rows of no use", &self.odd), ("Not settled", &self.unsettled_keys)] {
-            if !lines.is_empty() {
-                let _ = writeln!(out, "\n{title}");
-            }
-            for line in lines {
-                let _ = writeln!(out, "  {line}");
-            }
-        }
-        if !self.held.is_empty() {
-            let _ = writeln!(out, "\nHeld back: {} of {}", self.held.len(), self.held_back);
-        }
-        for held in &self.held {
-            let name = |url: &Option<String>| url.clone().unwrap_or_else(|| "none".to_owned());
-            let _ = writeln!(out, "  {}: {} -> {}", held.key, name(&held.from), name(&held.to));
-        }
-    }
 }
 
 /// Adds to a list of bounded length.
@@ -259,5 +170,57 @@ pub(super) fn cut(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::progress::Why;
+    use super::*;
+
+    fn huge() -> Report {
+        let url = format!("https://e/{}", "é".repeat(1000));
+        let held = Change {
+            key: "k".repeat(255),
+            from: Some(url.clone()),
+            to: Some(url.clone()),
+            why: Why::Rehosted,
+        };
+        let mut report = Report { held: vec![held; 100], ..Report::default() };
+        for _ in 0..100 {
+            report.reason("é".repeat(5000));
+            push(&mut report.odd, url.repeat(5));
+            push(&mut report.unsettled_keys, url.clone());
+        }
+        report
+    }
+
+    #[test]
+    fn no_report_is_too_long_for_its_column() {
+        let json = huge().for_row();
+        assert!(json.len() <= MAX_JSON, "{}", json.len());
+        let back: Report = serde_json::from_str(&json).unwrap();
+        assert!(!back.reasons.is_empty());
+        assert_eq!(huge().odd.len(), LISTED);
+    }
+
+    #[test]
+    fn a_report_comes_back_from_its_row_and_an_empty_row_is_a_new_one() {
+        let report = Report { verdict: Verdict::Refused, listed: 7, seconds: 1.5, ..Report::default() };
+        assert_eq!(serde_json::from_str::<Report>(&report.for_row()).unwrap(), report);
+        assert_eq!(serde_json::from_str::<Report>("{}").unwrap(), Report::default());
+    }
+
+    #[test]
+    fn the_verdict_is_the_exit_code() {
+        for (verdict, code) in [
+            (Verdict::Complete, 0),
+            (Verdict::Failed, 1),
+            (Verdict::Running, 1),
+            (Verdict::Incomplete, 3),
+            (Verdict::Refused, 4),
+        ] {
+            assert_eq!(Report { verdict, ..Report::default() }.exit_code(), code);
+        }
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::begin::{resumable, with_overviews};
 use super::decide::{Decided, Rules, Settled, decide};
 use super::log;
 use super::page_size::PageSize;
@@ -18,11 +20,27 @@ use super::seen::Seen;
 use crate::catalog::Observation;
 use crate::config::Absent;
 use crate::course_key::{CourseKey, RunKey};
-use crate::store::{ObservedBy, PassRow, Store, Verdict};
+use crate::store::{MAX_ROWS, ObservedBy, PassRow, Store, StoreError};
 use crate::sync::Question;
 
 /// The row is written no more often than this: being killed costs this much work.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Parts of one page that are written at the same time.
+const PARTS_AT_ONCE: usize = 2;
+
+/// Refused URLs remembered; runs beyond that are asked for again, in vain.
+pub(super) const REFUSED: usize = 10_000;
+
+/// What settling a part of a page came to.
+struct Part {
+    updated: u64,
+    cleared: u64,
+    pending: u64,
+    held_back: u64,
+    has_cleared: bool,
+    settled: Vec<(CourseKey, bool, Settled)>,
+}
 
 /// Everything that a running pass knows.
 pub(super) struct Running<'a> {
@@ -38,6 +56,10 @@ pub(super) struct Running<'a> {
     pub(super) low: LowWater,
     /// In a dry run only.
     pub(super) seen: Seen,
+    /// Runs whose URL on the list is not fit to be shared, up to [`REFUSED`]: asked by key it would be the same one.
+    pub(super) refused: Seen,
+    /// Whether the ledger may hold clears of this pass, which overviews have to follow at the end.
+    pub(super) has_cleared: bool,
     began: Instant,
     began_at: u64,
     seconds_before: f64,
@@ -81,6 +103,8 @@ impl<'a> Running<'a> {
             row,
             low: LowWater::new(position),
             seen: Seen::default(),
+            refused: Seen::default(),
+            has_cleared: report.resumed > 0,
             began: now,
             began_at: position,
             seconds_before: report.seconds,
@@ -96,7 +120,7 @@ impl<'a> Running<'a> {
     }
 
     /// All of it. The row of a pass that breaks off stays as it is, to be taken up.
-    pub(super) async fn to_the_end(mut self) -> Result<Report, PassError> {
+    pub(super) async fn complete(mut self) -> Result<Report, PassError> {
         let ended = self.all().await;
         if let Err(error) = &ended {
             log::broke_off(&self.report, error);
@@ -125,14 +149,37 @@ impl<'a> Running<'a> {
         if self.stop.is_cancelled() { Err(PassError::Stopped) } else { Ok(()) }
     }
 
-    /// Decides and writes what `answers`, to a question asked at `asked_at`, mean for `courses`, of which there are
-    /// at most [`crate::store::MAX_ROWS`]. Returns how each came out.
+    /// Decides and writes what `answers`, to a question asked at `asked_at`, mean for `courses`, each of which is
+    /// there once. Returns how each came out.
     pub(super) async fn settle(
         &mut self,
         courses: &[CourseKey],
         answers: &HashMap<RunKey, Observation>,
         asked_at: DateTime<Utc>,
     ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
+        let this = &*self;
+        // The parts of a large page have no run in common, so that two of them can be on their way at once.
+        let parts = courses.chunks(MAX_ROWS).map(|part| this.settle_part(part, answers, asked_at));
+        let parts: Vec<Part> =
+            stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await.map_err(PassError::from)?;
+        let mut settled = Vec::with_capacity(courses.len());
+        for part in parts {
+            self.report.updated += part.updated;
+            self.report.cleared += part.cleared;
+            self.report.pending += part.pending;
+            self.report.held_back += part.held_back;
+            self.has_cleared |= part.has_cleared;
+            settled.extend(part.settled);
+        }
+        Ok(settled)
+    }
+
+    async fn settle_part(
+        &self,
+        courses: &[CourseKey],
+        answers: &HashMap<RunKey, Observation>,
+        asked_at: DateTime<Utc>,
+    ) -> Result<Part, StoreError> {
         let snapshots = self.store().snapshots(courses).await?;
         let by = ObservedBy::Pass;
         let question = Question { asked_at, by, clear_after: self.pass.clear_after };
@@ -143,39 +190,30 @@ impl<'a> Running<'a> {
         self.write(decided, asked_at).instrument(tracing::info_span!("apply", runs = courses.len())).await
     }
 
-    async fn write(
-        &mut self,
-        decided: Decided,
-        asked_at: DateTime<Utc>,
-    ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
+    async fn write(&self, decided: Decided, asked_at: DateTime<Utc>) -> Result<Part, StoreError> {
         let Decided { entries, seen, seen_until, courses, settled, changes, cleared, pending, risky } =
             decided;
-        self.report.pending += pending;
+        let held_back = if self.options.allow_mass_change { 0 } else { risky };
         if self.options.dry_run {
-            for change in &changes {
-                self.progress.change(change);
-                let counter =
-                    if change.to.is_some() { &mut self.report.updated } else { &mut self.report.cleared };
-                *counter += 1;
-            }
-            self.report.held_back += risky;
-            return Ok(settled);
+            changes.iter().for_each(|change| self.progress.change(change));
+            let cleared = changes.iter().filter(|change| change.to.is_none()).count() as u64;
+            let updated = changes.len() as u64 - cleared;
+            return Ok(Part { updated, cleared, pending, held_back, has_cleared: false, settled });
         }
-        if !self.options.allow_mass_change {
-            self.report.held_back += risky;
-        }
+        let has_cleared = entries.iter().any(|entry| entry.cleared_at.is_some());
         let applied = self.store().apply(entries, courses).await?;
-        let cleared = cleared.min(applied.overviews);
-        self.report.cleared += cleared;
-        self.report.updated += applied.overviews - cleared;
         if let Some(until) = seen_until {
             self.store().mark_seen(seen, asked_at, until).await?;
         }
-        Ok(settled)
+        let cleared = cleared.min(applied.overviews);
+        let updated = applied.overviews - cleared;
+        Ok(Part { updated, cleared, pending, held_back, has_cleared, settled })
     }
 
     /// After each page or batch: row, bar and log line, each no more often than is of use.
     pub(super) async fn tick(&mut self, phase: Phase) -> Result<(), PassError> {
+        // Before the row is written: whoever has the lease now may have taken it up.
+        self.go_on()?;
         self.progress.at(&self.status(phase));
         if self.logged.elapsed() >= log::EVERY {
             self.logged = Instant::now();
@@ -185,7 +223,7 @@ impl<'a> Running<'a> {
         if self.saved.elapsed() >= SAVE_EVERY {
             self.save().await?;
         }
-        self.go_on()
+        Ok(())
     }
 
     /// Brings the counters up to date that are kept elsewhere.
@@ -237,29 +275,4 @@ impl<'a> Running<'a> {
             time_left,
         }
     }
-}
-
-async fn with_overviews(store: &Store, report: Report) -> Result<Report, PassError> {
-    let counts = store.counts().await?;
-    let number = |n: i64| u64::try_from(n).unwrap_or_default();
-    let linked = number(counts.linked);
-    Ok(Report { linked, overviews: linked + number(counts.blank), ..report })
-}
-
-/// The newest pass, if it was killed not long ago.
-async fn resumable(pass: &Pass) -> Result<Option<(PassRow, Report)>, PassError> {
-    let store = pass.engine.store();
-    let Some(row) = store.last_passes(1).await?.pop() else { return Ok(None) };
-    let age = store.now().await?.signed_duration_since(row.progress_at);
-    let within = TimeDelta::from_std(pass.settings.resume_within).unwrap_or(TimeDelta::MAX);
-    if row.finished_at.is_some() || row.verdict != Verdict::Running.as_str() || age > within {
-        return Ok(None);
-    }
-    // A report that cannot be read was written by another version: begin anew.
-    let Ok(report) = serde_json::from_str::<Report>(&row.report) else { return Ok(None) };
-    if report.pass != Some(row.id) {
-        return Ok(None);
-    }
-    let report = Report { started_at: row.started_at, resumed: report.resumed + 1, ..report };
-    Ok(Some((row, report)))
 }

@@ -1,5 +1,7 @@
-//! Which runs a dry run has seen. A real pass marks them in the ledger; a dry run writes nothing, and keeps sixteen
-//! bytes a run in memory instead: the one thing in this room that grows, by some 32 MB for a million runs.
+//! Sets of runs, sixteen bytes each: which runs a dry run has seen, and the first few thousand with a refused URL.
+//!
+//! A real pass marks what it has seen in the ledger; a dry run writes nothing, and keeps it in memory instead: the one
+//! thing in this room that grows, by some 32 MB for a million runs.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -23,6 +25,11 @@ impl Seen {
     /// Whether the run has been added.
     pub(super) fn contains(&self, run: &RunKey) -> bool {
         self.hashes.contains(&self.hash(run))
+    }
+
+    /// How many have been added.
+    pub(super) fn len(&self) -> usize {
+        self.hashes.len()
     }
 
     fn hash(&self, run: &RunKey) -> u128 {

@@ -7,6 +7,7 @@
 mod broker;
 mod catalog_traps;
 mod http;
+mod reconcile;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
 mod store;

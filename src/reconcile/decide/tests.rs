@@ -1,0 +1,184 @@
+//! Decisions about one run and its custom courses, in every mood of the Catalog.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::catalog::{CatalogError, Defect};
+use crate::marketing_url::UrlPolicy;
+use crate::store::Overview;
+
+const RUN: &str = "course-v1:a+b+c";
+const OLD: &str = "https://old.example/a";
+const NEW_PATH: &str = "https://old.example/b";
+const NEW_HOST: &str = "https://new.example/a";
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+}
+
+fn rules(brake: Option<i64>) -> Rules {
+    let question = Question { asked_at: at(10), by: ObservedBy::Pass, clear_after: Duration::from_secs(900) };
+    Rules { question, started_at: at(0), brake, clear_absent: false }
+}
+
+fn key(text: &str) -> CourseKey {
+    CourseKey::parse(text).unwrap()
+}
+
+fn entry(url: Option<&str>, observed_at: i64) -> Entry {
+    Entry {
+        run: key(RUN).run_key(),
+        url: url.map(str::to_owned),
+        listed: true,
+        pending_clear_since: None,
+        cleared_at: None,
+        changed_at: Some(at(-5000)),
+        held: None,
+        observed_at: at(observed_at),
+        observed_by: "pass".to_owned(),
+    }
+}
+
+fn snapshot(course: &str, link: Option<&str>, entry: Option<Entry>) -> Snapshot {
+    let course = key(course);
+    let overview = Overview { course: course.clone(), marketing_url: link.map(str::to_owned) };
+    Snapshot { course, overview: Some(overview), entry }
+}
+
+fn url(text: &str) -> Observation {
+    Observation::Url(UrlPolicy::default().accept(text).unwrap())
+}
+
+fn unknown() -> Observation {
+    Observation::Unknown(CatalogError::Unreadable(Defect::Cut).into())
+}
+
+fn decided(snapshots: &[Snapshot], answer: Observation, rules: Rules) -> Decided {
+    decide(snapshots, &HashMap::from([(key(RUN).run_key(), answer)]), rules)
+}
+
+#[test]
+fn what_is_as_it_was_is_only_marked() {
+    let same = decided(&[snapshot(RUN, Some(OLD), Some(entry(Some(OLD), -99)))], url(OLD), rules(Some(1)));
+    assert_eq!((same.entries.len(), same.courses.len(), same.changes.len()), (0, 0, 0));
+    assert_eq!((same.seen.len(), same.seen_until), (1, Some(at(-99))));
+    assert_eq!(same.settled[0].2, Settled::Known);
+}
+
+#[test]
+fn what_something_else_wrote_since_the_pass_began_is_written_whole() {
+    let by_event = Entry { observed_by: "event".to_owned(), ..entry(Some(OLD), 5) };
+    let decided = decided(&[snapshot(RUN, Some(OLD), Some(by_event))], url(OLD), rules(Some(1)));
+    assert_eq!((decided.entries.len(), decided.seen.len()), (1, 0));
+    assert_eq!(decided.settled[0].2, Settled::Known);
+}
+
+#[test]
+fn a_run_seen_by_this_pass_is_known_as_such() {
+    let seen = decided(&[snapshot(RUN, Some(OLD), Some(entry(Some(OLD), 5)))], url(OLD), rules(Some(1)));
+    assert_eq!(seen.settled[0].2, Settled::Before);
+}
+
+#[test]
+fn a_lost_link_is_restored_and_a_new_one_set_each_with_its_reason() {
+    let cases = [
+        (None, Some(OLD), OLD, Why::Restored),
+        (Some(NEW_PATH), Some(OLD), OLD, Why::Restored),
+        (Some(NEW_HOST), Some(OLD), OLD, Why::Restored),
+        (None, None, OLD, Why::Linked),
+        (Some(OLD), Some(OLD), NEW_PATH, Why::Changed),
+        (Some("course/relative"), None, OLD, Why::Changed),
+    ];
+    for (link, known, answer, why) in cases {
+        let known = known.map(|url| entry(Some(url), -99));
+        let decided = decided(&[snapshot(RUN, link, known)], url(answer), rules(Some(1)));
+        assert_eq!(decided.courses.len(), 1, "{link:?} {answer}");
+        assert_eq!((decided.changes[0].why, decided.risky), (why, 0), "{link:?} {answer}");
+        assert_eq!(decided.changes[0].to.as_deref(), Some(answer));
+    }
+}
+
+#[test]
+fn another_host_is_held_for_the_run_and_its_custom_courses_and_counted_once() {
+    let ccx = "ccx-v1:a+b+c+ccx@1";
+    let known = Some(entry(Some(OLD), -99));
+    let snapshots = [snapshot(RUN, Some(OLD), known.clone()), snapshot(ccx, Some(OLD), known)];
+    let held = decided(&snapshots, url(NEW_HOST), rules(Some(7)));
+    assert_eq!((held.risky, held.courses.len(), held.changes.len()), (1, 0, 2));
+    assert_eq!(held.entries[0].held, Some((7, Some(NEW_HOST.to_owned()))));
+    let made = decided(&snapshots, url(NEW_HOST), rules(None));
+    assert_eq!((made.risky, made.courses.len()), (1, 2));
+    assert_eq!(made.entries[0].in_force(), Some(NEW_HOST));
+}
+
+#[test]
+fn an_overview_that_the_lms_brought_back_after_a_clear_is_a_risk_again() {
+    let cleared =
+        Entry { pending_clear_since: Some(at(-5000)), cleared_at: Some(at(-4000)), ..entry(Some(OLD), -99) };
+    let held =
+        decided(&[snapshot(RUN, Some(OLD), Some(cleared.clone()))], Observation::NoUrl, rules(Some(7)));
+    assert_eq!((held.risky, held.courses.len()), (1, 0));
+    let quiet = decided(&[snapshot(RUN, None, Some(cleared))], Observation::NoUrl, rules(Some(7)));
+    assert_eq!((quiet.risky, quiet.changes.len(), quiet.seen.len()), (0, 0, 1));
+}
+
+#[test]
+fn absence_is_told_only_where_it_clears() {
+    let snapshots = [snapshot(RUN, Some(OLD), Some(entry(Some(OLD), -99)))];
+    let kept = decided(&snapshots, Observation::NotListed, rules(Some(1)));
+    assert_eq!((kept.changes.len(), kept.risky, kept.courses.len()), (0, 0, 0));
+    assert!(!kept.entries[0].listed && kept.entries[0].in_force() == Some(OLD));
+    let goes = decided(&snapshots, Observation::NotListed, Rules { clear_absent: true, ..rules(Some(1)) });
+    assert_eq!((goes.changes[0].why, goes.risky, goes.courses.len()), (Why::Absent, 1, 0));
+    assert_eq!(goes.entries[0].in_force(), Some(OLD), "not before the pass is known to be complete");
+}
+
+fn links() -> impl Strategy<Value = Option<&'static str>> {
+    prop_oneof![Just(None), Just(Some(OLD)), Just(Some(NEW_PATH)), Just(Some(NEW_HOST)), Just(Some("odd"))]
+}
+
+fn answers() -> impl Strategy<Value = Observation> {
+    prop_oneof![
+        Just(url(OLD)),
+        Just(url(NEW_HOST)),
+        Just(Observation::NoUrl),
+        Just(Observation::NotListed),
+        Just(unknown())
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_brake_lets_no_link_go_or_move_and_ignorance_changes_nothing(
+        link in links(), known in proptest::option::of(links()), cleared in any::<bool>(),
+        pending in proptest::option::of(-5000..0_i64), answer in answers(), brake in proptest::option::of(Just(7_i64)),
+    ) {
+        let known = known.map(|url| Entry {
+            pending_clear_since: pending.map(at),
+            cleared_at: pending.filter(|_| cleared).map(at),
+            ..entry(url, -99)
+        });
+        let in_force = known.as_ref().and_then(Entry::in_force).map(str::to_owned);
+        let ignorant = matches!(answer, Observation::Unknown(_));
+        let decided = decided(&[snapshot(RUN, link, known.clone())], answer, rules(brake));
+        prop_assert!(decided.entries.len() + decided.seen.len() <= 1);
+        prop_assert!(decided.courses.len() <= decided.changes.len());
+        if ignorant {
+            prop_assert_eq!((decided.entries.len(), decided.seen.len(), decided.changes.len()), (0, 0, 0));
+        }
+        if let (Some(_), Some(entry)) = (brake, decided.entries.first()) {
+            let shown = link.map(str::to_owned).or(in_force.clone());
+            if entry.held.is_some() {
+                prop_assert_eq!(entry.in_force().map(str::to_owned), in_force);
+                prop_assert!(decided.courses.is_empty());
+            } else if !decided.courses.is_empty() {
+                prop_assert!(entry.in_force().is_some() || shown.is_none());
+            }
+        }
+        for change in &decided.changes {
+            prop_assert_ne!(&change.from, &change.to);
+        }
+    }
+}

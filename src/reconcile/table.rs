@@ -1,0 +1,111 @@
+//! The report as people read it: a table, by the words that operators know.
+
+use std::fmt::Write as _;
+
+use super::report::Report;
+
+impl Report {
+    /// The report as a table for people.
+    pub fn human(&self) -> String {
+        let mut out = String::new();
+        let dry = if self.dry_run { " (dry run: nothing was written)" } else { "" };
+        let _ = writeln!(out, "pass {}{dry}", self.verdict.as_str());
+        for reason in &self.reasons {
+            let _ = writeln!(out, "  {reason}");
+        }
+        for (title, rows) in self.rows() {
+            let _ = writeln!(out, "\n{title}");
+            for (name, number) in rows {
+                let _ = writeln!(out, "  {name:<34} {number:>12}");
+            }
+        }
+        self.lists(&mut out);
+        out
+    }
+
+    fn rows(&self) -> [(&'static str, Vec<(&'static str, String)>); 4] {
+        let n = |n: u64| n.to_string();
+        let catalog = vec![
+            ("runs at the start", n(self.count_before)),
+            ("runs at the end", n(self.count_after)),
+            ("found in Catalog", n(self.listed)),
+            ("seen twice", n(self.seen_twice)),
+            ("custom courses listed", n(self.ccx_listed)),
+            ("without overview", n(self.without_overview)),
+            ("broken runs", n(self.broken_runs)),
+            ("rows of no use", n(self.odd_rows)),
+        ];
+        let overviews = vec![
+            ("in the LMS", n(self.overviews)),
+            ("found in overviews (crawl)", n(self.settled_by_crawl)),
+            ("found by key", n(self.settled_by_key)),
+            ("not found", n(self.not_listed)),
+            ("custom courses, by their parent", n(self.ccx_by_parent)),
+            ("not settled", n(self.unsettled)),
+            ("no course runs", n(self.no_runs)),
+        ];
+        let changes = vec![
+            ("updated", n(self.updated)),
+            ("cleared", n(self.cleared)),
+            ("pending clears", n(self.pending)),
+            ("held back by the brake", n(self.held_back)),
+        ];
+        let cost = vec![
+            ("requests", n(self.requests)),
+            ("pages", n(self.pages)),
+            ("failed pages", n(self.failed_pages)),
+            ("bytes", n(self.bytes)),
+            ("seconds", format!("{:.1}", self.seconds)),
+            ("page size", n(u64::from(self.page_size))),
+            ("times resumed", n(u64::from(self.resumed))),
+        ];
+        [("Catalog", catalog), ("Overviews", overviews), ("Changes", changes), ("Cost", cost)]
+    }
+
+    fn lists(&self, out: &mut String) {
+        if !self.broken.is_empty() {
+            let _ = writeln!(out, "\nBroken runs");
+        }
+        for broken in &self.broken {
+            let name = |key: &Option<String>| key.clone().unwrap_or_else(|| "?".to_owned());
+            let (after, before) = (name(&broken.after), name(&broken.before));
+            let _ = writeln!(
+                out,
+                "  position {}, between {after} and {before}: {}",
+                broken.position, broken.error
+            );
+        }
+        for (title, lines) in [("Rows of no use", &self.odd), ("Not settled", &self.unsettled_keys)] {
+            if !lines.is_empty() {
+                let _ = writeln!(out, "\n{title}");
+            }
+            for line in lines {
+                let _ = writeln!(out, "  {line}");
+            }
+        }
+        if !self.held.is_empty() {
+            let _ = writeln!(out, "\nHeld back: {} of {}", self.held.len(), self.held_back);
+        }
+        for held in &self.held {
+            let name = |url: &Option<String>| url.clone().unwrap_or_else(|| "none".to_owned());
+            let _ = writeln!(out, "  {}: {} -> {}", held.key, name(&held.from), name(&held.to));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::progress::{Change, Why};
+    use super::super::report::Broken;
+    use super::*;
+
+    #[test]
+    fn the_table_names_what_is_broken_and_held() {
+        let broken = Broken { position: 30, after: Some("a/b/c".to_owned()), ..Broken::default() };
+        let held = Change { key: "d/e/f".to_owned(), from: None, to: None, why: Why::Cleared };
+        let report = Report { broken: vec![broken], held: vec![held], ..Report::default() };
+        let human = report.human();
+        assert!(human.contains("position 30, between a/b/c and ?"), "{human}");
+        assert!(human.contains("Held back: 1 of 0"), "{human}");
+    }
+}

@@ -1,0 +1,11 @@
+//! The pass against a Catalog that behaves as the real one was seen to, on SQLite, PostgreSQL and MariaDB.
+
+mod brake;
+mod broken;
+mod drift;
+mod dry_run;
+mod outage;
+mod resume;
+mod rig;
+mod statements;
+mod whole;

@@ -1,0 +1,82 @@
+//! A run that the Catalog cannot show harms itself alone.
+
+use course_sharing::config::PageSize;
+use course_sharing::store::Verdict;
+
+use super::rig::Rig;
+use crate::stand_in::{Fault, Health};
+use crate::support::databases::Kind;
+
+/// Breaks the runs at these places, whose overviews stay as they are, or go.
+async fn with_broken(places: &[usize], with_overviews: bool) -> (Rig, Vec<String>) {
+    let rig = Rig::generated(Kind::Sqlite, 60).await;
+    let keys = rig.catalog.state().setup.runs.keys();
+    let broken: Vec<String> = places.iter().map(|place| keys[*place].clone()).collect();
+    for key in &broken {
+        rig.catalog.put_broken(key, Health::NoType);
+        if !with_overviews {
+            let delete = format!("DELETE FROM course_overviews_courseoverview WHERE id = '{key}'");
+            rig.database.execute(&delete).await;
+        }
+    }
+    (rig, keys)
+}
+
+#[tokio::test]
+async fn first_middle_last_and_two_side_by_side_stand_alone() {
+    let cases = [&[0][..], &[30], &[59], &[30, 31]];
+    let all = cases.map(|places| async move {
+        let (rig, keys) = with_broken(places, false).await;
+        let report = rig.run().await;
+        assert_eq!(report.verdict, Verdict::Complete, "{places:?} {:?}", report.reasons);
+        assert_eq!(report.broken_runs as usize, places.len());
+        let positions: Vec<usize> =
+            report.broken.iter().map(|b| usize::try_from(b.position).unwrap()).collect();
+        assert_eq!(positions, places);
+        let (first, last) = (places[0], places[places.len() - 1]);
+        assert_eq!(report.broken[0].after.as_ref(), first.checked_sub(1).map(|place| &keys[place]));
+        assert_eq!(report.broken[places.len() - 1].before.as_ref(), keys.get(last + 1));
+        assert_eq!(report.settled_by_crawl as usize, 60 - places.len());
+        assert_eq!(report.requests, rig.catalog.stats().requests);
+        let broken: Vec<&String> = places.iter().map(|place| &keys[*place]).collect();
+        let links = rig.links().await;
+        assert!(links.iter().all(|(key, link)| link.is_some() != broken.contains(&key)));
+        rig.drop().await;
+    });
+    futures_util::future::join_all(all).await;
+}
+
+#[tokio::test]
+async fn an_overview_that_hangs_on_a_broken_run_makes_the_pass_incomplete_and_is_named() {
+    let (rig, keys) = with_broken(&[30], true).await;
+    let report = rig.run().await;
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Incomplete, 3), "{:?}", report.reasons);
+    assert_eq!((report.settled_by_crawl, report.unsettled), (59, 1));
+    assert!(report.unsettled_keys[0].starts_with(&keys[30]), "{:?}", report.unsettled_keys);
+    rig.drop().await;
+}
+
+#[tokio::test]
+async fn a_page_size_of_one_gets_over_a_broken_run_in_first_place() {
+    let (mut rig, _) = with_broken(&[0], false).await;
+    rig.reconcile.page_size = PageSize::Fixed(1);
+    rig.at_once = 1;
+    let report = rig.run().await;
+    assert_eq!((report.verdict, report.settled_by_crawl), (Verdict::Complete, 59), "{:?}", report.reasons);
+    rig.drop().await;
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_and_odd_rows_cost_no_overview() {
+    let rig = Rig::generated(Kind::Sqlite, 60).await;
+    rig.catalog.put("not a key", Some("https://www.campus.example/x"));
+    rig.catalog.put("course-v1:OrgX+C0000003+2026_T1", Some("course/relative"));
+    rig.catalog.script([Fault::Ok, Fault::Big(2 * 1024 * 1024)]);
+    let report = rig.run().await;
+    assert_eq!((report.failed_pages, report.broken_runs), (1, 0));
+    assert_eq!((report.odd_rows, report.unsettled), (2, 1), "{:?}", report.odd);
+    assert_eq!(report.verdict, Verdict::Incomplete, "its URL cannot be known");
+    assert_eq!(report.settled_by_crawl, 59);
+    assert_eq!(rig.catalog.stats().keys_asked, 0, "asked by key it would be the same URL");
+    rig.drop().await;
+}

@@ -1,0 +1,121 @@
+//! A pass that is killed is taken up where it stood; two never run at once.
+
+use std::time::Duration;
+
+use course_sharing::reconcile::{PassError, Progress, Silent, Status};
+use course_sharing::store::Verdict;
+use tokio_util::sync::CancellationToken;
+
+use super::rig::Rig;
+use crate::support::databases::{KINDS, Kind};
+
+/// Says when half of the list is behind.
+struct Half(CancellationToken);
+
+impl Progress for Half {
+    fn at(&self, status: &Status) {
+        if status.position * 2 >= status.count {
+            self.0.cancel();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_killed_pass_is_taken_up_and_as_good_as_a_whole_one() {
+    for kind in KINDS {
+        let rig = Rig::generated(kind, 1000).await;
+        // Slow enough for the row to be written on the way.
+        rig.catalog.state().setup.latency = Duration::from_millis(80);
+        let half = CancellationToken::new();
+        let progress = Half(half.clone());
+        let pass = rig.pass();
+        tokio::select! {
+            report = pass.run(rig.options(), &progress, CancellationToken::new()) => panic!("{report:?}"),
+            () = half.cancelled() => {}
+        }
+        drop(pass);
+        let row = rig.database.store.last_passes(1).await.unwrap().remove(0);
+        assert!(row.finished_at.is_none() && row.position > 0, "{kind:?}: {row:?}");
+        // The dead pass's lease, run out at once.
+        rig.database.execute("DELETE FROM course_sharing_lease").await;
+        rig.catalog.state().setup.latency = Duration::ZERO;
+        let requests = rig.catalog.stats().requests;
+        let report = rig.run().await;
+        assert_eq!((report.verdict, report.resumed, report.pass), (Verdict::Complete, 1, Some(row.id)));
+        let rest = rig.catalog.stats().requests - requests;
+        assert!(rest < 60, "{kind:?}: {rest} requests for the rest");
+        assert_eq!(report.unsettled, 0, "{kind:?}");
+        assert_eq!(rig.links().await.values().flatten().count(), 1000, "{kind:?}");
+        rig.assert_links_are_as_listed().await;
+        assert_eq!(rig.run().await.resumed, 0, "{kind:?}: it has ended");
+        rig.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_pass_leaves_its_row_and_no_lease() {
+    for kind in KINDS {
+        let mut rig = Rig::generated(kind, 200).await;
+        let stop = CancellationToken::new();
+        let progress = Half(stop.clone());
+        let stopped = rig.pass().run(rig.options(), &progress, stop).await;
+        assert!(matches!(stopped, Err(PassError::Stopped)), "{kind:?} {stopped:?}");
+        let row = rig.database.store.last_passes(1).await.unwrap().remove(0);
+        assert_eq!((row.verdict.as_str(), row.finished_at), ("running", None), "{kind:?}");
+        assert!(row.position >= 100, "{kind:?} {}", row.position);
+        let report = rig.run().await;
+        assert_eq!((report.verdict, report.resumed, report.settled_by_crawl), (Verdict::Complete, 1, 200));
+        assert_eq!((report.listed, report.seen_twice, report.updated), (200, 0, 200), "{kind:?}");
+
+        rig.reconcile.resume_within = Duration::ZERO;
+        let stop = CancellationToken::new();
+        let progress = Half(stop.clone());
+        let _ = rig.pass().run(rig.options(), &progress, stop).await;
+        assert_eq!(rig.run().await.resumed, 0, "{kind:?}: too old");
+        rig.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn while_one_pass_runs_another_is_refused() {
+    let rig = Rig::generated(Kind::Sqlite, 10).await;
+    let store = &rig.database.store;
+    let hold = || async { store.acquire("reconcile", "another", Duration::from_secs(30)).await.unwrap() };
+    hold().await.unwrap();
+    let alive = async {
+        for _ in 0..60 {
+            hold().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::select! {
+        refused = rig.try_run(rig.options(), &Silent) => {
+            assert!(matches!(refused, Err(PassError::Taken { .. })), "{refused:?}");
+        }
+        () = alive => panic!("it should have been refused"),
+    }
+    rig.drop().await;
+}
+
+#[tokio::test]
+async fn a_pass_that_ends_while_another_waits_to_see_was_the_one_pass() {
+    let rig = Rig::generated(Kind::Sqlite, 10).await;
+    let store = &rig.database.store;
+    let lease = store.acquire("reconcile", "another", Duration::from_secs(30)).await.unwrap().unwrap();
+    let ends = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        store.release(&lease).await.unwrap();
+    };
+    let (refused, ()) = tokio::join!(rig.try_run(rig.options(), &Silent), ends);
+    assert!(matches!(refused, Err(PassError::Taken { .. })), "{refused:?}");
+    assert_eq!(rig.run().await.verdict, Verdict::Complete, "and it leaves no lease behind");
+    rig.drop().await;
+}
+
+#[tokio::test]
+async fn a_dead_pass_keeps_others_out_only_until_its_lease_runs_out() {
+    let rig = Rig::generated(Kind::Sqlite, 10).await;
+    rig.database.store.acquire("reconcile", "dead", Duration::from_secs(2)).await.unwrap().unwrap();
+    assert_eq!(rig.run().await.verdict, Verdict::Complete);
+    rig.drop().await;
+}

@@ -1,0 +1,159 @@
+//! A database, a Catalog, and a pass between them.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use course_sharing::catalog::Client;
+use course_sharing::config;
+use course_sharing::marketing_url::UrlPolicy;
+use course_sharing::reconcile::{Change, Options, Pass, PassError, Progress, Report, Silent};
+use course_sharing::sync::Engine;
+use sea_orm::{ConnectionTrait, Statement};
+use tokio_util::sync::CancellationToken;
+
+use crate::stand_in::{Run, Runs, Setup, StandIn};
+use crate::support::databases::{Kind, TestDatabase};
+
+/// Runs a page in most tests: a short way down to one.
+pub(crate) const PAGE: u32 = 16;
+
+pub(crate) struct Rig {
+    pub(crate) database: TestDatabase,
+    pub(crate) catalog: StandIn,
+    pub(crate) reconcile: config::Reconcile,
+    pub(crate) at_once: usize,
+}
+
+/// Every change that a dry run tells of.
+#[derive(Default)]
+pub(crate) struct Told(pub(crate) Mutex<Vec<Change>>);
+
+impl Progress for Told {
+    fn change(&self, change: &Change) {
+        self.0.lock().unwrap().push(change.clone());
+    }
+}
+
+impl Rig {
+    /// An LMS that has an overview, without a link, of every run of this Catalog.
+    pub(crate) async fn new(kind: Kind, runs: Runs) -> Self {
+        let database = TestDatabase::new(kind).await;
+        let keys = runs.keys();
+        let catalog = StandIn::start(Setup { runs, ..Setup::default() }).await;
+        let reconcile =
+            config::Reconcile { page_size: config::PageSize::Fixed(PAGE), ..config::Reconcile::default() };
+        let rig = Self { database, catalog, reconcile, at_once: 2 };
+        rig.insert_overviews(&keys).await;
+        rig
+    }
+
+    /// So many made-up runs.
+    pub(crate) async fn generated(kind: Kind, count: u32) -> Self {
+        Self::new(kind, Runs::generated(count)).await
+    }
+
+    pub(crate) async fn insert_overviews(&self, keys: &[String]) {
+        for keys in keys.chunks(500) {
+            let rows: Vec<String> = keys.iter().map(|key| format!("('{key}', NULL)")).collect();
+            // The LMS's table has many columns without a default; IGNORE fills them.
+            let insert = if self.database.kind == Kind::Mysql { "INSERT IGNORE" } else { "INSERT" };
+            let into = "INTO course_overviews_courseoverview (id, marketing_url) VALUES";
+            self.database.execute(&format!("{insert} {into} {}", rows.join(", "))).await;
+        }
+    }
+
+    pub(crate) fn pass(&self) -> Pass {
+        let url = self.catalog.url().parse().unwrap();
+        let timeout = Duration::from_secs(5);
+        let catalog = config::Catalog {
+            url,
+            timeout,
+            concurrency: self.at_once,
+            max_body_bytes: 1024 * 1024,
+            ..config::Catalog::default()
+        };
+        let client = Client::new(&catalog, UrlPolicy::default()).unwrap();
+        let sync = config::Sync::default();
+        let engine = Engine::new(self.database.store.clone(), client, sync.clear_after);
+        Pass::new(engine, &self.reconcile, &sync, &catalog)
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        Options { page_size: self.reconcile.page_size, dry_run: false, allow_mass_change: false }
+    }
+
+    pub(crate) async fn try_run(
+        &self,
+        options: Options,
+        progress: &dyn Progress,
+    ) -> Result<Report, PassError> {
+        let report = self.pass().run(options, progress, CancellationToken::new()).await;
+        if let Ok(report) = &report {
+            println!("{}", report.human());
+        }
+        report
+    }
+
+    pub(crate) async fn run(&self) -> Report {
+        self.try_run(self.options(), &Silent).await.unwrap()
+    }
+
+    pub(crate) async fn run_letting_through(&self) -> Report {
+        self.try_run(Options { allow_mass_change: true, ..self.options() }, &Silent).await.unwrap()
+    }
+
+    pub(crate) async fn dry_run(&self) -> (Report, Vec<Change>) {
+        let told = Told::default();
+        let report = self.try_run(Options { dry_run: true, ..self.options() }, &told).await.unwrap();
+        let mut changes = told.0.into_inner().unwrap();
+        changes.sort_by(|a, b| a.key.cmp(&b.key));
+        (report, changes)
+    }
+
+    /// Every overview's link.
+    pub(crate) async fn links(&self) -> BTreeMap<String, Option<String>> {
+        let rows = self.rows("SELECT id, marketing_url FROM course_overviews_courseoverview").await;
+        rows.iter()
+            .map(|row| (row.try_get("", "id").unwrap(), row.try_get("", "marketing_url").unwrap()))
+            .collect()
+    }
+
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<sea_orm::QueryResult> {
+        let db = self.database.store.connection();
+        db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap()
+    }
+
+    /// What the Catalog lists.
+    pub(crate) fn listed(&self) -> BTreeMap<String, Option<String>> {
+        let state = self.catalog.state();
+        let runs = (0..state.setup.runs.len()).filter_map(|place| state.setup.runs.at(place));
+        runs.map(|run: Run| (run.key, run.url)).collect()
+    }
+
+    pub(crate) async fn assert_links_are_as_listed(&self) {
+        let (links, listed) = (self.links().await, self.listed());
+        for (key, link) in links.iter().filter(|(key, _)| !key.starts_with("ccx-v1:")) {
+            if let Some(url) = listed.get(key) {
+                assert_eq!(link, url, "{key} on {:?}", self.database.kind);
+            }
+        }
+    }
+
+    /// Gives every run of the Catalog a URL on this host.
+    pub(crate) fn rehost(&self, host: &str) {
+        let mut state = self.catalog.state();
+        let runs: Vec<Run> = (0..state.setup.runs.len()).filter_map(|p| state.setup.runs.at(p)).collect();
+        for run in runs {
+            let url = run.url.map(|url| {
+                let path = url.split_once("://").unwrap().1.split_once('/').unwrap().1.to_owned();
+                format!("https://{host}/{path}")
+            });
+            state.setup.runs.put(Run { url, ..run });
+        }
+    }
+
+    pub(crate) async fn drop(self) {
+        self.database.drop().await;
+    }
+}

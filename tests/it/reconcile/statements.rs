@@ -1,0 +1,130 @@
+//! The statements of the store that only a pass needs, on the three databases.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use course_sharing::course_key::{CourseKey, RunKey};
+use course_sharing::store::Entry;
+
+use crate::support::databases::{KINDS, TestDatabase};
+
+const RUN: &str = "course-v1:edX+DemoX+2026";
+const CCX: &str = "ccx-v1:edX+DemoX+2026+ccx@1";
+const URL: &str = "https://www.example.org/course/demo";
+
+fn run(text: &str) -> RunKey {
+    CourseKey::parse(text).unwrap().run_key()
+}
+
+fn entry(key: &str, url: Option<&str>, listed: bool, observed_at: DateTime<Utc>) -> Entry {
+    Entry {
+        run: run(key),
+        url: url.map(str::to_owned),
+        listed,
+        pending_clear_since: None,
+        cleared_at: None,
+        changed_at: Some(observed_at),
+        held: None,
+        observed_at,
+        observed_by: "pass".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_marked_as_seen_unless_something_newer_is_known() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        let t = store.now().await.unwrap();
+        let later = t + TimeDelta::seconds(5);
+        let event = Entry { observed_by: "event".to_owned(), ..entry("a/b/c", Some(URL), true, later) };
+        store.apply(vec![entry(RUN, Some(URL), true, t), event.clone()], vec![]).await.unwrap();
+        let asked_at = t + TimeDelta::seconds(9);
+        store.mark_seen(vec![run(RUN), run("a/b/c"), run("x/y/z")], asked_at, t).await.unwrap();
+        let entries = store.entries(&[run(RUN), run("a/b/c")]).await.unwrap();
+        assert_eq!(entries[&run(RUN)].observed_at, asked_at, "{kind:?}");
+        assert_eq!(entries[&run(RUN)].url.as_deref(), Some(URL), "{kind:?}");
+        assert_eq!(entries[&run("a/b/c")], event, "{kind:?}: another answer came in between");
+        store.mark_seen(vec![run(RUN)], t, later).await.unwrap();
+        let entries = store.entries(&[run(RUN)]).await.unwrap();
+        assert_eq!(entries[&run(RUN)].observed_at, asked_at, "{kind:?}: time does not run backwards");
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_pass_has_not_settled_is_counted_as_it_is_listed() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        for id in [RUN, CCX, "a/b/c", "library-v1:a+b"] {
+            database.insert_overview(id, None).await;
+        }
+        let t = store.now().await.unwrap();
+        assert_eq!((store.unseen_count(t).await.unwrap(), store.ccx_settled(t).await.unwrap()), (4, 0));
+        store.apply(vec![entry(RUN, Some(URL), true, t)], vec![]).await.unwrap();
+        assert_eq!(store.unseen_count(t).await.unwrap(), 2, "{kind:?}");
+        assert_eq!(store.unseen(t, None, 10).await.unwrap().len(), 2, "{kind:?}");
+        assert_eq!(store.ccx_settled(t).await.unwrap(), 1, "{kind:?}");
+        assert_eq!(store.ccx_settled(t + TimeDelta::seconds(1)).await.unwrap(), 0, "{kind:?}");
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn only_absent_runs_with_a_link_are_put_aside_and_older_passes_forgotten() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        database.insert_overview("a/linked/1", Some(URL)).await;
+        database.insert_overview("a/blank/1", None).await;
+        let t = store.now().await.unwrap();
+        let old = entry("a/old/1", Some(URL), false, t - TimeDelta::days(1));
+        let by_event = Entry { observed_by: "event".to_owned(), ..entry("a/event/1", Some(URL), false, t) };
+        let entries = vec![
+            entry("a/gone/1", Some(URL), false, t),
+            entry("a/linked/1", None, false, t),
+            entry("a/blank/1", None, false, t),
+            entry("a/listed/1", Some(URL), true, t),
+            old,
+            by_event,
+        ];
+        store.apply(entries, vec![]).await.unwrap();
+        assert_eq!(store.hold_absent(7, t).await.unwrap(), 2, "{kind:?}");
+        let held: Vec<String> =
+            store.held(7, 10).await.unwrap().into_iter().map(|held| held.run_key).collect();
+        assert_eq!(held, ["a/gone/1", "a/linked/1"], "{kind:?}");
+        assert_eq!(store.forget_held_before(7).await.unwrap(), 0, "{kind:?}: its own stay");
+        assert_eq!(store.forget_held_before(8).await.unwrap(), 2, "{kind:?}");
+        assert_eq!(store.held_count(7).await.unwrap(), 0, "{kind:?}");
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lease_says_who_holds_it() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        assert_eq!(store.holder("reconcile").await.unwrap(), None, "{kind:?}");
+        let lease = store.acquire("reconcile", "a", Duration::from_secs(60)).await.unwrap().unwrap();
+        assert_eq!(store.holder("reconcile").await.unwrap().unwrap().0, "a", "{kind:?}");
+        store.release(&lease).await.unwrap();
+        assert_eq!(store.holder("reconcile").await.unwrap(), None, "{kind:?}");
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_newest_row_of_the_lms_says_the_page_size() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        assert!(store.lms_page_size().await.is_err(), "{kind:?}: no table");
+        database.execute("CREATE TABLE catalog_catalogintegration (id integer, page_size integer)").await;
+        assert_eq!(store.lms_page_size().await.unwrap(), None, "{kind:?}");
+        database.execute("INSERT INTO catalog_catalogintegration VALUES (9, 250), (10, 70), (2, 5)").await;
+        assert_eq!(store.lms_page_size().await.unwrap(), Some(70), "{kind:?}");
+        database.drop().await;
+    }
+}
