@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -159,7 +159,10 @@ impl<'a> Running<'a> {
     ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
         let this = &*self;
         // The parts of a large page have no run in common, so that two of them can be on their way at once.
-        let parts = courses.chunks(MAX_ROWS).map(|part| this.settle_part(part, answers, asked_at));
+        let parts: Vec<_> = courses
+            .chunks(MAX_ROWS)
+            .map(|part| this.settle_part(part, answers, asked_at).boxed())
+            .collect();
         let parts: Vec<Part> =
             stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await.map_err(PassError::from)?;
         let mut settled = Vec::with_capacity(courses.len());
