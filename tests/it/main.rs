@@ -6,9 +6,12 @@
 
 mod broker;
 mod catalog_traps;
+mod check;
+mod commands;
 mod http;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
 mod store;
 mod support;
 mod telemetry;
+mod worker;
