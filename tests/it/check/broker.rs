@@ -46,20 +46,3 @@ async fn no_exchange_and_not_to_be_declared() {
     })
     .await;
 }
-
-#[tokio::test]
-async fn a_queue_that_somebody_made_in_another_way() {
-    with_all_well(Kind::Sqlite, async |stage| {
-        let connection = stage.rig.connection().await;
-        let channel = connection.channel().await.unwrap();
-        let options = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
-        let queue = stage.rig.topology.events.as_str();
-        channel.queue_declare(queue.into(), options, Default::default()).await.unwrap();
-        connection.close().await;
-        // With the worker the same would show in its log; an operator asks `check`.
-        let ended = checked(stage, &[]).await;
-        assert_eq!(ended.code, Some(1), "{}", ended.said());
-        ended.says(&[queue]);
-    })
-    .await;
-}

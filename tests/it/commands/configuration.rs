@@ -46,7 +46,8 @@ async fn wrong_usage_is_2_and_leaves_stdout_alone() {
 async fn help_is_no_failure_and_shows_no_secret() {
     let environment =
         [("COURSE_SHARING_CATALOG__CLIENT_SECRET", SECRET), ("COURSE_SHARING_AMQP__URL", SECRET)];
-    for arguments in [vec!["--help"], vec!["help", "worker"], vec!["reconcile", "--help"], vec!["--version"]] {
+    for arguments in [vec!["--help"], vec!["help", "worker"], vec!["reconcile", "--help"], vec!["--version"]]
+    {
         let ended = run(&arguments, &environment).await.expect(0);
         assert!(!ended.stdout.is_empty());
         ended.keeps_quiet_about(SECRET);

@@ -16,7 +16,8 @@ async fn three_letters(stage: &Stage) {
         let body = format!(r#"{{"type": "course-vanish", "course_id": "{course}"}}"#);
         stage.publish("course-publish", &Message::json(body.into_bytes())).await;
     }
-    let nothing = Message::json(b"\x1b[31m no JSON".to_vec()).with_header("traceparent", "00-aa-bb-01").unwrap();
+    let nothing =
+        Message::json(b"\x1b[31m no JSON".to_vec()).with_header("traceparent", "00-aa-bb-01").unwrap();
     stage.publish("overview-recreated", &nothing).await;
     stage.rig.wait_for_ready(0, 0, 3).await;
     worker.stop().await.expect(0);

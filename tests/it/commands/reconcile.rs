@@ -1,9 +1,8 @@
 //! `reconcile`: what a pass comes to, as a number, as one document, and in the database.
 
-use serde_json::Value;
-
-use crate::stand_in::{Auth, Fault, Health, Runs, Setup};
+use crate::stand_in::{Auth, Health, Runs, Setup};
 use crate::support::databases::{KINDS, Kind};
+use crate::support::process::Program;
 use crate::support::stage::{Stage, with_catalog, with_stage};
 
 fn key(number: u32) -> String {
@@ -112,18 +111,28 @@ async fn a_run_that_breaks_its_page_costs_itself_alone_and_makes_it_3() {
 }
 
 #[tokio::test]
-async fn a_catalog_that_is_out_is_a_failure_and_not_an_empty_catalogue() {
+async fn a_catalog_that_answers_nonsense_is_a_failure_and_not_an_empty_catalogue() {
+    with_catalog(Kind::Sqlite, generated(3), async |stage| {
+        overviews(stage, 3).await;
+        let elsewhere = format!("{}/elsewhere", stage.catalog.url());
+        let settings = [("catalog.url", elsewhere.as_str()), ("reconcile.absent", "clear")];
+        let ended = stage.run_with(&settings, &["reconcile", "--output", "json"]).await.expect(1);
+        assert_eq!(ended.json()["verdict"], "failed", "{ended:?}");
+        ended.says(&["404", "catalog.url"]);
+        assert_eq!(stage.database.link(&key(0)).await.flatten().as_deref(), Some("https://old.example/0"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pass_that_waits_for_a_catalog_can_be_stopped() {
     with_catalog(Kind::Sqlite, generated(3), async |stage| {
         overviews(stage, 3).await;
         stage.catalog.off(true);
-        let ended = stage.run(&["reconcile", "--output", "json"]).await;
-        assert!(matches!(ended.code, Some(1 | 3)), "{ended:?}");
-        let document: Value = ended.json();
-        assert_ne!(document["verdict"], "complete");
-        stage.catalog.off(false);
-        stage.catalog.script([Fault::Html200, Fault::Status(404)]);
-        let ended = stage.run(&["reconcile", "--output", "json"]).await;
-        assert!(matches!(ended.code, Some(1 | 3)), "{ended:?}");
+        let pass = Program::start(&["reconcile", "--output", "json"], &stage.environment(&[]));
+        pass.until_logged("catalog.gate_opened").await;
+        let ended = pass.stop().await.expect(1);
+        assert!(!ended.stderr.contains("panicked"), "{ended:?}");
         assert_eq!(stage.database.link(&key(0)).await.flatten().as_deref(), Some("https://old.example/0"));
     })
     .await;

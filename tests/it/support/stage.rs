@@ -34,11 +34,8 @@ pub(crate) async fn with_stage(kind: Kind, test: impl AsyncFnOnce(&Stage)) {
 
 /// The same with another Catalog.
 pub(crate) async fn with_catalog(kind: Kind, setup: Setup, test: impl AsyncFnOnce(&Stage)) {
-    let stage = Stage {
-        rig: rig(),
-        database: TestDatabase::new(kind).await,
-        catalog: StandIn::start(setup).await,
-    };
+    let stage =
+        Stage { rig: rig(), database: TestDatabase::new(kind).await, catalog: StandIn::start(setup).await };
     drop(stage.rig.connection().await);
     let outcome = AssertUnwindSafe(test(&stage)).catch_unwind().await;
     stage.rig.delete().await;

@@ -1,0 +1,118 @@
+//! Scheduled work: the pass and heal, in one worker of several.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use entity::{lease, pass};
+use sea_orm::{EntityTrait, QueryOrder};
+
+use super::PAGE;
+use crate::stand_in::{Runs, Setup};
+use crate::support::databases::{KINDS, Kind};
+use crate::support::stage::{SOON, Stage, with_catalog, with_stage};
+use crate::support::wait_until;
+
+const KEY: &str = "course-v1:Acme+Timer+1";
+const WIPE: &str = "UPDATE course_overviews_courseoverview SET marketing_url = NULL";
+
+async fn passes(stage: &Stage) -> Vec<pass::Model> {
+    let query = pass::Entity::find().order_by_asc(pass::Column::Id);
+    query.all(stage.database.store.connection()).await.unwrap()
+}
+
+async fn until_passes(stage: &Stage, count: usize) {
+    let what = format!("{count} passes");
+    wait_until(SOON, &what, || async {
+        passes(stage).await.iter().filter(|pass| pass.finished_at.is_some()).count() >= count
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pass_runs_on_its_schedule_and_the_metrics_tell_of_it() {
+    with_stage(Kind::Sqlite, async |stage| {
+        stage.course(KEY, None, Some(PAGE)).await;
+        let worker = stage.worker(&[("reconcile.schedule", "* * * * * *")]).await;
+        stage.until_link(KEY, Some(PAGE)).await;
+        until_passes(stage, 2).await;
+        let series = "course_sharing_reconcile_last_success_timestamp_seconds";
+        wait_until(SOON, series, || async { worker.metric(series).await > Some(1.7e9) }).await;
+        worker.stop().await.expect(0);
+        let passes = passes(stage).await;
+        assert!(passes.iter().take(2).all(|pass| pass.verdict == "complete"), "{passes:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_workers_on_one_schedule_run_one_pass_each_time() {
+    for kind in KINDS {
+        let latency = Duration::from_millis(100);
+        let setup = Setup { runs: Runs::generated(50), latency, ..Setup::default() };
+        with_catalog(kind, setup, async |stage| {
+            stage.database.insert_overview("course-v1:OrgX+C0000000+2026_T1", None).await;
+            let settings = [("reconcile.schedule", "*/3 * * * * *")];
+            let workers = [stage.start_worker(&settings), stage.start_worker(&settings)];
+            until_passes(stage, 4).await;
+            for worker in workers {
+                worker.stop().await.expect(0);
+            }
+            let mut times = HashSet::new();
+            let mut last: Option<DateTime<Utc>> = None;
+            for pass in passes(stage).await.into_iter().filter(|pass| pass.finished_at.is_some()) {
+                assert!(last <= Some(pass.started_at), "{kind:?}: two at once: {last:?} {pass:?}");
+                assert!(
+                    times.insert(pass.started_at.timestamp() / 3),
+                    "{kind:?}: twice at {}",
+                    pass.started_at
+                );
+                last = pass.finished_at;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn heal_brings_back_in_a_second_what_no_event_told_of() {
+    for kind in KINDS {
+        with_stage(kind, async |stage| {
+            stage.course(KEY, None, Some(PAGE)).await;
+            stage.run(&["sync", KEY]).await.expect(0);
+            stage.catalog.off(true);
+            let workers = [
+                stage.worker(&[("heal.interval", "1s")]).await,
+                stage.worker(&[("heal.interval", "1s")]).await,
+            ];
+            for _ in 0..2 {
+                stage.database.execute(WIPE).await;
+                stage.until_link(KEY, Some(PAGE)).await;
+            }
+            let series = r#"course_sharing_healed_total{cause="heal"}"#;
+            let healed = || async {
+                let [one, other] = [&workers[0], &workers[1]];
+                one.metric(series).await.unwrap() + other.metric(series).await.unwrap()
+            };
+            wait_until(SOON, "two healed", || async { (healed().await - 2.0).abs() < 0.5 }).await;
+            for worker in workers {
+                worker.stop().await.expect(0);
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn heal_that_is_off_does_not_run() {
+    with_stage(Kind::Sqlite, async |stage| {
+        stage.course(KEY, None, Some(PAGE)).await;
+        let settings = [("heal.interval", "off"), ("reconcile.schedule", "* * * * * *")];
+        let worker = stage.worker(&settings).await;
+        until_passes(stage, 3).await;
+        let leases = lease::Entity::find().all(stage.database.store.connection()).await.unwrap();
+        assert!(leases.iter().all(|lease| lease.job != "heal"), "{leases:?}");
+        worker.stop().await.expect(0);
+    })
+    .await;
+}
