@@ -26,6 +26,7 @@ pub mod catalog;
 pub mod event;
 pub mod store;
 
+pub mod explain;
 pub mod reconcile;
 pub mod share_link;
 pub mod sync;

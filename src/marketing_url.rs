@@ -36,7 +36,7 @@ pub enum UrlRefused {
     /// `https://user:password@host/`.
     #[error("it carries a user name or password")]
     Credentials,
-    /// Blanks, control characters, backslashes, quotes or angle brackets.
+    /// Blanks, control characters, backslashes, quotes, angle brackets, or anything beyond U+FFFF.
     #[error("it has a character that no URL has")]
     Character,
     /// Somebody's `utm_…` parameters, although `exclude_utm=1` was asked for.
@@ -56,10 +56,11 @@ impl UrlPolicy {
         if text.len() > MAX_BYTES {
             return Err(UrlRefused::TooLong);
         }
-        if text
-            .chars()
-            .any(|c| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | '"' | '\\' | '`'))
-        {
+        // Beyond U+FFFF, as the LMS's older tables (utf8mb3) cannot hold it, and one such URL would fail its batch.
+        let odd = |c: char| {
+            c.is_control() || c.is_whitespace() || c > '\u{FFFF}' || matches!(c, '<' | '>' | '"' | '\\' | '`')
+        };
+        if text.chars().any(odd) {
             return Err(UrlRefused::Character);
         }
         let url = Url::parse(text).map_err(|_| UrlRefused::NotAbsolute)?;
@@ -160,6 +161,7 @@ mod tests {
             ("https://u:p@www.campus.example/x", UrlRefused::Credentials),
             ("https://www.campus.example/a b", UrlRefused::Character),
             ("https://www.campus.example/\n", UrlRefused::Character),
+            ("https://www.campus.example/🎓", UrlRefused::Character),
             ("https://www.campus.example/?utm_source=me", UrlRefused::Tracking),
             ("https://www.campus.example/?a=1&UTM_medium=x", UrlRefused::Tracking),
         ];

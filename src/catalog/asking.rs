@@ -73,7 +73,7 @@ impl Asker {
             };
             let (verdict, next) = course.after(&error, begun.elapsed());
             permit.report(verdict);
-            if matches!(next, Next::GiveUp) || !self.worth_another(next, purpose, &mut course, &token).await {
+            if !self.worth_another(next, purpose, &mut course, &token).await {
                 return Err(self.last_word(error, token.is_some()));
             }
             tracing::debug!(error = %error, "the Catalog is asked again");
@@ -98,15 +98,14 @@ impl Asker {
                 }
                 _ => false,
             },
-            // The pass waits at the gate, which knows better than a back-off when it will open.
-            Next::After(_) | Next::Unthrottled
-                if purpose == Purpose::Pass && self.door.state() != GateState::Closed =>
-            {
-                true
-            }
-            Next::After(pause) => {
-                tokio::time::sleep(pause).await;
-                true
+            // The gate knows better than a back-off: the pass waits there, all others are told at once.
+            Next::Later(_) if self.door.state() != GateState::Closed => course.waits_at_the_gate(),
+            Next::Unthrottled if purpose == Purpose::Pass => true,
+            Next::Later(pause) => {
+                if let Some(pause) = pause {
+                    tokio::time::sleep(pause).await;
+                }
+                pause.is_some()
             }
             Next::Unthrottled => {
                 let GateState::Throttled { until } = self.door.state() else { return true };

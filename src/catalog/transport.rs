@@ -136,7 +136,7 @@ fn not_answered(error: reqwest::Error) -> CatalogError {
     if error.is_connect() {
         unreachable("there is no connection to the Catalog", false, error)
     } else {
-        unreachable("the Catalog closed the connection without an answer", true, error)
+        unreachable("the Catalog closed the connection without an HTTP answer", true, error)
     }
 }
 

@@ -29,8 +29,8 @@ pub(super) enum Next {
     Now,
     /// Get a new token, then ask again at once.
     Renew,
-    /// Ask again after this pause.
-    After(Duration),
+    /// Worth asking again, after this pause; none if the time for it is up.
+    Later(Option<Duration>),
     /// Ask again when the throttle allows, if that is soon.
     Unthrottled,
     /// Report the failure.
@@ -46,13 +46,14 @@ pub(super) struct Course {
     renewed: bool,
     blamed: bool,
     plain_500s: u32,
+    restarts: u32,
 }
 
 impl Course {
     /// Before the first attempt.
     pub(super) fn new(kind: Kind) -> Self {
         let retries = Retries::new();
-        Self { kind, retries, reconnected: false, renewed: false, blamed: false, plain_500s: 0 }
+        Self { kind, retries, reconnected: false, renewed: false, blamed: false, plain_500s: 0, restarts: 0 }
     }
 
     /// The time limit of the next attempt.
@@ -63,6 +64,15 @@ impl Course {
     /// Whether a wait of this length fits into the time that is left; it is taken if so.
     pub(super) fn can_wait(&mut self, pause: Duration) -> bool {
         self.retries.take(pause).is_some()
+    }
+
+    /// The wait at the gate takes the place of a pause: the time counts anew. False if that happens without end,
+    /// which takes a Catalog that works for others and never for this question.
+    pub(super) fn waits_at_the_gate(&mut self) -> bool {
+        const RESTARTS: u32 = 20;
+        self.retries = Retries::new();
+        self.restarts += 1;
+        self.restarts <= RESTARTS
     }
 
     /// What the failure of an attempt that took `elapsed` means.
@@ -140,7 +150,7 @@ impl Course {
         if self.kind == Kind::Probe {
             return Next::GiveUp;
         }
-        self.retries.pause(at_least).map_or(Next::GiveUp, Next::After)
+        Next::Later(self.retries.pause(at_least))
     }
 }
 
@@ -163,7 +173,7 @@ mod tests {
         let mut step = || match course.after(error, SOON).1 {
             Next::Now => "now",
             Next::Renew => "renew",
-            Next::After(_) => "after",
+            Next::Later(_) => "after",
             Next::Unthrottled => "unthrottled",
             Next::GiveUp => "give up",
         };

@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 
 use super::error::{Defect, quote};
 
+/// Rows of an answer, at most; it keeps what an answer takes in memory near what it took on the wire.
+const MOST_ROWS: usize = 1_000_000;
+
 /// One answer of the list.
 #[derive(Debug)]
 pub(super) struct List {
@@ -89,6 +92,9 @@ pub(super) fn list(body: &[u8], secret: Option<&str>) -> Result<List, Defect> {
             told: quote(body, secret),
         },
     })?;
+    if envelope.results.len() > MOST_ROWS {
+        return Err(Defect::Odd(format!("it has {} rows", envelope.results.len())));
+    }
     let has_next = match &envelope.next {
         serde_json::Value::Null => false,
         serde_json::Value::String(next) => !next.is_empty(),

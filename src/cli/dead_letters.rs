@@ -3,7 +3,7 @@
 use super::{Context, DeadLetters as Action, Exit, Selection, output};
 use crate::broker::{self, Broker, Publisher, Received, Topology};
 use crate::course_key::CourseKey;
-use crate::event::{self, Decoded};
+use crate::worker::reading;
 
 pub(super) async fn run(context: &Context, action: &Action) -> anyhow::Result<Exit> {
     let amqp = &context.config.amqp;
@@ -69,22 +69,9 @@ impl Selection {
 
 /// Whether the message is about this course; if it cannot be read, whether it has the key's text in it.
 fn is_about(letter: &Received, wanted: &CourseKey) -> bool {
-    match course(letter) {
+    match reading::course(letter) {
         Some(course) => course == *wanted,
         None => String::from_utf8_lossy(&letter.body).contains(wanted.as_str()),
-    }
-}
-
-fn course(letter: &Received) -> Option<CourseKey> {
-    let decoded = event::decode(&event::Raw {
-        body: &letter.body,
-        routing_key: &letter.routing_key,
-        content_type: letter.content_type.as_deref(),
-        header: &|name| letter.header(name),
-    });
-    match decoded {
-        Ok(Decoded::Event(event)) => Some(event.course),
-        _ => None,
     }
 }
 
@@ -94,7 +81,7 @@ fn reason(letter: &Received) -> &str {
 
 fn line(letter: &Received) -> String {
     let first_seen = letter.first_seen.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let course = course(letter).map_or_else(|| "-".to_owned(), |course| course.to_string());
+    let course = reading::course(letter).map_or_else(|| "-".to_owned(), |course| course.to_string());
     let (key, bytes, reason) = (&letter.routing_key, letter.body.len(), reason(letter));
     let reason = output::safe(reason);
     format!("{first_seen}  {}  {course}  {bytes} bytes  {reason}\n", output::safe(key))

@@ -3,6 +3,7 @@
 mod check;
 mod context;
 mod dead_letters;
+mod explain;
 mod heal;
 mod migrate;
 mod output;
@@ -87,6 +88,12 @@ enum Command {
         /// A table for people or one JSON document
         #[arg(long, value_enum, default_value_t = Output::Human)]
         output: Output,
+    },
+    /// Why a course's link is as it is: overview, ledger, last look at the Catalog, pending clear, dead letters
+    Explain {
+        /// A course key
+        #[arg(value_name = "COURSE-ID")]
+        course: CourseKey,
     },
     /// Publish events, with confirms, as Studio would
     Publish {
@@ -231,6 +238,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<Exit> {
         Command::Sync { courses } => sync::run(&context, &courses).await,
         Command::Heal => heal::run(&context).await,
         Command::ShareLink { courses, output } => share_link::run(&context, &courses, output).await,
+        Command::Explain { course } => explain::run(&context, &course).await,
         Command::Publish { kind, courses } => publish::run(&context, kind, &courses).await,
         Command::DeadLetters { action } => dead_letters::run(&context, &action).await,
         Command::Migrate(args) => migrate::run(&context, &args).await,

@@ -70,7 +70,7 @@ impl Catalog {
         if self.timeout.is_zero() {
             return invalid("catalog.timeout", "expected a time above 0");
         }
-        // One key of 255 characters of two bytes each, percent-encoded, and the fixed part of the query.
+        // Room for the fixed part of the query and a few keys of the usual length. A longer key is asked for alone.
         if self.max_url_bytes < 300 {
             return invalid("catalog.max_url_bytes", "expected 300 or more");
         }

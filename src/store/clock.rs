@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
+use super::limit::within;
 use super::{Store, StoreError};
 
 /// How long the last reading is good for: clocks drift apart by some parts in a million.
@@ -52,13 +53,12 @@ impl Store {
             // A file on this machine: its clock is ours.
             _ => return Ok(Utc::now()),
         };
-        let row = self
-            .db
-            .query_one_raw(Statement::from_string(self.backend(), sql))
-            .await
-            .and_then(|row| row.ok_or_else(|| sea_orm::DbErr::RecordNotFound(sql.to_owned())))
+        let doing = "tell the time";
+        let row = within(doing, self.db.query_one_raw(Statement::from_string(self.backend(), sql))).await?;
+        let time = row
+            .ok_or_else(|| sea_orm::DbErr::RecordNotFound(sql.to_owned()))
             .and_then(|row| row.try_get::<NaiveDateTime>("", "t"))
-            .map_err(StoreError::doing("tell the time"))?;
-        Ok(row.and_utc())
+            .map_err(StoreError::doing(doing))?;
+        Ok(time.and_utc())
     }
 }

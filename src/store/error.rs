@@ -30,6 +30,12 @@ pub enum StoreError {
         /// Who thought to hold it.
         holder: String,
     },
+    /// No answer within the time that any statement may take.
+    #[error("the database did not answer in time to {doing}")]
+    Silent {
+        /// What was being done.
+        doing: &'static str,
+    },
     /// The work itself died.
     #[error("a database task was aborted")]
     Aborted,

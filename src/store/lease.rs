@@ -7,6 +7,7 @@ use entity::lease::{ActiveModel, Column, Entity};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter};
 
+use super::limit::within;
 use super::{Store, StoreError};
 
 /// A job that is ours to do until it ends; renew it while doing it, release it after.
@@ -31,16 +32,13 @@ impl Store {
     ) -> Result<Option<Lease>, StoreError> {
         let now = self.now().await?;
         let expires_at = now + for_how_long;
-        let doing = || StoreError::doing("take a lease");
-        let taken = Entity::update_many()
+        let doing = "take a lease";
+        let taking = Entity::update_many()
             .col_expr(Column::Holder, holder.into())
             .col_expr(Column::ExpiresAt, expires_at.into())
             .filter(Column::Job.eq(job))
-            .filter(Condition::any().add(Column::Holder.eq(holder)).add(Column::ExpiresAt.lt(now)))
-            .exec(&self.db)
-            .await
-            .map_err(doing())?
-            .rows_affected;
+            .filter(Condition::any().add(Column::Holder.eq(holder)).add(Column::ExpiresAt.lt(now)));
+        let taken = within(doing, taking.exec(&self.db)).await?.rows_affected;
         let lease = Lease { job: job.to_owned(), holder: holder.to_owned() };
         if taken == 1 {
             return Ok(Some(lease));
@@ -51,12 +49,10 @@ impl Store {
             expires_at: Set(expires_at),
         };
         // `job = job` does nothing where another worker's row is there already, on all three databases.
-        let inserted = Entity::insert(row)
-            .on_conflict(OnConflict::column(Column::Job).update_column(Column::Job).to_owned())
-            .exec_without_returning(&self.db)
-            .await;
-        inserted.map_err(doing())?;
-        let ours = Entity::find_by_id(job).one(&self.db).await.map_err(doing())?;
+        let inserting = Entity::insert(row)
+            .on_conflict(OnConflict::column(Column::Job).update_column(Column::Job).to_owned());
+        within(doing, inserting.exec_without_returning(&self.db)).await?;
+        let ours = within(doing, Entity::find_by_id(job).one(&self.db)).await?;
         Ok(ours.is_some_and(|row| row.holder == holder && row.expires_at > now).then_some(lease))
     }
 
@@ -66,7 +62,7 @@ impl Store {
     /// Those of the database.
     pub async fn holder(&self, job: &str) -> Result<Option<(String, DateTime<Utc>)>, StoreError> {
         let now = self.now().await?;
-        let row = Entity::find_by_id(job).one(&self.db).await.map_err(StoreError::doing("read a lease"))?;
+        let row = within("read a lease", Entity::find_by_id(job).one(&self.db)).await?;
         Ok(row.filter(|row| row.expires_at > now).map(|row| (row.holder, row.expires_at)))
     }
 
@@ -76,14 +72,11 @@ impl Store {
     /// [`StoreError::LeaseLost`] if it had run out and was taken over: two may have done the job.
     pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         let now = self.now().await?;
-        let released = Entity::update_many()
+        let releasing = Entity::update_many()
             .col_expr(Column::ExpiresAt, now.into())
             .filter(Column::Job.eq(lease.job.as_str()))
-            .filter(Column::Holder.eq(lease.holder.as_str()))
-            .exec(&self.db)
-            .await
-            .map_err(StoreError::doing("release a lease"))?
-            .rows_affected;
+            .filter(Column::Holder.eq(lease.holder.as_str()));
+        let released = within("release a lease", releasing.exec(&self.db)).await?.rows_affected;
         if released == 1 {
             return Ok(());
         }

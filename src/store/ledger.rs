@@ -7,6 +7,7 @@ use entity::ledger::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter};
 
+use super::limit::within;
 use super::{Store, StoreError};
 use crate::course_key::{CourseKey, RunKey};
 
@@ -104,11 +105,8 @@ impl Store {
             return Ok(HashMap::new());
         }
         let keys = runs.iter().map(RunKey::as_str);
-        let rows = Entity::find()
-            .filter(Column::RunKey.is_in(keys))
-            .all(&self.db)
-            .await
-            .map_err(StoreError::doing("read the ledger"))?;
+        let found = Entity::find().filter(Column::RunKey.is_in(keys));
+        let rows = within("read the ledger", found.all(&self.db)).await?;
         Ok(rows.into_iter().filter_map(Entry::from_model).map(|e| (e.run.clone(), e)).collect())
     }
 }

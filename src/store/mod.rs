@@ -11,6 +11,7 @@ mod crawl;
 mod error;
 mod lease;
 mod ledger;
+mod limit;
 mod overviews;
 mod passes;
 mod schema;

@@ -8,6 +8,7 @@ use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
 
 use super::copy::run_of_overview;
+use super::limit::within;
 use super::{Entry, Store, StoreError};
 use crate::course_key::{CourseKey, RunKey};
 
@@ -110,11 +111,8 @@ impl Store {
         }
         // On MySQL the filter finds keys that differ in case or accents too; only those asked for are let through.
         let wanted: HashSet<&str> = courses.iter().map(CourseKey::as_str).collect();
-        let rows = overview::Entity::find()
-            .filter(overview::Column::Id.is_in(wanted.iter().copied()))
-            .all(&self.db)
-            .await
-            .map_err(StoreError::doing(doing))?;
+        let found = overview::Entity::find().filter(overview::Column::Id.is_in(wanted.iter().copied()));
+        let rows = within(doing, found.all(&self.db)).await?;
         Ok(rows
             .into_iter()
             .filter(|row| wanted.contains(row.id.as_str()))
@@ -158,14 +156,11 @@ impl Store {
         if let Some(after) = after {
             query.and_where(Expr::col((overview::Entity, overview::Column::Id)).gt(after));
         }
-        let doing = StoreError::doing("find overviews that the crawl did not show");
-        let rows = self.db.query_all(&query).await;
-        rows.and_then(|rows| {
-            rows.iter()
-                .map(|row| Ok((row.try_get("", "id")?, non_empty(row.try_get("", "marketing_url")?))))
-                .collect()
-        })
-        .map_err(doing)
+        let doing = "find overviews that the crawl did not show";
+        let rows = self.db.query_all(&query).await.map_err(StoreError::doing(doing))?;
+        let read =
+            rows.iter().map(|row| Ok((row.try_get("", "id")?, non_empty(row.try_get("", "marketing_url")?))));
+        read.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
     }
 
     /// How many overviews have a link and how many have none; reads the whole table.
@@ -179,11 +174,8 @@ impl Store {
             .select_only()
             .expr_as(Expr::cust(format!("CAST(COALESCE({linked}, 0) AS {cast})")), "linked")
             .expr_as(Expr::cust(format!("CAST(COUNT(*) - COALESCE({linked}, 0) AS {cast})")), "blank")
-            .into_model::<Counts>()
-            .one(&self.db)
-            .await
-            .map_err(StoreError::doing("count overviews"))?;
-        Ok(counts.unwrap_or_default())
+            .into_model::<Counts>();
+        Ok(within("count overviews", counts.one(&self.db)).await?.unwrap_or_default())
     }
 }
 

@@ -8,6 +8,7 @@ use sea_orm::{
     QueryFilter, QueryOrder, QuerySelect,
 };
 
+use super::limit::within;
 use super::{Store, StoreError};
 
 /// How far a pass is to be believed.
@@ -96,12 +97,8 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn last_passes(&self, limit: u64) -> Result<Vec<PassRow>, StoreError> {
-        pass::Entity::find()
-            .order_by_desc(pass::Column::Id)
-            .limit(limit)
-            .all(&self.db)
-            .await
-            .map_err(StoreError::doing("read passes"))
+        let newest = pass::Entity::find().order_by_desc(pass::Column::Id).limit(limit);
+        within("read passes", newest.all(&self.db)).await
     }
 
     /// How many changes this pass has put aside for its brake.

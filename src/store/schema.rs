@@ -3,6 +3,7 @@
 use entity::{lease, ledger, overview, pass};
 use sea_orm::{ConnectionTrait, EntityTrait, QuerySelect};
 
+use super::limit::within;
 use super::{Store, StoreError};
 
 /// What is wrong with the schema, in words that say what to do.
@@ -31,7 +32,7 @@ impl Store {
     /// # Errors
     /// The first problem.
     pub async fn check_schema(&self) -> Result<(), SchemaProblem> {
-        self.db.ping().await.map_err(StoreError::doing("answer"))?;
+        within("answer", self.db.ping()).await?;
         if !self.has::<overview::Entity>(&[overview::Column::Id]).await {
             return Err(SchemaProblem::NoOverviewTable);
         }
@@ -53,7 +54,7 @@ impl Store {
             return Err(SchemaProblem::NoTable("course_sharing_lease"));
         }
         // A database that went away in between must not read as a missing table.
-        Ok(self.db.ping().await.map_err(StoreError::doing("answer"))?)
+        Ok(within("answer", self.db.ping()).await?)
     }
 
     /// Whether a query of these columns is understood; it reads no row.

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::copy::{Clears, Scope, statement};
+use super::limit::prompt;
 use super::{Entry, Store, StoreError, ledger};
 use crate::course_key::CourseKey;
 
@@ -34,11 +35,11 @@ impl Store {
             return Ok(0);
         }
         let courses = courses.to_vec();
-        self.persistently(move |db| {
+        let restoring = self.persistently(move |db| {
             let courses = courses.clone();
             Box::pin(async move { copy(&db, Scope::Courses(&courses), Clears::Leave, "restore links").await })
-        })
-        .await
+        });
+        prompt("restore links", restoring).await
     }
 
     /// The same for every overview of the LMS, in one statement.
@@ -63,7 +64,7 @@ impl Store {
         if entries.is_empty() && courses.is_empty() {
             return Ok(Applied::default());
         }
-        self.persistently(move |db| {
+        let applying = self.persistently(move |db| {
             let (entries, courses) = (entries.clone(), courses.clone());
             Box::pin(async move {
                 let transaction = begin(&db).await?;
@@ -76,8 +77,8 @@ impl Store {
                 transaction.commit().await.map_err(StoreError::doing("commit links"))?;
                 Ok(Applied { overviews })
             })
-        })
-        .await
+        });
+        prompt("write links", applying).await
     }
 
     /// Copies every change of the ledger since `since`, clears included, to all overviews of the runs; what a pass

@@ -94,6 +94,7 @@ impl Engine {
             self.catalog.look_up(&runs, purpose).instrument(tracing::info_span!("look_up")).await;
         let snapshots = self.store.snapshots(courses).await?;
 
+        let planning = tracing::info_span!("plan").entered();
         let mut decided: HashMap<RunKey, Decided> = HashMap::with_capacity(runs.len());
         for snapshot in &snapshots {
             decided.entry(snapshot.course.run_key()).or_insert_with_key(|run| {
@@ -103,6 +104,7 @@ impl Engine {
             });
         }
         let entries = decided.values().filter_map(|decided| decided.plan.entry.clone()).collect();
+        drop(planning);
         let is_known =
             |s: &&Snapshot| decided.get(&s.course.run_key()).is_some_and(|d| d.plan.entry.is_some());
         let known = snapshots.iter().filter(is_known).map(|s| s.course.clone()).collect();

@@ -5,10 +5,12 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
+use super::dead;
 use super::port::Port;
+use crate::broker::DeadLetters;
 use crate::config::{Every, PageSize, Schedule};
 use crate::reconcile::{Options, Pass, PassError, Silent};
-use crate::store::Store;
+use crate::store::{Store, Verdict};
 use crate::telemetry::{metrics, report};
 
 /// How old a gauge may be.
@@ -60,29 +62,52 @@ async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<u64,
     store.heal().await
 }
 
-/// Runs a pass whenever the schedule says so, until told to stop.
-pub(super) async fn reconcile(pass: Pass, schedule: Schedule, page_size: PageSize, stop: CancellationToken) {
-    let Schedule::Cron(cron) = schedule else { return };
-    loop {
-        let now = Utc::now();
-        let Ok(next) = cron.find_next_occurrence(&now, false) else {
-            tracing::warn!(
-                event = "reconcile.never",
-                "reconcile.schedule has no further date: no pass will run"
-            );
-            return;
-        };
-        // In steps, as clocks are set and machines sleep: a single long wait would end at the wrong time.
-        while Utc::now() < next {
-            let left = (next - Utc::now()).to_std().unwrap_or_default();
-            if !sleeps(left.min(Duration::from_secs(30)), &stop).await {
+/// The pass on its schedule, and what follows from it.
+pub(super) struct Nightly {
+    pub(super) pass: Pass,
+    pub(super) page_size: PageSize,
+    pub(super) letters: DeadLetters,
+    pub(super) store: Store,
+}
+
+impl Nightly {
+    /// Runs a pass whenever the schedule says so, until told to stop.
+    pub(super) async fn run(self, schedule: Schedule, stop: CancellationToken) {
+        let Schedule::Cron(cron) = schedule else { return };
+        loop {
+            let now = Utc::now();
+            let Ok(next) = cron.find_next_occurrence(&now, false) else {
+                tracing::warn!(
+                    event = "reconcile.never",
+                    "reconcile.schedule has no further date: no pass will run"
+                );
+                return;
+            };
+            // In steps, as clocks are set and machines sleep: a single long wait would end at the wrong time.
+            while Utc::now() < next {
+                let left = (next - Utc::now()).to_std().unwrap_or_default();
+                if !sleeps(left.min(Duration::from_secs(30)), &stop).await {
+                    return;
+                }
+            }
+            self.once(&stop).await;
+            if stop.is_cancelled() {
                 return;
             }
         }
-        let options = Options { page_size, dry_run: false, allow_mass_change: false };
-        match pass.run(options, &Silent, stop.clone()).await {
+    }
+
+    async fn once(&self, stop: &CancellationToken) {
+        let options = Options { page_size: self.page_size, dry_run: false, allow_mass_change: false };
+        match self.pass.run(options, &Silent, stop.clone()).await {
             // The pass has told of itself.
-            Ok(_) | Err(PassError::Stopped) => {}
+            Ok(report) => {
+                if report.verdict == Verdict::Complete {
+                    metrics::reconcile_success(Utc::now());
+                    self.drop_settled_letters().await;
+                }
+            }
+            Err(PassError::Stopped) => {}
             Err(PassError::Taken { .. }) => {
                 tracing::info!(event = "reconcile.taken", "another worker runs this pass");
             }
@@ -90,8 +115,22 @@ pub(super) async fn reconcile(pass: Pass, schedule: Schedule, page_size: PageSiz
                 tracing::error!(event = "reconcile.failed", error = report(&error), "the pass failed")
             }
         }
-        if stop.is_cancelled() {
-            return;
+    }
+
+    async fn drop_settled_letters(&self) {
+        match dead::drop_settled(&self.letters, &self.store).await {
+            Ok(0) => {}
+            Ok(dropped) => {
+                metrics::dead_letters_dropped(dropped.into());
+                tracing::info!(event = "dead_letter.dropped", dropped, "dead letters of courses found right");
+            }
+            Err(error) => {
+                tracing::warn!(
+                    event = "dead_letter.sweep_failed",
+                    error = report(&error),
+                    "dead letters stay"
+                );
+            }
         }
     }
 }

@@ -8,12 +8,15 @@
 //! ```
 
 pub mod batcher;
+mod dead;
 mod jobs;
 mod pipeline;
 mod port;
+pub mod reading;
 pub mod settlement;
 mod settler;
 pub mod shutdown;
+mod trace;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::pipeline::Pipeline;
 use self::port::Port;
 use self::settler::Settler;
-use crate::broker::{self, Attachment, Broker, Consumer, Publisher, Stopped, Topology};
+use crate::broker::{self, Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
 use crate::config::{Config, Listen};
 use crate::http::{self, AppState, Health};
 use crate::reconcile::Pass;
@@ -45,6 +48,7 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     let topology = Topology::new(&config.amqp);
     let publisher = Publisher::new(broker.clone());
     let settler = Settler::new(broker::Settler::new(publisher.clone(), topology.clone()), stop.clone());
+    let letters = DeadLetters::new(broker.clone(), topology.clone(), publisher.clone());
     let (consumer, deliveries) = Consumer::new(broker.clone(), topology.clone(), config.amqp.prefetch);
     let port = Port {
         engine: engine.clone(),
@@ -67,9 +71,13 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     let holder = jobs::holder();
     jobs.spawn(jobs::heal(engine.store().clone(), config.heal.interval, holder, stop.clone()));
     jobs.spawn(jobs::gauges(port, stop.clone()));
-    let pass = Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog);
-    let (schedule, page_size) = (config.reconcile.schedule.clone(), config.reconcile.page_size);
-    jobs.spawn(jobs::reconcile(pass, schedule, page_size, stop.clone()));
+    let nightly = jobs::Nightly {
+        pass: Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog),
+        page_size: config.reconcile.page_size,
+        letters,
+        store: engine.store().clone(),
+    };
+    jobs.spawn(nightly.run(config.reconcile.schedule.clone(), stop.clone()));
 
     let beat = move || health.beat("events", Instant::now());
     let pipeline = Pipeline::new(engine, settler, config, Box::new(beat)).run(deliveries, stop.clone());

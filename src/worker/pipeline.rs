@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::batcher::{Batch, Batcher, Limits};
 use super::settlement::{Settlement, park, settle};
 use super::settler::{Incoming, Job, Settler};
+use super::trace::Source;
 use crate::broker::Delivery;
 use crate::catalog::{self, Purpose};
 use crate::config;
@@ -28,8 +30,8 @@ const WRITING: usize = 2;
 /// How often the loop shows that it turns while nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-type RestoreDone = (Vec<Job>, Result<Restored, StoreError>);
-type AskDone = (Batch<Job>, Result<std::collections::HashMap<CourseKey, Outcome>, StoreError>);
+type RestoreDone = (Span, Vec<Job>, Result<Restored, StoreError>);
+type AskDone = (Span, Batch<Job>, Result<std::collections::HashMap<CourseKey, Outcome>, StoreError>);
 
 /// Works deliveries off, one process-wide.
 pub(super) struct Pipeline {
@@ -42,6 +44,7 @@ pub(super) struct Pipeline {
     restoring: JoinSet<RestoreDone>,
     asking: JoinSet<AskDone>,
     settling: JoinSet<()>,
+    source: Source,
     beat: Box<dyn Fn() + Send>,
 }
 
@@ -68,6 +71,7 @@ impl Pipeline {
             restoring: JoinSet::new(),
             asking: JoinSet::new(),
             settling: JoinSet::new(),
+            source: Source::new(&config.amqp.exchange, &config.amqp.queue),
             beat,
         }
     }
@@ -138,11 +142,16 @@ impl Pipeline {
         while !self.arrived.is_empty() && self.restoring.len() < RESTORING {
             let jobs: Vec<Job> = self.arrived.drain(..self.arrived.len().min(self.max_batch)).collect();
             let engine = self.engine.clone();
-            self.restoring.spawn(async move {
-                let courses: Vec<CourseKey> = jobs.iter().map(|job| job.event.course.clone()).collect();
-                let restored = engine.restore(&courses).await;
-                (jobs, restored)
-            });
+            let span = self.source.process(jobs.iter());
+            let in_span = tracing::info_span!(parent: &span, "restore");
+            self.restoring.spawn(
+                async move {
+                    let courses: Vec<CourseKey> = jobs.iter().map(|job| job.event.course.clone()).collect();
+                    let restored = engine.restore(&courses).await;
+                    (span, jobs, restored)
+                }
+                .instrument(in_span),
+            );
         }
         if stop.is_cancelled() {
             // Not settled, so that the broker delivers them again, to another worker or to the next one.
@@ -152,18 +161,23 @@ impl Pipeline {
         while self.asking.len() < self.asking_limit {
             let Some(batch) = self.batcher.next(Instant::now()) else { break };
             let engine = self.engine.clone();
-            self.asking.spawn(async move {
-                let jobs = batch.iter().flat_map(|(_, jobs)| jobs);
-                let mut courses: Vec<CourseKey> = jobs.map(|job| job.event.course.clone()).collect();
-                courses.sort_unstable();
-                courses.dedup();
-                let answered = engine.refresh(&courses, Purpose::Event).await;
-                (batch, answered)
-            });
+            let span = self.source.process(batch.iter().flat_map(|(_, jobs)| jobs));
+            let in_span = span.clone();
+            self.asking.spawn(
+                async move {
+                    let jobs = batch.iter().flat_map(|(_, jobs)| jobs);
+                    let mut courses: Vec<CourseKey> = jobs.map(|job| job.event.course.clone()).collect();
+                    courses.sort_unstable();
+                    courses.dedup();
+                    let answered = engine.refresh(&courses, Purpose::Event).await;
+                    (span, batch, answered)
+                }
+                .instrument(in_span),
+            );
         }
     }
 
-    fn restored(&mut self, (jobs, restored): RestoreDone) {
+    fn restored(&mut self, (span, jobs, restored): RestoreDone) {
         match restored {
             Ok(restored) => {
                 self.settler.database_answered();
@@ -179,11 +193,11 @@ impl Pipeline {
                     self.batcher.push(run, key_bytes, job);
                 }
             }
-            Err(error) => self.database_failed(jobs, &error),
+            Err(error) => self.database_failed(&span, jobs, &error),
         }
     }
 
-    fn answered(&mut self, (batch, answered): AskDone) {
+    fn answered(&mut self, (span, batch, answered): AskDone) {
         self.batcher.done(batch.iter().map(|(run, _)| run));
         let jobs: Vec<Job> = batch.into_iter().flat_map(|(_, jobs)| jobs).collect();
         match answered {
@@ -199,22 +213,23 @@ impl Pipeline {
                     Some((job, settlement))
                 });
                 let settled = settled.collect();
-                self.settle(settled);
+                self.settle(&span, settled);
             }
-            Err(error) => self.database_failed(jobs, &error),
+            Err(error) => self.database_failed(&span, jobs, &error),
         }
     }
 
     /// A database that is out parks events; it never costs one.
-    fn database_failed(&mut self, jobs: Vec<Job>, error: &StoreError) {
+    fn database_failed(&mut self, span: &Span, jobs: Vec<Job>, error: &StoreError) {
         let reason = report(error);
         self.settler.database_failed(&reason);
         let parked = jobs.into_iter().map(|job| (job, park(Duration::ZERO, reason.clone()))).collect();
-        self.settle(parked);
+        self.settle(span, parked);
     }
 
-    fn settle(&mut self, settled: Vec<(Job, Settlement)>) {
+    fn settle(&mut self, span: &Span, settled: Vec<(Job, Settlement)>) {
         let settler = self.settler.clone();
-        self.settling.spawn(async move { settler.settle(settled).await });
+        let span = tracing::info_span!(parent: span, "settle");
+        self.settling.spawn(async move { settler.settle(settled).await }.instrument(span));
     }
 }

@@ -8,9 +8,10 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::sleeps;
+use super::reading;
 use super::settlement::Settlement;
 use crate::broker::{self, BrokerError, Delivery};
-use crate::event::{self, Decoded, Event};
+use crate::event::{Decoded, Event};
 use crate::telemetry::{metrics, report};
 
 /// Between two tries to move a message on; while they last the message is ours, and the broker has it too.
@@ -35,13 +36,7 @@ pub(super) enum Incoming {
 impl Incoming {
     /// Reads what came.
     pub(super) fn read(delivery: Delivery) -> Self {
-        let decoded = event::decode(&event::Raw {
-            body: &delivery.body,
-            routing_key: &delivery.routing_key,
-            content_type: delivery.content_type.as_deref(),
-            header: &|name| delivery.header(name),
-        });
-        match decoded {
+        match reading::read(&delivery) {
             Ok(Decoded::Event(event)) => Self::Job(Job { event, delivery }),
             Ok(Decoded::Ignored(ignored)) => Self::Ignored(delivery, ignored.why),
             Err(error) => Self::Dead(delivery, error.to_string()),

@@ -21,6 +21,9 @@ mod runs;
 mod server;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -65,6 +68,8 @@ pub(crate) struct Setup {
     pub(crate) auth: Option<Auth>,
     /// Requests an hour.
     pub(crate) throttle: Option<Throttle>,
+    /// Each connection ends after one answer, without having said so: whoever keeps it will find it closed.
+    pub(crate) hangs_up: bool,
     /// The server in front.
     pub(crate) line_limit: LineLimit,
     /// The host that `next` and `previous` name, instead of the one that was asked.
@@ -87,6 +92,7 @@ impl Default for Setup {
             runs: Runs::recorded(),
             auth: None,
             throttle: None,
+            hangs_up: false,
             line_limit: LineLimit::Gunicorn(4094),
             foreign_host: None,
             latency: Duration::ZERO,

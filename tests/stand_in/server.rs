@@ -42,7 +42,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
         }
         let goes_on = wire::write(&stream, &reply).await;
         drop(counted);
-        if !goes_on.unwrap_or(false) {
+        if !goes_on.unwrap_or(false) || lock(&state).setup.hangs_up {
             return;
         }
     }

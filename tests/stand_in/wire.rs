@@ -134,7 +134,12 @@ pub(super) async fn read(stream: &TcpStream, buffer: &mut Vec<u8>) -> Result<Opt
 
 /// Sends a reply. False if the connection is to end.
 pub(super) async fn write(stream: &TcpStream, reply: &Reply) -> Result<bool, Error> {
-    let mut head = format!("HTTP/1.1 {} x\r\nContent-Length: {}\r\n", reply.status, reply.body.len());
+    let mut head = format!(
+        "HTTP/1.1 {} {}\r\nContent-Length: {}\r\n",
+        reply.status,
+        reason(reply.status),
+        reply.body.len()
+    );
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -165,6 +170,22 @@ pub(super) async fn write(stream: &TcpStream, reply: &Reply) -> Result<bool, Err
         }
     }
     Ok(true)
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        301 => "Moved Permanently",
+        302 => "Found",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        _ => "Other",
+    }
 }
 
 async fn more(stream: &TcpStream, buffer: &mut Vec<u8>) -> Result<bool, Error> {

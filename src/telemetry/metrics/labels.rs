@@ -5,8 +5,17 @@
 pub(super) const EVENT_TYPES: [&str; 3] = ["course-publish", "overview-recreated", "unknown"];
 
 /// `outcome` of `course_sharing_events_total`.
-pub(super) const EVENT_OUTCOMES: [&str; 8] =
-    ["applied", "unchanged", "no_page", "not_listed", "no_overview", "ignored", "parked", "dead_lettered"];
+pub(super) const EVENT_OUTCOMES: [&str; 9] = [
+    "applied",
+    "unchanged",
+    "no_page",
+    "not_listed",
+    "no_overview",
+    "ignored",
+    "parked",
+    "dead_lettered",
+    "dropped",
+];
 
 /// `state` of `course_sharing_overviews`.
 pub(super) const LINKED: &str = "linked";

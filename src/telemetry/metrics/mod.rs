@@ -39,6 +39,11 @@ pub fn event(kind: &'static str, outcome: &'static str) {
     instruments().events.add(1, &[KeyValue::new("type", kind), KeyValue::new("outcome", outcome)]);
 }
 
+/// Counts `n` dead letters that were dropped because their course was found right; outcome `dropped`.
+pub fn dead_letters_dropped(n: u64) {
+    instruments().events.add(n, &[KeyValue::new("type", "unknown"), KeyValue::new("outcome", "dropped")]);
+}
+
 /// Notes how long an event took from its `time` header, or else its arrival, to the commit.
 pub fn event_to_write(elapsed: Duration) {
     instruments().event_to_write.record(elapsed.as_secs_f64(), &[]);

@@ -1,0 +1,203 @@
+//! Why a course's link is as it is: what overview, ledger and dead letters say, and what follows; pure.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::config;
+use crate::course_key::CourseKey;
+use crate::share_link::{self, ShareLink};
+use crate::store::{Entry, LinkRow};
+
+/// Everything known of one course.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The course.
+    pub course: CourseKey,
+    /// Its overview, if the LMS has one.
+    pub overview: Option<LinkRow>,
+    /// Its run's row in the ledger.
+    pub entry: Option<Entry>,
+    /// Its dead letters, or why nobody can tell.
+    pub dead_letters: Result<Vec<DeadLetter>, String>,
+}
+
+/// A dead letter about the course.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// When this program first saw the message.
+    pub first_seen: DateTime<Utc>,
+    /// Why it is dead.
+    pub reason: String,
+}
+
+impl Explanation {
+    /// The link that the LMS shares; none if it has no overview.
+    pub fn share_link(&self, lms: &config::Lms) -> Option<ShareLink> {
+        let row = self.overview.as_ref()?;
+        let (social, marketing) = (row.social_sharing_url.as_deref(), row.marketing_url.as_deref());
+        Some(share_link::resolve(&row.course, social, marketing, lms))
+    }
+
+    /// What stands behind the link, in one sentence that says what happens next.
+    pub fn why(&self) -> String {
+        let Some(overview) = &self.overview else {
+            return match &self.entry {
+                Some(entry) if entry.in_force().is_some() => {
+                    "the LMS has no overview of the course yet; the URL is kept and is given to it when it comes".into()
+                }
+                _ => "the LMS has no overview of the course".into(),
+            };
+        };
+        let link = overview.marketing_url.as_deref();
+        let Some(entry) = &self.entry else {
+            return match link {
+                Some(_) => {
+                    "the link was there before this program; the Catalog has not been asked yet".into()
+                }
+                None => {
+                    "the Catalog has not been asked yet; the next pass will, or: course-sharing sync".into()
+                }
+            };
+        };
+        if let Some((pass, url)) = &entry.held {
+            let change =
+                url.as_deref().map_or("clearing it".to_owned(), |url| format!("changing it to {url}"));
+            return format!(
+                "the brake of pass {pass} holds back {change}; course-sharing reconcile --allow-mass-change lets it through"
+            );
+        }
+        match (link, entry.in_force()) {
+            (Some(link), Some(url)) if link == url && entry.listed => match entry.pending_clear_since {
+                Some(since) => format!(
+                    "the Catalog has said since {} that there is no page; the link is cleared when it says so again",
+                    instant(since)
+                ),
+                None => "it is what the Catalog last said".into(),
+            },
+            (Some(link), Some(url)) if link == url => {
+                "the Catalog no longer lists the run; the last URL known is kept (reconcile.absent)".into()
+            }
+            (_, Some(_)) => "it differs from the last URL known, which the next heal puts back".into(),
+            (Some(_), None) => "nothing known confirms the link, and nothing known says to clear it".into(),
+            (None, None) if entry.cleared_at.is_some() => {
+                "the Catalog said twice that the run has no page".into()
+            }
+            (None, None) if entry.listed => "the Catalog lists the run without a page".into(),
+            (None, None) => "the Catalog does not list the run (yet)".into(),
+        }
+    }
+
+    /// Label and text of everything, in the order in which a person would ask.
+    pub fn lines(&self, lms: &config::Lms) -> Vec<(&'static str, String)> {
+        let mut lines = vec![("course", self.course.to_string())];
+        if self.course.is_ccx() {
+            lines.push(("parent run", self.course.run_key().to_string()));
+        }
+        match self.share_link(lms) {
+            Some(link) => lines.push(("shared link", format!("{} ({})", link.url, link.source.as_str()))),
+            None => lines.push(("shared link", "none: the LMS has no overview".to_owned())),
+        }
+        lines.push(("why", self.why()));
+        if let Some(row) = &self.overview {
+            lines.push(("marketing_url", blank(row.marketing_url.as_deref())));
+            lines.push(("social_sharing_url", blank(row.social_sharing_url.as_deref())));
+        }
+        match &self.entry {
+            None => lines.push(("ledger", "nothing is known of the run".to_owned())),
+            Some(entry) => lines.extend(ledger_lines(entry)),
+        }
+        match &self.dead_letters {
+            Err(why) => lines.push(("dead letters", format!("cannot be told: {why}"))),
+            Ok(letters) if letters.is_empty() => lines.push(("dead letters", "none".to_owned())),
+            Ok(letters) => lines.extend(
+                letters
+                    .iter()
+                    .map(|l| ("dead letter", format!("first seen {}: {}", instant(l.first_seen), l.reason))),
+            ),
+        }
+        lines
+    }
+}
+
+fn ledger_lines(entry: &Entry) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("last URL known", blank(entry.url.as_deref())),
+        ("in the Catalog", if entry.listed { "listed".to_owned() } else { "not listed".to_owned() }),
+        ("last look", format!("{}, by {}", instant(entry.observed_at), entry.observed_by)),
+    ];
+    let times = [
+        ("last change", entry.changed_at),
+        ("no page since", entry.pending_clear_since),
+        ("cleared", entry.cleared_at),
+    ];
+    lines.extend(times.into_iter().filter_map(|(label, time)| Some((label, instant(time?)))));
+    if let Some((pass, url)) = &entry.held {
+        lines.push(("held back", format!("{} (pass {pass})", blank(url.as_deref()))));
+    }
+    lines
+}
+
+fn blank(url: Option<&str>) -> String {
+    url.unwrap_or("(blank)").to_owned()
+}
+
+fn instant(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://www.campus.example/course/a";
+
+    fn known(link: Option<&str>, change: impl FnOnce(&mut Entry)) -> Explanation {
+        let course = CourseKey::parse("course-v1:a+b+c").unwrap();
+        let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let mut entry = Entry {
+            run: course.run_key(),
+            url: Some(URL.to_owned()),
+            listed: true,
+            pending_clear_since: None,
+            cleared_at: None,
+            changed_at: Some(at),
+            held: None,
+            observed_at: at,
+            observed_by: "event".to_owned(),
+        };
+        change(&mut entry);
+        let marketing_url = link.map(str::to_owned);
+        let row = LinkRow { course: course.clone(), marketing_url, social_sharing_url: None };
+        Explanation { course, overview: Some(row), entry: Some(entry), dead_letters: Ok(vec![]) }
+    }
+
+    #[test]
+    fn each_state_has_its_own_sentence() {
+        let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let no_entry = Explanation { entry: None, ..known(None, |_| {}) };
+        let no_overview = Explanation { overview: None, ..known(None, |_| {}) };
+        let sentences = [
+            known(Some(URL), |_| {}).why(),
+            known(Some(URL), |e| e.pending_clear_since = Some(at)).why(),
+            known(Some(URL), |e| e.listed = false).why(),
+            known(Some(URL), |e| e.held = Some((7, None))).why(),
+            known(None, |_| {}).why(),
+            known(None, |e| e.cleared_at = Some(at)).why(),
+            known(None, |e| e.url = None).why(),
+            known(None, |e| (e.url, e.listed) = (None, false)).why(),
+            known(Some(URL), |e| e.url = None).why(),
+            no_entry.why(),
+            no_overview.why(),
+        ];
+        let distinct: std::collections::HashSet<&String> = sentences.iter().collect();
+        assert_eq!(distinct.len(), sentences.len(), "{sentences:#?}");
+        assert!(sentences[3].contains("pass 7") && sentences[3].contains("clearing it"), "{}", sentences[3]);
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_said() {
+        let unknown = Explanation { dead_letters: Err("no broker".to_owned()), ..known(Some(URL), |_| {}) };
+        let lines = unknown.lines(&config::Lms::default());
+        assert!(lines.contains(&("dead letters", "cannot be told: no broker".to_owned())), "{lines:?}");
+        assert!(lines.contains(&("shared link", format!("{URL} (marketing)"))), "{lines:?}");
+    }
+}

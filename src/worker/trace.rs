@@ -1,0 +1,48 @@
+//! The span of a batch, in the words of the messaging conventions: one `process`, linked to whoever sent each event.
+//!
+//! Across the queue a link and not a parent: a batch has many senders, and a trace that waits in a delay queue for
+//! hours would otherwise be one endless span.
+
+use tracing::Span;
+
+use super::settler::Job;
+use crate::telemetry::context;
+
+/// As many links as an exporter keeps on a span.
+const MAX_LINKS: usize = 128;
+
+/// What the spans of this process say about where its messages come from.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    exchange: String,
+    queue: String,
+}
+
+impl Source {
+    pub(super) fn new(exchange: &str, queue: &str) -> Self {
+        Self { exchange: exchange.to_owned(), queue: queue.to_owned() }
+    }
+
+    /// A span for working on these jobs together.
+    pub(super) fn process<'a>(&self, jobs: impl Iterator<Item = &'a Job> + Clone) -> Span {
+        let Self { exchange, queue } = self;
+        let key = jobs.clone().next().map_or("", |job| job.event.kind.as_str());
+        let span = tracing::info_span!(
+            "process",
+            otel.name = format!("process {exchange}:{key}:{queue}"),
+            otel.kind = "consumer",
+            messaging.system = "rabbitmq",
+            messaging.operation.r#type = "process",
+            messaging.operation.name = "process",
+            messaging.destination.name = format!("{exchange}:{key}:{queue}"),
+            messaging.batch.message_count = jobs.clone().count(),
+        );
+        span.in_scope(|| jobs.filter_map(sender).take(MAX_LINKS).for_each(context::link));
+        span
+    }
+}
+
+fn sender(job: &Job) -> Option<opentelemetry::trace::SpanContext> {
+    let traceparent = job.delivery.header("traceparent")?;
+    context::parse(&traceparent, job.delivery.header("tracestate").as_deref())
+}
