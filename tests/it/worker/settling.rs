@@ -108,8 +108,7 @@ async fn delayed(overview: bool, listed: bool, words: &str) {
         }
         stage.catalog.put(KEY, Some(PAGE));
         stage.until_link(KEY, Some(PAGE)).await;
-        let applied = r#"course_sharing_events_total{outcome="applied",type="overview-recreated"}"#;
-        worker.until_metric(applied, 1.0).await;
+        // Stopped while it still asks, it finishes first.
         worker.stop().await.expect(0);
         assert_eq!(stage.rig.ready().await, (0, 0, 0));
     })
