@@ -4,27 +4,49 @@ use secrecy::ExposeSecret;
 
 use super::{Context, Exit, output};
 use crate::broker::{Broker, BrokerError, Role, Topology};
+use crate::catalog::CatalogError;
 use crate::config::without_password;
 use crate::store::Store;
 use crate::telemetry::report;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     // The configuration has been read, or we would not be here.
-    let mut all_well = line("configuration", Ok("read and understood".to_owned()))?;
-    let (database, broker, catalog) = tokio::join!(database(context), broker(context), catalog(context));
-    for (part, found) in [("database", database), ("broker", broker), ("catalog", catalog)] {
-        all_well &= line(part, found)?;
+    line("configuration", &Found::Well("read and understood".to_owned()))?;
+    let (database, broker, (token, catalog)) =
+        tokio::join!(database(context), broker(context), catalog(context));
+    let mut exit = Exit::Done;
+    let parts =
+        [("database", database.into()), ("broker", broker.into()), ("token", token), ("catalog", catalog)];
+    for (part, found) in parts {
+        line(part, &found)?;
+        if matches!(found, Found::Wrong(_)) {
+            exit = Exit::Failed;
+        }
     }
-    Ok(if all_well { Exit::Done } else { Exit::Failed })
+    Ok(exit)
 }
 
-fn line(part: &str, found: Result<String, String>) -> anyhow::Result<bool> {
-    let (word, text) = match &found {
-        Ok(text) => ("ok  ", text),
-        Err(text) => ("FAIL", text),
+/// How a part stands, in words.
+enum Found {
+    Well(String),
+    Wrong(String),
+    /// It could not be looked at, as another part is wrong.
+    Unseen(String),
+}
+
+impl From<Result<String, String>> for Found {
+    fn from(found: Result<String, String>) -> Self {
+        found.map_or_else(Self::Wrong, Self::Well)
+    }
+}
+
+fn line(part: &str, found: &Found) -> anyhow::Result<()> {
+    let (word, text) = match found {
+        Found::Well(text) => ("ok  ", text),
+        Found::Wrong(text) => ("FAIL", text),
+        Found::Unseen(text) => ("--  ", text),
     };
-    output::print(&format!("{word}  {part:<13}  {}\n", output::safe(text)))?;
-    Ok(found.is_ok())
+    output::print(&format!("{word}  {part:<13}  {}\n", output::safe(text)))
 }
 
 async fn database(context: &Context) -> Result<String, String> {
@@ -67,10 +89,24 @@ async fn broker(context: &Context) -> Result<String, String> {
     })
 }
 
-async fn catalog(context: &Context) -> Result<String, String> {
-    let catalog = context.catalog().map_err(|error| format!("{error:#}"))?;
-    let count = catalog.probe().await.map_err(|error| report(&error))?;
-    let token = if context.config.catalog.token_url.is_some() { "with a token" } else { "without a token" };
-    let hint = if count == 0 { ": is this the right partner's host?" } else { "" };
-    Ok(format!("{}: {count} runs listed, asked {token}{hint}", context.config.catalog.url))
+/// Token and Catalog: two hosts and two ways to be down, and one question that needs both.
+async fn catalog(context: &Context) -> (Found, Found) {
+    let settings = &context.config.catalog;
+    let token = match &settings.token_url {
+        Some(url) => Found::Well(format!("{url} gives one")),
+        None => Found::Well("none is configured (catalog.token_url)".to_owned()),
+    };
+    let unasked = || Found::Unseen("not asked without a token".to_owned());
+    let catalog = match context.catalog() {
+        Ok(catalog) => catalog,
+        Err(error) => return (Found::Wrong(format!("{error:#}")), unasked()),
+    };
+    match catalog.probe().await {
+        Ok(count) => {
+            let hint = if count == 0 { ": is this the right partner's host?" } else { "" };
+            (token, Found::Well(format!("{}: {count} runs listed{hint}", settings.url)))
+        }
+        Err(error @ CatalogError::Token { .. }) => (Found::Wrong(report(&error)), unasked()),
+        Err(error) => (token, Found::Wrong(report(&error))),
+    }
 }

@@ -9,12 +9,14 @@ use super::dead;
 use super::port::Port;
 use crate::broker::DeadLetters;
 use crate::config::{Every, PageSize, Schedule};
-use crate::reconcile::{Options, Pass, PassError, Silent};
-use crate::store::{Store, Verdict};
+use crate::reconcile::{Options, Pass, PassError, Report, Silent};
+use crate::store::{PassRow, Store, Verdict};
 use crate::telemetry::{metrics, report};
 
 /// How old a gauge may be.
 const GAUGES: Duration = Duration::from_secs(30);
+/// How many passes may have failed since the last good one, for the gauge to find it after a restart.
+const PASSES: u64 = 100;
 
 /// Who this worker is, for leases: unlike any other, also after a restart.
 pub(super) fn holder() -> String {
@@ -102,6 +104,7 @@ impl Nightly {
         match self.pass.run(options, &Silent, stop.clone()).await {
             // The pass has told of itself.
             Ok(report) => {
+                show_changes(&report);
                 if report.verdict == Verdict::Complete {
                     metrics::reconcile_success(Utc::now());
                     self.drop_settled_letters().await;
@@ -135,13 +138,34 @@ impl Nightly {
     }
 }
 
+/// What the last pass did, by its report.
+fn show_changes(report: &Report) {
+    for (kind, runs) in [
+        ("updated", report.updated),
+        ("cleared", report.cleared),
+        ("held_back", report.held_back),
+        ("not_listed", report.not_listed),
+        ("pending", report.pending),
+    ] {
+        metrics::reconcile_change(kind, runs);
+    }
+}
+
 /// Keeps the gauges true that only database and broker can tell, until told to stop.
 pub(super) async fn gauges(port: Port, stop: CancellationToken) {
     loop {
-        let (overviews, queues) = tokio::join!(port.engine.store().counts(), port.counts());
+        let store = port.engine.store();
+        let (overviews, passes, queues) =
+            tokio::join!(store.counts(), store.last_passes(PASSES), port.counts());
         // What cannot be told keeps its last value; the outage itself is told elsewhere.
         if let Ok(counts) = overviews {
             metrics::overviews(counts.linked.unsigned_abs(), counts.blank.unsigned_abs());
+        }
+        // From the table, as the last good pass may have been another worker's, or this one's before a restart.
+        let complete = |pass: &PassRow| pass.verdict == Verdict::Complete.as_str();
+        let last = passes.ok().and_then(|passes| passes.into_iter().find(complete));
+        if let Some(at) = last.and_then(|pass| pass.finished_at) {
+            metrics::reconcile_success(at);
         }
         if let Ok(counts) = queues {
             metrics::dead_letters(counts.dead.into());

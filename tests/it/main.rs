@@ -6,6 +6,8 @@
 
 mod broker;
 mod catalog_traps;
+mod check;
+mod commands;
 mod http;
 mod reconcile;
 #[path = "../stand_in/lib.rs"]
@@ -13,3 +15,4 @@ mod stand_in;
 mod store;
 mod support;
 mod telemetry;
+mod worker;

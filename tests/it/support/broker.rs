@@ -100,7 +100,8 @@ impl Rig {
         Running::new(self.broker.clone(), self.topology.clone(), prefetch)
     }
 
-    async fn delete(&self) {
+    /// Deletes queues and exchange.
+    pub(crate) async fn delete(&self) {
         self.publisher.close().await;
         let connection = self.connection().await;
         let channel = connection.channel().await.unwrap();

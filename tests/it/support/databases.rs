@@ -20,7 +20,6 @@ pub(crate) const KINDS: [Kind; 3] = [Kind::Sqlite, Kind::Postgres, Kind::Mysql];
 /// A throw-away database with the LMS's table and ours.
 pub(crate) struct TestDatabase {
     pub(crate) kind: Kind,
-    #[expect(dead_code, reason = "for tests that start a process of their own")]
     pub(crate) url: String,
     pub(crate) store: Store,
     name: String,

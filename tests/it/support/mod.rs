@@ -1,8 +1,11 @@
-//! What tests share: a broker with names of their own, databases of their own, wires to cut, and waiting for a state.
+//! What tests share: a broker with names of their own, databases of their own, wires to cut, the program as a process,
+//! and waiting for a state.
 
 pub(crate) mod broker;
 pub(crate) mod databases;
+pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod stage;
 
 use std::time::Duration;
 

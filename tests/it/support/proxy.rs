@@ -24,8 +24,13 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Listens on a free port of this machine for connections to `target`, as in `127.0.0.1:5672`.
     pub(crate) async fn start(target: impl Into<String>) -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), target).await
+    }
+
+    /// The same at this address, as of a server that was away and comes.
+    pub(crate) async fn start_at(address: SocketAddr, target: impl Into<String>) -> Self {
         let target = target.into();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let wire = watch::Sender::new(Wire { frozen: false, cuts: 0 });
         let watched = wire.clone();
@@ -60,6 +65,11 @@ impl Proxy {
     pub(crate) fn resume(&self) {
         self.wire.send_modify(|wire| wire.frozen = false);
     }
+}
+
+/// An address of this machine where nobody listens, for a [`Proxy::start_at`] later.
+pub(crate) async fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 impl Drop for Proxy {

@@ -1,0 +1,10 @@
+//! The commands as an operator meets them: exit code, stdout, stderr, and what they leave behind.
+
+mod configuration;
+mod dead_letters;
+mod explain;
+mod links;
+mod migrate;
+mod publish;
+mod reconcile;
+mod sync;

@@ -1,0 +1,120 @@
+//! `dead-letters`: look, send again, remove; by course, by reason, all of them; and never one too many.
+
+use course_sharing::broker::Message;
+
+use crate::support::databases::Kind;
+use crate::support::stage::{Stage, with_stage};
+use crate::support::wait_until;
+
+const KEY: &str = "course-v1:Acme+D+1";
+const OTHER: &str = "course-v1:Acme+D+2";
+
+/// Three letters: about [`KEY`], about [`OTHER`], and about nothing at all.
+async fn three_letters(stage: &Stage) {
+    let worker = stage.worker(&[]).await;
+    for course in [KEY, OTHER] {
+        let body = format!(r#"{{"type": "course-vanish", "course_id": "{course}"}}"#);
+        stage.publish("course-publish", &Message::json(body.into_bytes())).await;
+    }
+    let nothing =
+        Message::json(b"\x1b[31m no JSON".to_vec()).with_header("traceparent", "00-aa-bb-01").unwrap();
+    stage.publish("overview-recreated", &nothing).await;
+    stage.rig.wait_for_ready(0, 0, 3).await;
+    worker.stop().await.expect(0);
+}
+
+#[tokio::test]
+async fn letters_are_listed_and_shown_by_filter_and_stay() {
+    with_stage(Kind::Sqlite, async |stage| {
+        three_letters(stage).await;
+        let ended = stage.run(&["dead-letters", "list"]).await.expect(0);
+        assert_eq!(ended.stdout.lines().count(), 3, "{}", ended.stdout);
+        ended.says(&["course-vanish", "not JSON", "course-publish", "overview-recreated"]);
+        assert!(!ended.stdout.contains('\x1b'), "the terminal is left alone");
+        let of = async |filter: &[&str], count: usize| {
+            let ended = stage.run(&[&["dead-letters", "list"], filter].concat()).await.expect(0);
+            assert_eq!(ended.stdout.lines().count(), count, "{filter:?}: {}", ended.stdout);
+        };
+        of(&["--all"], 3).await;
+        of(&["--course", KEY], 1).await;
+        of(&["--reason", "course-vanish"], 2).await;
+        of(&["--reason", "course-vanish", "--course", OTHER], 1).await;
+        of(&["--course", "course-v1:Acme+D+3"], 0).await;
+        let ended = stage.run(&["dead-letters", "show", "--reason", "not JSON"]).await.expect(0);
+        ended.says(&["no JSON", "00-aa-bb-01", "overview-recreated"]);
+        assert!(!ended.stdout.contains('\x1b'), "{}", ended.stdout);
+        assert_eq!(stage.dead_letters().await.len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn letters_are_discarded_by_filter_and_nothing_else_is() {
+    with_stage(Kind::Sqlite, async |stage| {
+        three_letters(stage).await;
+        for action in ["discard", "replay"] {
+            stage.run(&["dead-letters", action]).await.expect(2).says(&["--all"]);
+        }
+        stage.run(&["dead-letters", "discard", "--course", KEY]).await.expect(0).says(&["discarded 1 of 3"]);
+        let left = stage.dead_letters().await;
+        assert_eq!(left.len(), 2);
+        assert!(left.iter().all(|letter| !String::from_utf8_lossy(&letter.body).contains(KEY)));
+        stage.run(&["dead-letters", "discard", "--all"]).await.expect(0).says(&["discarded 2 of 2"]);
+        stage.rig.wait_for_ready(0, 0, 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn letters_are_sent_again_as_if_never_tried() {
+    with_stage(Kind::Sqlite, async |stage| {
+        three_letters(stage).await;
+        let ended = stage.run(&["dead-letters", "replay", "--reason", "not JSON"]).await.expect(0);
+        ended.says(&["replayed 1 of 3"]);
+        stage.rig.wait_for_ready(1, 0, 2).await;
+        // Nobody understands it now either: it comes back, once.
+        let worker = stage.worker(&[]).await;
+        stage.rig.wait_for_ready(0, 0, 3).await;
+        let letters = stage.dead_letters().await;
+        let again = letters.iter().find(|letter| letter.body.ends_with(b"no JSON")).unwrap();
+        assert_eq!(again.routing_key, "overview-recreated");
+        assert_eq!(again.header("traceparent").as_deref(), Some("00-aa-bb-01"));
+        worker.stop().await.expect(0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_broker_or_queue_it_is_1_with_words_and_without_the_password() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let settings = [("amqp.url", "amqp://someone:hunter2@127.0.0.1:1/%2f")];
+        for arguments in [vec!["dead-letters", "list"], vec!["dead-letters", "discard", "--all"]] {
+            let ended = stage.run_with(&settings, &arguments).await.expect(1);
+            ended.says(&["127.0.0.1:1"]);
+            ended.keeps_quiet_about("hunter2");
+            stage.run(&arguments).await.expect(1).says(&[&stage.rig.topology.dead, "missing"]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_pipe_ends_the_list_in_silence() {
+    with_stage(Kind::Sqlite, async |stage| {
+        three_letters(stage).await;
+        let program = env!("CARGO_BIN_EXE_course-sharing");
+        let mut shell = tokio::task::spawn_blocking({
+            let environment = stage.environment(&[]);
+            let line = format!("'{program}' dead-letters show 2>&1 >&- | head -n 20");
+            move || std::process::Command::new("sh").args(["-c", &line]).envs(environment).output().unwrap()
+        });
+        let output = (&mut shell).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!said.contains("panicked"), "{said}");
+        wait_until(std::time::Duration::from_secs(20), "all letters are back", || async {
+            stage.rig.ready().await == (0, 0, 3)
+        })
+        .await;
+    })
+    .await;
+}

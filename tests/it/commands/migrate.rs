@@ -1,0 +1,112 @@
+//! `migrate`: up, down, status and the SQL of it, on the three databases.
+
+use crate::stand_in::{Runs, Setup, StandIn};
+use crate::support::databases::{KINDS, Kind, TestDatabase};
+use crate::support::process::{Ended, Program};
+
+const OVERVIEWS_2016: &str = include_str!("../../fixtures/lms/course_overviews_2016.mysql.sql");
+const TABLES: [&str; 3] = ["course_sharing_ledger", "course_sharing_reconcile", "course_sharing_lease"];
+
+async fn run(database: &TestDatabase, arguments: &[&str]) -> Ended {
+    let environment = [("COURSE_SHARING_DATABASE__URL".to_owned(), database.url.clone())];
+    Program::start(arguments, &environment).ended().await
+}
+
+/// A database as an LMS of 2016 has it: without the column.
+async fn old(kind: Kind) -> TestDatabase {
+    let database = TestDatabase::empty(kind).await;
+    if kind == Kind::Mysql {
+        database.execute(OVERVIEWS_2016).await;
+    } else {
+        let columns = "id varchar(255) PRIMARY KEY, social_sharing_url text";
+        database.execute(&format!("CREATE TABLE course_overviews_courseoverview ({columns})")).await;
+    }
+    database
+}
+
+/// Fails unless a command that needs the whole schema works.
+async fn is_whole(database: &TestDatabase) {
+    run(database, &["heal"]).await.expect(0).says(&["healed 0 "]);
+}
+
+#[tokio::test]
+async fn up_down_up_on_each_database() {
+    for kind in KINDS {
+        let database = old(kind).await;
+        run(&database, &["heal"]).await.expect(1).says(&["marketing_url", "migrate"]);
+        run(&database, &["migrate", "status"]).await.expect(0).says(&["Pending"]);
+        for _ in 0..2 {
+            run(&database, &["migrate", "up"]).await.expect(0);
+            run(&database, &["migrate"]).await.expect(0).says(&["nothing to do"]);
+            run(&database, &["migrate", "status"]).await.expect(0).says(&["Applied"]);
+            is_whole(&database).await;
+            run(&database, &["migrate", "down"]).await.expect(0);
+            run(&database, &["migrate", "down"]).await.expect(0).says(&["nothing to do"]);
+            run(&database, &["heal"]).await.expect(1).says(&["course_sharing_ledger", "migrate"]);
+        }
+        // The column is the LMS's: it stays, with what is in it.
+        database.execute("SELECT marketing_url FROM course_overviews_courseoverview").await;
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing_and_what_it_prints_runs_as_it_is() {
+    for kind in KINDS {
+        let database = old(kind).await;
+        let ended = run(&database, &["migrate", "--dry-run"]).await.expect(0);
+        let status = run(&database, &["migrate", "status"]).await.expect(0);
+        status.says(&["Pending"]);
+        for table in TABLES {
+            assert!(ended.stdout.contains(table), "{}", ended.stdout);
+        }
+        // As whoever has the right to would do it.
+        for statement in ended.stdout.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            database.execute(statement).await;
+        }
+        is_whole(&database).await;
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_of_the_way_down_changes_nothing_and_runs_as_it_is() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let ended = run(&database, &["migrate", "down", "--dry-run"]).await.expect(0);
+        is_whole(&database).await;
+        for table in TABLES {
+            assert!(ended.stdout.contains(table), "{}", ended.stdout);
+        }
+        for statement in ended.stdout.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            database.execute(statement).await;
+        }
+        run(&database, &["heal"]).await.expect(1).says(&["course_sharing_ledger", "migrate"]);
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_lms_s_table_is_made_only_when_asked_for() {
+    for kind in KINDS {
+        let database = TestDatabase::empty(kind).await;
+        run(&database, &["migrate"]).await.expect(0);
+        run(&database, &["heal"]).await.expect(1).says(&["course_overviews_courseoverview"]);
+        run(&database, &["migrate", "--create-overview-table"]).await.expect(0);
+        is_whole(&database).await;
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_catalog_is_not_needed_and_an_empty_overview_table_is_no_fault() {
+    let database = TestDatabase::new(Kind::Sqlite).await;
+    let catalog = StandIn::start(Setup { runs: Runs::default(), ..Setup::default() }).await;
+    let environment = [
+        ("COURSE_SHARING_DATABASE__URL".to_owned(), database.url.clone()),
+        ("COURSE_SHARING_CATALOG__URL".to_owned(), catalog.url()),
+    ];
+    Program::start(&["migrate", "status"], &environment).ended().await.expect(0);
+    assert_eq!(catalog.stats().requests, 0);
+    database.drop().await;
+}

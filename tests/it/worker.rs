@@ -1,0 +1,12 @@
+//! The worker as a process: messages in, rows out, and what it does when something around it goes.
+
+mod lifecycle;
+mod look_ups;
+mod messages;
+mod outages;
+mod schedule;
+mod settling;
+mod urls;
+
+/// Where runs have their pages.
+const PAGE: &str = "https://www.campus.example/course";

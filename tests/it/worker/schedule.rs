@@ -1,0 +1,158 @@
+//! Scheduled work: the pass and heal, in one worker of several.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use course_sharing::broker::Message;
+use entity::{lease, pass};
+use sea_orm::{EntityTrait, QueryOrder};
+
+use super::PAGE;
+use crate::stand_in::{Runs, Setup};
+use crate::support::databases::{KINDS, Kind};
+use crate::support::stage::{SOON, Stage, with_catalog, with_stage};
+use crate::support::wait_until;
+
+const KEY: &str = "course-v1:Acme+Timer+1";
+const WIPE: &str = "UPDATE course_overviews_courseoverview SET marketing_url = NULL";
+
+async fn passes(stage: &Stage) -> Vec<pass::Model> {
+    let query = pass::Entity::find().order_by_asc(pass::Column::Id);
+    query.all(stage.database.store.connection()).await.unwrap()
+}
+
+async fn until_passes(stage: &Stage, count: usize) {
+    let what = format!("{count} passes");
+    wait_until(SOON, &what, || async {
+        passes(stage).await.iter().filter(|pass| pass.finished_at.is_some()).count() >= count
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pass_runs_on_its_schedule_and_the_metrics_tell_of_it() {
+    with_stage(Kind::Sqlite, async |stage| {
+        stage.course(KEY, None, Some(PAGE)).await;
+        let worker = stage.worker(&[("reconcile.schedule", "* * * * * *")]).await;
+        stage.until_link(KEY, Some(PAGE)).await;
+        until_passes(stage, 2).await;
+        let series = "course_sharing_reconcile_last_success_timestamp_seconds";
+        wait_until(SOON, series, || async { worker.metric(series).await > Some(1.7e9) }).await;
+        // What the last pass did: at first one link, and then nothing.
+        worker.until_metric(r#"course_sharing_reconcile_changes{kind="updated"}"#, 0.0).await;
+        worker.stop().await.expect(0);
+        // The next worker need not run a pass to know of the last.
+        let worker = stage.worker(&[]).await;
+        wait_until(SOON, series, || async { worker.metric(series).await > Some(1.7e9) }).await;
+        worker.stop().await.expect(0);
+        let passes = passes(stage).await;
+        assert!(passes.iter().take(2).all(|pass| pass.verdict == "complete"), "{passes:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_metrics_tell_what_a_pass_did() {
+    let setup = Setup { runs: Runs::generated(5), ..Setup::default() };
+    with_catalog(Kind::Sqlite, setup, async |stage| {
+        for number in 0..5 {
+            stage.database.insert_overview(&format!("course-v1:OrgX+C000000{number}+2026_T1"), None).await;
+        }
+        stage.database.insert_overview(KEY, None).await;
+        let worker = stage.worker(&[("reconcile.schedule", "*/2 * * * * *")]).await;
+        worker.until_metric(r#"course_sharing_reconcile_changes{kind="not_listed"}"#, 1.0).await;
+        worker.stop().await.expect(0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_workers_on_one_schedule_never_run_two_passes_at_once() {
+    for kind in KINDS {
+        let latency = Duration::from_millis(100);
+        let setup = Setup { runs: Runs::generated(50), latency, ..Setup::default() };
+        with_catalog(kind, setup, async |stage| {
+            stage.database.insert_overview("course-v1:OrgX+C0000000+2026_T1", None).await;
+            let settings = [("reconcile.schedule", "*/3 * * * * *")];
+            let workers = [stage.start_worker(&settings), stage.start_worker(&settings)];
+            until_passes(stage, 4).await;
+            for worker in workers {
+                worker.stop().await.expect(0);
+            }
+            let mut last: Option<DateTime<Utc>> = None;
+            for pass in passes(stage).await.into_iter().filter(|pass| pass.finished_at.is_some()) {
+                assert!(last <= Some(pass.started_at), "{kind:?}: two at once: {last:?} {pass:?}");
+                last = pass.finished_at;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn heal_brings_back_in_a_second_what_no_event_told_of() {
+    for kind in KINDS {
+        with_stage(kind, async |stage| {
+            stage.course(KEY, None, Some(PAGE)).await;
+            stage.run(&["sync", KEY]).await.expect(0);
+            stage.catalog.off(true);
+            let workers = [
+                stage.worker(&[("heal.interval", "1s")]).await,
+                stage.worker(&[("heal.interval", "1s")]).await,
+            ];
+            for _ in 0..2 {
+                stage.database.execute(WIPE).await;
+                stage.until_link(KEY, Some(PAGE)).await;
+            }
+            let series = r#"course_sharing_healed_total{cause="heal"}"#;
+            let healed = || async {
+                let [one, other] = [&workers[0], &workers[1]];
+                one.metric(series).await.unwrap() + other.metric(series).await.unwrap()
+            };
+            wait_until(SOON, "two healed", || async { (healed().await - 2.0).abs() < 0.5 }).await;
+            for worker in workers {
+                worker.stop().await.expect(0);
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_dropped_when_a_pass_has_found_its_course_right_and_no_other_is() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let other = "course-v1:Acme+Timer+2";
+        stage.course(KEY, None, Some(PAGE)).await;
+        stage.database.insert_overview(other, None).await;
+        stage.rig.declare().await;
+        for key in [KEY, other] {
+            let body = format!(r#"{{"type": "course-publish", "course_id": "{key}"}}"#);
+            let letter = Message::json(body.into_bytes());
+            let letter = letter.with_header("x-course-sharing-first-seen", "2026-01-01T00:00:00Z").unwrap();
+            stage.rig.publisher.publish("", &stage.rig.topology.dead, &letter).await.unwrap();
+        }
+        stage.rig.wait_for_ready(0, 0, 2).await;
+        let worker = stage.worker(&[("reconcile.schedule", "* * * * * *")]).await;
+        stage.until_link(KEY, Some(PAGE)).await;
+        assert_eq!(worker.until_logged("dead_letter.dropped").await["dropped"], 1);
+        worker.stop().await.expect(0);
+        let letters = stage.dead_letters().await;
+        assert_eq!(letters.len(), 1);
+        assert!(String::from_utf8_lossy(&letters[0].body).contains(other));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn heal_that_is_off_does_not_run() {
+    with_stage(Kind::Sqlite, async |stage| {
+        stage.course(KEY, None, Some(PAGE)).await;
+        let settings = [("heal.interval", "off"), ("reconcile.schedule", "* * * * * *")];
+        let worker = stage.worker(&settings).await;
+        until_passes(stage, 3).await;
+        let leases = lease::Entity::find().all(stage.database.store.connection()).await.unwrap();
+        assert!(leases.iter().all(|lease| lease.job != "heal"), "{leases:?}");
+        worker.stop().await.expect(0);
+    })
+    .await;
+}
