@@ -28,6 +28,8 @@ impl Running<'_> {
             verdict = Verdict::Refused;
         }
         self.report.verdict = verdict;
+        let changed = self.report.updated + self.report.cleared;
+        self.report.kept = self.report.overviews.saturating_sub(changed);
         self.report.finished_at = Some(self.store().now().await?);
         self.save().await?;
         self.progress.at(&self.status(Phase::Finish));

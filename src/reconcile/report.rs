@@ -71,6 +71,8 @@ pub struct Report {
     pub updated: u64,
     /// Overviews that lost their link.
     pub cleared: u64,
+    /// Overviews left as they were: right already, or not to be changed.
+    pub kept: u64,
     /// Overviews whose link is gone in the Catalog, for the first time: it stays until that is seen again.
     pub pending: u64,
     /// Runs whose change the brake holds back.

@@ -159,10 +159,8 @@ impl<'a> Running<'a> {
     ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
         let this = &*self;
         // The parts of a large page have no run in common, so that two of them can be on their way at once.
-        let parts: Vec<_> = courses
-            .chunks(MAX_ROWS)
-            .map(|part| this.settle_part(part, answers, asked_at).boxed())
-            .collect();
+        let parts: Vec<_> =
+            courses.chunks(MAX_ROWS).map(|part| this.settle_part(part, answers, asked_at).boxed()).collect();
         let parts: Vec<Part> =
             stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await.map_err(PassError::from)?;
         let mut settled = Vec::with_capacity(courses.len());

@@ -47,6 +47,7 @@ impl Report {
         let changes = vec![
             ("updated", n(self.updated)),
             ("cleared", n(self.cleared)),
+            ("kept as they were", n(self.kept)),
             ("pending clears", n(self.pending)),
             ("held back by the brake", n(self.held_back)),
         ];

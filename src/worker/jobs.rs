@@ -143,6 +143,7 @@ fn show_changes(report: &Report) {
     for (kind, runs) in [
         ("updated", report.updated),
         ("cleared", report.cleared),
+        ("kept", report.kept),
         ("held_back", report.held_back),
         ("not_listed", report.not_listed),
         ("pending", report.pending),
