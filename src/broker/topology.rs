@@ -15,10 +15,10 @@ use crate::config::Amqp;
 /// What Studio and the LMS publish with.
 pub const ROUTING_KEYS: [&str; 2] = ["course-publish", "overview-recreated"];
 
-/// Deliveries of one message before the broker itself calls it dead. Failures are counted in a header of ours and
-/// end far earlier; this is the last guard, against a message that kills the process or the connection each time.
-/// High, as every reconnect counts for all that was in flight.
-const EVENTS_DELIVERY_LIMIT: i64 = 1000;
+/// Failures are counted in a header of ours and end far earlier; this is the last guard, against a message that kills
+/// the process or the connection each time. High, as every reconnect counts for all that was in flight, and a bad
+/// network must not make dead letters.
+const DELIVERY_LIMIT: u32 = 1000;
 
 /// Looking through dead letters counts as a delivery of each. From 4.0 on the limit is 20 where none is set, and
 /// beyond it a message is dropped; -1 for "none" is refused before 4.0. So: a number that nobody reaches.
@@ -37,6 +37,8 @@ pub struct Topology {
     pub prefix: String,
     /// The delay queues, by their seconds: [`ladder::STEPS`].
     pub steps: Vec<u32>,
+    /// Deliveries of one event before the broker itself calls it dead.
+    pub delivery_limit: u32,
     /// True: declare what is missing. False: only look whether all is there.
     pub declare: bool,
 }
@@ -58,6 +60,7 @@ impl Topology {
             dead: format!("{prefix}.dead"),
             prefix: prefix.to_owned(),
             steps: ladder::STEPS.to_vec(),
+            delivery_limit: DELIVERY_LIMIT,
             declare: config.declare,
         }
     }
@@ -73,7 +76,7 @@ impl Topology {
             queue(&self.dead, vec![("x-delivery-limit", DEAD_DELIVERY_LIMIT.into())]),
             queue(&self.events, {
                 let mut arguments = dead_letters_to(&self.dead);
-                arguments.push(("x-delivery-limit", EVENTS_DELIVERY_LIMIT.into()));
+                arguments.push(("x-delivery-limit", i64::from(self.delivery_limit).into()));
                 arguments
             }),
         ];
@@ -147,7 +150,7 @@ mod tests {
             shown(&queues[1]),
             format!(
                 "course-sharing.events: x-dead-letter-exchange= x-dead-letter-routing-key=course-sharing.dead \
-                 {onward} x-delivery-limit=100 x-overflow=reject-publish x-queue-type=quorum"
+                 {onward} x-delivery-limit=1000 x-overflow=reject-publish x-queue-type=quorum"
             )
         );
         assert_eq!(

@@ -141,9 +141,9 @@ async fn a_message_delivered_too_often_is_buried_by_the_broker_with_its_reason()
             drop(get);
             channel.close(200, "OK".into()).await.unwrap();
             returned += 1;
-            assert!(returned < 200, "the delivery limit is lower than that");
+            assert!(returned < 50, "the delivery limit is lower than that");
         }
-        assert!(returned > ladder::STEPS.len(), "far above what we count ourselves");
+        assert!(returned >= 20, "not before the limit");
         let dead = crate::support::broker::dead_letters(&rig);
         let mut reasons = Vec::new();
         dead.list(1, |_| true, |letter| reasons.extend(letter.reason.clone())).await.unwrap();

@@ -46,7 +46,7 @@ pub(crate) struct Rig {
 pub(crate) async fn with_rig<F: Future<Output = ()>>(test: impl FnOnce(Rig) -> F) {
     let config = amqp();
     let broker = Broker::new(&config).unwrap();
-    let topology = Topology { steps: vec![1, 2], ..Topology::new(&config) };
+    let topology = Topology { steps: vec![1, 2], delivery_limit: 20, ..Topology::new(&config) };
     let publisher = Publisher::new(broker.clone());
     let rig = Rig { config, broker, topology, publisher };
     drop(rig.connection().await);
