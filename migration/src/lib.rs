@@ -12,6 +12,9 @@ pub use sea_orm_migration::{MigrationStatus, MigratorTrait, SchemaManager};
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
 
+/// The table in which the database remembers what has been done.
+const MEMORY: &str = "course_sharing_migrations";
+
 /// All migrations, oldest first.
 pub struct Migrator;
 
@@ -51,7 +54,7 @@ impl MigratorTrait for Migrator {
 
     // The table is in the LMS's schema: it says whose it is.
     fn migration_table_name() -> DynIden {
-        "course_sharing_migrations".into_iden()
+        MEMORY.into_iden()
     }
 }
 
@@ -89,12 +92,26 @@ where
             let mut sql = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
             if !applied(M::NAME) {
                 sql.extend(M::up(backend));
+                sql.extend(remember(M::NAME));
             }
             sql
         }
-        Direction::Down if applied(M::NAME) => M::down(backend),
+        Direction::Down if applied(M::NAME) => {
+            let mut sql = M::down(backend);
+            sql.push(format!("DELETE FROM {MEMORY} WHERE version = '{}'", M::NAME));
+            sql
+        }
         Direction::Down => Vec::new(),
     })
+}
+
+/// What the migrator itself does beside each migration, so that one run by hand is known as run.
+fn remember(name: &str) -> [String; 2] {
+    let columns = "version varchar(255) NOT NULL PRIMARY KEY, applied_at bigint NOT NULL";
+    [
+        format!("CREATE TABLE IF NOT EXISTS {MEMORY} ({columns})"),
+        format!("INSERT INTO {MEMORY} (version, applied_at) VALUES ('{name}', 0)"),
+    ]
 }
 
 /// Brings the schema up or down; doing it twice changes nothing.

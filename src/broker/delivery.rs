@@ -16,6 +16,9 @@ pub(super) struct Generation {
     pub(super) connection: Connection,
     pub(super) channel: Channel,
     window: Mutex<AckWindow>,
+    /// Held from deciding what to send until it is sent: an "all up to" of a later decision that overtakes an earlier
+    /// one covers its tags, and the broker closes the channel on a tag that it hears twice.
+    acking: tokio::sync::Mutex<()>,
 }
 
 /// A message that the broker waits for an answer to.
@@ -49,7 +52,12 @@ impl Delivery {
 
 impl Generation {
     pub(super) fn new(connection: Connection, channel: Channel) -> Arc<Self> {
-        Arc::new(Self { connection, channel, window: Mutex::default() })
+        Arc::new(Self {
+            connection,
+            channel,
+            window: Mutex::default(),
+            acking: tokio::sync::Mutex::default(),
+        })
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -64,6 +72,7 @@ impl Generation {
     }
 
     async fn ack(&self, tags: impl IntoIterator<Item = u64>) -> Result<(), BrokerError> {
+        let _in_order = self.acking.lock().await;
         let acks = self.window.lock().unwrap_or_else(PoisonError::into_inner).settle(tags);
         for Ack { tag, multiple } in acks {
             // By the channel, whose answer is an error if nothing was sent: lapin's ackers say Ok(false) then.

@@ -23,7 +23,7 @@ pub struct Received {
     pub redelivered: bool,
     /// How many delays have counted as attempts.
     pub attempt: u32,
-    /// When this program first saw it; now, if this is the first time.
+    /// When this program first saw it; else when the broker gave it up; now, if neither is known.
     pub first_seen: DateTime<Utc>,
     /// Why it was delayed or is dead, in one line.
     pub reason: Option<String>,
@@ -48,7 +48,10 @@ impl Received {
             content_type: properties.content_type().as_ref().map(ToString::to_string),
             redelivered: message.redelivered,
             attempt: find(headers, ATTEMPT).and_then(count).unwrap_or(0),
-            first_seen: find(headers, FIRST_SEEN).and_then(instant).unwrap_or(now),
+            first_seen: find(headers, FIRST_SEEN)
+                .and_then(instant)
+                .or_else(|| find(last_death(headers)?, "time").and_then(instant))
+                .unwrap_or(now),
             reason: reason.map(|reason| headers::one_line(&reason)),
             published: seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
             body: message.data,
@@ -68,11 +71,15 @@ impl Received {
     }
 }
 
-/// Why the broker itself declared a message dead, if it did. It keeps a list, the latest first; "expired" is only
-/// the way out of a delay queue.
-fn given_up_by_broker(headers: &FieldTable) -> Option<String> {
+/// The broker's own note on how a message last left a queue by itself. It keeps a list, the latest first.
+fn last_death(headers: &FieldTable) -> Option<&FieldTable> {
     let AMQPValue::FieldArray(deaths) = find(headers, "x-death")? else { return None };
     let AMQPValue::FieldTable(latest) = deaths.as_slice().first()? else { return None };
-    let reason = find(latest, "reason").and_then(text)?;
+    Some(latest)
+}
+
+/// Why the broker itself declared a message dead, if it did; "expired" is only the way out of a delay queue.
+fn given_up_by_broker(headers: &FieldTable) -> Option<String> {
+    let reason = find(last_death(headers)?, "reason").and_then(text)?;
     (reason != "expired").then(|| format!("given up by RabbitMQ: {reason}"))
 }

@@ -100,16 +100,17 @@ impl Config {
             builder = builder.set_override(&key, value).map_err(|e| ConfigError::Value(e.to_string()))?;
         }
         for flag in flags {
-            let (key, value) = flag.split_once('=').ok_or_else(|| ConfigError::Flag(flag.clone()))?;
+            let wrong = || ConfigError::Flag(key_of(flag));
+            let (key, value) = flag.split_once('=').ok_or_else(wrong)?;
             if !key.contains('.') {
-                return Err(ConfigError::Flag(flag.clone()));
+                return Err(wrong());
             }
-            builder = builder.set_override(key, value).map_err(|_| ConfigError::Flag(flag.clone()))?;
+            builder = builder.set_override(key, value).map_err(|_| wrong())?;
         }
         let config: Self = builder
             .build()
             .and_then(config::Config::try_deserialize)
-            .map_err(|e| ConfigError::Value(e.to_string()))?;
+            .map_err(|e| ConfigError::Value(without_excerpt(&e.to_string())))?;
         config.validate()?;
         Ok(config)
     }
@@ -128,6 +129,18 @@ impl Config {
         self.reconcile.validate()?;
         Ok(())
     }
+}
+
+/// A flag's key, as far as it looks like one: what is behind it may be a secret.
+fn key_of(flag: &str) -> String {
+    flag.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')).collect()
+}
+
+/// What the TOML parser says, less the line that it quotes: there may be a secret in it.
+fn without_excerpt(said: &str) -> String {
+    let quotes =
+        |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    said.lines().filter(|line| !quotes(line)).map(str::trim).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

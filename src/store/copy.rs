@@ -1,7 +1,9 @@
 //! The one statement that writes links: it copies the ledger's URL to overviews that differ from it.
 
 use sea_orm::DbBackend;
-use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, Query, UpdateStatement};
+use sea_orm::sea_query::{
+    Alias, Condition, Expr, ExprTrait, IntoIden, LockType, Order, Query, TableRef, UpdateStatement,
+};
 
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
@@ -29,9 +31,13 @@ pub(super) enum Clears {
 /// The update, for one database.
 pub(super) fn statement(backend: DbBackend, scope: Scope<'_>, clears: Clears) -> UpdateStatement {
     let mut update = Query::update();
+    update.table(overview::Entity);
+    if backend == DbBackend::Postgres {
+        update.from(locked_ledger(backend, scope));
+    } else {
+        update.from(ledger::Entity);
+    }
     update
-        .table(overview::Entity)
-        .from(ledger::Entity)
         .value(overview::Column::MarketingUrl, in_force())
         .cond_where(same_run(backend))
         .cond_where(differs(backend));
@@ -57,6 +63,25 @@ pub(super) fn statement(backend: DbBackend, scope: Scope<'_>, clears: Clears) ->
         Scope::All => {}
     }
     update
+}
+
+/// The ledger's rows that differ from an overview, locked. Without the lock an update that waits for another's commit
+/// goes on with the overview as it is then and the ledger as it was before: an older URL over a newer one. MySQL and
+/// SQLite read what they join as it is now.
+fn locked_ledger(backend: DbBackend, scope: Scope<'_>) -> TableRef {
+    let mut select = Query::select();
+    select
+        .column((Alias::new("course_sharing_ledger"), sea_orm::sea_query::Asterisk))
+        .from(ledger::Entity)
+        .from(overview::Entity)
+        .cond_where(same_run(backend))
+        .cond_where(differs(backend))
+        .order_by((Alias::new("course_sharing_ledger"), Alias::new("run_key")), Order::Asc)
+        .lock_with_tables(LockType::Share, [ledger::Entity]);
+    if let Scope::Courses(courses) = scope {
+        select.cond_where(col_o("id").is_in(courses.iter().map(CourseKey::as_str)));
+    }
+    TableRef::SubQuery(Box::new(select), Alias::new("course_sharing_ledger").into_iden())
 }
 
 fn col_o(name: &'static str) -> Expr {

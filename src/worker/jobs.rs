@@ -10,9 +10,10 @@ use super::port::Port;
 use crate::broker::DeadLetters;
 use crate::config::{Every, PageSize, Schedule};
 use crate::reconcile::{Options, Pass, PassError, Report, Silent};
-use crate::store::{PassRow, Store, Verdict};
+use crate::store::{Lease, PassRow, Store, Verdict};
 use crate::telemetry::{metrics, report};
 
+const HEAL: &str = "heal";
 /// How old a gauge may be.
 const GAUGES: Duration = Duration::from_secs(30);
 /// How many passes may have failed since the last good one, for the gauge to find it after a restart.
@@ -30,7 +31,8 @@ pub(super) fn holder() -> String {
 pub(super) async fn heal(store: Store, every: Every, holder: String, stop: CancellationToken) {
     let Every::Period(period) = every else { return };
     let mut failing = false;
-    while sleeps(period, &stop).await {
+    // At once, too: a worker that is started more often than it heals would otherwise never heal.
+    loop {
         match heal_once(&store, period, &holder).await {
             Ok(healed) => {
                 if failing {
@@ -53,12 +55,17 @@ pub(super) async fn heal(store: Store, every: Every, holder: String, stop: Cance
                 failing = true;
             }
         }
+        if !sleeps(period, &stop).await {
+            break;
+        }
     }
+    // So that the next worker need not wait for the lease to run out; if that fails, it runs out.
+    let _ = store.release(&Lease { job: HEAL.to_owned(), holder }).await;
 }
 
 async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<u64, crate::store::StoreError> {
-    // Longer than the period, so that it stays with one worker while that lives, and moves on soon after.
-    if store.acquire("heal", holder, period * 3).await?.is_none() {
+    // As long as the period: one heal in each, by whoever is there when the last one's time is over.
+    if store.acquire(HEAL, holder, period).await?.is_none() {
         return Ok(0);
     }
     store.heal().await

@@ -37,7 +37,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
         let db = database.store.connection();
         let up = Direction::Up { create_overview_table: true };
         let planned = migration::plan(db, up).await.unwrap();
-        assert_eq!(planned.len(), 4, "{kind:?}: {planned:?}");
+        assert_eq!(planned.len(), 6, "{kind:?}: {planned:?}");
         for sql in &planned {
             database.execute(sql).await;
         }
@@ -46,6 +46,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             "course_sharing_reconcile",
             "course_sharing_ledger",
             "course_overviews_courseoverview",
+            "course_sharing_migrations",
         ] {
             database.execute(&format!("DROP TABLE {table}")).await;
         }
@@ -53,7 +54,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             migration::migrate(db, up).await.unwrap();
             assert!(migration::plan(db, up).await.unwrap().is_empty(), "{kind:?}");
             database.store.check_schema().await.unwrap();
-            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 3);
+            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 4);
             migration::migrate(db, Direction::Down).await.unwrap();
             assert!(migration::plan(db, Direction::Down).await.unwrap().is_empty());
             assert!(matches!(

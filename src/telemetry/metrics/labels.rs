@@ -33,10 +33,11 @@ pub(super) const RECONCILE_KINDS: [&str; 6] =
     ["updated", "cleared", "kept", "held_back", "not_listed", "pending"];
 
 /// `outcome` of `course_sharing_catalog_requests_total`.
-pub(super) const CATALOG_OUTCOMES: [&str; 8] = [
+pub(super) const CATALOG_OUTCOMES: [&str; 9] = [
     "ok",
     "client_error",
     "server_error",
+    "shut",
     "throttled",
     "timeout",
     "unauthorized",

@@ -1,6 +1,6 @@
 //! Waiting and dying: by a confirmed copy, and the acknowledgement after it.
 
-use course_sharing::broker::{BrokerError, Message, ladder};
+use course_sharing::broker::{BrokerError, Message};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};

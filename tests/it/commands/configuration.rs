@@ -103,6 +103,9 @@ async fn files_that_cannot_be_read_are_2_and_named() {
 async fn no_mistake_in_the_configuration_shows_a_secret() {
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in [
+        ("unclosed.toml", format!("[catalog]\nclient_secret = \"{SECRET}\n")),
+        ("unquoted.toml", format!("[catalog]\nclient_secret = {SECRET}\n")),
+        ("twice.toml", format!("[catalog]\nclient_secret = \"{SECRET}\"\nclient_secret = \"{SECRET}\"\n")),
         ("list.toml", format!("[catalog]\nclient_secret = [\"{SECRET}\"]\n")),
         ("elsewhere.toml", format!("[catalog]\nclient_sceret = \"{SECRET}\"\n")),
         ("url.toml", format!("[amqp]\nprefetch = \"x\"\nurl = \"amqp://u:{SECRET}@h\"\n")),
@@ -117,6 +120,9 @@ async fn no_mistake_in_the_configuration_shows_a_secret() {
         format!("database.ulr=postgres://u:{SECRET}@h/db"),
         format!("catalog.client_secrets={SECRET}"),
         format!("catalog.client_secret.x={SECRET}"),
+        format!("catalog.client secret={SECRET}"),
+        format!("catalog.client_secret:{SECRET}"),
+        format!("client_secret={SECRET}"),
     ] {
         run(&["check", "--set", &setting], &[]).await.expect(2).keeps_quiet_about(SECRET);
     }

@@ -65,6 +65,9 @@ async fn a_dry_run_changes_nothing_and_what_it_prints_runs_as_it_is() {
             database.execute(statement).await;
         }
         is_whole(&database).await;
+        run(&database, &["migrate", "status"]).await.expect(0).says(&["Applied"]);
+        run(&database, &["migrate"]).await.expect(0).says(&["nothing to do"]);
+        is_whole(&database).await;
         database.drop().await;
     }
 }
@@ -82,6 +85,8 @@ async fn a_dry_run_of_the_way_down_changes_nothing_and_runs_as_it_is() {
             database.execute(statement).await;
         }
         run(&database, &["heal"]).await.expect(1).says(&["course_sharing_ledger", "migrate"]);
+        run(&database, &["migrate"]).await.expect(0);
+        is_whole(&database).await;
         database.drop().await;
     }
 }
