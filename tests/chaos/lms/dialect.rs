@@ -1,0 +1,169 @@
+//! The SQL in which PostgreSQL and MariaDB differ.
+
+use crate::servers::Database;
+
+const MARIADB_TABLE: &str = include_str!("../../fixtures/lms/course_overviews.mysql.sql");
+
+/// Every column of the LMS's table that has no default.
+const MARIADB_INSERT: &str = "INSERT INTO course_overviews_courseoverview SET created = NOW(), modified = NOW(), \
+    version = 19, _location = '', org = '', display_number_with_default = '', display_org_with_default = '', \
+    course_image_url = '', certificates_show_before_end = 0, cert_html_view_enabled = 0, \
+    has_any_active_web_certificate = 0, cert_name_short = '', cert_name_long = '', mobile_available = 0, \
+    visible_to_staff_only = 0, _pre_requisite_courses_json = '', invitation_only = 0, self_paced = 0, \
+    banner_image_url = '', eligible_for_financial_aid = 0, enable_proctored_exams = 0, \
+    allow_proctoring_opt_out = 0, entrance_exam_enabled = 0, entrance_exam_id = '', \
+    entrance_exam_minimum_score_pct = 0, force_on_flexible_peer_openassessments = 0, id = ";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Postgres,
+    Mariadb,
+}
+
+impl Dialect {
+    pub(super) fn of(server: &Database) -> Self {
+        match server {
+            Database::Postgres(_) => Self::Postgres,
+            Database::Mariadb(_) => Self::Mariadb,
+        }
+    }
+
+    pub(super) fn admin(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Mariadb => "root",
+        }
+    }
+
+    pub(super) fn first_database(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Mariadb => "mysql",
+        }
+    }
+
+    /// A database, and a user for the worker who is no superuser, so that a read-only server holds for it.
+    pub(super) fn create(self, name: &str, user: &str) -> Vec<String> {
+        match self {
+            Self::Postgres => vec![
+                format!(
+                    "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{user}') THEN \
+                     CREATE ROLE {user} LOGIN; END IF; END $$"
+                ),
+                "ALTER ROLE postgres SET default_transaction_read_only = off".to_owned(),
+                format!("CREATE DATABASE {name} OWNER {user}"),
+            ],
+            Self::Mariadb => vec![
+                format!("CREATE USER IF NOT EXISTS {user}@'127.0.0.1'"),
+                // As the LMS's database is: keys are compared without case or accents.
+                format!("CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"),
+                format!("GRANT ALL ON {name}.* TO {user}@'127.0.0.1'"),
+            ],
+        }
+    }
+
+    /// The LMS's table; none where the program's own migration makes a small one.
+    pub(super) fn overview_table(self) -> Option<&'static str> {
+        (self == Self::Mariadb).then_some(MARIADB_TABLE)
+    }
+
+    pub(super) fn insert(self, key: &str) -> String {
+        match self {
+            Self::Postgres => format!("INSERT INTO course_overviews_courseoverview (id) VALUES ('{key}')"),
+            Self::Mariadb => format!("{MARIADB_INSERT}'{key}'"),
+        }
+    }
+
+    /// The log and its triggers. The time is the trigger's, a commit before it can be seen.
+    pub(super) fn watch(self, worker: &str) -> Vec<String> {
+        match self {
+            Self::Postgres => watch_postgres(worker),
+            Self::Mariadb => watch_mariadb(worker),
+        }
+    }
+
+    pub(super) fn passes(self) -> &'static str {
+        match self {
+            Self::Postgres => {
+                "SELECT (extract(epoch FROM started_at) * 1000000)::bigint AS s, \
+                 (extract(epoch FROM finished_at) * 1000000)::bigint AS e FROM course_sharing_reconcile ORDER BY id"
+            }
+            Self::Mariadb => {
+                "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', started_at) AS s, \
+                 TIMESTAMPDIFF(MICROSECOND, '1970-01-01', finished_at) AS e FROM course_sharing_reconcile ORDER BY id"
+            }
+        }
+    }
+
+    pub(super) fn lock(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => &[
+                "BEGIN",
+                "LOCK TABLE course_overviews_courseoverview, course_sharing_ledger IN ACCESS EXCLUSIVE MODE",
+            ],
+            Self::Mariadb => {
+                &["LOCK TABLES course_overviews_courseoverview WRITE, course_sharing_ledger WRITE"]
+            }
+        }
+    }
+
+    pub(super) fn unlock(self) -> &'static str {
+        match self {
+            Self::Postgres => "COMMIT",
+            Self::Mariadb => "UNLOCK TABLES",
+        }
+    }
+
+    pub(super) fn read_only(self, on: bool) -> Vec<String> {
+        let word = if on { "on" } else { "off" };
+        match self {
+            Self::Postgres => vec![
+                format!("ALTER SYSTEM SET default_transaction_read_only = {word}"),
+                "SELECT pg_reload_conf()".to_owned(),
+            ],
+            Self::Mariadb => vec![format!("SET GLOBAL read_only = {word}")],
+        }
+    }
+}
+
+fn watch_postgres(worker: &str) -> Vec<String> {
+    vec![
+        "CREATE TABLE chaos_log (seq bigserial PRIMARY KEY, \
+         at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, \
+         by_worker int NOT NULL, op text NOT NULL, id text NOT NULL, old_url text, new_url text)"
+            .to_owned(),
+        format!("GRANT INSERT ON chaos_log TO {worker}"),
+        format!("GRANT USAGE ON SEQUENCE chaos_log_seq_seq TO {worker}"),
+        format!(
+            "CREATE FUNCTION chaos_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             INSERT INTO chaos_log (by_worker, op, id, old_url, new_url) VALUES \
+             ((session_user = '{worker}')::int, lower(TG_OP), CASE WHEN TG_OP = 'DELETE' THEN OLD.id ELSE NEW.id END, \
+             CASE WHEN TG_OP <> 'INSERT' THEN OLD.marketing_url END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.marketing_url END); \
+             RETURN NULL; END $$"
+        ),
+        "CREATE TRIGGER chaos_note AFTER INSERT OR UPDATE OR DELETE ON course_overviews_courseoverview \
+         FOR EACH ROW EXECUTE FUNCTION chaos_note()"
+            .to_owned(),
+    ]
+}
+
+fn watch_mariadb(worker: &str) -> Vec<String> {
+    let table = "CREATE TABLE chaos_log (seq bigint PRIMARY KEY AUTO_INCREMENT, at bigint NOT NULL, by_worker int NOT NULL, \
+                 op varchar(8) NOT NULL, id varchar(255) NOT NULL, old_url longtext, new_url longtext) \
+                 ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
+    let triggers = [
+        ("insert", "NEW.id", "NULL", "NEW.marketing_url"),
+        ("update", "NEW.id", "OLD.marketing_url", "NEW.marketing_url"),
+        ("delete", "OLD.id", "OLD.marketing_url", "NULL"),
+    ];
+    let triggers = triggers.iter().map(|(op, id, old, new)| {
+        // USER() is who connected, also in a trigger, which runs as whoever made it.
+        format!(
+            "CREATE TRIGGER chaos_note_{op} AFTER {op} ON course_overviews_courseoverview FOR EACH ROW \
+             INSERT INTO chaos_log (at, by_worker, op, id, old_url, new_url) VALUES \
+             (CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED), \
+             USER() LIKE '{worker}@%', '{op}', {id}, {old}, {new})"
+        )
+    });
+    std::iter::once(table.to_owned()).chain(triggers).collect()
+}

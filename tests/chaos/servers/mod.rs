@@ -1,0 +1,118 @@
+//! Throw-away servers on free ports, in a temporary directory, that end with us.
+
+mod mariadb;
+mod postgres;
+mod rabbitmq;
+
+use std::net::TcpListener;
+use std::ops::Deref;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub(crate) use self::mariadb::Mariadb;
+pub(crate) use self::postgres::Postgres;
+pub(crate) use self::rabbitmq::Rabbitmq;
+use crate::process::Signal;
+
+/// A server's two ways to go down; which one is the seed's choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Down {
+    /// As an operator would do it.
+    Orderly,
+    /// As a power cut would do it.
+    Crash,
+}
+
+/// A database server.
+pub(crate) enum Database {
+    /// PostgreSQL.
+    Postgres(Postgres),
+    /// MariaDB.
+    Mariadb(Mariadb),
+}
+
+impl Database {
+    /// The URL of a database on it, for a user.
+    pub(crate) fn url(&self, user: &str, database: &str) -> String {
+        match self {
+            Self::Postgres(server) => format!("postgres://{user}@127.0.0.1:{}/{database}", server.port),
+            Self::Mariadb(server) => format!("mysql://{user}@127.0.0.1:{}/{database}", server.port),
+        }
+    }
+
+    /// Takes it down, and brings it up again.
+    pub(crate) async fn restart(&mut self, down: Down) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(server) => server.restart(down).await,
+            Self::Mariadb(server) => server.restart(down).await,
+        }
+    }
+}
+
+/// A server lent to a scenario: to use beside others, or to harm alone.
+pub(crate) enum Lent<'a, S> {
+    /// To use.
+    Shared(RwLockReadGuard<'a, S>),
+    /// To harm.
+    Alone(RwLockWriteGuard<'a, S>),
+}
+
+impl<'a, S> Lent<'a, S> {
+    /// Waits until it can be had.
+    pub(crate) async fn of(server: &'a RwLock<S>, to_harm: bool) -> Self {
+        if to_harm { Self::Alone(server.write().await) } else { Self::Shared(server.read().await) }
+    }
+
+    /// The server, to be harmed.
+    ///
+    /// # Errors
+    /// If it was lent for use only.
+    pub(crate) fn victim(&mut self) -> anyhow::Result<&mut S> {
+        match self {
+            Self::Alone(server) => Ok(server),
+            Self::Shared(_) => bail!("this scenario shares its server and must not harm it"),
+        }
+    }
+}
+
+impl<S> Deref for Lent<'_, S> {
+    type Target = S;
+    fn deref(&self) -> &S {
+        match self {
+            Self::Shared(server) => server,
+            Self::Alone(server) => server,
+        }
+    }
+}
+
+/// A port that nothing listens on now.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Whether something accepts connections there.
+pub(super) async fn listens(port: u16) -> bool {
+    tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+}
+
+/// A directory for a server, its user's own.
+fn directory(root: &Path, name: &str, owner: Option<(u32, u32)>) -> anyhow::Result<PathBuf> {
+    let path = root.join(name);
+    std::fs::create_dir(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
+    if let Some((user, group)) = owner {
+        chown(&path, Some(user), Some(group))?;
+    }
+    Ok(path)
+}
+
+/// The signal for a way down, by what an orderly end is called there.
+fn signal(down: Down, orderly: Signal, crash: Signal) -> Signal {
+    match down {
+        Down::Orderly => orderly,
+        Down::Crash => crash,
+    }
+}

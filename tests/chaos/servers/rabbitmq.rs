@@ -1,0 +1,140 @@
+//! A RabbitMQ node of our own: own name, ports, cookie, data, and an epmd that no other node is in.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Down, free_port, signal};
+use crate::process::{Process, Signal, until};
+use crate::programs;
+
+const PACKAGE: &str = "rabbitmq-server";
+const UP: Duration = Duration::from_secs(120);
+const DOWN: Duration = Duration::from_secs(60);
+
+/// A running node.
+pub(crate) struct Rabbitmq {
+    /// Where it speaks AMQP.
+    pub(crate) port: u16,
+    node: Process,
+    home: PathBuf,
+    program: PathBuf,
+    distribution_port: u16,
+    epmd_port: u16,
+    // After the node in order of fields, so that it is dropped after it.
+    _epmd: Process,
+}
+
+impl Rabbitmq {
+    /// Starts one below `root` and waits until it speaks AMQP.
+    pub(crate) async fn start(root: &Path) -> anyhow::Result<Self> {
+        let program = programs::find("rabbitmq-server", PACKAGE)?;
+        let epmd = programs::find("epmd", PACKAGE)?;
+        let home = super::directory(root, "rabbitmq", None)?;
+        let (port, distribution_port, epmd_port) = (free_port()?, free_port()?, free_port()?);
+        std::fs::write(home.join("rabbitmq.conf"), configuration(port))?;
+        std::fs::write(home.join("enabled_plugins"), "[].\n")?;
+        let cookie = home.join(".erlang.cookie");
+        std::fs::write(&cookie, format!("{:016x}", rand::random::<u64>()))?;
+        std::fs::set_permissions(&cookie, std::fs::Permissions::from_mode(0o400))?;
+
+        let mut command = Command::new(epmd);
+        command.args(["-port", &epmd_port.to_string(), "-address", "127.0.0.1"]);
+        let epmd = Process::start("epmd", &mut command, &home.join("epmd.log"))?;
+        until("epmd listens", UP, async || Ok(super::listens(epmd_port).await)).await?;
+
+        let node = launch(&program, &home, distribution_port, epmd_port)?;
+        let mut server = Self { port, node, home, program, distribution_port, epmd_port, _epmd: epmd };
+        server.wait_until_up().await?;
+        Ok(server)
+    }
+
+    /// The URL of its default virtual host, at a port that may be a proxy's.
+    pub(crate) fn url_at(port: u16) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{port}/%2f")
+    }
+
+    /// The URL of its default virtual host.
+    pub(crate) fn url(&self) -> String {
+        Self::url_at(self.port)
+    }
+
+    /// Takes it down.
+    pub(crate) async fn stop(&mut self, down: Down) -> anyhow::Result<()> {
+        self.node.signal(signal(down, Signal::Term, Signal::Kill))?;
+        self.node.wait(DOWN).await?;
+        Ok(())
+    }
+
+    /// Brings it up again, and waits until it speaks AMQP.
+    pub(crate) async fn start_again(&mut self) -> anyhow::Result<()> {
+        self.node = launch(&self.program, &self.home, self.distribution_port, self.epmd_port)?;
+        self.wait_until_up().await
+    }
+
+    /// Freezes it: its sockets stay open and say nothing.
+    pub(crate) fn freeze(&mut self) -> anyhow::Result<()> {
+        self.node.signal(Signal::Stop)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&mut self) -> anyhow::Result<()> {
+        self.node.signal(Signal::Cont)
+    }
+
+    async fn wait_until_up(&mut self) -> anyhow::Result<()> {
+        let port = self.port;
+        let node = &mut self.node;
+        let up = until("RabbitMQ speaks AMQP", UP, async || match node.ended()? {
+            Some(status) => bail!("RabbitMQ ended by itself: {status}\n{}", node.last_words()),
+            None => Ok(speaks_amqp(port).await),
+        });
+        up.await.with_context(|| format!("its logs are in {}", self.home.display()))?;
+        Ok(())
+    }
+}
+
+fn configuration(port: u16) -> String {
+    // Small and quiet: it shares the machine with everything that it is to be tested with.
+    format!(
+        "listeners.tcp.1 = 127.0.0.1:{port}\n\
+         log.file.level = warning\n\
+         vm_memory_high_watermark.relative = 0.3\n\
+         disk_free_limit.absolute = 50MB\n"
+    )
+}
+
+fn launch(program: &Path, home: &Path, distribution: u16, epmd: u16) -> anyhow::Result<Process> {
+    let mut command = Command::new(program);
+    command
+        .current_dir(home)
+        .env("HOME", home)
+        .env("ERL_EPMD_PORT", epmd.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        // Named after the port, so that two runs at once stay apart.
+        .env("RABBITMQ_NODENAME", format!("chaos{epmd}@localhost"))
+        .env("RABBITMQ_DIST_PORT", distribution.to_string())
+        .env("RABBITMQ_MNESIA_BASE", home.join("data"))
+        .env("RABBITMQ_LOG_BASE", home.join("log"))
+        .env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq.conf"))
+        .env("RABBITMQ_CONF_ENV_FILE", home.join("none"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", home.join("enabled_plugins"))
+        .env("RABBITMQ_PID_FILE", home.join("pid"))
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none");
+    Process::start("RabbitMQ", &mut command, &home.join("out.log"))
+}
+
+/// Whether the broker greets: it listens some time before it does.
+async fn speaks_amqp(port: u16) -> bool {
+    let greeting = async {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).await?;
+        socket.write_all(b"AMQP\x00\x00\x09\x01").await?;
+        socket.read_u8().await
+    };
+    matches!(tokio::time::timeout(Duration::from_secs(2), greeting).await, Ok(Ok(1)))
+}

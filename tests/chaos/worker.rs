@@ -1,0 +1,117 @@
+//! The program under test: the real binary, configured by its environment alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use crate::process::{Process, Signal};
+
+/// In which a worker that is told to stop must have ended.
+pub(crate) const STOPPING: Duration = Duration::from_secs(20);
+
+/// How to start the program: where it is, and its environment.
+#[derive(Clone)]
+pub(crate) struct Program {
+    binary: PathBuf,
+    environment: BTreeMap<String, String>,
+    directory: PathBuf,
+}
+
+impl Program {
+    /// The program with the settings that every scenario has.
+    pub(crate) fn new(binary: &Path, directory: &Path) -> Self {
+        Self { binary: binary.to_owned(), environment: BTreeMap::new(), directory: directory.to_owned() }
+    }
+
+    /// Sets `section.key`.
+    pub(crate) fn set(&mut self, key: &str, value: impl Into<String>) {
+        let variable = format!("COURSE_SHARING_{}", key.to_uppercase().replace('.', "__"));
+        self.environment.insert(variable, value.into());
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// If it does not end with 0.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut process = self.start("command", arguments)?;
+        let status = process.wait(Duration::from_secs(120)).await?;
+        if !status.success() {
+            bail!("course-sharing {} ended with {status}:\n{}", arguments.join(" "), process.last_words());
+        }
+        Ok(())
+    }
+
+    fn start(&self, name: &str, arguments: &[&str]) -> anyhow::Result<Process> {
+        let mut command = Command::new(&self.binary);
+        // Settings of whoever runs this must not reach the program.
+        for (variable, _) in std::env::vars_os() {
+            let name = variable.to_string_lossy();
+            if name.starts_with("COURSE_SHARING_") || name.starts_with("OTEL_") {
+                command.env_remove(&variable);
+            }
+        }
+        command.args(arguments).envs(&self.environment).current_dir(&self.directory);
+        Process::start("course-sharing", &mut command, &self.directory.join(format!("{name}.log")))
+    }
+}
+
+/// A worker that is killed and started again, and keeps one log throughout.
+pub(crate) struct Worker {
+    program: Program,
+    name: String,
+    process: Option<Process>,
+}
+
+impl Worker {
+    /// Starts one.
+    pub(crate) fn start(program: Program, name: &str) -> anyhow::Result<Self> {
+        let mut worker = Self { program, name: name.to_owned(), process: None };
+        worker.start_again()?;
+        Ok(worker)
+    }
+
+    /// Starts it again.
+    pub(crate) fn start_again(&mut self) -> anyhow::Result<()> {
+        self.process = Some(self.program.start(&self.name, &["worker"])?);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
+        self.must_run()?.kill().await
+    }
+
+    /// SIGTERM; how long it took to end.
+    ///
+    /// # Errors
+    /// If it ended with anything but 0, or not within [`STOPPING`].
+    pub(crate) async fn terminate(&mut self) -> anyhow::Result<Duration> {
+        let process = self.must_run()?;
+        let since = Instant::now();
+        process.signal(Signal::Term)?;
+        let status = process.wait(STOPPING).await?;
+        if status.code() != Some(0) {
+            bail!("the worker ended with {status} after SIGTERM:\n{}", process.last_words());
+        }
+        self.process = None;
+        Ok(since.elapsed())
+    }
+
+    /// Whether it was started and has not been stopped.
+    pub(crate) fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The process; a worker that ended by itself is an error, whatever the fault was.
+    fn must_run(&mut self) -> anyhow::Result<&mut Process> {
+        let Some(process) = self.process.as_mut() else { bail!("the worker was not started") };
+        if let Some(status) = process.ended()? {
+            bail!("the worker ended by itself with {status}:\n{}", process.last_words());
+        }
+        Ok(process)
+    }
+}
