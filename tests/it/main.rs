@@ -7,6 +7,7 @@
 mod broker;
 mod catalog_traps;
 mod http;
+mod ops;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
 mod store;
