@@ -174,6 +174,23 @@ fn logged_events() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
+fn splunk_searches_for_events_that_there_are() {
+    let logged = logged_events();
+    let mut named = 0;
+    for path in files("ops/splunk", &["conf", "xml"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let one = between(&text, " event=", ' ').filter(|name| name.contains('.'));
+        let any = between(&text, " event IN (", ')').flat_map(|names| names.split(", "));
+        for name in one.chain(any) {
+            let name = name.split(['\n', '<']).next().unwrap();
+            assert!(logged.contains_key(name), "{}: nothing logs {name:?}", path.display());
+            named += 1;
+        }
+    }
+    assert!(named > 10, "only {named} names of events were found");
+}
+
+#[test]
 fn every_event_that_is_logged_is_documented_with_its_level_and_no_other() {
     let document = read("ops/LOGGING.md");
     let mut documented: BTreeMap<&str, &str> = BTreeMap::new();
