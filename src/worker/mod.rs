@@ -81,8 +81,7 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
 
     let beat = move || health.beat("events", Instant::now());
     let pipeline = Pipeline::new(engine, settler, config, Box::new(beat)).run(deliveries, stop.clone());
-    let ended = drive(pipeline, consumer.run(stop.clone()), &mut jobs, &stop).await;
-    publisher.close().await;
+    let ended = drive(pipeline, consumer.run(stop.clone()), &mut jobs, publisher, &stop).await;
     side.shutdown().await;
     ended
 }
@@ -92,6 +91,7 @@ async fn drive(
     pipeline: impl Future<Output = Result<(), tokio::task::JoinError>> + Send + 'static,
     consumer: impl Future<Output = Stopped> + Send + 'static,
     jobs: &mut JoinSet<()>,
+    publisher: Publisher,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let mut consumer = tokio::spawn(consumer);
@@ -111,7 +111,7 @@ async fn drive(
         while let Some(ended) = jobs.join_next().await {
             ended.context("a job died")?;
         }
-        stopped.close().await;
+        tokio::join!(stopped.close(), publisher.close());
         anyhow::Ok(())
     });
     match drained.await {

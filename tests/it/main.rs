@@ -9,6 +9,7 @@ mod catalog_traps;
 mod check;
 mod commands;
 mod http;
+mod ops;
 mod reconcile;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;

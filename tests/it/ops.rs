@@ -1,0 +1,240 @@
+//! What stands in `ops/` for operators, held against the program: it parses, it names metrics, events and keys that
+//! there are, and no alert comes without a way out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use course_sharing::config::Config;
+use course_sharing::telemetry::metrics;
+use secrecy::ExposeSecret;
+use yaml_rust2::{Yaml, YamlLoader};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// All files below `folder` whose names end with one of these. `ops/openedx` is a package with tests of its own, and
+/// building it leaves files behind.
+fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            if path.is_dir() {
+                folders.extend((!path.ends_with("ops/openedx")).then_some(path));
+            } else if endings.contains(&ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn yaml(path: &str) -> Yaml {
+    YamlLoader::load_from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}")).remove(0)
+}
+
+/// The words between `before` and `after`, wherever they stand in `text`.
+fn between<'t>(text: &'t str, before: &'t str, after: char) -> impl Iterator<Item = &'t str> {
+    text.split(before).skip(1).filter_map(move |rest| rest.split(after).next())
+}
+
+#[test]
+fn every_file_parses() {
+    for path in files("ops", &["json"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text)
+            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+    for path in files("ops", &["toml"]) {
+        config::Config::builder().add_source(config::File::from(path)).build().unwrap();
+    }
+    for path in files("ops", &["yaml", "yml"]).into_iter().chain([root().join("docker-compose.yml")]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let read = YamlLoader::load_from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(!read.is_empty(), "{} is empty", path.display());
+    }
+}
+
+#[test]
+fn dashboards_and_alerts_name_metrics_and_label_values_that_there_are() {
+    // A histogram shows when something has been measured.
+    metrics::event_to_write(Duration::ZERO);
+    metrics::catalog_request("ok", Duration::ZERO);
+    let shown = metrics::render();
+    let series: BTreeSet<&str> = shown
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let mut named = 0;
+    for path in
+        files("ops/grafana/dashboards", &["json"]).into_iter().chain(files("ops/prometheus", &["yml"]))
+    {
+        // JSON and YAML both escape the quotes of a label.
+        let text = fs::read_to_string(&path).unwrap().replace("\\\"", "\"");
+        for rest in between(&text, "course_sharing_", '\0') {
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+            let metric = format!("course_sharing_{}", &rest[..end]);
+            assert!(series.contains(metric.as_str()), "{}: there is no metric {metric}", path.display());
+            named += 1;
+        }
+        for label in ["type", "outcome", "kind", "cause", "state"] {
+            let (is, is_any_of) = (format!("{label}=\""), format!("{label}=~\""));
+            let any = between(&text, &is_any_of, '"').flat_map(|values| values.split('|'));
+            for value in between(&text, &is, '"').chain(any) {
+                // Of Prometheus' own ALERTS.
+                let known = shown.contains(&format!("{label}=\"{value}\"")) || value == "firing";
+                assert!(known, "{}: no metric has {label}={value:?}", path.display());
+            }
+        }
+    }
+    assert!(
+        named > 50,
+        "only {named} names of metrics were found: does this test still look in the right place?"
+    );
+}
+
+#[test]
+fn panels_have_ids_of_their_own_and_the_data_source_that_is_chosen() {
+    for path in files("ops/grafana/dashboards", &["json"]) {
+        let board: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let mut ids = BTreeSet::new();
+        for panel in board["panels"].as_array().unwrap() {
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{}: {}", path.display(), panel["title"]);
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                assert_eq!(target["datasource"]["uid"], "${datasource}", "{}", panel["title"]);
+            }
+            assert!(panel["type"] == "row" || panel["description"].is_string(), "{}", panel["title"]);
+        }
+    }
+}
+
+#[test]
+fn each_alert_says_what_to_do_and_is_tested_firing_and_silent() {
+    let (rules, tests, runbook) =
+        (yaml("ops/prometheus/alerts.yml"), yaml("ops/prometheus/alerts_test.yml"), read("ops/RUNBOOK.md"));
+    let mut tested: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
+    for test in tests["tests"].as_vec().unwrap() {
+        for case in test["alert_rule_test"].as_vec().into_iter().flatten() {
+            let fires = case["exp_alerts"].as_vec().is_some_and(|alerts| !alerts.is_empty());
+            tested.entry(case["alertname"].as_str().unwrap()).or_default().insert(fires);
+        }
+    }
+    let mut headings: BTreeSet<&str> = between(&runbook, "\n## CourseSharing", '\n').collect();
+    for group in rules["groups"].as_vec().unwrap() {
+        for rule in group["rules"].as_vec().unwrap() {
+            let name = rule["alert"].as_str().unwrap();
+            for annotation in ["summary", "description", "action"] {
+                assert!(rule["annotations"][annotation].as_str().is_some(), "{name} has no {annotation}");
+            }
+            assert!(
+                headings.remove(name.trim_start_matches("CourseSharing")),
+                "{name} is not in ops/RUNBOOK.md"
+            );
+            let link = format!("ops/RUNBOOK.md#{}", name.to_lowercase());
+            assert_eq!(rule["annotations"]["runbook_url"].as_str(), Some(link.as_str()));
+            assert_eq!(
+                tested.get(name).map(BTreeSet::len),
+                Some(2),
+                "{name} is not tested both firing and silent"
+            );
+        }
+    }
+    assert!(headings.is_empty(), "in ops/RUNBOOK.md, and no alert: {headings:?}");
+}
+
+/// Every event name in the sources, with the levels that it is logged at.
+fn logged_events() -> BTreeMap<String, BTreeSet<String>> {
+    let mut events: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in files("src", &["rs"]).into_iter().filter(|path| !path.ends_with("tests.rs")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let text: String = text
+            .lines()
+            .take_while(|line| !line.starts_with("#[cfg(test)]"))
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        for (at, _) in text.match_indices("event = \"") {
+            let name = text[at..].split('"').nth(1).unwrap().to_owned();
+            let call = text[..at].rsplit("tracing::").next().unwrap();
+            let level = call.split('!').next().unwrap();
+            events.entry(name).or_default().insert(level.to_uppercase());
+        }
+    }
+    events
+}
+
+#[test]
+fn splunk_searches_for_events_that_there_are() {
+    let logged = logged_events();
+    let mut named = 0;
+    for path in files("ops/splunk", &["conf", "xml"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let one = between(&text, " event=", ' ').filter(|name| name.contains('.'));
+        let any = between(&text, " event IN (", ')').flat_map(|names| names.split(", "));
+        for name in one.chain(any) {
+            let name = name.split(['\n', '<']).next().unwrap();
+            assert!(logged.contains_key(name), "{}: nothing logs {name:?}", path.display());
+            named += 1;
+        }
+    }
+    assert!(named > 10, "only {named} names of events were found");
+}
+
+#[test]
+fn every_event_that_is_logged_is_documented_with_its_level_and_no_other() {
+    let document = read("ops/LOGGING.md");
+    let mut documented: BTreeMap<&str, &str> = BTreeMap::new();
+    for row in document.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 6, "{row}");
+        assert!(documented.insert(cells[1].trim_matches('`'), cells[2]).is_none(), "twice: {row}");
+    }
+    for (name, levels) in logged_events() {
+        let said = documented.remove(name.as_str());
+        let said = said.unwrap_or_else(|| panic!("{name} is logged, and not in ops/LOGGING.md"));
+        for level in levels.iter().filter(|level| *level != "$LEVEL") {
+            assert!(
+                said.split(", ").any(|word| word == level),
+                "{name} is logged as {level}; ops/LOGGING.md: {said}"
+            );
+        }
+    }
+    assert!(documented.is_empty(), "in ops/LOGGING.md, and not logged: {documented:?}");
+}
+
+#[test]
+fn the_sample_configuration_has_every_key_at_its_default() {
+    let sample = root().join("ops/course-sharing.toml");
+    let (read, default) = (Config::load(Some(&sample), [], &[]).unwrap(), Config::default());
+    // All but the secrets, which are never shown.
+    let shown = format!("{default:#?}");
+    assert_eq!(format!("{read:#?}"), shown);
+    assert_eq!(read.database.url.expose_secret(), default.database.url.expose_secret());
+    assert_eq!(read.amqp.url.expose_secret(), default.amqp.url.expose_secret());
+
+    let text = fs::read_to_string(sample).unwrap();
+    let mut section = "";
+    for line in shown.lines() {
+        // Of the pretty form: a section is indented once, its keys twice.
+        let Some((name, _)) = line.split_once(": ") else { continue };
+        if let Some(key) = name.strip_prefix("        ").filter(|key| !key.starts_with(' ')) {
+            let (_, rest) = text.split_once(&format!("[{section}]\n")).unwrap();
+            let mut lines = rest.lines().take_while(|line| !line.starts_with('['));
+            let there = lines.any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+            assert!(there, "ops/course-sharing.toml has no {section}.{key}");
+        } else if let Some(name) = name.strip_prefix("    ").filter(|name| !name.starts_with(' ')) {
+            section = name;
+        }
+    }
+}
