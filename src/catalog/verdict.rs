@@ -102,7 +102,9 @@ impl Course {
     }
 
     /// What may lie in the question does not count against the Catalog: one broken row makes a 500 of its page,
-    /// a long URL is refused or dropped, a large page is slow. Where it may be either, it counts once a question.
+    /// a long URL is refused, a large page is slow. Where it may be either, it counts once a question. A connection
+    /// closed without an answer counts each time: a URL that is too long for a server fits when halved once or twice,
+    /// which is no row of failures, and a proxy without a Catalog behind it must not be asked for every half.
     fn verdict(&mut self, error: &CatalogError) -> Verdict {
         let neutral = match error {
             CatalogError::Status { code: 500, .. } => {
@@ -110,7 +112,6 @@ impl Course {
             }
             CatalogError::Timeout(_) => self.kind == Kind::Page && self.blamed,
             CatalogError::Status { code: 400 | 414, .. } => true,
-            CatalogError::Unreachable { closed: true, .. } => matches!(self.kind, Kind::Batch | Kind::Part),
             CatalogError::Unreadable(Defect::TooLarge(_)) => true,
             _ => false,
         };
@@ -213,7 +214,11 @@ mod tests {
         assert_eq!(verdicts(Kind::One, &status(500)), [true, false], "once a question");
         assert_eq!(verdicts(Kind::Page, &CatalogError::Timeout(SOON)), [true, false]);
         assert_eq!(verdicts(Kind::Page, &status(502)), [true, true]);
-        assert_eq!(verdicts(Kind::Batch, &closed()), [false, false], "the URL may be too long");
+        assert_eq!(
+            verdicts(Kind::Batch, &closed()),
+            [false, true],
+            "the first may have been an idle connection"
+        );
         assert_eq!(verdicts(Kind::One, &closed()), [false, true]);
     }
 }
