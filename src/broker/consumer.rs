@@ -11,7 +11,6 @@ use futures_util::StreamExt;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Broker, Role, answer};
@@ -24,8 +23,6 @@ use crate::telemetry::metrics;
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const GROWTH: f64 = 1.3;
-/// A life of this length was no failure to live, so that the next pause is a short one.
-const SOUND_LIFE: Duration = Duration::from_secs(60);
 /// How often a silent channel is looked at, besides waiting for what it says.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -81,12 +78,13 @@ impl Consumer {
     pub async fn run(self, stop: CancellationToken) -> Stopped {
         let mut failures = 0;
         loop {
-            let born = Instant::now();
             let why = match self.live(&stop).await {
                 Ok(stopped) => return stopped,
                 Err(why) => why,
             };
-            failures = if born.elapsed() >= SOUND_LIFE { 1 } else { failures + 1 };
+            // However short, a life that consumed shows that the broker is there: the next pause is the shortest.
+            let consumed = matches!(*self.attachment.borrow(), Attachment::Attached { .. });
+            failures = if consumed { 1 } else { failures + 1 };
             self.detached(why.clone());
             let pause = pause(failures, rand::random());
             let wait =
