@@ -122,7 +122,8 @@ impl Times {
 
 /// In milliseconds, for the eye.
 pub(crate) fn ms(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+    let ms = time.as_secs_f64() * 1000.0;
+    if ms < 1.0 { format!("{ms:.2} ms") } else { format!("{ms:.1} ms") }
 }
 
 /// So many in that time, a second.
