@@ -95,6 +95,12 @@ impl Program {
         }
     }
 
+    /// How many lines of the log tell of this event.
+    pub(crate) fn told(&self, event: &str) -> usize {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().filter(|line| line.contains(event)).count()
+    }
+
     /// The last lines of the log.
     pub(crate) fn log_end(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();

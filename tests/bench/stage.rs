@@ -44,6 +44,7 @@ pub(crate) struct Cost {
     pub(crate) peak: u64,
     pub(crate) resident: u64,
     busy: f64,
+    lost: usize,
     counted: &'static str,
 }
 
@@ -110,6 +111,7 @@ impl Stage {
     {
         let deadline = Instant::now() + limit;
         loop {
+            let asked = Instant::now();
             let now = found().await?;
             if now >= wanted {
                 return Ok(Instant::now());
@@ -118,7 +120,9 @@ impl Stage {
                 anyhow::bail!("{now} of {wanted} after {} s", limit.as_secs());
             }
             let nearly = now.saturating_mul(10) >= wanted.saturating_mul(9);
-            tokio::time::sleep(Duration::from_millis(if nearly { 5 } else { 25 })).await;
+            let pause = Duration::from_millis(if nearly { 5 } else { 25 });
+            // Looking counts a whole table; it must not take what the worker could have.
+            tokio::time::sleep(pause.max(asked.elapsed() * 10)).await;
         }
     }
 
@@ -145,6 +149,8 @@ impl Run {
     pub(crate) async fn stop(mut self, stage: &Stage, time: Duration) -> anyhow::Result<Cost> {
         let busy = self.busy.cores(time.max(self.began.elapsed()));
         let resident = self.worker.usage().resident;
+        // Nobody cut a wire here: a consumer that had to begin anew has broken off by its own fault.
+        let lost = self.worker.told("consumer.detached");
         let after = self.worker.stop().await.context("stopping the worker")?;
         let statements = stage.database.asked_of_it().await?;
         Ok(Cost {
@@ -154,6 +160,7 @@ impl Run {
             peak: after.peak,
             resident,
             busy,
+            lost,
             counted: stage.database.counted(),
         })
     }
@@ -173,6 +180,7 @@ impl Cost {
         report.tell("CPU of the worker", format!("{cpu:.2} s, {each:.0} µs each"));
         let peak = mib(self.peak);
         report.judge("peak memory of the worker", peak, "64 MiB", self.peak <= 64 * 1024 * 1024);
+        report.judge("times that the consumer broke off", self.lost.to_string(), "0", self.lost == 0);
         report.tell("cores busy meanwhile, everybody's", format!("{:.1}", self.busy));
     }
 }

@@ -85,7 +85,7 @@ async fn measure(stage: &Stage, args: &Args) -> anyhow::Result<Report> {
     let value = format!("{}, of them refused: {}", cost.requests, stats.throttled);
     report.judge("requests until then", value, "at most 470", done.is_some() && cost.requests <= 470);
     cost.tell(&mut report, events);
-    let left = stage.queues.left().await?;
-    report.tell("events, delayed and dead that are left", format!("{left:?}"));
+    let (events, delayed, dead) = stage.queues.left().await?;
+    report.tell("left: events, delayed, dead", format!("{events}, {delayed}, {dead}"));
     Ok(report.scored(cost.requests as f64))
 }
