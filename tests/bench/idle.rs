@@ -97,7 +97,8 @@ async fn tell_floors(
     answer: &Times,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    check(stage, u64::from(u32::try_from(stage.catalog.state().setup.runs.len())?), report).await?;
+    let rows = stage.catalog.state().setup.runs.len();
+    check(stage, rows as u64, report).await?;
     let delivery = Times::new(stage.queues.deliveries(200).await?);
     let row = Times::new(floors::committed_rows(&stage.database, 200).await?);
     report.tell("floor: publish to delivery", delivery.line());
