@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use course_sharing::config;
 use course_sharing::store::Store;
 use migration::Direction;
-use sea_orm::{ConnectionTrait, Database as SeaDatabase, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait, Database as SeaDatabase, DatabaseConnection, Statement, Value};
 
 const OVERVIEWS_MYSQL: &str = include_str!("../fixtures/lms/course_overviews.mysql.sql");
 const TABLE: &str = "course_overviews_courseoverview";
@@ -101,10 +101,10 @@ impl Database {
         Ok(self.store.connection().execute_unprepared(sql).await?.rows_affected())
     }
 
-    async fn number(&self, sql: String) -> anyhow::Result<u64> {
+    async fn number(&self, sql: String, values: Vec<Value>) -> anyhow::Result<u64> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let connection = self.store.connection();
-        let statement = Statement::from_string(connection.get_database_backend(), sql);
+        let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
         let row = connection.query_one_raw(statement).await?.context("no row")?;
         Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
     }
@@ -160,19 +160,21 @@ impl Database {
             ),
             _ => format!("('https://www.campus.example/course/orgx-c' || substr(id, 17, 7) || '{edition}')"),
         };
-        self.number(format!("SELECT COUNT(*) FROM {TABLE} WHERE marketing_url = {wanted}")).await
+        self.number(format!("SELECT COUNT(*) FROM {TABLE} WHERE marketing_url = {wanted}"), Vec::new()).await
     }
 
     /// How many overviews have any URL.
     pub(crate) async fn linked(&self) -> anyhow::Result<u64> {
-        self.number(format!("SELECT COUNT(*) FROM {TABLE} WHERE marketing_url IS NOT NULL")).await
+        self.number(format!("SELECT COUNT(*) FROM {TABLE} WHERE marketing_url IS NOT NULL"), Vec::new()).await
     }
 
     /// Whether one overview has exactly the URL of this edition; found by its primary key.
     pub(crate) async fn is_right(&self, number: u32, edition: &str) -> anyhow::Result<bool> {
-        let (id, url) = (course(number), url(number, edition));
-        let sql = format!("SELECT COUNT(*) FROM {TABLE} WHERE id = '{id}' AND marketing_url = '{url}'");
-        Ok(self.number(sql).await? == 1)
+        let values = vec![course(number).into(), url(number, edition).into()];
+        // One text for all runs, so that it is prepared once.
+        let (id, url) = if self.kind == Kind::Postgres { ("$1", "$2") } else { ("?", "?") };
+        let sql = format!("SELECT COUNT(*) FROM {TABLE} WHERE id = {id} AND marketing_url = {url}");
+        Ok(self.number(sql, values).await? == 1)
     }
 
     /// The database's own count of what it was asked, less what we asked; none where it keeps no count.
@@ -190,6 +192,7 @@ impl Database {
                     "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = \
                              current_database()"
                         .to_owned(),
+                    Vec::new(),
                 )
                 .await?
             }
@@ -198,6 +201,7 @@ impl Database {
                     "SELECT CAST(variable_value AS SIGNED) FROM information_schema.global_status WHERE \
                              variable_name = 'Questions'"
                         .to_owned(),
+                    Vec::new(),
                 )
                 .await?
             }
