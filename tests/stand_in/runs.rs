@@ -110,10 +110,10 @@ impl Runs {
 
     /// The places of all runs that the database takes for this key.
     pub(crate) fn matching(&self, key: &str) -> Range<usize> {
-        let folded = fold(key);
-        let from = self.order.partition_point(|entry| fold(&entry.key()) < folded);
+        let order = |entry: &Entry| fold(&entry.key()).cmp(fold(key));
+        let from = self.order.partition_point(|entry| order(entry).is_lt());
         let mut to = from;
-        while self.order.get(to).is_some_and(|entry| fold(&entry.key()) == folded) {
+        while self.order.get(to).is_some_and(|entry| order(entry).is_eq()) {
             to += 1;
         }
         from..to
@@ -147,12 +147,18 @@ impl Runs {
 }
 
 fn compare(one: &str, other: &str) -> Ordering {
-    fold(one).cmp(&fold(other)).then_with(|| one.cmp(other))
+    fold(one).cmp(fold(other)).then_with(|| one.cmp(other))
 }
 
 /// Without case, and without the accents of the Latin letters in use; near enough to utf8mb4_unicode_ci.
-fn fold(key: &str) -> String {
-    key.chars().flat_map(char::to_lowercase).map(without_accent).collect()
+/// Letter by letter, so that a look for a key among a million makes no text of each that it passes.
+fn fold(key: &str) -> impl Iterator<Item = char> {
+    key.chars().flat_map(lower).map(without_accent)
+}
+
+fn lower(c: char) -> impl Iterator<Item = char> {
+    let (ascii, other) = if c.is_ascii() { (Some(c.to_ascii_lowercase()), None) } else { (None, Some(c)) };
+    ascii.into_iter().chain(other.into_iter().flat_map(char::to_lowercase))
 }
 
 fn without_accent(c: char) -> char {

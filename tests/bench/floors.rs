@@ -1,0 +1,102 @@
+//! The floors: the least that the same work can cost on this machine at this minute.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use sea_orm::{ConnectionTrait, Statement};
+
+use super::database::{Database, course, url};
+
+/// Fetches these URLs, so many at a time, and reads the answers without looking at them; how long all took, and each.
+pub(crate) async fn fetch(
+    root: &str,
+    targets: Vec<String>,
+    at_once: usize,
+) -> anyhow::Result<(Duration, Vec<Duration>)> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
+    let work = Arc::new((
+        targets.into_iter().map(|target| format!("{root}{target}")).collect::<Vec<_>>(),
+        AtomicUsize::new(0),
+    ));
+    let began = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..at_once.max(1) {
+        let (work, client) = (work.clone(), client.clone());
+        tasks.spawn(async move {
+            let mut times = Vec::new();
+            while let Some(url) = work.0.get(work.1.fetch_add(1, Ordering::Relaxed)) {
+                let began = Instant::now();
+                let answer = client.get(url).send().await?.error_for_status()?;
+                answer.bytes().await?;
+                times.push(began.elapsed());
+            }
+            anyhow::Ok(times)
+        });
+    }
+    let mut times = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        times.extend(done??);
+    }
+    Ok((began.elapsed(), times))
+}
+
+/// Writes one link and commits, one after another.
+pub(crate) async fn committed_rows(database: &Database, count: u32) -> anyhow::Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for number in 0..count {
+        let (id, url) = (course(number), url(number, "-floor"));
+        let sql =
+            format!("UPDATE course_overviews_courseoverview SET marketing_url = '{url}' WHERE id = '{id}'");
+        let began = Instant::now();
+        database.execute(&sql).await?;
+        times.push(began.elapsed());
+    }
+    Ok(times)
+}
+
+/// Reads the links of these lists of courses by the one statement there is for it, `at_once` at a time over the
+/// worker's own number of connections, and looks at nothing; how long all took.
+pub(crate) async fn read_links(
+    database: &Database,
+    lists: Arc<Vec<Vec<u32>>>,
+    count: usize,
+    at_once: usize,
+) -> anyhow::Result<Duration> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let began = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..at_once {
+        let (next, lists, connection) = (next.clone(), lists.clone(), database.store.connection().clone());
+        tasks.spawn(async move {
+            let backend = connection.get_database_backend();
+            while let Some(n) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < count) {
+                let list = &lists[n % lists.len()];
+                let statement = Statement::from_sql_and_values(
+                    backend,
+                    select(backend, list.len()),
+                    list.iter().map(|number| course(*number).into()),
+                );
+                let rows = connection.query_all_raw(statement).await?;
+                anyhow::ensure!(rows.len() == list.len(), "{} rows for {} ids", rows.len(), list.len());
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.context("a task died")??;
+    }
+    Ok(began.elapsed())
+}
+
+fn select(backend: sea_orm::DbBackend, ids: usize) -> String {
+    let places: Vec<String> = match backend {
+        sea_orm::DbBackend::Postgres => (1..=ids).map(|n| format!("${n}")).collect(),
+        _ => vec!["?".to_owned(); ids],
+    };
+    format!(
+        "SELECT id, marketing_url, social_sharing_url FROM course_overviews_courseoverview WHERE id IN ({})",
+        places.join(", ")
+    )
+}
