@@ -97,6 +97,8 @@ async fn drive(
     let mut consumer = tokio::spawn(consumer);
     let mut pipeline = tokio::spawn(pipeline);
     let early = tokio::select! {
+        // First, as everything may have ended well by the time that anybody looks.
+        biased;
         () = stop.cancelled() => None,
         ended = &mut pipeline => Some(ended.map_or_else(|e| e.to_string(), |ended| format!("{ended:?}"))),
         died = failed_job(jobs) => Some(died),
