@@ -74,13 +74,30 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     // For the harness's own requests; the program does so by itself.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match measure(&cli).await {
+    // Dropping a bench half way ends the worker that it started.
+    let measured = tokio::select! {
+        measured = measure(&cli) => measured,
+        () = stopped() => Err(anyhow::anyhow!(
+            "stopped; the database cs_bench_… and the queues course-sharing-bench-… of this run are left"
+        )),
+    };
+    match measured {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("ops/bench: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
 }
 
