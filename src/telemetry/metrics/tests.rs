@@ -1,3 +1,5 @@
+//! What `/metrics` shows: names, units, labels and the zeros that are there from the start.
+
 use super::*;
 
 const CONTRACT: [(&str, &str); 10] = [
