@@ -14,6 +14,9 @@ use self::dialect::Dialect;
 use crate::history::{Cell, Hand, Write, key, run_of};
 use crate::servers::Database;
 
+/// Held while a database is made.
+static CREATING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The database user that the program under test works as; all other sessions are the LMS's.
 pub(crate) const WORKER: &str = "worker";
 
@@ -34,9 +37,12 @@ impl Lms {
     pub(crate) async fn create(server: &Database, name: &str) -> anyhow::Result<Self> {
         let dialect = Dialect::of(server);
         let admin = connect(&server.url(dialect.admin(), dialect.first_database())).await?;
+        // Scenarios played side by side share a server, and PostgreSQL fails when two change one role at a time.
+        let one_at_a_time = CREATING.lock().await;
         for sql in dialect.create(name, WORKER) {
             admin.execute_unprepared(&sql).await.with_context(|| sql.clone())?;
         }
+        drop(one_at_a_time);
         admin.close().await?;
         let admin_url = server.url(dialect.admin(), name);
         let db = connect(&admin_url).await?;
