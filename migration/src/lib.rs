@@ -3,6 +3,7 @@
 //! Every step is planned as SQL text first and then executed as it was planned, so that what `--dry-run` prints
 //! is what runs.
 
+mod columns;
 mod m20261122_000001_ledger;
 mod overview;
 
@@ -19,47 +20,46 @@ const MEMORY: &str = "course_sharing_migrations";
 pub struct Migrator;
 
 /// A migration that can say beforehand what it will execute.
-pub(crate) trait Planned {
-    /// The migration's name, by which the database remembers it.
-    const NAME: &'static str;
+struct Step {
+    /// By which the database remembers it.
+    name: &'static str,
     /// The statements that make the change.
-    fn up(backend: DbBackend) -> Vec<String>;
+    up: fn(DbBackend) -> Vec<String>,
     /// The statements that take it back.
-    fn down(backend: DbBackend) -> Vec<String>;
+    down: fn(DbBackend) -> Vec<String>,
 }
 
-struct Step<P>(std::marker::PhantomData<P>);
+/// Oldest first. A step that has been released stays as it is.
+fn all() -> Vec<Step> {
+    vec![m20261122_000001_ledger::STEP]
+}
 
-impl<P: Planned> MigrationName for Step<P> {
+impl MigrationName for Step {
     fn name(&self) -> &str {
-        P::NAME
+        self.name
     }
 }
 
 #[async_trait::async_trait]
-impl<P: Planned + Send + Sync> MigrationTrait for Step<P> {
+impl MigrationTrait for Step {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        execute(manager, &P::up(manager.get_database_backend())).await
+        execute(manager, &(self.up)(manager.get_database_backend())).await
     }
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        execute(manager, &P::down(manager.get_database_backend())).await
+        execute(manager, &(self.down)(manager.get_database_backend())).await
     }
 }
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![step::<m20261122_000001_ledger::Migration>()]
+        all().into_iter().map(|step| Box::new(step) as Box<dyn MigrationTrait>).collect()
     }
 
     // The table is in the LMS's schema: it says whose it is.
     fn migration_table_name() -> DynIden {
         MEMORY.into_iden()
     }
-}
-
-fn step<P: Planned + Send + Sync + 'static>() -> Box<dyn MigrationTrait> {
-    Box::new(Step::<P>(std::marker::PhantomData))
 }
 
 /// Which way to go.
@@ -86,22 +86,23 @@ where
     let known = Migrator::get_migration_with_status_read_only(db).await?;
     let applied =
         |name: &str| known.iter().any(|m| m.name() == name && m.status() == MigrationStatus::Applied);
-    type M = m20261122_000001_ledger::Migration;
     Ok(match direction {
         Direction::Up { create_overview_table } => {
             let mut sql = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
-            if !applied(M::NAME) {
-                sql.extend(M::up(backend));
-                sql.extend(remember(M::NAME));
+            for step in all().iter().filter(|step| !applied(step.name)) {
+                sql.extend((step.up)(backend));
+                sql.extend(remember(step.name));
             }
             sql
         }
-        Direction::Down if applied(M::NAME) => {
-            let mut sql = M::down(backend);
-            sql.push(format!("DELETE FROM {MEMORY} WHERE version = '{}'", M::NAME));
+        Direction::Down => {
+            let mut sql = Vec::new();
+            for step in all().iter().rev().filter(|step| applied(step.name)) {
+                sql.extend((step.down)(backend));
+                sql.push(format!("DELETE FROM {MEMORY} WHERE version = '{}'", step.name));
+            }
             sql
         }
-        Direction::Down => Vec::new(),
     })
 }
 

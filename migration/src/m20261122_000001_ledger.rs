@@ -3,43 +3,20 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::Planned;
+use crate::Step;
+use crate::columns::{instant, table};
 
-pub(crate) struct Migration;
+pub(crate) const STEP: Step = Step { name: "m20261122_000001_ledger", up, down };
 
-impl Planned for Migration {
-    const NAME: &'static str = "m20261122_000001_ledger";
-
-    fn up(backend: DbBackend) -> Vec<String> {
-        let tables = [ledger(backend), reconcile(backend), lease(backend)];
-        tables.iter().map(|table| backend.build(table).to_string()).collect()
-    }
-
-    fn down(backend: DbBackend) -> Vec<String> {
-        ["course_sharing_lease", "course_sharing_reconcile", "course_sharing_ledger"]
-            .map(|table| backend.build(Table::drop().table(table)).to_string())
-            .to_vec()
-    }
+fn up(backend: DbBackend) -> Vec<String> {
+    let tables = [ledger(backend), reconcile(backend), lease(backend)];
+    tables.iter().map(|table| backend.build(table).to_string()).collect()
 }
 
-/// A table of ours. On MySQL every text is compared byte for byte, whatever the database's default says.
-fn table(name: &'static str, backend: DbBackend) -> TableCreateStatement {
-    let mut table = Table::create();
-    table.table(name);
-    if backend == DbBackend::MySql {
-        table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
-    }
-    table
-}
-
-/// A point in time, to the microsecond, in UTC.
-fn instant(name: &'static str, backend: DbBackend) -> ColumnDef {
-    let mut column = ColumnDef::new(name);
-    match backend {
-        DbBackend::MySql => column.custom("datetime(6)"),
-        _ => column.timestamp_with_time_zone(),
-    };
-    column
+fn down(backend: DbBackend) -> Vec<String> {
+    ["course_sharing_lease", "course_sharing_reconcile", "course_sharing_ledger"]
+        .map(|table| backend.build(Table::drop().table(table)).to_string())
+        .to_vec()
 }
 
 fn ledger(backend: DbBackend) -> TableCreateStatement {
