@@ -1,6 +1,6 @@
 //! Whether the tables are as this program needs them; asked at the start and by `check`.
 
-use entity::{lease, ledger, overview, pass};
+use entity::{blank, lease, ledger, overview, pass};
 use sea_orm::{ConnectionTrait, EntityTrait, QuerySelect};
 
 use super::limit::within;
@@ -52,6 +52,9 @@ impl Store {
         }
         if !self.has::<lease::Entity>(&all()).await {
             return Err(SchemaProblem::NoTable("course_sharing_lease"));
+        }
+        if !self.has::<blank::Entity>(&all()).await {
+            return Err(SchemaProblem::NoTable("course_sharing_blank"));
         }
         // A database that went away in between must not read as a missing table.
         Ok(within("answer", self.db.ping()).await?)

@@ -37,11 +37,12 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
         let db = database.store.connection();
         let up = Direction::Up { create_overview_table: true };
         let planned = migration::plan(db, up).await.unwrap();
-        assert_eq!(planned.len(), 6, "{kind:?}: {planned:?}");
+        assert_eq!(planned.len(), 10, "{kind:?}: {planned:?}");
         for sql in &planned {
             database.execute(sql).await;
         }
         for table in [
+            "course_sharing_blank",
             "course_sharing_lease",
             "course_sharing_reconcile",
             "course_sharing_ledger",
@@ -54,7 +55,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             migration::migrate(db, up).await.unwrap();
             assert!(migration::plan(db, up).await.unwrap().is_empty(), "{kind:?}");
             database.store.check_schema().await.unwrap();
-            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 4);
+            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 6);
             migration::migrate(db, Direction::Down).await.unwrap();
             assert!(migration::plan(db, Direction::Down).await.unwrap().is_empty());
             assert!(matches!(
