@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 6;
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
     let health = serde_json::to_value(shared.state.health.verdict(Instant::now())).unwrap_or_default();
     let (code, status) = match shared.status().await {
-        Ok(status) => (StatusCode::OK, status),
+        Ok(status) => (StatusCode::OK, serde_json::to_value(status).unwrap_or_default()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, Value::from(why)),
     };
     (code, [(header::CONTENT_SECURITY_POLICY, POLICY)], Html(render(&health, &status))).into_response()

@@ -184,6 +184,9 @@ impl Pipeline {
                 if restored.overviews > 0 {
                     metrics::healed("restore", restored.overviews);
                 }
+                for job in jobs.iter().filter(|job| restored.wiped.contains(&job.event.course)) {
+                    metrics::event_to_write(job.age());
+                }
                 for course in restored.wiped {
                     tracing::info!(event = "overview.restored", %course, "the link was gone and is back");
                 }
