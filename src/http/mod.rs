@@ -49,6 +49,7 @@ pub async fn serve(
 fn router(state: AppState) -> Router {
     Router::new()
         .route("/", get(page::show))
+        .route("/style.css", get(page::style))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))

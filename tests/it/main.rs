@@ -11,6 +11,7 @@ mod check;
 mod commands;
 mod http;
 mod ops;
+mod page;
 mod reconcile;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
