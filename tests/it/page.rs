@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use course_sharing::broker::Message;
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::support::browser::{Browser, with_browser};
 use crate::support::databases::Kind;
 use crate::support::process::Program;
-use crate::support::proxy::Proxy;
-use crate::support::stage::{Stage, with_stage};
+use crate::support::proxy::{Proxy, by, free_address};
+use crate::support::stage::{SOON, Stage, with_stage};
 
 const URL: &str = "https://www.campus.example/course/a-course-with-a-page";
 const SCRIPT: &str = r#"<script>document.title="it ran"</script>"#;
@@ -40,9 +41,17 @@ async fn worker(stage: &Stage) -> Program {
     }
     let letter = format!(r#"{{"type": "course-deleted", "course_id": "{DEAD}"}}"#);
     let letter = Message::json(letter.into_bytes());
+    let why = "its type is not known: course-deleted";
+    let headers = [("x-course-sharing-reason", why), ("x-course-sharing-first-seen", "2026-11-21T10:00:00Z")];
     let letter =
-        letter.with_header("x-course-sharing-reason", "its type is not known: course-deleted").unwrap();
+        headers.into_iter().fold(letter, |letter, (name, value)| letter.with_header(name, value).unwrap());
     stage.rig.publisher.publish("", &stage.rig.topology.dead, &letter).await.unwrap();
+    stage.database.store.note_blanks(Duration::from_secs(19_150)).await.unwrap();
+    for (id, hours) in [(UNKNOWN, 51), (LISTED_WITHOUT, 700), ("CampusX/Old/2013", 3)] {
+        let since = (Utc::now() - TimeDelta::hours(hours)).format("%Y-%m-%d %H:%M:%S");
+        let set = format!("UPDATE course_sharing_blank SET since = '{since}' WHERE course_id = '{id}'");
+        stage.database.execute(&set).await;
+    }
     let worker = stage.worker(&[]).await;
     worker.until_metric(r#"course_sharing_blank{reason="dead_lettered"}"#, 1.0).await;
     worker.until_metric(r#"course_sharing_blank{reason="no_page"}"#, 1.0).await;
@@ -86,7 +95,7 @@ async fn what_is_wrong_is_seen_at_a_glance() {
             assert!(text.contains("4 links are blank, and 1 other thing"), "{text}");
             assert!(text.contains("40 linked") && text.contains("1 dead letter"), "{text}");
             for (course, reason) in [
-                (UNKNOWN, "not listed yet"),
+                (UNKNOWN, "not in catalog"),
                 (DEAD, "dead lettered"),
                 (LISTED_WITHOUT, "no page"),
                 ("CampusX/Old/2013", "no answer"),
@@ -176,26 +185,20 @@ async fn it_works_without_javascript() {
 #[tokio::test]
 async fn it_loads_while_database_and_broker_are_out_and_says_what_is_still_known() {
     with_stage(Kind::Mysql, async |stage| {
-        let database = Proxy::start("127.0.0.1:3306").await;
-        let broker = Proxy::start("127.0.0.1:5672").await;
-        let (at_database, at_broker) = (database.address().to_string(), broker.address().to_string());
+        let (at_database, at_broker) = (free_address().await, free_address().await);
+        let (url, target) = by(&stage.database.url, at_database, 3306);
+        let database = Proxy::start_at(at_database, target).await;
+        let (amqp, target) = by(stage.rig.config.url.expose_secret(), at_broker, 5672);
+        let broker = Proxy::start_at(at_broker, target).await;
         stage.course("course-v1:CampusX+Fine+2026", Some(URL), Some(URL)).await;
-        let url = stage.database.url.replace("127.0.0.1:3306", &at_database);
-        let amqp = stage.rig.url().replace("127.0.0.1:5672", &at_broker);
         let worker = stage.worker(&[("database.url", &url), ("amqp.url", &amqp)]).await;
         worker.until_metric(r#"course_sharing_overviews{state="linked"}"#, 1.0).await;
-        let (_, page) = worker.get("/").await.unwrap();
-        assert!(page.contains("<b>1</b> linked"), "{page}");
+        worker.until_page(SOON, "<b>1</b> linked").await;
         database.freeze();
         broker.freeze();
         let limit = Duration::from_secs(9);
-        let (status, page) = tokio::time::timeout(limit, worker.get("/")).await.unwrap().unwrap();
-        assert_eq!(status, 200);
-        for said in [
-            "The database does not answer, and 1 other thing",
-            "The broker does not answer",
-            "<b>1</b> linked",
-        ] {
+        let page = worker.until_page(limit, "The database does not answer, and 2 other things").await;
+        for said in ["The broker does not answer", "<b>1</b> linked", "This is as of"] {
             assert!(page.contains(said), "{said} in {page}");
         }
         let searched = worker.get("/?course=course-v1:CampusX%2BFine%2B2026");

@@ -28,6 +28,18 @@ impl Display for Text<'_> {
     }
 }
 
+/// A course's id, which may be broken where its parts end.
+pub(super) struct Id<'t>(pub(super) &'t str);
+
+impl Display for Id<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for part in self.0.split_inclusive([':', '+', '/', '_', '.', '-', '@']) {
+            write!(f, "{}<wbr>", Text(part))?;
+        }
+        Ok(())
+    }
+}
+
 /// A moment, to the minute: with the day, unless it is today.
 pub(super) struct Moment {
     pub(super) at: DateTime<Utc>,
@@ -97,6 +109,11 @@ mod tests {
         fn numbers_stay_the_same(n: u64) {
             prop_assert_eq!(Number(n).to_string().replace(',', ""), n.to_string());
         }
+    }
+
+    #[test]
+    fn ids_break_between_their_parts() {
+        assert_eq!(Id("a:b+<c>").to_string(), "a:<wbr>b+<wbr>&lt;c&gt;<wbr>");
     }
 
     #[test]

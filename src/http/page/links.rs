@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use url::form_urlencoded::byte_serialize;
 
-use super::html::{Moment, Number, Span, Text, plural};
+use super::html::{Id, Moment, Number, Span, Text, plural};
 use super::parts::{mark, untold};
 use super::verdict::{Level, label};
 use crate::http::status::{Blanks, Overviews, Status, Told};
@@ -80,16 +80,16 @@ pub(super) fn blank(page: &mut String, blanks: &Told<Blanks>, now: chrono::DateT
     }
     page.push_str(
         "those that should not be blank first, the oldest first</caption>\
-         <thead><tr><th scope=col>Course<th scope=col class=number>Blank since<th scope=col>Why</thead><tbody>",
+         <thead><tr><th scope=col>Course<th scope=col>Blank since<th scope=col>Why</thead><tbody>",
     );
     for blank in &blanks.oldest {
         let right = blanks.reasons.get(blank.reason).is_some_and(|count| count.right);
         let query: String = byte_serialize(blank.course_id.as_bytes()).collect();
         let _ = write!(
             page,
-            "<tr><th scope=row class=id><a href=\"?course={}\">{}</a><td class=number>{}<small>{}</small><td>{}{}",
+            "<tr><th scope=row class=id><a href=\"?course={}\">{}</a><td>{}<small>{}</small><td>{}{}",
             Text(&query),
-            Text(&blank.course_id),
+            Id(&blank.course_id),
             Moment { at: blank.since, now },
             Span(now - blank.since),
             mark(if right { Level::Fine } else { Level::Watch }),

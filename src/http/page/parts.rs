@@ -3,12 +3,12 @@
 
 use std::fmt::Write;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::View;
 use super::html::{Moment, Number, Span, Text};
 use super::verdict::Level;
-use crate::http::status::{Catalog, Consumer, Queues, Status, Told};
+use crate::http::status::{Catalog, Consumer, Delayed, Queues, Status, Told};
 
 impl Level {
     /// The class in the style sheet.
@@ -62,15 +62,23 @@ fn table(page: &mut String, queues: &Queues) {
          </thead><tbody>",
     );
     let _ = write!(page, "<tr><th scope=row>Events<td class=number>{}", Number(queues.events));
-    for queue in &queues.delayed {
-        let delay = Span(chrono::TimeDelta::seconds(i64::from(queue.seconds)));
-        let delay = delay.to_string().replace(" h 0 min", " h");
-        let _ = write!(page, "<tr><th scope=row>Delayed {delay}<td class=number>{}", Number(queue.messages));
-    }
+    let waiting = queues.delayed.iter().filter(|queue| queue.messages > 0);
+    let parts: Vec<String> = waiting.clone().map(|queue| delayed(queue)).collect();
+    let _ = write!(
+        page,
+        "<tr><th scope=row>Delayed<small>{}</small><td class=number>{}",
+        parts.join(", "),
+        Number(waiting.map(|queue| queue.messages).sum())
+    );
     let level = if queues.dead > 0 { Level::Watch } else { Level::Fine };
     let dead = Number(queues.dead);
     let _ =
         write!(page, "<tr><th scope=row>{}Dead letters<td class=number>{dead}</tbody></table>", mark(level));
+}
+
+fn delayed(queue: &Delayed) -> String {
+    let delay = Span(TimeDelta::seconds(queue.seconds.into())).to_string();
+    format!("{} for {}", Number(queue.messages), delay.trim_end_matches(" 0 min"))
 }
 
 /// What the worker depends on, a line each.

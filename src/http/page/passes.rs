@@ -90,11 +90,11 @@ fn table(page: &mut String, passes: &[Pass], now: DateTime<Utc>) {
         let changes: Vec<String> = parts
             .into_iter()
             .filter(|(n, _)| *n > 0)
-            .map(|(n, what)| format!("<span class=nowrap>{} {what}</span>", Number(n.unsigned_abs())))
+            .map(|(n, what)| format!("<span class=part>{} {what}</span>", Number(n.unsigned_abs())))
             .collect();
         let _ = write!(
             page,
-            "<tr><th scope=row>{}<td>{}{}<td>{}<td class=number>{}",
+            "<tr><th scope=row>{}<td class=nowrap>{}{}<td>{}<td class=number>{}",
             Moment { at: pass.started_at, now },
             mark(level),
             Text(word),

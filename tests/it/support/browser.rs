@@ -51,7 +51,12 @@ impl Browser {
             });
         let port = || {
             let said = std::fs::read_to_string(&said).unwrap();
-            said.split("on port ").nth(1)?.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u16>().ok()
+            said.split("successfully on port ")
+                .nth(1)?
+                .split(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse::<u16>()
+                .ok()
         };
         wait_until(LIMIT, "chromedriver listens", || async { port().is_some() }).await;
         let client = reqwest::Client::builder().timeout(LIMIT).no_proxy().build().unwrap();
