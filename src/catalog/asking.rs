@@ -8,6 +8,7 @@ use reqwest::header::AUTHORIZATION;
 use tracing::Instrument;
 use url::Url;
 
+use crate::also::AlsoColumn;
 use crate::telemetry::metrics;
 
 use super::Purpose;
@@ -31,6 +32,8 @@ pub(super) struct Asker {
     pub(super) timeout: Duration,
     /// `catalog.max_body_bytes`.
     pub(super) max_body_bytes: usize,
+    /// `sync.also`.
+    pub(super) also: Vec<AlsoColumn>,
     /// Requests sent to the Catalog.
     pub(super) sent: AtomicU64,
 }
@@ -159,7 +162,7 @@ impl Asker {
         }
         let secret = token.and_then(Token::secret);
         let body = transport::send(request, limit, self.max_body_bytes).await?.into_body(secret)?;
-        Ok((wire::list(&body, secret)?, body.len()))
+        Ok((wire::list(&body, secret)?.only(&self.also), body.len()))
     }
 
     /// The failure as callers know it: 401 and 429 have names of their own.

@@ -20,7 +20,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
         "worker started"
     );
     // Lazily: broker and database may both be away when the worker starts, and come later.
-    let store = Store::connect_lazy(&config.database).await?;
+    let store = Store::connect_lazy(&config.database).await?.with_also(&config.sync.also);
     let engine = Engine::new(store, context.catalog()?, config.sync.clear_after);
     worker::run(config, engine, stop).await?;
     tracing::info!(event = "worker.stopped", "worker stopped");

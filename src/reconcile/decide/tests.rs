@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::also::Also;
 use crate::catalog::{CatalogError, Defect};
 use crate::marketing_url::UrlPolicy;
 use crate::store::Overview;
@@ -38,17 +39,19 @@ fn entry(url: Option<&str>, observed_at: i64) -> Entry {
         held: None,
         observed_at: at(observed_at),
         observed_by: "pass".to_owned(),
+        also: Also::NOTHING,
     }
 }
 
 fn snapshot(course: &str, link: Option<&str>, entry: Option<Entry>) -> Snapshot {
     let course = key(course);
-    let overview = Overview { course: course.clone(), marketing_url: link.map(str::to_owned) };
+    let overview =
+        Overview { course: course.clone(), marketing_url: link.map(str::to_owned), also: Also::NOTHING };
     Snapshot { course, overview: Some(overview), entry }
 }
 
 fn url(text: &str) -> Observation {
-    Observation::Url(UrlPolicy::default().accept(text).unwrap())
+    Observation::Url(UrlPolicy::default().accept(text).unwrap(), Also::NOTHING)
 }
 
 fn unknown() -> Observation {
@@ -117,10 +120,14 @@ fn another_host_is_held_for_the_run_and_its_custom_courses_and_counted_once() {
 fn an_overview_that_the_lms_brought_back_after_a_clear_is_a_risk_again() {
     let cleared =
         Entry { pending_clear_since: Some(at(-5000)), cleared_at: Some(at(-4000)), ..entry(Some(OLD), -99) };
-    let held =
-        decided(&[snapshot(RUN, Some(OLD), Some(cleared.clone()))], Observation::NoUrl, rules(Some(7)));
+    let held = decided(
+        &[snapshot(RUN, Some(OLD), Some(cleared.clone()))],
+        Observation::NoUrl(Also::NOTHING),
+        rules(Some(7)),
+    );
     assert_eq!((held.risky, held.courses.len()), (1, 0));
-    let quiet = decided(&[snapshot(RUN, None, Some(cleared))], Observation::NoUrl, rules(Some(7)));
+    let quiet =
+        decided(&[snapshot(RUN, None, Some(cleared))], Observation::NoUrl(Also::NOTHING), rules(Some(7)));
     assert_eq!((quiet.risky, quiet.changes.len(), quiet.seen.len()), (0, 0, 1));
 }
 
@@ -143,7 +150,7 @@ fn answers() -> impl Strategy<Value = Observation> {
     prop_oneof![
         Just(url(OLD)),
         Just(url(NEW_HOST)),
-        Just(Observation::NoUrl),
+        Just(Observation::NoUrl(Also::NOTHING)),
         Just(Observation::NotListed),
         Just(unknown())
     ]
