@@ -21,9 +21,9 @@ pub enum SchemaProblem {
     NoColumn(&'static str),
     /// It has no column that `sync.also` names.
     #[error(
-        "course_overviews_courseoverview has no column {0}, which sync.also names: the LMS's own migrations add it \
-         (python manage.py lms migrate course_overviews); until then take it out of sync.also (for development: \
-         course-sharing migrate --create-overview-table makes a new table with it)"
+        "course_overviews_courseoverview has no column {0}, which sync.also names, or this user may not read it: \
+         the LMS's own migrations make the column, ops/ROLLOUT.md has the rights; until then take it out of sync.also \
+         (for development: course-sharing migrate --create-overview-table makes a new table with it)"
     )]
     NoAlsoColumn(&'static str),
     /// One of our own tables is not there, or not as it should be.

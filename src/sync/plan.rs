@@ -200,6 +200,24 @@ mod tests {
         })
     }
 
+    #[test]
+    fn what_is_known_beside_the_url_changes_by_a_value_and_goes_by_nothing() {
+        let also = |financial_aid, language: Option<&str>| Also {
+            eligible_for_financial_aid: financial_aid,
+            language: language.map(str::to_owned),
+        };
+        let Observation::Url(url, _) = url("https://e/a") else { unreachable!() };
+        let (known, changes) = play(&[
+            (0, Observation::NoUrl(also(Some(true), None))),
+            (1, Observation::Url(url, also(None, Some("en")))),
+            (2, Observation::NotListed),
+            (3, Observation::NoUrl(also(Some(false), None))),
+            (4, NO_URL),
+        ]);
+        assert_eq!(changes[..2], [Change::NoPage, Change::Set], "it has no say in what becomes of the URL");
+        assert_eq!(known.unwrap().also, also(Some(false), Some("en")));
+    }
+
     proptest! {
         #[test]
         fn a_url_in_force_goes_only_after_two_nulls_in_a_row_clear_after_apart(steps in answers()) {

@@ -97,6 +97,11 @@ async fn neither_a_null_nor_an_odd_value_takes_anything_away() {
 async fn a_run_that_never_had_a_page_gets_them_and_keeps_a_link_that_nobody_knows() {
     for kind in KINDS {
         with_stage(kind, async |stage| {
+            if kind == Kind::Mysql {
+                // As old installations have it.
+                let old = "CONVERT TO CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci";
+                stage.database.execute(&format!("ALTER TABLE {TABLE} {old}")).await;
+            }
             let own = "https://www.campus.example/made-by-hand";
             stage.database.insert_overview(KEY, Some(own)).await;
             stage.catalog.put_also(KEY, None, json!(true), json!("es-419"));
@@ -119,7 +124,8 @@ async fn a_pass_writes_what_differs_counts_it_and_tells_it_beforehand() {
         rig.run().await;
         rig.database.execute(&format!("UPDATE {TABLE} SET eligible_for_financial_aid = TRUE")).await;
         let (key, odd) = ("course-v1:OrgX+C0000002+2026_T1", "course-v1:OrgX+C0000003+2026_T1");
-        let url = |key| rig.listed()[key].clone();
+        let listed = rig.listed();
+        let url = |key| listed[key].clone();
         rig.catalog.put_also(key, url(key).as_deref(), json!(false), json!("ja"));
         rig.catalog.put_also(odd, url(odd).as_deref(), json!("?"), json!(null));
         assert_eq!(rig.run().await.updated, 0, "{kind:?}: nobody has asked for more");
@@ -223,6 +229,10 @@ async fn a_table_without_the_column_is_told_of_and_what_to_do() {
             let ended = stage.run_with(&[BOTH], command).await.expect(1);
             ended.says(&["no column language", "sync.also"]);
         }
+        let worker = stage.start_worker(&[BOTH]);
+        let line = worker.until_logged("worker.schema_wrong").await;
+        assert!(line["error"].as_str().unwrap().contains("no column language"), "{line}");
+        worker.stop().await.expect(0);
     })
     .await;
 }

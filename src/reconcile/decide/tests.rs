@@ -142,6 +142,26 @@ fn absence_is_told_only_where_it_clears() {
     assert_eq!(goes.entries[0].in_force(), Some(OLD), "not before the pass is known to be complete");
 }
 
+#[test]
+fn a_column_that_differs_is_written_for_itself_and_never_on_a_custom_course() {
+    let also = |language: &str| Also { language: Some(language.to_owned()), ..Also::NOTHING };
+    let known = Entry { also: also("en"), ..entry(Some(OLD), -99) };
+    let mut snapshots = [
+        snapshot(RUN, Some(OLD), Some(known.clone())),
+        snapshot("ccx-v1:a+b+c+ccx@1", Some(OLD), Some(known)),
+    ];
+    let url = |language| Observation::Url(UrlPolicy::default().accept(OLD).unwrap(), also(language));
+    let new = decided(&snapshots, url("fr"), rules(Some(7)));
+    assert_eq!((new.entries.len(), new.seen.len(), new.courses.clone()), (1, 0, vec![key(RUN)]));
+    let change = &new.changes[0];
+    assert_eq!((change.why, change.from == change.to, change.also.len()), (Why::Also, true, 1));
+    for snapshot in &mut snapshots {
+        snapshot.overview.as_mut().unwrap().also = also("en");
+    }
+    let same = decided(&snapshots, url("en"), rules(Some(7)));
+    assert_eq!((same.entries.len(), same.seen.len(), same.changes.len()), (0, 1, 0));
+}
+
 fn links() -> impl Strategy<Value = Option<&'static str>> {
     prop_oneof![Just(None), Just(Some(OLD)), Just(Some(NEW_PATH)), Just(Some(NEW_HOST)), Just(Some("odd"))]
 }
