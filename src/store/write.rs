@@ -5,9 +5,10 @@ use std::pin::Pin;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
+use tracing::Instrument;
 
 use super::copy::{Clears, Scope, statement};
 use super::limit::prompt;
@@ -80,7 +81,7 @@ impl Store {
                 } else {
                     copy(&transaction, Scope::Courses(&courses), Clears::Copy, &also, "write links").await?
                 };
-                transaction.commit().await.map_err(StoreError::doing("commit links"))?;
+                commit(transaction).await?;
                 Ok(Applied { overviews })
             })
         });
@@ -111,7 +112,7 @@ impl Store {
             + 'static,
     {
         let db = self.db.clone();
-        let task = tokio::spawn(async move {
+        let trying = async move {
             let mut tries = 1;
             loop {
                 match write(db.clone()).await {
@@ -122,8 +123,8 @@ impl Store {
                     done => return done,
                 }
             }
-        });
-        task.await.map_err(|_| StoreError::Aborted)?
+        };
+        tokio::spawn(trying.in_current_span()).await.map_err(|_| StoreError::Aborted)?
     }
 }
 
@@ -132,6 +133,17 @@ pub(super) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction
     let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
     let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
     db.begin_with_options(options).await.map_err(StoreError::doing("begin a transaction"))
+}
+
+/// A span of its own: when the row was there to be read is what a trace of an event is followed for.
+async fn commit(transaction: DatabaseTransaction) -> Result<(), StoreError> {
+    let system = match transaction.get_database_backend() {
+        DbBackend::MySql => "mysql",
+        DbBackend::Postgres => "postgresql",
+        _ => "sqlite",
+    };
+    let span = tracing::info_span!("commit", otel.kind = "client", db.system.name = system);
+    transaction.commit().instrument(span).await.map_err(StoreError::doing("commit links"))
 }
 
 async fn copy<C: ConnectionTrait>(
