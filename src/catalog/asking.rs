@@ -9,6 +9,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use url::Url;
 
+use crate::also::AlsoColumn;
 use crate::telemetry::{context, metrics};
 
 use super::Purpose;
@@ -32,6 +33,8 @@ pub(super) struct Asker {
     pub(super) timeout: Duration,
     /// `catalog.max_body_bytes`.
     pub(super) max_body_bytes: usize,
+    /// `sync.also`.
+    pub(super) also: Vec<AlsoColumn>,
     /// Requests sent to the Catalog.
     pub(super) sent: AtomicU64,
 }
@@ -157,7 +160,7 @@ impl Asker {
         let answer = transport::send(request, limit, self.max_body_bytes).await?;
         Span::current().record("http.response.status_code", i64::from(answer.status()));
         let body = answer.into_body(secret)?;
-        Ok((wire::list(&body, secret)?, body.len()))
+        Ok((wire::list(&body, secret)?.only(&self.also), body.len()))
     }
 
     /// The failure as callers know it: 401 and 429 have names of their own.

@@ -13,6 +13,7 @@ use tracing::Instrument;
 use super::copy::{Clears, Scope, statement};
 use super::limit::prompt;
 use super::{Entry, Store, StoreError, ledger};
+use crate::also::AlsoColumn;
 use crate::course_key::CourseKey;
 
 /// How often a write is tried when another transaction is in its way.
@@ -21,7 +22,7 @@ const TRIES: u32 = 3;
 /// What applying a batch came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Overviews whose link was written.
+    /// Overviews that were written.
     pub overviews: u64,
 }
 
@@ -35,10 +36,12 @@ impl Store {
         if courses.is_empty() {
             return Ok(0);
         }
-        let courses = courses.to_vec();
+        let (courses, also) = (courses.to_vec(), self.also.clone());
         let restoring = self.persistently(move |db| {
-            let courses = courses.clone();
-            Box::pin(async move { copy(&db, Scope::Courses(&courses), Clears::Leave, "restore links").await })
+            let (courses, also) = (courses.clone(), also.clone());
+            Box::pin(async move {
+                copy(&db, Scope::Courses(&courses), Clears::Leave, &also, "restore links").await
+            })
         });
         prompt("restore links", restoring).await
     }
@@ -48,8 +51,10 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn heal(&self) -> Result<u64, StoreError> {
-        self.persistently(|db| {
-            Box::pin(async move { copy(&db, Scope::All, Clears::Leave, "heal links").await })
+        let also = self.also.clone();
+        self.persistently(move |db| {
+            let also = also.clone();
+            Box::pin(async move { copy(&db, Scope::All, Clears::Leave, &also, "heal links").await })
         })
         .await
     }
@@ -65,15 +70,16 @@ impl Store {
         if entries.is_empty() && courses.is_empty() {
             return Ok(Applied::default());
         }
+        let also = self.also.clone();
         let applying = self.persistently(move |db| {
-            let (entries, courses) = (entries.clone(), courses.clone());
+            let (entries, courses, also) = (entries.clone(), courses.clone(), also.clone());
             Box::pin(async move {
                 let transaction = begin(&db).await?;
-                ledger::upsert(&transaction, entries).await?;
+                ledger::upsert(&transaction, entries, &also).await?;
                 let overviews = if courses.is_empty() {
                     0
                 } else {
-                    copy(&transaction, Scope::Courses(&courses), Clears::Copy, "write links").await?
+                    copy(&transaction, Scope::Courses(&courses), Clears::Copy, &also, "write links").await?
                 };
                 commit(transaction).await?;
                 Ok(Applied { overviews })
@@ -88,9 +94,10 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn copy_changes(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        let also = self.also.clone();
         self.persistently(move |db| {
-            let scope = Scope::ChangedSince(since);
-            Box::pin(async move { copy(&db, scope, Clears::Copy, "write changed links").await })
+            let (scope, also) = (Scope::ChangedSince(since), also.clone());
+            Box::pin(async move { copy(&db, scope, Clears::Copy, &also, "write changed links").await })
         })
         .await
     }
@@ -143,9 +150,10 @@ async fn copy<C: ConnectionTrait>(
     db: &C,
     scope: Scope<'_>,
     clears: Clears,
+    also: &[AlsoColumn],
     doing: &'static str,
 ) -> Result<u64, StoreError> {
-    let update = statement(db.get_database_backend(), scope, clears);
+    let update = statement(db.get_database_backend(), scope, clears, also);
     let done = db.execute(&update).await.map_err(StoreError::doing(doing))?;
     Ok(done.rows_affected())
 }

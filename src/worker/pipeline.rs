@@ -188,7 +188,7 @@ impl Pipeline {
                     metrics::event_to_write(job.age());
                 }
                 for course in restored.wiped {
-                    tracing::info!(event = "overview.restored", %course, "the link was gone and is back");
+                    tracing::info!(event = "overview.restored", %course, "what the overview had lost is back");
                 }
                 for job in jobs {
                     let run = job.event.course.run_key();

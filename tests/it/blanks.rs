@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use course_sharing::also::Also;
 use course_sharing::course_key::CourseKey;
 use course_sharing::store::{Entry, Reason, Store};
 use migration::Direction;
@@ -30,6 +31,7 @@ fn entry(course: &str, observed_at: DateTime<Utc>) -> Entry {
         held: None,
         observed_at,
         observed_by: "event".to_owned(),
+        also: Also::NOTHING,
     }
 }
 

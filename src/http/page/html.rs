@@ -64,7 +64,9 @@ impl Display for Span {
         match (days, hours, minutes) {
             (0, 0, 0) => write!(f, "{seconds} s"),
             (0, 0, _) => write!(f, "{minutes} min"),
+            (0, _, 0) => write!(f, "{hours} h"),
             (0, _, _) => write!(f, "{hours} h {minutes} min"),
+            (_, 0, _) => write!(f, "{days} d"),
             (_, _, _) => write!(f, "{days} d {hours} h"),
         }
     }
@@ -118,9 +120,15 @@ mod tests {
 
     #[test]
     fn spans_and_moments_are_short() {
-        for (seconds, shown) in
-            [(-5, "0 s"), (59, "59 s"), (60, "1 min"), (3_600, "1 h 0 min"), (100_000, "1 d 3 h")]
-        {
+        for (seconds, shown) in [
+            (-5, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3_600, "1 h"),
+            (3_660, "1 h 1 min"),
+            (90_000, "1 d 1 h"),
+            (86_400, "1 d"),
+        ] {
             assert_eq!(Span(TimeDelta::seconds(seconds)).to_string(), shown);
         }
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();

@@ -77,8 +77,7 @@ fn table(page: &mut String, queues: &Queues) {
 }
 
 fn delayed(queue: &Delayed) -> String {
-    let delay = Span(TimeDelta::seconds(queue.seconds.into())).to_string();
-    format!("{} for {}", Number(queue.messages), delay.trim_end_matches(" 0 min"))
+    format!("{} for {}", Number(queue.messages), Span(TimeDelta::seconds(queue.seconds.into())))
 }
 
 /// What the worker depends on, a line each.
