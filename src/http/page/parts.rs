@@ -63,7 +63,7 @@ fn table(page: &mut String, queues: &Queues) {
     );
     let _ = write!(page, "<tr><th scope=row>Events<td class=number>{}", Number(queues.events));
     let waiting = queues.delayed.iter().filter(|queue| queue.messages > 0);
-    let parts: Vec<String> = waiting.clone().map(|queue| delayed(queue)).collect();
+    let parts: Vec<String> = waiting.clone().map(delayed).collect();
     let _ = write!(
         page,
         "<tr><th scope=row>Delayed<small>{}</small><td class=number>{}",
