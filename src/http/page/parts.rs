@@ -41,7 +41,7 @@ pub(super) fn untold<T>(page: &mut String, told: &Told<T>, what: &str, now: Date
     let Some(why) = told.error() else { return };
     let _ = write!(page, "<p class=note>{}{what}: {}", mark(Level::Wrong), Text(why));
     if let Some(at) = told.as_of() {
-        let _ = write!(page, " This is as of {}.", Moment { at, now });
+        let _ = write!(page, " – shown is what was known at {}", Moment { at, now });
     }
     page.push_str("</p>");
 }

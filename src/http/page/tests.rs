@@ -147,7 +147,9 @@ fn what_was_last_heard_is_shown_while_the_database_is_out() {
         status.overviews = Told::Not { error: "no answer within 3 s".to_owned(), last };
         status.blank = Told::Not { error: "no answer within 3 s".to_owned(), last: None };
     }));
-    for shown in ["<b>13,000</b> linked", "Not counted now: no answer within 3 s", "as of <time datetime="] {
+    for shown in
+        ["<b>13,000</b> linked", "Not counted now: no answer within 3 s", "what was known at <time datetime="]
+    {
         assert!(page.contains(shown), "{shown} in {page}");
     }
 }
