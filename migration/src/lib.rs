@@ -14,7 +14,7 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
 
 /// The table in which the database remembers what has been done.
-const MEMORY: &str = "course_sharing_migrations";
+pub const MEMORY: &str = "course_sharing_migrations";
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -23,6 +23,8 @@ pub struct Migrator;
 struct Step {
     /// By which the database remembers it.
     name: &'static str,
+    /// The tables that it adds: the rights on them that the program needs, and checks, follow from this.
+    tables: &'static [&'static str],
     /// The statements that make the change.
     up: fn(DbBackend) -> Vec<String>,
     /// The statements that take it back.
@@ -32,6 +34,11 @@ struct Step {
 /// Oldest first. A step that has been released stays as it is.
 fn all() -> Vec<Step> {
     vec![m20261122_000001_ledger::STEP]
+}
+
+/// The tables of ours that the program reads and writes, in the order in which they came; without [`MEMORY`].
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    all().into_iter().flat_map(|step| step.tables).copied()
 }
 
 impl MigrationName for Step {

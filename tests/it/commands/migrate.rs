@@ -8,7 +8,7 @@ const OVERVIEWS_2016: &str = include_str!("../../fixtures/lms/course_overviews_2
 const TABLES: [&str; 3] = ["course_sharing_ledger", "course_sharing_reconcile", "course_sharing_lease"];
 
 async fn run(database: &TestDatabase, arguments: &[&str]) -> Ended {
-    let environment = [("COURSE_SHARING_DATABASE__URL".to_owned(), database.url.clone())];
+    let environment = [("COURSE_SHARING_DATABASE__URL".to_owned(), database.owner_url.clone())];
     Program::start(arguments, &environment).ended().await
 }
 
@@ -108,7 +108,7 @@ async fn a_catalog_is_not_needed_and_an_empty_overview_table_is_no_fault() {
     let database = TestDatabase::new(Kind::Sqlite).await;
     let catalog = StandIn::start(Setup { runs: Runs::default(), ..Setup::default() }).await;
     let environment = [
-        ("COURSE_SHARING_DATABASE__URL".to_owned(), database.url.clone()),
+        ("COURSE_SHARING_DATABASE__URL".to_owned(), database.owner_url.clone()),
         ("COURSE_SHARING_CATALOG__URL".to_owned(), catalog.url()),
     ];
     Program::start(&["migrate", "status"], &environment).ended().await.expect(0);
