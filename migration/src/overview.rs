@@ -79,7 +79,9 @@ fn table(backend: DbBackend) -> String {
         .table(TABLE)
         .col(ColumnDef::new("id").string_len(255).not_null().primary_key())
         .col(ColumnDef::new(COLUMN).text())
-        .col(ColumnDef::new("social_sharing_url").text());
+        .col(ColumnDef::new("social_sharing_url").text())
+        .col(ColumnDef::new("eligible_for_financial_aid").boolean().not_null().default(true))
+        .col(ColumnDef::new("language").text());
     backend.build(&table).to_string()
 }
 

@@ -57,6 +57,7 @@ fn line(part: &str, found: &Found) -> anyhow::Result<()> {
 async fn database(context: &Context) -> Found {
     let looked = async {
         let store = Store::connect(&context.config.database).await.map_err(|error| unconnected(&error))?;
+        let store = store.with_also(&context.config.sync.also);
         let rights = store.rights(&needs(context)).await.map_err(|error| report(&error))?;
         let schema = store.check_schema().await;
         let refused = match &schema {
@@ -93,7 +94,8 @@ fn unconnected(error: &StoreError) -> String {
 
 /// What the user has to be allowed under this configuration.
 fn needs(context: &Context) -> Needs {
-    let needs = Needs::default();
+    let also: Vec<&str> = context.config.sync.also.iter().map(|column| column.name()).collect();
+    let needs = Needs::default().also(&also);
     match context.config.reconcile.page_size {
         PageSize::Lms => needs.and("SELECT", "catalog_catalogintegration", &["id", "page_size"]),
         PageSize::Auto | PageSize::Fixed(_) => needs,

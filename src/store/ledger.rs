@@ -9,6 +9,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveMo
 
 use super::limit::within;
 use super::{Store, StoreError};
+use crate::also::{Also, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
 
 /// What asked the Catalog.
@@ -54,6 +55,8 @@ pub struct Entry {
     pub observed_at: DateTime<Utc>,
     /// What asked, in the table's word.
     pub observed_by: String,
+    /// The last values that the Catalog gave for the columns of `sync.also`; others are not looked at.
+    pub also: Also,
 }
 
 impl Entry {
@@ -62,9 +65,11 @@ impl Entry {
         if self.cleared_at.is_some() { None } else { self.url.as_deref() }
     }
 
-    fn from_model(row: Model) -> Option<Self> {
+    fn from_model(row: Model, also: &[AlsoColumn]) -> Option<Self> {
         // A key that does not parse was put there by hand; it can belong to no overview of ours.
         let run = CourseKey::parse(&row.run_key).ok()?.run_key();
+        let Model { eligible_for_financial_aid, language, .. } = row;
+        let also = Also { eligible_for_financial_aid, language }.only(also);
         Some(Self {
             run,
             url: row.marketing_url,
@@ -75,6 +80,7 @@ impl Entry {
             held: row.held_by.map(|pass| (pass, row.held_url)),
             observed_at: row.observed_at,
             observed_by: row.observed_by,
+            also,
         })
     }
 
@@ -91,6 +97,8 @@ impl Entry {
             held_url,
             observed_at: self.observed_at,
             observed_by: self.observed_by,
+            eligible_for_financial_aid: self.also.eligible_for_financial_aid,
+            language: self.also.language,
         }
     }
 }
@@ -107,20 +115,28 @@ impl Store {
         let keys = runs.iter().map(RunKey::as_str);
         let found = Entity::find().filter(Column::RunKey.is_in(keys));
         let rows = within("read the ledger", found.all(&self.db)).await?;
-        Ok(rows.into_iter().filter_map(Entry::from_model).map(|e| (e.run.clone(), e)).collect())
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| Entry::from_model(row, &self.also))
+            .map(|e| (e.run.clone(), e))
+            .collect())
     }
 }
 
 /// Writes rows in one statement, each unless the table has an answer to a later question; at most
-/// [`super::MAX_ROWS`].
-pub(super) async fn upsert<C: ConnectionTrait>(db: &C, mut entries: Vec<Entry>) -> Result<(), StoreError> {
+/// [`super::MAX_ROWS`]. Of the columns of `sync.also` it writes those in `also`; the others keep what they have.
+pub(super) async fn upsert<C: ConnectionTrait>(
+    db: &C,
+    mut entries: Vec<Entry>,
+    also: &[AlsoColumn],
+) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
     }
     entries.sort_by(|a, b| a.run.cmp(&b.run));
     let rows = entries.into_iter().map(|entry| entry.into_model().into_active_model());
     Entity::insert_many(rows)
-        .on_conflict(unless_newer(db.get_database_backend()))
+        .on_conflict(unless_newer(db.get_database_backend(), also))
         .exec_without_returning(db)
         .await
         .map_err(StoreError::doing("write the ledger"))?;
@@ -142,18 +158,23 @@ const WRITTEN: [Column; 9] = [
 
 /// The guard: an answer to an earlier question never replaces that to a later one; and a clear is written only
 /// over the null that it was decided on, so that a URL seen in between survives.
-fn unless_newer(backend: DbBackend) -> OnConflict {
+fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let mut conflict = OnConflict::column(Column::RunKey);
+    let also = also.iter().map(|column| match column {
+        AlsoColumn::EligibleForFinancialAid => Column::EligibleForFinancialAid,
+        AlsoColumn::Language => Column::Language,
+    });
+    let written = also.chain(WRITTEN);
     if backend == DbBackend::MySql {
         let guard = "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \
                      pending_clear_since <= VALUES(pending_clear_since))";
-        for column in WRITTEN {
+        for column in written {
             let name = sea_orm::IdenStatic::as_str(&column).to_owned();
             conflict.value(column, Expr::cust(format!("IF({guard}, VALUES({name}), {name})")));
         }
     } else {
         let (old, new) = ("course_sharing_ledger", "excluded");
-        conflict.update_columns(WRITTEN).action_and_where(
+        conflict.update_columns(written).action_and_where(
             Expr::cust(format!("{new}.observed_at >= {old}.observed_at")).and(Expr::cust(format!(
                 "({new}.cleared_at IS NULL OR {old}.cleared_at IS NOT NULL OR \
                  {old}.pending_clear_since <= {new}.pending_clear_since)"

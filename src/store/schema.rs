@@ -1,6 +1,7 @@
 //! Whether the tables are as this program needs them; asked at the start and by `check`.
 
 use entity::{lease, ledger, overview, pass};
+use sea_orm::sea_query::{Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DbErr, EntityName, EntityTrait, Iterable, QuerySelect, RuntimeErr};
 
 use super::limit::within;
@@ -18,6 +19,13 @@ pub enum SchemaProblem {
     /// It has no such column.
     #[error("course_overviews_courseoverview has no column {0}: run course-sharing migrate")]
     NoColumn(&'static str),
+    /// It has no column that `sync.also` names.
+    #[error(
+        "course_overviews_courseoverview has no column {0}, which sync.also names, or this user may not read it: \
+         the LMS's own migrations make the column, ops/ROLLOUT.md has the rights; until then take it out of sync.also \
+         (for development: course-sharing migrate --create-overview-table makes a new table with it)"
+    )]
+    NoAlsoColumn(&'static str),
     /// One of our own tables is not there, or not as it should be.
     #[error("the table {0} is missing or old: run course-sharing migrate")]
     NoTable(&'static str),
@@ -47,6 +55,11 @@ impl Store {
         ] {
             self.has::<overview::Entity>(overviews, &[column], SchemaProblem::NoColumn(name)).await?;
         }
+        for column in self.also.iter().map(|column| column.name()) {
+            let query =
+                Query::select().column((overview::Entity, column)).from(overview::Entity).limit(0).to_owned();
+            self.understands(&query, overviews, SchemaProblem::NoAlsoColumn(column)).await?;
+        }
         self.has_ours::<ledger::Entity>().await?;
         self.has_ours::<pass::Entity>().await?;
         self.has_ours::<lease::Entity>().await?;
@@ -69,7 +82,16 @@ impl Store {
         otherwise: SchemaProblem,
     ) -> Result<(), SchemaProblem> {
         let query = E::find().select_only().columns(columns.iter().copied()).limit(0);
-        match self.db.query_all(&sea_orm::QueryTrait::into_query(query)).await {
+        self.understands(&sea_orm::QueryTrait::into_query(query), table, otherwise).await
+    }
+
+    async fn understands(
+        &self,
+        query: &SelectStatement,
+        table: &'static str,
+        otherwise: SchemaProblem,
+    ) -> Result<(), SchemaProblem> {
+        match self.db.query_all(query).await {
             Ok(_) => Ok(()),
             Err(error) if is_denied(&error) => Err(SchemaProblem::Denied(table)),
             Err(_) => Err(otherwise),

@@ -52,11 +52,25 @@ impl Default for Needs {
 }
 
 impl Needs {
+    /// With these columns of the LMS's table, to read and to write.
+    #[must_use]
+    pub fn also(self, columns: &[&str]) -> Self {
+        if columns.is_empty() {
+            return self;
+        }
+        let lms = overview::Entity.table_name();
+        self.and("SELECT", lms, columns).and("UPDATE", lms, columns)
+    }
+
     /// With one more; without columns it is on the whole table.
     #[must_use]
     pub fn and(mut self, right: &'static str, table: &str, columns: &[&str]) -> Self {
-        let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-        self.0.push(Need { right, table: table.to_owned(), columns });
+        let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
+        // One need for each right on a table, so that the verdict finds all of its columns in one place.
+        match self.0.iter_mut().find(|need| need.right == right && need.table == table) {
+            Some(need) => need.columns.extend(columns),
+            None => self.0.push(Need { right, table: table.to_owned(), columns }),
+        }
         self
     }
 

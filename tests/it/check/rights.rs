@@ -10,7 +10,8 @@ const URL: &str = "https://www.campus.example/course/rights";
 const LMS: &str = "course_overviews_courseoverview";
 const PAGE_SIZE: &str = "catalog_catalogintegration";
 /// The configuration that needs every right there is.
-const ALL_ON: [(&str, &str); 1] = [("reconcile.page_size", "lms")];
+const ALL_ON: [(&str, &str); 2] =
+    [("reconcile.page_size", "lms"), ("sync.also", "eligible_for_financial_aid,language")];
 
 /// One right of a GRANT statement, on one column where it has columns.
 #[derive(Debug)]
@@ -53,30 +54,33 @@ fn apart(sql: &str) -> Vec<Granted> {
     granted
 }
 
-/// The table of the LMS's by which its staff set the page size, and the right to read it.
-async fn with_page_size(database: &TestDatabase) {
+/// The table of the LMS's by which its staff set the page size, and every right that any configuration needs.
+async fn with_all_rights(database: &TestDatabase) {
     database
         .execute(&format!(
             "CREATE TABLE {PAGE_SIZE} (id integer PRIMARY KEY, page_size integer, changed_by_id integer)"
         ))
         .await;
     database.execute(&format!("INSERT INTO {PAGE_SIZE} VALUES (1, 50, NULL)")).await;
-    database.grant_on(PAGE_SIZE).await;
+    for what in [PAGE_SIZE, "eligible_for_financial_aid"] {
+        database.grant_on(what).await;
+    }
 }
 
 #[tokio::test]
 async fn each_right_that_is_missing_is_named_with_the_grant_to_run() {
     for kind in [Kind::Postgres, Kind::Mysql] {
         with_all_well(kind, async |stage| {
-            with_page_size(&stage.database).await;
+            with_all_rights(&stage.database).await;
             checked(stage, &ALL_ON).await.expect(0).says(&["ok    database"]);
             let user = stage.database.user.clone().unwrap();
             let granted: Vec<Granted> =
                 stage.database.statements().iter().flat_map(|statement| apart(&statement.sql)).collect();
-            // The LMS's columns, one to write, the page size's two, three of each of ours, and what each server adds.
+            // The LMS's columns, one to write, two of sync.also to read and to write, the page size's two, three of
+            // each of ours, our memory, and what each server adds.
             let tables = migration::tables().count();
             let own = if kind == Kind::Postgres { 2 } else { 0 };
-            assert_eq!(granted.len(), 3 + 1 + 2 + 3 * tables + 1 + own, "{granted:?}");
+            assert_eq!(granted.len(), 3 + 1 + 4 + 2 + 3 * tables + 1 + own, "{granted:?}");
             for granted in granted {
                 let at = if kind == Kind::Mysql { "@'%'" } else { "" };
                 stage.database.execute(&format!("REVOKE {} FROM {user}{at}", granted.sql())).await;
@@ -109,9 +113,9 @@ async fn each_right_too_many_is_told() {
         with_all_well(kind, async |stage| {
             let (database, user) = (&stage.database, stage.database.user.clone().unwrap());
             checked(stage, &[]).await.expect(0).says(&["ok    database"]);
-            with_page_size(database).await;
+            with_all_rights(database).await;
             // Not needed under this configuration.
-            warns(stage, &[], &["SELECT", PAGE_SIZE]).await;
+            warns(stage, &[], &["SELECT", PAGE_SIZE, "UPDATE (", "eligible_for_financial_aid"]).await;
             let at = if kind == Kind::Mysql { "@'%'" } else { "" };
             let more = [
                 "DELETE ON course_sharing_ledger",
@@ -146,7 +150,7 @@ async fn each_right_too_many_is_told() {
 async fn every_command_works_under_the_least_rights() {
     for kind in [Kind::Postgres, Kind::Mysql] {
         with_stage(kind, async |stage| {
-            with_page_size(&stage.database).await;
+            with_all_rights(&stage.database).await;
             stage.course(KEY, None, Some(URL)).await;
             let run = async |arguments: &[&str]| stage.run_with(&ALL_ON, arguments).await.expect(0);
             run(&["migrate", "status"]).await.says(&["Applied"]);

@@ -37,6 +37,7 @@ fn statement(kind: Kind, text: &str, user: &str, database: &str) -> Statement {
         sql = sql.replace("TO course_sharing;", &format!("TO {user};"));
         sql = sql.replace("DATABASE edxapp ", &format!("DATABASE {database} "));
     }
-    let only_with = comments.iter().find(|comment| comment.contains("only:")).map(|&text| text.to_owned());
+    let only_with =
+        comments.iter().find(|comment| comment.starts_with("-- With ")).map(|&text| text.to_owned());
     Statement { sql, only_with }
 }
