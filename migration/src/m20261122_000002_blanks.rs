@@ -8,7 +8,7 @@ use crate::columns::{instant, table};
 
 const TABLE: &str = "course_sharing_blank";
 
-pub(crate) const STEP: Step = Step { name: "m20261122_000002_blanks", up, down };
+pub(crate) const STEP: Step = Step { name: "m20261122_000002_blanks", tables: &[TABLE], up, down };
 
 fn up(backend: DbBackend) -> Vec<String> {
     let blank = table(TABLE, backend)

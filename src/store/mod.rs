@@ -16,6 +16,7 @@ mod limit;
 mod overviews;
 mod passes;
 mod reason;
+mod rights;
 mod schema;
 mod write;
 
@@ -26,6 +27,7 @@ pub use self::ledger::{Entry, ObservedBy};
 pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
 pub use self::passes::{Held, PassRow, Verdict};
 pub use self::reason::Reason;
+pub use self::rights::{Need, Needs, Rights};
 pub use self::schema::SchemaProblem;
 pub use self::write::Applied;
 
