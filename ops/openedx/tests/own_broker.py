@@ -44,8 +44,13 @@ class OwnBroker:
         self._home = home
         self._program = program("rabbitmq-server")
         self._epmd = self._launch(program("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1")
-        until(lambda: answers(self._epmd_port, b""), "epmd", UP)
-        self.start()
+        self._node = None
+        try:
+            until(lambda: answers(self._epmd_port, b""), "epmd", UP)
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def start(self):
         self._node = self._launch(self._program)
@@ -65,7 +70,7 @@ class OwnBroker:
 
     def close(self):
         for process in (self._node, self._epmd):
-            if process.poll() is None:
+            if process is not None and process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(60)
 
