@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
+use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
 
 use super::copy::run_of_overview;
 use super::limit::within;
-use super::{Entry, Store, StoreError};
+use super::{Entry, Store, StoreError, keys};
 use crate::course_key::{CourseKey, RunKey};
 
 /// An overview, as far as links go. An empty link is none.
@@ -30,15 +30,6 @@ pub struct Snapshot {
     pub overview: Option<Overview>,
     /// Its run's row in the ledger.
     pub entry: Option<Entry>,
-}
-
-impl Snapshot {
-    /// True if the overview lacks, or differs from, the URL that the ledger has for it.
-    pub fn is_wiped(&self) -> bool {
-        let wanted = self.entry.as_ref().and_then(Entry::in_force);
-        let found = self.overview.as_ref().map(|o| o.marketing_url.as_deref());
-        wanted.is_some() && found.is_some_and(|found| found != wanted)
-    }
 }
 
 /// One overview's links, for sharing.
@@ -63,7 +54,7 @@ pub struct Counts {
 
 impl Store {
     /// Overview and ledger row of each of these courses, in their order, duplicates once; two short statements at
-    /// the same time. At most [`super::MAX_ROWS`] courses.
+    /// the same time for as many as fit into them.
     ///
     /// # Errors
     /// Those of the database.
@@ -88,13 +79,13 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn overviews(&self, courses: &[CourseKey]) -> Result<HashMap<CourseKey, Overview>, StoreError> {
-        let rows = self.rows(courses, "read overviews").await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                (row.course.clone(), Overview { course: row.course, marketing_url: row.marketing_url })
-            })
-            .collect())
+        let mut overviews = HashMap::with_capacity(courses.len());
+        for courses in keys::fitting(courses, |course| keys::key_bytes(course.as_str())) {
+            let rows = self.rows(courses, "read overviews").await?;
+            let overview = |row: LinkRow| Overview { course: row.course, marketing_url: row.marketing_url };
+            overviews.extend(rows.into_iter().map(overview).map(|o| (o.course.clone(), o)));
+        }
+        Ok(overviews)
     }
 
     /// The links of these courses, in one statement whatever their number; unknown ones are not in the answer.
@@ -110,20 +101,28 @@ impl Store {
             return Ok(Vec::new());
         }
         // On MySQL the filter finds keys that differ in case or accents too; only those asked for are let through.
-        let wanted: HashSet<&str> = courses.iter().map(CourseKey::as_str).collect();
-        let found = overview::Entity::find().filter(overview::Column::Id.is_in(wanted.iter().copied()));
+        let asked: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
+        let id = Expr::col((overview::Entity, overview::Column::Id));
+        let among = keys::one_of(self.backend(), id, asked.keys().copied());
+        // By place and not by name: this is asked for thousands of times a second.
+        let found = overview::Entity::find()
+            .select_only()
+            .columns([
+                overview::Column::Id,
+                overview::Column::MarketingUrl,
+                overview::Column::SocialSharingUrl,
+            ])
+            .filter(among)
+            .into_tuple::<(String, Option<String>, Option<String>)>();
         let rows = within(doing, found.all(&self.db)).await?;
-        Ok(rows
-            .into_iter()
-            .filter(|row| wanted.contains(row.id.as_str()))
-            .filter_map(|row| {
-                Some(LinkRow {
-                    course: CourseKey::parse(&row.id).ok()?,
-                    marketing_url: non_empty(row.marketing_url),
-                    social_sharing_url: non_empty(row.social_sharing_url),
-                })
+        let known = rows.into_iter().filter_map(|(id, marketing_url, social_sharing_url)| {
+            Some(LinkRow {
+                course: (*asked.get(id.as_str())?).clone(),
+                marketing_url: non_empty(marketing_url),
+                social_sharing_url: non_empty(social_sharing_url),
             })
-            .collect())
+        });
+        Ok(known.collect())
     }
 
     /// The next overviews, in the order of the database, whose run has not been observed since `since`; what a

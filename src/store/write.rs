@@ -1,21 +1,26 @@
 //! Every write of links: restore, heal, apply. Each is short, sorted against deadlocks, and tried again after one.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use entity::overview;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
-use super::copy::{Clears, Scope, statement};
+use super::copy::{Clears, Scope, lost, statement};
 use super::limit::prompt;
-use super::{Entry, Store, StoreError, ledger};
+use super::{Entry, Store, StoreError, keys, ledger};
 use crate::course_key::CourseKey;
 
 /// How often a write is tried when another transaction is in its way.
 const TRIES: u32 = 3;
+
+const RESTORE: &str = "restore links";
 
 /// What applying a batch came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,21 +30,24 @@ pub struct Applied {
 }
 
 impl Store {
-    /// Gives these courses' overviews the URLs that the ledger has for them, where they differ; one statement, and
-    /// never a clear. Returns how many were written.
+    /// Gives these courses' overviews the URLs that the ledger has for them, where they differ, and never a clear.
+    /// Returns which were written. Where nothing is lost it is one short statement that locks nothing.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn restore(&self, courses: &[CourseKey]) -> Result<u64, StoreError> {
-        if courses.is_empty() {
-            return Ok(0);
+    pub async fn restore(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
+        let mut restored = Vec::new();
+        for courses in keys::fitting(courses, keys::course_bytes) {
+            let known: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
+            let sent: Arc<[CourseKey]> = courses.into();
+            let restoring = self.persistently(move |db| {
+                let courses = sent.clone();
+                Box::pin(async move { restore(&db, &courses).await.map_err(StoreError::doing(RESTORE)) })
+            });
+            let ids = prompt(RESTORE, restoring).await?;
+            restored.extend(ids.iter().filter_map(|id| known.get(id.as_str()).copied().cloned()));
         }
-        let courses = courses.to_vec();
-        let restoring = self.persistently(move |db| {
-            let courses = courses.clone();
-            Box::pin(async move { copy(&db, Scope::Courses(&courses), Clears::Leave, "restore links").await })
-        });
-        prompt("restore links", restoring).await
+        Ok(restored)
     }
 
     /// The same for every overview of the LMS, in one statement.
@@ -54,26 +62,34 @@ impl Store {
     }
 
     /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
-    /// ledger to these courses' overviews, both in one transaction. At most [`super::MAX_ROWS`] of each.
+    /// ledger to these courses' overviews, both in one transaction.
     ///
     /// Dropping the future does not stop the transaction half way: it runs on a task of its own.
     ///
     /// # Errors
     /// Those of the database; then nothing of it was written.
-    pub async fn apply(&self, entries: Vec<Entry>, courses: Vec<CourseKey>) -> Result<Applied, StoreError> {
+    pub async fn apply(
+        &self,
+        mut entries: Vec<Entry>,
+        mut courses: Vec<CourseKey>,
+    ) -> Result<Applied, StoreError> {
         if entries.is_empty() && courses.is_empty() {
             return Ok(Applied::default());
         }
+        // Sorted, as two workers that lock rows in one order cannot deadlock.
+        entries.sort_unstable_by(|a, b| a.run.cmp(&b.run));
+        courses.sort_unstable();
+        let (entries, courses): (Arc<[Entry]>, Arc<[CourseKey]>) = (entries.into(), courses.into());
         let applying = self.persistently(move |db| {
             let (entries, courses) = (entries.clone(), courses.clone());
             Box::pin(async move {
                 let transaction = begin(&db).await?;
-                ledger::upsert(&transaction, entries).await?;
-                let overviews = if courses.is_empty() {
-                    0
-                } else {
-                    copy(&transaction, Scope::Courses(&courses), Clears::Copy, "write links").await?
-                };
+                ledger::upsert(&transaction, &entries).await?;
+                let mut overviews = 0;
+                for courses in keys::fitting(&courses, keys::course_bytes) {
+                    let scope = Scope::Courses(courses);
+                    overviews += copy(&transaction, scope, Clears::Copy, "write links").await?;
+                }
                 transaction.commit().await.map_err(StoreError::doing("commit links"))?;
                 Ok(Applied { overviews })
             })
@@ -125,6 +141,23 @@ pub(super) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction
     let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
     let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
     db.begin_with_options(options).await.map_err(StoreError::doing("begin a transaction"))
+}
+
+/// The ids of the overviews that had lost their URL and have it again.
+async fn restore(db: &DatabaseConnection, courses: &[CourseKey]) -> Result<Vec<String>, DbErr> {
+    let backend = db.get_database_backend();
+    let mut update = statement(backend, Scope::Courses(courses), Clears::Leave);
+    let id = |row: &QueryResult| row.try_get_by_index::<String>(0);
+    if backend == DbBackend::Postgres {
+        update.returning_col(overview::Column::Id);
+        return db.query_all(&update).await?.iter().map(id).collect();
+    }
+    // MySQL returns nothing from an update, and on SQLite one that changes nothing waits for other writers.
+    let lost = db.query_all(&lost(backend, courses)).await?;
+    if !lost.is_empty() {
+        db.execute(&update).await?;
+    }
+    lost.iter().map(id).collect()
 }
 
 async fn copy<C: ConnectionTrait>(
