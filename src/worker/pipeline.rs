@@ -29,6 +29,8 @@ use crate::telemetry::{metrics, report};
 
 /// Restores, and likewise writes, at once: one may wait for a lock while the next goes by.
 const STATEMENTS: usize = 2;
+/// Whole batches that wait for a place at the Catalog beyond the requests allowed at once, so that none stays free.
+const AHEAD: usize = 2;
 /// How often the loop shows that it turns while nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -85,7 +87,7 @@ impl Pipeline {
             restoring: Lane::new(STATEMENTS),
             batcher: Batcher::new(limits),
             copies: Copies::default(),
-            asking: Lane::new(config.catalog.concurrency),
+            asking: Lane::new(config.catalog.concurrency + AHEAD),
             answered: VecDeque::new(),
             writing: Lane::new(STATEMENTS),
             settling: Lane::new(usize::MAX),
