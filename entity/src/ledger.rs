@@ -27,6 +27,10 @@ pub struct Model {
     pub observed_at: DateTimeUtc,
     /// What asked: `event`, `pass` or `command`.
     pub observed_by: String,
+    /// The last value that the Catalog gave for the overview's column of this name.
+    pub eligible_for_financial_aid: Option<bool>,
+    /// The same of this column.
+    pub language: Option<String>,
 }
 
 /// None.

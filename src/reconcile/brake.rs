@@ -58,6 +58,7 @@ pub(super) fn held(known: Option<&Entry>, planned: Entry, pass: i64) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::also::Also;
     use crate::course_key::CourseKey;
     use chrono::{DateTime, Utc};
     use proptest::prelude::*;
@@ -74,6 +75,7 @@ mod tests {
             held: None,
             observed_at: at,
             observed_by: "pass".to_owned(),
+            also: Also::NOTHING,
         }
     }
 

@@ -9,6 +9,7 @@ use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFil
 
 use super::limit::within;
 use super::{Store, StoreError, keys};
+use crate::also::{Also, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
 
 /// What asked the Catalog.
@@ -54,6 +55,8 @@ pub struct Entry {
     pub observed_at: DateTime<Utc>,
     /// What asked, in the table's word.
     pub observed_by: String,
+    /// The last values that the Catalog gave for the columns of `sync.also`; others are not looked at.
+    pub also: Also,
 }
 
 impl Entry {
@@ -62,9 +65,11 @@ impl Entry {
         if self.cleared_at.is_some() { None } else { self.url.as_deref() }
     }
 
-    fn from_model(row: Model) -> Option<Self> {
+    fn from_model(row: Model, also: &[AlsoColumn]) -> Option<Self> {
         // A key that does not parse was put there by hand; it can belong to no overview of ours.
         let run = CourseKey::parse(&row.run_key).ok()?.run_key();
+        let Model { eligible_for_financial_aid, language, .. } = row;
+        let also = Also { eligible_for_financial_aid, language }.only(also);
         Some(Self {
             run,
             url: row.marketing_url,
@@ -75,6 +80,7 @@ impl Entry {
             held: row.held_by.map(|pass| (pass, row.held_url)),
             observed_at: row.observed_at,
             observed_by: row.observed_by,
+            also,
         })
     }
 
@@ -83,7 +89,8 @@ impl Entry {
         let held = self.held.as_ref().and_then(|(_, url)| url.as_deref()).map_or(0, str::len);
         let words = self.run.as_str().len() + self.url.as_deref().map_or(0, str::len) + held;
         // Up to four times of 27 bytes, the small columns, and the length of each.
-        words + 180
+        let language = self.also.language.as_deref().map_or(0, str::len);
+        words + language + 190
     }
 
     fn into_model(self) -> Model {
@@ -99,6 +106,8 @@ impl Entry {
             held_url,
             observed_at: self.observed_at,
             observed_by: self.observed_by,
+            eligible_for_financial_aid: self.also.eligible_for_financial_aid,
+            language: self.also.language,
         }
     }
 }
@@ -114,23 +123,29 @@ impl Store {
             let key = Expr::col((Entity, Column::RunKey));
             let among = keys::one_of(self.backend(), key, runs.iter().map(RunKey::as_str));
             let rows = within("read the ledger", Entity::find().filter(among).all(&self.db)).await?;
-            entries.extend(rows.into_iter().filter_map(Entry::from_model).map(|e| (e.run.clone(), e)));
+            let known = rows.into_iter().filter_map(|row| Entry::from_model(row, &self.also));
+            entries.extend(known.map(|entry| (entry.run.clone(), entry)));
         }
         Ok(entries)
     }
 }
 
 /// Writes rows, each unless the table has an answer to a later question. They are to be sorted by run, as two workers
-/// that lock rows in one order cannot deadlock.
-pub(super) async fn upsert<C: ConnectionTrait>(db: &C, entries: &[Entry]) -> Result<(), StoreError> {
+/// that lock rows in one order cannot deadlock. Of the columns of `sync.also` it writes those in `also`; the others
+/// keep what they have.
+pub(super) async fn upsert<C: ConnectionTrait>(
+    db: &C,
+    entries: &[Entry],
+    also: &[AlsoColumn],
+) -> Result<(), StoreError> {
     let backend = db.get_database_backend();
     for entries in keys::fitting(entries, Entry::bytes) {
         let written = if backend == DbBackend::Postgres {
-            db.execute(&insert_arrays(entries)).await.map(drop)
+            db.execute(&insert_arrays(entries, also)).await.map(drop)
         } else {
             let rows = entries.iter().map(|entry| entry.clone().into_model().into_active_model());
             Entity::insert_many(rows)
-                .on_conflict(unless_newer(backend))
+                .on_conflict(unless_newer(backend, also))
                 .exec_without_returning(db)
                 .await
                 .map(drop)
@@ -142,13 +157,13 @@ pub(super) async fn upsert<C: ConnectionTrait>(db: &C, entries: &[Entry]) -> Res
 
 /// The rows as one array a column: one text for any number of rows, prepared once, and nothing to plan for each row.
 /// Arrays of this query builder hold no NULL; an empty text stands for it.
-fn insert_arrays(entries: &[Entry]) -> InsertStatement {
-    let column = |sql: &'static str, text: &dyn Fn(&Entry) -> String| {
+fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
+    let values_of = |sql: &'static str, text: &dyn Fn(&Entry) -> String| {
         Expr::cust_with_values(sql, [keys::array(entries.iter().map(text))])
     };
-    let text = |text: &dyn Fn(&Entry) -> String| column("NULLIF(unnest($1), '')", text);
+    let text = |text: &dyn Fn(&Entry) -> String| values_of("NULLIF(unnest($1), '')", text);
     let time = |time: &dyn Fn(&Entry) -> Option<DateTime<Utc>>| {
-        column("NULLIF(unnest($1), '')::timestamptz", &|entry| {
+        values_of("NULLIF(unnest($1), '')::timestamptz", &|entry| {
             time(entry).map_or_else(String::new, |time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
         })
     };
@@ -156,22 +171,36 @@ fn insert_arrays(entries: &[Entry]) -> InsertStatement {
     let values = [
         (Column::RunKey, text(&|entry| entry.run.as_str().to_owned())),
         (Column::MarketingUrl, text(&|entry| entry.url.clone().unwrap_or_default())),
-        (Column::Listed, column("unnest($1)::boolean", &|entry| entry.listed.to_string())),
+        (Column::Listed, values_of("unnest($1)::boolean", &|entry| entry.listed.to_string())),
         (Column::PendingClearSince, time(&|entry| entry.pending_clear_since)),
         (Column::ClearedAt, time(&|entry| entry.cleared_at)),
         (Column::ChangedAt, time(&|entry| entry.changed_at)),
-        (Column::HeldBy, column("NULLIF(unnest($1), '0')::bigint", &|entry| held(entry).0.to_string())),
+        (Column::HeldBy, values_of("NULLIF(unnest($1), '0')::bigint", &|entry| held(entry).0.to_string())),
         (Column::HeldUrl, text(&|entry| held(entry).1.unwrap_or_default())),
         (Column::ObservedAt, time(&|entry| Some(entry.observed_at))),
         (Column::ObservedBy, text(&|entry| entry.observed_by.clone())),
     ];
-    let (columns, values): (Vec<Column>, Vec<Expr>) = values.into_iter().unzip();
+    let also_values = also.iter().map(|column| {
+        let sql = match column {
+            AlsoColumn::EligibleForFinancialAid => "NULLIF(unnest($1), '')::boolean",
+            AlsoColumn::Language => "NULLIF(unnest($1), '')",
+        };
+        (also_column(*column), values_of(sql, &|entry| entry.also.get(*column).unwrap_or_default()))
+    });
+    let (columns, values): (Vec<Column>, Vec<Expr>) = values.into_iter().chain(also_values).unzip();
     let mut insert = Query::insert();
     insert.into_table(Entity).columns(columns);
     // Refused only where the numbers of columns and values differ.
     let _ = insert.select_from(Query::select().exprs(values).take());
-    insert.on_conflict(unless_newer(DbBackend::Postgres));
+    insert.on_conflict(unless_newer(DbBackend::Postgres, also));
     insert
+}
+
+fn also_column(column: AlsoColumn) -> Column {
+    match column {
+        AlsoColumn::EligibleForFinancialAid => Column::EligibleForFinancialAid,
+        AlsoColumn::Language => Column::Language,
+    }
 }
 
 const WRITTEN: [Column; 9] = [
@@ -189,18 +218,19 @@ const WRITTEN: [Column; 9] = [
 
 /// The guard: an answer to an earlier question never replaces that to a later one; and a clear is written only
 /// over the null that it was decided on, so that a URL seen in between survives.
-fn unless_newer(backend: DbBackend) -> OnConflict {
+fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let mut conflict = OnConflict::column(Column::RunKey);
+    let written = also.iter().map(|column| also_column(*column)).chain(WRITTEN);
     if backend == DbBackend::MySql {
         let guard = "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \
                      pending_clear_since <= VALUES(pending_clear_since))";
-        for column in WRITTEN {
+        for column in written {
             let name = sea_orm::IdenStatic::as_str(&column).to_owned();
             conflict.value(column, Expr::cust(format!("IF({guard}, VALUES({name}), {name})")));
         }
     } else {
         let (old, new) = ("course_sharing_ledger", "excluded");
-        conflict.update_columns(WRITTEN).action_and_where(
+        conflict.update_columns(written).action_and_where(
             Expr::cust(format!("{new}.observed_at >= {old}.observed_at")).and(Expr::cust(format!(
                 "({new}.cleared_at IS NULL OR {old}.cleared_at IS NOT NULL OR \
                  {old}.pending_clear_since <= {new}.pending_clear_since)"

@@ -5,11 +5,14 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
-use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
+use sea_orm::{
+    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait,
+};
 
 use super::copy::run_of_overview;
 use super::limit::within;
 use super::{Entry, Store, StoreError, keys};
+use crate::also::{Also, AlsoChange, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
 
 /// An overview, as far as links go. An empty link is none.
@@ -19,6 +22,15 @@ pub struct Overview {
     pub course: CourseKey,
     /// The link it has now.
     pub marketing_url: Option<String>,
+    /// Its columns of `sync.also`.
+    pub also: Also,
+}
+
+impl Overview {
+    /// Where its columns of `sync.also` differ from what is `known` of its run. A custom course has values of its own.
+    pub fn also_changes(&self, known: &Also) -> Vec<AlsoChange> {
+        if self.course.is_ccx() { Vec::new() } else { self.also.changes_to(known) }
+    }
 }
 
 /// What the database knows of one course before the Catalog is asked.
@@ -41,6 +53,8 @@ pub struct LinkRow {
     pub marketing_url: Option<String>,
     /// The column of that name.
     pub social_sharing_url: Option<String>,
+    /// The columns of `sync.also`.
+    pub also: Also,
 }
 
 /// How many overviews have a link of ours.
@@ -82,8 +96,10 @@ impl Store {
         let mut overviews = HashMap::with_capacity(courses.len());
         for courses in keys::fitting(courses, |course| keys::key_bytes(course.as_str())) {
             let rows = self.rows(courses, "read overviews").await?;
-            let overview = |row: LinkRow| Overview { course: row.course, marketing_url: row.marketing_url };
-            overviews.extend(rows.into_iter().map(overview).map(|o| (o.course.clone(), o)));
+            overviews.extend(rows.into_iter().map(|row| {
+                let LinkRow { course, marketing_url, also, .. } = row;
+                (course.clone(), Overview { course, marketing_url, also })
+            }));
         }
         Ok(overviews)
     }
@@ -104,25 +120,45 @@ impl Store {
         let asked: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
         let id = Expr::col((overview::Entity, overview::Column::Id));
         let among = keys::one_of(self.backend(), id, asked.keys().copied());
-        // By place and not by name: this is asked for thousands of times a second.
-        let found = overview::Entity::find()
-            .select_only()
-            .columns([
-                overview::Column::Id,
-                overview::Column::MarketingUrl,
-                overview::Column::SocialSharingUrl,
-            ])
-            .filter(among)
-            .into_tuple::<(String, Option<String>, Option<String>)>();
-        let rows = within(doing, found.all(&self.db)).await?;
-        let known = rows.into_iter().filter_map(|(id, marketing_url, social_sharing_url)| {
-            Some(LinkRow {
-                course: (*asked.get(id.as_str())?).clone(),
-                marketing_url: non_empty(marketing_url),
-                social_sharing_url: non_empty(social_sharing_url),
-            })
-        });
-        Ok(known.collect())
+        use overview::Column::{Id, MarketingUrl, SocialSharingUrl};
+        let columns = [Id, MarketingUrl, SocialSharingUrl];
+        let mut found = overview::Entity::find().select_only().columns(columns).filter(among);
+        for column in self.also.iter().map(|column| column.name()) {
+            found = found.column_as(Expr::col((overview::Entity, column)), column);
+        }
+        let rows = within(doing, self.db.query_all(&found.into_query())).await?;
+        let known = rows.iter().filter_map(|row| self.link_row(row, &asked).transpose());
+        known.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+    }
+
+    /// None: a row that nobody asked for.
+    fn link_row(
+        &self,
+        row: &QueryResult,
+        asked: &HashMap<&str, &CourseKey>,
+    ) -> Result<Option<LinkRow>, DbErr> {
+        // By place and not by name: this runs some hundred thousand times a second.
+        let id: String = row.try_get_by_index(0)?;
+        let Some(course) = asked.get(id.as_str()) else { return Ok(None) };
+        Ok(Some(LinkRow {
+            course: (*course).clone(),
+            marketing_url: non_empty(row.try_get_by_index(1)?),
+            social_sharing_url: non_empty(row.try_get_by_index(2)?),
+            also: self.also(row)?,
+        }))
+    }
+
+    fn also(&self, row: &QueryResult) -> Result<Also, DbErr> {
+        let mut also = Also::NOTHING;
+        for column in self.also.iter() {
+            match column {
+                AlsoColumn::EligibleForFinancialAid => {
+                    also.eligible_for_financial_aid = row.try_get("", column.name())?;
+                }
+                AlsoColumn::Language => also.language = row.try_get("", column.name())?,
+            }
+        }
+        Ok(also)
     }
 
     /// The next overviews, in the order of the database, whose run has not been observed since `since`; what a

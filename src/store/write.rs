@@ -11,10 +11,12 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
+use tracing::Instrument;
 
 use super::copy::{Clears, Scope, lost, statement};
 use super::limit::prompt;
 use super::{Entry, Store, StoreError, keys, ledger};
+use crate::also::AlsoColumn;
 use crate::course_key::CourseKey;
 
 /// How often a write is tried when another transaction is in its way.
@@ -25,7 +27,7 @@ const RESTORE: &str = "restore links";
 /// What applying a batch came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Overviews whose link was written.
+    /// Overviews that were written.
     pub overviews: u64,
 }
 
@@ -40,9 +42,12 @@ impl Store {
         for courses in keys::fitting(courses, keys::course_bytes) {
             let known: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
             let sent: Arc<[CourseKey]> = courses.into();
+            let also = self.also.clone();
             let restoring = self.persistently(move |db| {
-                let courses = sent.clone();
-                Box::pin(async move { restore(&db, &courses).await.map_err(StoreError::doing(RESTORE)) })
+                let (courses, also) = (sent.clone(), also.clone());
+                Box::pin(
+                    async move { restore(&db, &courses, &also).await.map_err(StoreError::doing(RESTORE)) },
+                )
             });
             let ids = prompt(RESTORE, restoring).await?;
             restored.extend(ids.iter().filter_map(|id| known.get(id.as_str()).copied().cloned()));
@@ -55,8 +60,10 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn heal(&self) -> Result<u64, StoreError> {
-        self.persistently(|db| {
-            Box::pin(async move { copy(&db, Scope::All, Clears::Leave, "heal links").await })
+        let also = self.also.clone();
+        self.persistently(move |db| {
+            let also = also.clone();
+            Box::pin(async move { copy(&db, Scope::All, Clears::Leave, &also, "heal links").await })
         })
         .await
     }
@@ -80,17 +87,18 @@ impl Store {
         entries.sort_unstable_by(|a, b| a.run.cmp(&b.run));
         courses.sort_unstable();
         let (entries, courses): (Arc<[Entry]>, Arc<[CourseKey]>) = (entries.into(), courses.into());
+        let also = self.also.clone();
         let applying = self.persistently(move |db| {
-            let (entries, courses) = (entries.clone(), courses.clone());
+            let (entries, courses, also) = (entries.clone(), courses.clone(), also.clone());
             Box::pin(async move {
                 let transaction = begin(&db).await?;
-                ledger::upsert(&transaction, &entries).await?;
+                ledger::upsert(&transaction, &entries, &also).await?;
                 let mut overviews = 0;
                 for courses in keys::fitting(&courses, keys::course_bytes) {
                     let scope = Scope::Courses(courses);
-                    overviews += copy(&transaction, scope, Clears::Copy, "write links").await?;
+                    overviews += copy(&transaction, scope, Clears::Copy, &also, "write links").await?;
                 }
-                transaction.commit().await.map_err(StoreError::doing("commit links"))?;
+                commit(transaction).await?;
                 Ok(Applied { overviews })
             })
         });
@@ -103,9 +111,10 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn copy_changes(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        let also = self.also.clone();
         self.persistently(move |db| {
-            let scope = Scope::ChangedSince(since);
-            Box::pin(async move { copy(&db, scope, Clears::Copy, "write changed links").await })
+            let (scope, also) = (Scope::ChangedSince(since), also.clone());
+            Box::pin(async move { copy(&db, scope, Clears::Copy, &also, "write changed links").await })
         })
         .await
     }
@@ -120,7 +129,7 @@ impl Store {
             + 'static,
     {
         let db = self.db.clone();
-        let task = tokio::spawn(async move {
+        let trying = async move {
             let mut tries = 1;
             loop {
                 match write(db.clone()).await {
@@ -131,8 +140,8 @@ impl Store {
                     done => return done,
                 }
             }
-        });
-        task.await.map_err(|_| StoreError::Aborted)?
+        };
+        tokio::spawn(trying.in_current_span()).await.map_err(|_| StoreError::Aborted)?
     }
 }
 
@@ -143,30 +152,46 @@ pub(super) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction
     db.begin_with_options(options).await.map_err(StoreError::doing("begin a transaction"))
 }
 
-/// The ids of the overviews that had lost their URL and have it again.
-async fn restore(db: &DatabaseConnection, courses: &[CourseKey]) -> Result<Vec<String>, DbErr> {
+/// The ids of the overviews that had lost something and have it again.
+async fn restore(
+    db: &DatabaseConnection,
+    courses: &[CourseKey],
+    also: &[AlsoColumn],
+) -> Result<Vec<String>, DbErr> {
     let backend = db.get_database_backend();
-    let mut update = statement(backend, Scope::Courses(courses), Clears::Leave);
+    let mut update = statement(backend, Scope::Courses(courses), Clears::Leave, also);
     let id = |row: &QueryResult| row.try_get_by_index::<String>(0);
     if backend == DbBackend::Postgres {
         update.returning_col(overview::Column::Id);
         return db.query_all(&update).await?.iter().map(id).collect();
     }
     // MySQL returns nothing from an update, and on SQLite one that changes nothing waits for other writers.
-    let lost = db.query_all(&lost(backend, courses)).await?;
+    let lost = db.query_all(&lost(backend, courses, also)).await?;
     if !lost.is_empty() {
         db.execute(&update).await?;
     }
     lost.iter().map(id).collect()
 }
 
+/// A span of its own: when the row was there to be read is what a trace of an event is followed for.
+async fn commit(transaction: DatabaseTransaction) -> Result<(), StoreError> {
+    let system = match transaction.get_database_backend() {
+        DbBackend::MySql => "mysql",
+        DbBackend::Postgres => "postgresql",
+        _ => "sqlite",
+    };
+    let span = tracing::info_span!("commit", otel.kind = "client", db.system.name = system);
+    transaction.commit().instrument(span).await.map_err(StoreError::doing("commit links"))
+}
+
 async fn copy<C: ConnectionTrait>(
     db: &C,
     scope: Scope<'_>,
     clears: Clears,
+    also: &[AlsoColumn],
     doing: &'static str,
 ) -> Result<u64, StoreError> {
-    let update = statement(db.get_database_backend(), scope, clears);
+    let update = statement(db.get_database_backend(), scope, clears, also);
     let done = db.execute(&update).await.map_err(StoreError::doing(doing))?;
     Ok(done.rows_affected())
 }

@@ -160,10 +160,10 @@ fn asked_by(purpose: Purpose) -> ObservedBy {
 
 fn outcome(snapshot: &Snapshot, plan: &Plan) -> Outcome {
     let Some(overview) = &snapshot.overview else { return Outcome::NoOverview };
+    let is_as_wanted = overview.marketing_url.as_deref() == plan.entry.in_force()
+        && overview.also_changes(&plan.entry.also).is_empty();
     match plan.change {
-        Change::Same | Change::Set if overview.marketing_url.as_deref() == plan.entry.in_force() => {
-            Outcome::Unchanged
-        }
+        Change::Same | Change::Set if is_as_wanted => Outcome::Unchanged,
         Change::Same | Change::Set => Outcome::Updated,
         Change::Clear => Outcome::Cleared,
         Change::PendingClear | Change::NoPage => Outcome::NoPage,

@@ -266,7 +266,7 @@ impl Pipeline {
                     metrics::healed("restore", restored.len() as u64);
                 }
                 for course in restored {
-                    tracing::info!(event = "overview.restored", %course, "the link was gone and is back");
+                    tracing::info!(event = "overview.restored", %course, "what the overview had lost is back");
                 }
                 let now = Instant::now();
                 let spared: Vec<Job> = jobs.into_iter().filter_map(|job| self.look_up(job, now)).collect();

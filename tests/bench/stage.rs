@@ -73,6 +73,11 @@ impl Stage {
         Ok(Self { database, queues, catalog, dir, environment: environment.into_iter().collect() })
     }
 
+    /// Sets one more variable for what is started from now on.
+    pub(crate) fn tell(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts `course-sharing <arguments>` on this stage.
     pub(crate) fn program(&self, arguments: &[&str]) -> anyhow::Result<Program> {
         Program::start(arguments, &self.environment, self.dir.path())

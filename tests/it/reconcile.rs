@@ -6,6 +6,6 @@ mod drift;
 mod dry_run;
 mod outage;
 mod resume;
-mod rig;
+pub(crate) mod rig;
 mod statements;
 mod whole;

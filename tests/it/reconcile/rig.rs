@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use course_sharing::also::AlsoColumn;
 use course_sharing::catalog::Client;
 use course_sharing::config;
 use course_sharing::marketing_url::UrlPolicy;
@@ -23,6 +24,7 @@ pub(crate) struct Rig {
     pub(crate) catalog: StandIn,
     pub(crate) reconcile: config::Reconcile,
     pub(crate) at_once: usize,
+    pub(crate) also: Vec<AlsoColumn>,
 }
 
 /// Every change that a dry run tells of.
@@ -43,7 +45,7 @@ impl Rig {
         let catalog = StandIn::start(Setup { runs, ..Setup::default() }).await;
         let reconcile =
             config::Reconcile { page_size: config::PageSize::Fixed(PAGE), ..config::Reconcile::default() };
-        let rig = Self { database, catalog, reconcile, at_once: 2 };
+        let rig = Self { database, catalog, reconcile, at_once: 2, also: Vec::new() };
         rig.insert_overviews(&keys).await;
         rig
     }
@@ -73,9 +75,9 @@ impl Rig {
             max_body_bytes: 1024 * 1024,
             ..config::Catalog::default()
         };
-        let client = Client::new(&catalog, UrlPolicy::default()).unwrap();
+        let client = Client::new(&catalog, UrlPolicy::default(), &self.also).unwrap();
         let sync = config::Sync::default();
-        let engine = Engine::new(self.database.store.clone(), client, sync.clear_after);
+        let engine = Engine::new(self.database.store.clone().with_also(&self.also), client, sync.clear_after);
         Pass::new(engine, &self.reconcile, &sync, &catalog)
     }
 

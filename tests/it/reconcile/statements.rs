@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use course_sharing::also::Also;
 use course_sharing::course_key::{CourseKey, RunKey};
 use course_sharing::store::Entry;
 
@@ -27,6 +28,7 @@ fn entry(key: &str, url: Option<&str>, listed: bool, observed_at: DateTime<Utc>)
         held: None,
         observed_at,
         observed_by: "pass".to_owned(),
+        also: Also::NOTHING,
     }
 }
 
