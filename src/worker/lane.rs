@@ -10,6 +10,9 @@ use tokio::task::{JoinError, JoinSet};
 
 /// As long as a quick step takes at the most. In work that flows nothing ever waits for this to pass.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// As long as a step takes that has much to do, on a machine that has more to do. Whoever waits for what comes of a
+/// step, and need not, waits no longer.
+const LONG: Duration = Duration::from_millis(500);
 
 /// Steps of one kind.
 pub(super) struct Lane<T> {
@@ -36,17 +39,26 @@ impl<T: Send + 'static> Lane<T> {
         idle || (self.tasks.len() < self.limit && (whole || !self.is_quick(now)))
     }
 
-    /// Whether something is under way that may end at any moment.
-    pub(super) fn is_quick(&self, now: Instant) -> bool {
-        self.slow_at(now).is_some()
+    /// Whether something is under way that is not stuck, and will come to something soon.
+    pub(super) fn flows(&self, now: Instant) -> bool {
+        self.younger_than(LONG, now).is_some()
     }
 
-    /// When what is under way is slow, if it is not so by now.
-    pub(super) fn slow_at(&self, now: Instant) -> Option<Instant> {
+    /// When either of those changes though nothing ends.
+    pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
+        self.younger_than(PATIENCE, now).or_else(|| self.younger_than(LONG, now))
+    }
+
+    fn is_quick(&self, now: Instant) -> bool {
+        self.younger_than(PATIENCE, now).is_some()
+    }
+
+    /// If the last step that began is under way for less than `age`: when it will have been for as long.
+    fn younger_than(&self, age: Duration, now: Instant) -> Option<Instant> {
         if self.tasks.is_empty() {
             return None;
         }
-        self.last_began.map(|began| began + PATIENCE).filter(|slow| *slow > now)
+        self.last_began.map(|began| began + age).filter(|then| *then > now)
     }
 
     /// The next step that ends; none while none is under way.
@@ -71,11 +83,13 @@ mod tests {
     async fn a_second_step_begins_with_a_whole_batch_or_beside_a_slow_one_and_a_third_never() {
         let mut lane: Lane<()> = Lane::new(2);
         let now = Instant::now();
-        assert!(lane.has_room(false, now) && !lane.is_quick(now));
+        assert!(lane.has_room(false, now) && !lane.flows(now));
         lane.begin(std::future::pending());
         let (now, later) = (Instant::now(), Instant::now() + PATIENCE);
-        assert!(lane.has_room(true, now) && !lane.has_room(false, now) && lane.is_quick(now));
-        assert!(lane.has_room(false, later) && !lane.is_quick(later));
+        assert!(lane.has_room(true, now) && !lane.has_room(false, now) && lane.flows(now));
+        assert!(lane.has_room(false, later) && lane.flows(later) && !lane.flows(now + LONG));
+        assert!(lane.wake_at(now).unwrap() < later && lane.wake_at(later).unwrap() > later);
+        assert_eq!(lane.wake_at(now + LONG), None);
         lane.begin(std::future::pending());
         assert!(!lane.has_room(true, later) && !lane.has_room(true, later + PATIENCE));
     }
@@ -87,6 +101,6 @@ mod tests {
         lane.begin(async { 7 });
         assert!(!lane.has_room(true, Instant::now() + PATIENCE) && !lane.is_empty());
         assert_eq!(lane.ended().await.unwrap().unwrap(), 7);
-        assert!(lane.has_room(false, Instant::now()) && !lane.is_quick(Instant::now()));
+        assert!(lane.has_room(false, Instant::now()) && !lane.flows(Instant::now()));
     }
 }

@@ -134,17 +134,19 @@ impl Pipeline {
         waits || !self.settling.is_empty() || lanes.contains(&false)
     }
 
-    /// When something may begin though nothing has ended: a run is due, or what is under way is slow.
-    fn wake_at(&self) -> Option<Instant> {
+    /// When something may begin though nothing has ended: a run is due, what is under way is slow, or what was
+    /// expected has not come.
+    fn wake_at(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let waits = self.batcher.has_due() || !self.arrived.is_empty() || !self.answered.is_empty();
-        let slow = [
-            self.restoring.slow_at(now),
-            self.asking.slow_at(now),
-            self.writing.slow_at(now),
-            self.settling.slow_at(now),
+        let changes = [
+            self.restoring.wake_at(now),
+            self.asking.wake_at(now),
+            self.writing.wake_at(now),
+            self.settling.wake_at(now),
+            self.copies.next_back(now),
         ];
-        slow.into_iter().filter(|_| waits).chain([self.batcher.wake_at()]).flatten().min()
+        changes.into_iter().filter(|_| waits).chain([self.batcher.wake_at()]).flatten().min()
     }
 
     /// Takes a delivery and whatever has come with it.
@@ -215,11 +217,13 @@ impl Pipeline {
         }
     }
 
-    /// Whether more events are about to wait for a look-up: those being restored, and those that the broker sends as
-    /// soon as a full hand has room.
-    fn more_is_coming(&self, now: Instant) -> bool {
+    /// Whether more events are about to wait for a look-up: those being restored, those that the broker sends as soon
+    /// as a full hand has room, and a crowd on its way back.
+    fn more_is_coming(&mut self, now: Instant) -> bool {
         let full = self.in_hand >= self.prefetch;
-        self.restoring.is_quick(now) || (full && (self.writing.is_quick(now) || self.settling.is_quick(now)))
+        self.restoring.flows(now)
+            || (full && (self.writing.flows(now) || self.settling.flows(now)))
+            || self.copies.next_back(now).is_some()
     }
 
     /// Writes all the answers that wait, up to `max_batch` events in one go.
@@ -340,7 +344,7 @@ impl Pipeline {
 
     fn settled(&mut self, settled: Settled) {
         self.in_hand -= settled.deliveries;
-        settled.copies.into_iter().for_each(|copy| self.copies.note(copy));
+        self.copies.note(settled.copies);
     }
 }
 

@@ -12,7 +12,7 @@ use super::copies::Copy;
 use super::jobs::sleeps;
 use super::reading;
 use super::settlement::Settlement;
-use crate::broker::{self, BrokerError, Delivery, ladder};
+use crate::broker::{self, BrokerError, Delivery};
 use crate::event::{Decoded, Event};
 use crate::telemetry::{metrics, report};
 
@@ -69,7 +69,7 @@ impl Waits for Job {
 pub(super) struct Settled {
     /// Deliveries that are in hand no more.
     pub(super) deliveries: usize,
-    /// Those that a delay queue keeps for so short a time that others may wait with them.
+    /// Those that a delay queue has taken.
     pub(super) copies: Vec<Copy>,
 }
 
@@ -106,11 +106,7 @@ impl Settler {
                     let place = Place::Delay { seconds, attempt };
                     moves.push(async move {
                         let since = self.move_on(delivery, place, reason).await;
-                        since.filter(|_| seconds == ladder::STEPS[0]).map(|since| Copy {
-                            course,
-                            attempt,
-                            since,
-                        })
+                        since.map(|since| Copy { course, attempt, seconds, since })
                     });
                 }
             }
