@@ -9,6 +9,7 @@ mod connect;
 mod copy;
 mod crawl;
 mod error;
+mod keys;
 mod lease;
 mod ledger;
 mod limit;
