@@ -163,6 +163,7 @@ mod tests {
             held: None,
             observed_at: at,
             observed_by: "event".to_owned(),
+            block: None,
         };
         change(&mut entry);
         let marketing_url = link.map(str::to_owned);

@@ -5,6 +5,7 @@
 
 mod columns;
 mod m20261122_000001_ledger;
+mod m20261122_000003_blocks;
 mod overview;
 
 pub use sea_orm_migration::sea_orm::DbErr;
@@ -31,7 +32,7 @@ struct Step {
 
 /// Oldest first. A step that has been released stays as it is.
 fn all() -> Vec<Step> {
-    vec![m20261122_000001_ledger::STEP]
+    vec![m20261122_000001_ledger::STEP, m20261122_000003_blocks::STEP]
 }
 
 impl MigrationName for Step {

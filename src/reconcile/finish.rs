@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
+
 use super::brake;
 use super::listing::Listing;
 use super::log;
@@ -12,6 +14,9 @@ use super::running::Running;
 use crate::config::Absent;
 use crate::course_key::CourseKey;
 use crate::store::Verdict;
+
+/// Days for which a block is remembered that the list no longer shows.
+const BLOCK_DAYS: i64 = 7;
 
 impl Running<'_> {
     /// Ends the pass: its report and its row are whole after this.
@@ -74,10 +79,13 @@ impl Running<'_> {
         };
         let store = self.store();
         if self.pass.settings.absent == Absent::Clear && complete {
-            store.hold_absent(pass, self.report.started_at).await?;
+            self.has_held |= store.hold_absent(pass, self.report.started_at).await? > 0;
         }
-        // A newer answer to an event may have overruled what was held meanwhile: the ledger is right.
-        self.report.held_back = store.held_count(pass).await?;
+        self.has_held |= self.report.held_back > 0;
+        if self.has_held {
+            // A newer answer to an event may have overruled what was held meanwhile: the ledger is right.
+            self.report.held_back = store.held_count(pass).await?;
+        }
         let refused = self.over_the_limit();
         if refused {
             self.report.reason(self.refusal("holds"));
@@ -95,8 +103,12 @@ impl Running<'_> {
         if self.has_cleared {
             self.report.cleared += store.copy_changes(self.report.started_at).await?;
         }
-        self.report.ccx_by_parent = store.ccx_settled(self.report.started_at).await?;
-        store.forget_held_before(pass).await?;
+        if self.has_held {
+            store.forget_held_before(pass).await?;
+        }
+        if complete {
+            store.forget_blocks(self.report.started_at - TimeDelta::days(BLOCK_DAYS)).await?;
+        }
         Ok(refused)
     }
 

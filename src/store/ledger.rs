@@ -5,8 +5,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use entity::ledger::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter,
+    QuerySelect,
+};
 
+use super::blocks::{block_seen_at, not_before_its_block};
 use super::limit::within;
 use super::{Store, StoreError};
 use crate::course_key::{CourseKey, RunKey};
@@ -54,6 +58,8 @@ pub struct Entry {
     pub observed_at: DateTime<Utc>,
     /// What asked, in the table's word.
     pub observed_by: String,
+    /// The block of the Catalog's list that says the same of the run.
+    pub block: Option<i64>,
 }
 
 impl Entry {
@@ -62,9 +68,26 @@ impl Entry {
         if self.cleared_at.is_some() { None } else { self.url.as_deref() }
     }
 
-    fn from_model(row: Model) -> Option<Self> {
+    /// Whether another entry says the same of the run, whoever looked and when.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self { run, url, listed, pending_clear_since, cleared_at, changed_at, held, .. } = self;
+        *run == other.run
+            && *url == other.url
+            && *listed == other.listed
+            && *pending_clear_since == other.pending_clear_since
+            && *cleared_at == other.cleared_at
+            && *changed_at == other.changed_at
+            && *held == other.held
+    }
+
+    /// `vouched_at`: when the row's block was last on the Catalog's list.
+    fn from_row(Row { row, vouched_at }: Row) -> Option<Self> {
         // A key that does not parse was put there by hand; it can belong to no overview of ours.
         let run = CourseKey::parse(&row.run_key).ok()?.run_key();
+        let (observed_at, observed_by) = match vouched_at {
+            Some(at) if at > row.observed_at => (at, ObservedBy::Pass.as_str().to_owned()),
+            _ => (row.observed_at, row.observed_by),
+        };
         Some(Self {
             run,
             url: row.marketing_url,
@@ -73,8 +96,9 @@ impl Entry {
             cleared_at: row.cleared_at,
             changed_at: row.changed_at,
             held: row.held_by.map(|pass| (pass, row.held_url)),
-            observed_at: row.observed_at,
-            observed_by: row.observed_by,
+            observed_at,
+            observed_by,
+            block: row.block,
         })
     }
 
@@ -91,8 +115,17 @@ impl Entry {
             held_url,
             observed_at: self.observed_at,
             observed_by: self.observed_by,
+            block: self.block,
         }
     }
+}
+
+/// A row, and when its block was last on the Catalog's list.
+#[derive(FromQueryResult)]
+struct Row {
+    #[sea_orm(nested)]
+    row: Model,
+    vouched_at: Option<DateTime<Utc>>,
 }
 
 impl Store {
@@ -105,9 +138,9 @@ impl Store {
             return Ok(HashMap::new());
         }
         let keys = runs.iter().map(RunKey::as_str);
-        let found = Entity::find().filter(Column::RunKey.is_in(keys));
-        let rows = within("read the ledger", found.all(&self.db)).await?;
-        Ok(rows.into_iter().filter_map(Entry::from_model).map(|e| (e.run.clone(), e)).collect())
+        let found = Entity::find().filter(Column::RunKey.is_in(keys)).expr_as(block_seen_at(), "vouched_at");
+        let rows = within("read the ledger", found.into_model::<Row>().all(&self.db)).await?;
+        Ok(rows.into_iter().filter_map(Entry::from_row).map(|e| (e.run.clone(), e)).collect())
     }
 }
 
@@ -127,7 +160,7 @@ pub(super) async fn upsert<C: ConnectionTrait>(db: &C, mut entries: Vec<Entry>) 
     Ok(())
 }
 
-const WRITTEN: [Column; 9] = [
+const WRITTEN: [Column; 10] = [
     Column::MarketingUrl,
     Column::Listed,
     Column::PendingClearSince,
@@ -136,17 +169,21 @@ const WRITTEN: [Column; 9] = [
     Column::HeldBy,
     Column::HeldUrl,
     Column::ObservedBy,
-    // Last: MySQL assigns from left to right, and the guard of each column reads this one.
+    // Last: MySQL assigns from left to right, and the guard of each column reads these.
     Column::ObservedAt,
+    Column::Block,
 ];
 
-/// The guard: an answer to an earlier question never replaces that to a later one; and a clear is written only
+/// The guard: an answer to an earlier question never replaces that to a later one, be it the row's own or its block's; and a clear is written only
 /// over the null that it was decided on, so that a URL seen in between survives.
 fn unless_newer(backend: DbBackend) -> OnConflict {
     let mut conflict = OnConflict::column(Column::RunKey);
+    let not_before_its_block = not_before_its_block(backend);
     if backend == DbBackend::MySql {
-        let guard = "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \
-                     pending_clear_since <= VALUES(pending_clear_since))";
+        let guard = format!(
+            "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \
+             pending_clear_since <= VALUES(pending_clear_since)) AND {not_before_its_block}"
+        );
         for column in WRITTEN {
             let name = sea_orm::IdenStatic::as_str(&column).to_owned();
             conflict.value(column, Expr::cust(format!("IF({guard}, VALUES({name}), {name})")));
@@ -156,7 +193,7 @@ fn unless_newer(backend: DbBackend) -> OnConflict {
         conflict.update_columns(WRITTEN).action_and_where(
             Expr::cust(format!("{new}.observed_at >= {old}.observed_at")).and(Expr::cust(format!(
                 "({new}.cleared_at IS NULL OR {old}.cleared_at IS NOT NULL OR \
-                 {old}.pending_clear_since <= {new}.pending_clear_since)"
+                 {old}.pending_clear_since <= {new}.pending_clear_since) AND {not_before_its_block}"
             ))),
         );
     }

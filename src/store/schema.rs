@@ -1,6 +1,6 @@
 //! Whether the tables are as this program needs them; asked at the start and by `check`.
 
-use entity::{lease, ledger, overview, pass};
+use entity::{block, lease, ledger, overview, pass};
 use sea_orm::{ConnectionTrait, EntityTrait, QuerySelect};
 
 use super::limit::within;
@@ -49,6 +49,9 @@ impl Store {
         }
         if !self.has::<pass::Entity>(&all()).await {
             return Err(SchemaProblem::NoTable("course_sharing_reconcile"));
+        }
+        if !self.has::<block::Entity>(&all()).await {
+            return Err(SchemaProblem::NoTable("course_sharing_block"));
         }
         if !self.has::<lease::Entity>(&all()).await {
             return Err(SchemaProblem::NoTable("course_sharing_lease"));

@@ -60,7 +60,19 @@ pub fn plan(run: &RunKey, known: Option<&Entry>, observation: &Observation, ques
         held: None,
         observed_at: question.asked_at,
         observed_by: question.by.as_str().to_owned(),
+        block: None,
     };
+    let mut plan = planned(base, known, observation, question);
+    // What the block says of the run stays true as long as the row says it too.
+    if let (Some(entry), Some(known)) = (&mut plan.entry, known)
+        && entry.says_the_same(known)
+    {
+        entry.block = known.block;
+    }
+    plan
+}
+
+fn planned(base: Entry, known: Option<&Entry>, observation: &Observation, question: Question) -> Plan {
     match observation {
         Observation::Url(url) => {
             let same = known.and_then(Entry::in_force) == Some(url.as_str());

@@ -99,6 +99,7 @@ fn planning(criterion: &mut Criterion) {
         held: None,
         observed_at: "2026-11-21T16:00:00Z".parse().unwrap(),
         observed_by: "event".to_owned(),
+        block: None,
     };
     let url = UrlPolicy::default().accept("https://www.campus.example/course/orgx-c0000001").unwrap();
     let mut group = criterion.benchmark_group("plan");

@@ -27,6 +27,7 @@ fn entry(run: &str, url: Option<&str>, observed_at: DateTime<Utc>) -> Entry {
         held: None,
         observed_at,
         observed_by: "event".to_owned(),
+        block: None,
     }
 }
 
