@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use crate::also::{Also, AlsoColumn};
 use crate::config;
 use crate::course_key::CourseKey;
 use crate::share_link::{self, ShareLink};
@@ -101,6 +102,7 @@ impl Explanation {
             lines.push(("marketing_url", blank(row.marketing_url.as_deref())));
             lines.push(("social_sharing_url", blank(row.social_sharing_url.as_deref())));
         }
+        lines.extend(self.also_lines());
         match &self.entry {
             None => lines.push(("ledger", "nothing is known of the run".to_owned())),
             Some(entry) => lines.extend(ledger_lines(entry)),
@@ -115,6 +117,25 @@ impl Explanation {
             ),
         }
         lines
+    }
+}
+
+impl Explanation {
+    /// The columns of `sync.also`: what stands there, and what is known of the run.
+    fn also_lines(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let stands = self.overview.as_ref().map_or(&Also::NOTHING, |row| &row.also);
+        let known = self.entry.as_ref().map_or(&Also::NOTHING, |entry| &entry.also);
+        AlsoColumn::ALL.into_iter().filter_map(move |column| {
+            let line = match (stands.get(column), known.get(column)) {
+                (None, None) => return None,
+                (stands, _) if self.course.is_ccx() => {
+                    format!("{}; a custom course has its own", blank(stands.as_deref()))
+                }
+                (stands, None) => format!("{}; the Catalog has given none", blank(stands.as_deref())),
+                (stands, Some(known)) => format!("{}; last known {known}", blank(stands.as_deref())),
+            };
+            Some((column.name(), line))
+        })
     }
 }
 
@@ -164,10 +185,12 @@ mod tests {
             observed_at: at,
             observed_by: "event".to_owned(),
             block: None,
+            also: Also::NOTHING,
         };
         change(&mut entry);
         let marketing_url = link.map(str::to_owned);
-        let row = LinkRow { course: course.clone(), marketing_url, social_sharing_url: None };
+        let row =
+            LinkRow { course: course.clone(), marketing_url, social_sharing_url: None, also: Also::NOTHING };
         Explanation { course, overview: Some(row), entry: Some(entry), dead_letters: Ok(vec![]) }
     }
 

@@ -1,4 +1,5 @@
-//! The LMS's course overviews: three of some sixty columns, so that no query can touch another.
+//! The LMS's course overviews: three of some sixty columns, so that no query can touch another. Those of `sync.also`
+//! are named by the store, and only where they are configured: others need no right to them.
 
 use sea_orm::entity::prelude::*;
 

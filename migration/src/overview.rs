@@ -16,7 +16,9 @@ pub(crate) async fn plan(manager: &SchemaManager<'_>, create: bool) -> Result<Ve
             .table(TABLE)
             .col(ColumnDef::new("id").string_len(255).not_null().primary_key())
             .col(ColumnDef::new(COLUMN).text())
-            .col(ColumnDef::new("social_sharing_url").text());
+            .col(ColumnDef::new("social_sharing_url").text())
+            .col(ColumnDef::new("eligible_for_financial_aid").boolean().not_null().default(true))
+            .col(ColumnDef::new("language").text());
         return Ok(if create {
             vec![manager.get_connection().get_database_backend().build(&table).to_string()]
         } else {

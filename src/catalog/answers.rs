@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use crate::also::Also;
 use crate::course_key::{CourseKey, CourseKeyError, RunKey};
 use crate::marketing_url::UrlPolicy;
 
@@ -46,21 +47,22 @@ impl Gathered {
     /// One observation for each of `keys`. The Catalog matches without regard to case and accents; here only
     /// the exact text counts. Two rows that name one run differently leave it unknown.
     pub(super) fn observe(&self, keys: &[RunKey], policy: &UrlPolicy) -> HashMap<RunKey, Observation> {
-        let mut listed: HashMap<&str, Option<&Listed>> = HashMap::with_capacity(self.rows.len());
+        let mut listed: HashMap<&str, (Option<&Listed>, &Also)> = HashMap::with_capacity(self.rows.len());
         for row in &self.rows {
             let Some(key) = row.key.as_deref() else { continue };
             listed
                 .entry(key)
-                .and_modify(|before| {
-                    if *before != Some(&row.url) {
-                        *before = None;
+                .and_modify(|(url, also)| {
+                    *url = url.filter(|url| **url == row.url);
+                    if **also != row.also {
+                        *also = &Also::NOTHING;
                     }
                 })
-                .or_insert(Some(&row.url));
+                .or_insert((Some(&row.url), &row.also));
         }
         let observe = |key: &RunKey| match listed.get(key.as_str()) {
-            Some(Some(url)) => observation(url, policy),
-            Some(None) => odd("the run is there twice, with different values"),
+            Some((Some(url), also)) => observation(url, also, policy),
+            Some((None, _)) => odd("the run is there twice, with different values"),
             None if self.is_whole() => Observation::NotListed,
             None => odd("it is not whole, and this run is not in the part that came"),
         };
@@ -69,12 +71,12 @@ impl Gathered {
 }
 
 /// What one row says. A URL that the policy refuses is not known, which is not the same as there being none.
-pub(super) fn observation(url: &Listed, policy: &UrlPolicy) -> Observation {
+pub(super) fn observation(url: &Listed, also: &Also, policy: &UrlPolicy) -> Observation {
     match url {
-        Listed::Null => Observation::NoUrl,
+        Listed::Null => Observation::NoUrl(also.clone()),
         Listed::Odd => odd("the run's marketing_url is missing, or neither a text nor null"),
         Listed::Text(text) => match policy.accept(text) {
-            Ok(url) => Observation::Url(url),
+            Ok(url) => Observation::Url(url, also.clone()),
             Err(why) => Observation::Unknown(why.into()),
         },
     }
@@ -105,7 +107,7 @@ mod tests {
     }
 
     fn row(key: &str, url: &str) -> Row {
-        Row { key: Some(key.to_owned()), url: Listed::Text(url.to_owned()) }
+        Row { key: Some(key.to_owned()), url: Listed::Text(url.to_owned()), ..Row::default() }
     }
 
     fn gathered(lists: Vec<List>) -> Gathered {
@@ -124,7 +126,7 @@ mod tests {
     fn only_the_exact_key_counts() {
         let rows = vec![row("a/b/c", "https://x.example/lower"), row("É/b/c", "https://x.example/accent")];
         let answer = gathered(vec![List { count: 2, has_next: false, rows }]);
-        assert!(matches!(look(&answer, "a/b/c"), Observation::Url(_)));
+        assert!(matches!(look(&answer, "a/b/c"), Observation::Url(..)));
         assert!(matches!(look(&answer, "A/b/c"), Observation::NotListed));
         assert!(matches!(look(&answer, "E/b/c"), Observation::NotListed));
     }
@@ -132,7 +134,7 @@ mod tests {
     #[test]
     fn only_a_whole_answer_says_not_listed() {
         let one = || vec![row("a/b/c", "https://x.example/")];
-        let nameless = Row { key: None, url: Listed::Null };
+        let nameless = Row { url: Listed::Null, ..Row::default() };
         for lists in [
             vec![List { count: 2, has_next: false, rows: one() }],
             vec![List { count: 1, has_next: true, rows: one() }],
@@ -157,12 +159,28 @@ mod tests {
             gathered(vec![List { count: 2, has_next: false, rows }])
         };
         assert!(matches!(look(&twice("https://x.example/2"), "a/b/c"), Observation::Unknown(_)));
-        assert!(matches!(look(&twice("https://x.example/1"), "a/b/c"), Observation::Url(_)));
+        assert!(matches!(look(&twice("https://x.example/1"), "a/b/c"), Observation::Url(..)));
+    }
+
+    #[test]
+    fn a_run_with_two_languages_has_none_and_keeps_its_url() {
+        let in_language = |language: &str| Row {
+            also: Also { language: Some(language.to_owned()), ..Also::NOTHING },
+            ..row("a/b/c", "https://x.example/1")
+        };
+        let twice = |b: &str| {
+            let rows = vec![in_language("en"), in_language(b)];
+            match look(&gathered(vec![List { count: 2, has_next: false, rows }]), "a/b/c") {
+                Observation::Url(_, also) => also.language,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((twice("en"), twice("fr")), (Some("en".to_owned()), None));
     }
 
     #[test]
     fn a_refused_url_is_unknown_and_says_why() {
-        let answer = observation(&Listed::Text("course/relative".into()), &ANY);
+        let answer = observation(&Listed::Text("course/relative".into()), &Also::NOTHING, &ANY);
         let Observation::Unknown(why) = answer else { panic!("{answer:?}") };
         assert!(why.refused().is_some() && why.reopens_at().is_none());
         assert!(why.to_string().contains("relative"), "{why}");
@@ -172,6 +190,6 @@ mod tests {
     fn a_version_of_a_course_is_no_run_of_a_page() {
         assert!(listed_key(&row("course-v1:a+b+c", "u")).is_ok());
         assert!(listed_key(&row("course-v1:a+b+c+branch@draft", "u")).is_err());
-        assert!(listed_key(&Row { key: None, url: Listed::Odd }).is_err());
+        assert!(listed_key(&Row::default()).is_err());
     }
 }

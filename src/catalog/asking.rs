@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::header::AUTHORIZATION;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use url::Url;
 
-use crate::telemetry::metrics;
+use crate::also::AlsoColumn;
+use crate::telemetry::{context, metrics};
 
 use super::Purpose;
 use super::door::Door;
@@ -31,6 +33,8 @@ pub(super) struct Asker {
     pub(super) timeout: Duration,
     /// `catalog.max_body_bytes`.
     pub(super) max_body_bytes: usize,
+    /// `sync.also`.
+    pub(super) also: Vec<AlsoColumn>,
     /// Requests sent to the Catalog.
     pub(super) sent: AtomicU64,
 }
@@ -127,20 +131,14 @@ impl Asker {
         if let Some(tokens) = &self.tokens {
             *used = Some(tokens.get().await?);
         }
-        let span = tracing::info_span!(
-            "GET course_runs",
-            otel.kind = "client",
-            http.request.method = "GET",
-            server.address = url.host_str().unwrap_or_default(),
-            error.type = tracing::field::Empty,
-        );
+        let span = span(url);
         let begun = Instant::now();
         self.sent.fetch_add(1, Ordering::Relaxed);
         let result = self.exchange(url, limit, used.as_ref()).instrument(span.clone()).await;
         let elapsed = begun.elapsed();
         let outcome = result.as_ref().map_or_else(CatalogError::outcome, |_| "ok");
         if result.is_err() {
-            span.record("error.type", outcome);
+            span.record("error.type", outcome).record("otel.status_code", "ERROR");
         }
         metrics::catalog_request(outcome, elapsed);
         let (list, bytes) = result?;
@@ -157,9 +155,14 @@ impl Asker {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token.header());
         }
+        if let Some(traceparent) = context::traceparent() {
+            request = request.header(context::TRACEPARENT, traceparent);
+        }
         let secret = token.and_then(Token::secret);
-        let body = transport::send(request, limit, self.max_body_bytes).await?.into_body(secret)?;
-        Ok((wire::list(&body, secret)?, body.len()))
+        let answer = transport::send(request, limit, self.max_body_bytes).await?;
+        Span::current().record("http.response.status_code", i64::from(answer.status()));
+        let body = answer.into_body(secret)?;
+        Ok((wire::list(&body, secret)?.only(&self.also), body.len()))
     }
 
     /// The failure as callers know it: 401 and 429 have names of their own.
@@ -173,4 +176,24 @@ impl Asker {
             other => other,
         }
     }
+}
+
+/// One request, in the words of the conventions for HTTP clients; numbers are `i64`, as any other becomes text on its
+/// way. Whoever is in the URL stays out of the trace.
+fn span(url: &Url) -> Span {
+    let mut shown = url.clone();
+    // An error says that such a URL can have none, which is as good.
+    let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+    tracing::info_span!(
+        "GET",
+        otel.name = "GET /api/v1/course_runs/",
+        otel.kind = "client",
+        http.request.method = "GET",
+        http.response.status_code = Empty,
+        url.full = shown.as_str(),
+        server.address = url.host_str().unwrap_or_default(),
+        server.port = url.port_or_known_default().map(i64::from),
+        error.type = Empty,
+        otel.status_code = Empty,
+    )
 }

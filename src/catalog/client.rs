@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::also::AlsoColumn;
 use crate::config;
 use crate::course_key::{CourseKey, CourseKeyError, RunKey};
 use crate::marketing_url::UrlPolicy;
@@ -18,6 +19,7 @@ use super::observation::Observation;
 use super::target::Targets;
 use super::token::Tokens;
 use super::verdict::Kind;
+use super::wire::Row;
 use super::{Purpose, look_up, transport};
 
 /// The Catalog. Clones share connections, token and gate: a process has one.
@@ -50,15 +52,21 @@ pub struct ListedRun {
     pub key: Result<CourseKey, CourseKeyError>,
     /// `Url`, `NoUrl`, or `Unknown` with a refused URL or an odd row.
     pub observation: Observation,
+    /// Columns of `sync.also` for which the row holds nothing usable.
+    pub odd: Vec<AlsoColumn>,
 }
 
 impl Client {
-    /// A client that has asked nothing yet.
+    /// A client that has asked nothing yet; `also` as in `sync.also`.
     ///
     /// # Errors
     /// [`CatalogError::Unreachable`] if TLS cannot be set up; [`CatalogError::Token`] if `token_url` stands without
     /// id or secret.
-    pub fn new(settings: &config::Catalog, policy: UrlPolicy) -> Result<Self, CatalogError> {
+    pub fn new(
+        settings: &config::Catalog,
+        policy: UrlPolicy,
+        also: &[AlsoColumn],
+    ) -> Result<Self, CatalogError> {
         let http = transport::http(settings.concurrency)?;
         let tokens = match (&settings.token_url, &settings.client_id, &settings.client_secret) {
             (None, _, _) => None,
@@ -76,9 +84,10 @@ impl Client {
             http,
             timeout: settings.timeout,
             max_body_bytes: settings.max_body_bytes,
+            also: also.to_vec(),
             sent: AtomicU64::new(0),
         };
-        let targets = Targets::new(&settings.url, settings.max_url_bytes);
+        let targets = Targets::new(&settings.url, settings.max_url_bytes, also);
         Ok(Self(Arc::new(Inner { asker, targets, policy })))
     }
 
@@ -95,8 +104,11 @@ impl Client {
     pub async fn page(&self, offset: u64, limit: u32, purpose: Purpose) -> Result<Page, CatalogError> {
         let url = self.0.targets.page(offset, limit);
         let answered = self.0.asker.ask(&url, Kind::Page, purpose).await?;
-        let run =
-            |row| ListedRun { key: listed_key(row), observation: observation(&row.url, &self.0.policy) };
+        let run = |row: &Row| ListedRun {
+            key: listed_key(row),
+            observation: observation(&row.url, &row.also, &self.0.policy),
+            odd: row.odd.clone(),
+        };
         Ok(Page {
             count: answered.list.count,
             runs: answered.list.rows.iter().map(run).collect(),

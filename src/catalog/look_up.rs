@@ -61,6 +61,17 @@ async fn gather(
     for _ in 0..ANSWERS {
         let Some(url) = targets.keys(&batch.keys, gathered.len()) else { break };
         let answered = asker.ask(&url, batch.kind, purpose).await?;
+        for row in &answered.list.rows {
+            let course = row.key.as_deref().unwrap_or_default();
+            for column in &row.odd {
+                tracing::warn!(
+                    event = "catalog.odd_value",
+                    course,
+                    field = column.field(),
+                    "the Catalog's value is not usable; the overview keeps what it has"
+                );
+            }
+        }
         if !gathered.add(answered.list) {
             break;
         }

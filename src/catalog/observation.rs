@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::also::Also;
 use crate::marketing_url::{MarketingUrl, UrlRefused};
 
 use super::error::CatalogError;
@@ -11,10 +12,10 @@ use super::error::CatalogError;
 /// The four ways in which a look-up of one run can end.
 #[derive(Debug, Clone)]
 pub enum Observation {
-    /// Listed, with a URL that may be shared.
-    Url(MarketingUrl),
-    /// Listed, with an explicit null (or an empty text, which the Catalog means the same by).
-    NoUrl,
+    /// Listed, with a URL that may be shared, and with what `sync.also` asks for.
+    Url(MarketingUrl, Also),
+    /// Listed, with an explicit null (or an empty text, which the Catalog means the same by); the rest likewise.
+    NoUrl(Also),
     /// A whole and valid answer came without it.
     NotListed,
     /// Anything else. It is no reason to change anything.

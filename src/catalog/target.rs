@@ -5,6 +5,7 @@
 
 use url::Url;
 
+use crate::also::AlsoColumn;
 use crate::course_key::RunKey;
 
 const PATH: &str = "/api/v1/course_runs/";
@@ -13,24 +14,28 @@ const ALWAYS: &str = "exclude_utm=1&fields=key,marketing_url";
 /// Case-blind matching may bring runs that were not asked for.
 const SLACK: usize = 20;
 /// `keys=`, `&limit=` and `&offset=` with the longest numbers that go into them, and `&`.
-const AROUND: usize = "keys=&limit=100000&offset=1000000&".len() + ALWAYS.len();
+const AROUND: usize = "keys=&limit=100000&offset=1000000&".len();
 
 /// Where the list of runs is.
 #[derive(Debug, Clone)]
 pub(super) struct Targets {
     list: Url,
+    always: String,
     budget: usize,
 }
 
 impl Targets {
-    /// `root` as configured; a path in it is kept, with or without a slash at its end.
-    pub(super) fn new(root: &Url, max_url_bytes: usize) -> Self {
+    /// `root` as configured; a path in it is kept, with or without a slash at its end. What stands in `also` is
+    /// asked for too.
+    pub(super) fn new(root: &Url, max_url_bytes: usize, also: &[AlsoColumn]) -> Self {
         let mut list = root.clone();
         list.set_path(&format!("{}{PATH}", root.path().trim_end_matches('/')));
         list.set_query(None);
         list.set_fragment(None);
-        let around = list.path().len() + "?".len() + AROUND;
-        Self { list, budget: max_url_bytes.saturating_sub(around) }
+        let fields = also.iter().map(|column| format!(",{}", column.field()));
+        let always = ALWAYS.to_owned() + &fields.collect::<String>();
+        let around = list.path().len() + "?".len() + AROUND + always.len();
+        Self { list, always, budget: max_url_bytes.saturating_sub(around) }
     }
 
     /// Bytes that the value of `keys=` may take.
@@ -41,7 +46,7 @@ impl Targets {
     /// One stretch of the whole list. A limit of 0 would mean 20 to the Catalog; it is taken as 1.
     pub(super) fn page(&self, offset: u64, limit: u32) -> Url {
         let limit = limit.max(1);
-        self.with_query(&format!("limit={limit}&offset={offset}&{ALWAYS}"))
+        self.with_query(&format!("limit={limit}&offset={offset}&{}", self.always))
     }
 
     /// These runs, from `offset` of the answer on. None for no keys: an empty `keys=` means every run there is.
@@ -52,7 +57,7 @@ impl Targets {
         let list = keys.iter().map(|key| encode(key.as_str())).collect::<Vec<_>>().join(",");
         let offset = if offset == 0 { String::new() } else { format!("&offset={offset}") };
         let limit = keys.len() + SLACK;
-        Some(self.with_query(&format!("keys={list}&limit={limit}{offset}&{ALWAYS}")))
+        Some(self.with_query(&format!("keys={list}&limit={limit}{offset}&{}", self.always)))
     }
 
     fn with_query(&self, query: &str) -> Url {
@@ -104,7 +109,7 @@ mod tests {
     }
 
     fn targets(root: &str, max: usize) -> Targets {
-        Targets::new(&Url::parse(root).unwrap(), max)
+        Targets::new(&Url::parse(root).unwrap(), max, &[])
     }
 
     fn target(url: &Url) -> String {
@@ -138,6 +143,17 @@ mod tests {
         let targets = targets("http://c.example", 1300);
         assert!(targets.keys(&[], 0).is_none(), "empty keys= means all runs");
         assert!(target(&targets.page(0, 0)).contains("limit=1&"), "limit=0 means 20");
+    }
+
+    #[test]
+    fn more_fields_are_asked_for_only_where_they_are_configured_and_leave_less_room() {
+        let root = Url::parse("http://c.example").unwrap();
+        let (off, on) = (Targets::new(&root, 1300, &[]), Targets::new(&root, 1300, &AlsoColumn::ALL));
+        let fields =
+            |targets: &Targets| target(&targets.page(0, 1)).rsplit_once("&fields=").unwrap().1.to_owned();
+        assert_eq!(fields(&off), "key,marketing_url");
+        assert_eq!(fields(&on), "key,marketing_url,eligible_for_financial_aid,content_language");
+        assert_eq!(off.key_budget() - on.key_budget(), ",eligible_for_financial_aid,content_language".len());
     }
 
     #[test]

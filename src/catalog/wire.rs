@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::error::{Defect, quote};
+use crate::also::{Also, AlsoColumn, is_language};
 
 /// Rows of an answer, at most; it keeps what an answer takes in memory near what it took on the wire.
 const MOST_ROWS: usize = 1_000_000;
@@ -21,12 +22,16 @@ pub(super) struct List {
 }
 
 /// One run of an answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub(super) struct Row {
     /// As it stands there; none if the row has no text for a key.
     pub(super) key: Option<String>,
     /// Its `marketing_url`.
     pub(super) url: Listed,
+    /// What stands in the fields that `sync.also` asks for. A null is none.
+    pub(super) also: Also,
+    /// Those of them that hold something else than they should; they are left out of `also`.
+    pub(super) odd: Vec<AlsoColumn>,
 }
 
 /// A `marketing_url` as it stands in a row.
@@ -39,6 +44,17 @@ pub(super) enum Listed {
     /// Missing, or a number, a list, an object.
     #[default]
     Odd,
+}
+
+impl List {
+    /// Without the columns that nobody has asked for: a Catalog may take no notice of `fields=`.
+    pub(super) fn only(mut self, columns: &[AlsoColumn]) -> Self {
+        for row in &mut self.rows {
+            row.also = std::mem::take(&mut row.also).only(columns);
+            row.odd.retain(|column| columns.contains(column));
+        }
+        self
+    }
 }
 
 #[derive(Deserialize)]
@@ -56,6 +72,10 @@ struct Fields {
     key: Option<String>,
     #[serde(default)]
     marketing_url: Listed,
+    #[serde(default)]
+    eligible_for_financial_aid: serde_json::Value,
+    #[serde(default)]
+    content_language: serde_json::Value,
 }
 
 impl<'de> Deserialize<'de> for Listed {
@@ -106,7 +126,25 @@ pub(super) fn list(body: &[u8], secret: Option<&str>) -> Result<List, Defect> {
 
 fn row(raw: &RawValue) -> Row {
     let fields: Fields = serde_json::from_str(raw.get()).unwrap_or_default();
-    Row { key: fields.key, url: fields.marketing_url }
+    let (also, odd) = also(fields.eligible_for_financial_aid, fields.content_language);
+    Row { key: fields.key, url: fields.marketing_url, also, odd }
+}
+
+/// What stands in the two fields, and which of them hold what they should not.
+fn also(financial_aid: serde_json::Value, language: serde_json::Value) -> (Also, Vec<AlsoColumn>) {
+    let (mut also, mut odd) = (Also::NOTHING, Vec::new());
+    match financial_aid {
+        serde_json::Value::Null => {}
+        serde_json::Value::Bool(is) => also.eligible_for_financial_aid = Some(is),
+        _ => odd.push(AlsoColumn::EligibleForFinancialAid),
+    }
+    match language {
+        serde_json::Value::Null => {}
+        serde_json::Value::String(text) if text.is_empty() => {}
+        serde_json::Value::String(code) if is_language(&code) => also.language = Some(code),
+        _ => odd.push(AlsoColumn::Language),
+    }
+    (also, odd)
 }
 
 #[cfg(test)]
@@ -118,6 +156,41 @@ mod tests {
         list(format!(r#"{{"count": 9, "next": null, "results": [{results}]}}"#).as_bytes(), None)
             .unwrap()
             .rows
+    }
+
+    #[test]
+    fn the_recorded_rows_have_the_columns_of_sync_also() {
+        let list =
+            list(include_bytes!("../../tests/fixtures/catalog/list-page1-size100.json"), None).unwrap();
+        let known = Also { eligible_for_financial_aid: Some(true), language: Some("en-us".to_owned()) };
+        assert_eq!(list.rows.iter().filter(|row| row.also == known).count(), 99);
+        let without = list.rows.iter().find(|row| row.also.language.is_none()).unwrap();
+        assert_eq!((without.also.eligible_for_financial_aid, without.odd.len()), (Some(true), 0));
+        let only = list.only(&[AlsoColumn::Language]);
+        assert!(only.rows.iter().all(|row| row.also.eligible_for_financial_aid.is_none()));
+    }
+
+    #[test]
+    fn an_odd_value_is_left_out_and_harms_nothing_else() {
+        use AlsoColumn::{EligibleForFinancialAid, Language};
+        for (fields, also, odd) in [
+            (r#""eligible_for_financial_aid": null, "content_language": null"#, Also::NOTHING, vec![]),
+            (r#""content_language": """#, Also::NOTHING, vec![]),
+            (r#""eligible_for_financial_aid": "true""#, Also::NOTHING, vec![EligibleForFinancialAid]),
+            (
+                r#""eligible_for_financial_aid": 1, "content_language": ["en"]"#,
+                Also::NOTHING,
+                vec![EligibleForFinancialAid, Language],
+            ),
+            (
+                r#""eligible_for_financial_aid": false, "content_language": "English, mostly""#,
+                Also { eligible_for_financial_aid: Some(false), language: None },
+                vec![Language],
+            ),
+        ] {
+            let row = rows(&format!(r#"{{"key": "k", "marketing_url": "u", {fields}}}"#)).remove(0);
+            assert_eq!(row, Row { key: Some("k".into()), url: Listed::Text("u".into()), also, odd });
+        }
     }
 
     #[test]
@@ -143,7 +216,7 @@ mod tests {
                {"key": "k"}, {"key": "k", "marketing_url": 3}, {"key": "k", "marketing_url": ""},
                {"key": "k", "key": "l", "marketing_url": "u"}, {"key": "z", "marketing_url": "v", "more": {}}"#,
         );
-        let row = |key: Option<&str>, url| Row { key: key.map(str::to_owned), url };
+        let row = |key: Option<&str>, url| Row { key: key.map(str::to_owned), url, ..Row::default() };
         assert_eq!(
             rows,
             [

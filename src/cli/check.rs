@@ -53,6 +53,7 @@ async fn database(context: &Context) -> Result<String, String> {
     let store = Store::connect(&context.config.database).await.map_err(|error| {
         format!("{}; is it up, and are database.url's host, user and password right?", report(&error))
     })?;
+    let store = store.with_also(&context.config.sync.also);
     store.check_schema().await.map_err(|error| report(&error))?;
     let counts = store.counts().await.map_err(|error| report(&error))?;
     let url = without_password(context.config.database.url.expose_secret());

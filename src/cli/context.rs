@@ -19,14 +19,14 @@ impl Context {
 
     /// The database, connected, with the schema that the program needs.
     pub(super) async fn store(&self) -> anyhow::Result<Store> {
-        let store = Store::connect(&self.config.database).await?;
+        let store = Store::connect(&self.config.database).await?.with_also(&self.config.sync.also);
         store.check_schema().await?;
         Ok(store)
     }
 
     /// The Catalog; nothing is asked yet.
     pub(super) fn catalog(&self) -> anyhow::Result<Client> {
-        Client::new(&self.config.catalog, self.config.marketing_url.policy())
+        Client::new(&self.config.catalog, self.config.marketing_url.policy(), &self.config.sync.also)
             .context("cannot make a Catalog client")
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Context, Exit, Output, ReconcileArgs, output};
+use crate::also::AlsoChange;
 use crate::reconcile::{Change, Options, Pass, Phase, Progress, Report, Status};
 use crate::worker::shutdown;
 
@@ -105,11 +106,12 @@ impl Progress for Screen {
             Output::Human => {
                 let shown = |url: &Option<String>| output::safe(url.as_deref().unwrap_or("(blank)"));
                 let (from, to) = (shown(&change.from), shown(&change.to));
-                self.print(&format!(
-                    "{}  {from}  ->  {to}  ({})\n",
-                    output::safe(&change.key),
-                    change.why.as_str()
-                ));
+                let (key, why) = (output::safe(&change.key), change.why.as_str());
+                let mut line = format!("{key}  {from}  ->  {to}  ({why})");
+                for AlsoChange { column, from, to } in &change.also {
+                    line += &format!("  {}: {}  ->  {}", column.name(), shown(from), output::safe(to));
+                }
+                self.print(&(line + "\n"));
             }
             Output::Json => {
                 let begin = if before == 0 { "{\"changes\": [\n" } else { ",\n" };

@@ -1,7 +1,8 @@
 //! `[marketing_url]`
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use super::list::list;
 use crate::marketing_url::UrlPolicy;
 
 /// Which URLs may be shown to learners.
@@ -20,20 +21,4 @@ impl MarketingUrl {
     pub fn policy(&self) -> UrlPolicy {
         UrlPolicy { allowed_hosts: self.allowed_hosts.clone(), allow_http: self.allow_http }
     }
-}
-
-/// A list, or its elements in one text with commas between, which is all that the environment can say.
-fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        List(Vec<String>),
-        Text(String),
-    }
-    Ok(match Written::deserialize(deserializer)? {
-        Written::List(list) => list,
-        Written::Text(text) => {
-            text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
-        }
-    })
 }

@@ -8,6 +8,7 @@ mod database;
 mod duration;
 mod environment;
 mod http;
+mod list;
 mod lms;
 mod log;
 mod marketing_url;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::{ConfigError, Every, duration::duration};
+use super::{ConfigError, Every, duration::duration, list::list};
+use crate::also::AlsoColumn;
 
 /// How events are worked off.
 #[derive(Debug, Clone, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Sync {
     /// How far apart a null must be seen twice before a URL is cleared.
     #[serde(deserialize_with = "duration")]
     pub clear_after: Duration,
+    /// Columns of the overview that are copied beside the URL; in the environment separated by commas.
+    #[serde(deserialize_with = "columns")]
+    pub also: Vec<AlsoColumn>,
 }
 
 impl Default for Sync {
@@ -26,8 +30,17 @@ impl Default for Sync {
             max_batch: 200,
             min_interval: Duration::from_secs(5),
             clear_after: Duration::from_secs(15 * 60),
+            also: Vec::new(),
         }
     }
+}
+
+/// Each column once.
+fn columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlsoColumn>, D::Error> {
+    let mut columns: Vec<AlsoColumn> = list(deserializer)?;
+    columns.sort_unstable();
+    columns.dedup();
+    Ok(columns)
 }
 
 impl Sync {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::also::AlsoColumn;
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
@@ -31,6 +32,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.reconcile.page_size, PageSize::Auto);
     assert_eq!(config.heal.interval, Every::Period(Duration::from_secs(60)));
     assert_eq!(config.amqp.queue_prefix(), "course-sharing");
+    assert!(config.sync.also.is_empty());
 }
 
 #[test]
@@ -53,6 +55,19 @@ fn flags_beat_environment_beats_file_beats_defaults() {
     assert_eq!(config.reconcile.page_size, PageSize::Fixed(9));
     assert_eq!(config.marketing_url.allowed_hosts, ["a.example", "*.b.example"]);
     assert_eq!(config.heal.interval, Every::Off);
+}
+
+#[test]
+fn the_columns_of_sync_also_come_from_file_or_environment_each_once() {
+    let file = file("[sync]\nalso = [\"language\", \"eligible_for_financial_aid\", \"language\"]\n");
+    let config = Config::load(Some(file.path()), [], &[]).unwrap();
+    assert_eq!(config.sync.also, AlsoColumn::ALL);
+    let environment = env(&[("COURSE_SHARING_SYNC__ALSO", " language ,")]);
+    assert_eq!(Config::load(None, environment, &[]).unwrap().sync.also, [AlsoColumn::Language]);
+    let message = error("[sync]\nalso = [\"content_language\"]", &[], &[]);
+    for part in ["sync.also", "content_language", "eligible_for_financial_aid", "`language`"] {
+        assert!(message.contains(part), "{message}");
+    }
 }
 
 #[test]

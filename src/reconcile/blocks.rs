@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use ring::digest;
 
+use crate::also::{Also, AlsoColumn};
 use crate::catalog::{ListedRun, Observation};
 
 /// One run in so many ends a block.
@@ -154,14 +155,32 @@ fn fingerprint(run: &ListedRun) -> digest::Digest {
         Ok(key) => said.extend(key.as_str().as_bytes()),
         Err(_) => said.push(b'?'),
     }
-    // No key has a NUL.
+    // Neither keys nor URLs have a NUL.
     said.push(0);
     match &run.observation {
-        Observation::Url(url) => said.extend(url.as_str().as_bytes()),
-        Observation::NoUrl => said.push(1),
+        Observation::Url(url, also) => {
+            said.extend(url.as_str().as_bytes());
+            add(&mut said, also);
+        }
+        Observation::NoUrl(also) => {
+            said.push(1);
+            add(&mut said, also);
+        }
         Observation::NotListed | Observation::Unknown(_) => said.push(2),
     }
     digest::digest(&digest::SHA256, &said)
+}
+
+/// Adds what `sync.also` asks for; nothing where it asks for nothing, or the Catalog says nothing.
+fn add(said: &mut Vec<u8>, also: &Also) {
+    for column in AlsoColumn::ALL {
+        if let Some(value) = also.get(column) {
+            said.push(0);
+            said.extend(column.name().as_bytes());
+            said.push(0);
+            said.extend(value.as_bytes());
+        }
+    }
 }
 
 /// The first eight bytes.

@@ -59,6 +59,7 @@ pub(super) fn held(known: Option<&Entry>, planned: Entry, pass: i64) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::also::Also;
     use crate::course_key::CourseKey;
     use chrono::{DateTime, Utc};
     use proptest::prelude::*;
@@ -76,6 +77,7 @@ mod tests {
             observed_at: at,
             observed_by: "pass".to_owned(),
             block: None,
+            also: Also::NOTHING,
         }
     }
 

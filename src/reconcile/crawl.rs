@@ -134,7 +134,8 @@ impl Fetcher {
             let asked_at = self.store.now().await?;
             let catalog = self.catalog.clone();
             let together = self.out.len() + 1;
-            let span = tracing::info_span!("page", offset = range.start, limit = range.len);
+            let offset = i64::try_from(range.start).unwrap_or(i64::MAX);
+            let span = tracing::info_span!("page", offset, limit = i64::from(range.len));
             let request = async move {
                 let answer = catalog.page(range.start, range.len, Purpose::Pass).await;
                 (range, asked_at, together, answer)

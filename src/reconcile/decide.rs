@@ -110,7 +110,7 @@ fn outcome(snapshot: &Snapshot, answer: Option<&Observation>, rules: Rules) -> S
     let before = snapshot.entry.as_ref().is_some_and(|known| seen_by_this_pass(known, rules));
     match answer {
         _ if before => Settled::Before,
-        Some(Observation::Url(_) | Observation::NoUrl) => Settled::Known,
+        Some(Observation::Url(..) | Observation::NoUrl(_)) => Settled::Known,
         Some(Observation::NotListed) => Settled::NotListed,
         Some(Observation::Unknown(why)) => Settled::Unknown(why.to_string()),
         None => Settled::Unknown("the Catalog gave no answer about it".to_owned()),
@@ -149,30 +149,40 @@ impl Decided {
         if entry.pending_clear_since.is_some() && entry.cleared_at.is_none() && from.is_some() {
             self.pending += 1;
         }
-        let change = |to: Option<&str>, why| Change { key: key(snapshot), from: own(from), to: own(to), why };
+        let also = overview.also_changes(&entry.also);
+        let change = |to: Option<&str>, why, also| Change {
+            key: key(snapshot),
+            from: own(from),
+            to: own(to),
+            why,
+            also,
+        };
         if absent {
             // Made at the end, if the pass is complete; nothing is restored that would go again.
             if from.is_some() {
-                self.changes.push(change(None, Why::Absent));
+                self.changes.push(change(None, Why::Absent, Vec::new()));
             }
             return;
         }
-        if from == to || (to.is_none() && entry.cleared_at.is_none()) {
+        let stays = from == to || (to.is_none() && entry.cleared_at.is_none());
+        if stays && also.is_empty() {
             return;
         }
+        let to = if stays { from } else { to };
         let known = snapshot.entry.as_ref().and_then(Entry::in_force);
         let why = match (risk, from) {
+            _ if stays => Why::Also,
             (Some(Risk::Rehost), _) => Why::Rehosted,
             _ if to.is_none() => Why::Cleared,
             _ if to == known => Why::Restored,
             (_, None) => Why::Linked,
             (_, Some(_)) => Why::Changed,
         };
-        self.changes.push(change(to, why));
+        self.changes.push(change(to, why, also));
         if risk.is_some() && rules.brake.is_some() {
             return;
         }
-        self.cleared += u64::from(to.is_none());
+        self.cleared += u64::from(!stays && to.is_none());
         self.courses.push(snapshot.course.clone());
     }
 }
@@ -188,8 +198,8 @@ fn own(text: Option<&str>) -> Option<String> {
 /// Whether seeing the same again will change nothing more: the link is set, or cleared for good.
 fn is_final(entry: &Entry, observation: &Observation) -> bool {
     match observation {
-        Observation::Url(url) => entry.in_force() == Some(url.as_str()),
-        Observation::NoUrl => entry.cleared_at.is_some(),
+        Observation::Url(url, _) => entry.in_force() == Some(url.as_str()),
+        Observation::NoUrl(_) => entry.cleared_at.is_some(),
         Observation::NotListed | Observation::Unknown(_) => false,
     }
 }

@@ -142,6 +142,7 @@ impl Running<'_> {
                     from: from.map(str::to_owned).or_else(|| held.marketing_url.clone()),
                     to: held.held_url.clone(),
                     why: if held.held_url.is_some() { Why::Rehosted } else { Why::Cleared },
+                    also: Vec::new(),
                 }
             })
             .collect();

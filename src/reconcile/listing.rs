@@ -264,6 +264,9 @@ impl Running<'_> {
             if let Observation::Unknown(why) = &listed.observation {
                 report.odd_rows += 1;
                 push(&mut report.odd, format!("{key}: {why}"));
+            } else if let Some(column) = listed.odd.first() {
+                report.odd_rows += 1;
+                push(&mut report.odd, format!("{key}: its {} can be none, and is left out", column.field()));
             }
             let run = key.run_key();
             if matches!(&listed.observation, Observation::Unknown(why) if why.refused().is_some())

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::also::AlsoChange;
+
 /// Receives what a pass says while it runs; called from one task, in order, and not to be blocked for long.
 pub trait Progress: Send + Sync {
     /// After every page and every batch of look-ups.
@@ -72,6 +74,9 @@ pub struct Change {
     pub to: Option<String>,
     /// Why.
     pub why: Why,
+    /// Its columns of `sync.also` that differ, with what they would be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<AlsoChange>,
 }
 
 /// Why an overview changes.
@@ -90,6 +95,8 @@ pub enum Why {
     Cleared,
     /// The Catalog no longer lists the run, and `reconcile.absent` is `clear`; under the brake.
     Absent,
+    /// The link stays, and a column of `sync.also` differs.
+    Also,
 }
 
 impl Why {
@@ -102,6 +109,7 @@ impl Why {
             Self::Restored => "restored",
             Self::Cleared => "cleared",
             Self::Absent => "absent",
+            Self::Also => "also",
         }
     }
 }

@@ -67,7 +67,7 @@ pub struct Report {
     /// Overviews whose id is the key of no course run.
     pub no_runs: u64,
 
-    /// Overviews that got a link, or another one.
+    /// Overviews that got a link, or another one, or a column of `sync.also`.
     pub updated: u64,
     /// Overviews that lost their link.
     pub cleared: u64,
@@ -84,7 +84,8 @@ pub struct Report {
     pub failed_pages: u64,
     /// Runs that make any page with them fail.
     pub broken_runs: u64,
-    /// Listed rows that could not be used: a key that is none, a URL not fit to be shared.
+    /// Listed rows that could not be used, or not wholly: a key that is none, a URL not fit to be shared, a value of
+    /// `sync.also` that can be none.
     pub odd_rows: u64,
     /// Requests to the Catalog, quick retries and events' own in the meantime included.
     pub requests: u64,
@@ -187,6 +188,7 @@ mod tests {
             from: Some(url.clone()),
             to: Some(url.clone()),
             why: Why::Rehosted,
+            also: Vec::new(),
         };
         let mut report = Report { held: vec![held; 100], ..Report::default() };
         for _ in 0..100 {

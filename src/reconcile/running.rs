@@ -207,7 +207,7 @@ impl<'a> Running<'a> {
         let held_back = if self.options.allow_mass_change { 0 } else { risky };
         if self.options.dry_run {
             changes.iter().for_each(|change| self.progress.change(change));
-            let cleared = changes.iter().filter(|change| change.to.is_none()).count() as u64;
+            let cleared = changes.iter().filter(|c| c.from.is_some() && c.to.is_none()).count() as u64;
             let updated = changes.len() as u64 - cleared;
             return Ok(Part { updated, cleared, pending, held_back, has_cleared: false, settled });
         }

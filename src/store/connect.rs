@@ -36,7 +36,7 @@ impl Store {
         let db = Database::connect(options(url, settings.max_connections, lazy))
             .await
             .map_err(|source| StoreError::Connect { url: config::without_password(url), source })?;
-        Ok(Self { db, clock: Arc::new(DatabaseClock::default()) })
+        Ok(Self { db, clock: Arc::new(DatabaseClock::default()), also: Arc::new([]) })
     }
 }
 

@@ -1,4 +1,5 @@
-//! The one statement that writes links: it copies the ledger's URL to overviews that differ from it.
+//! The one statement that writes overviews: it copies the ledger's URL to those that differ from it, and where
+//! `sync.also` asks for more columns, those with it.
 
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{
@@ -8,6 +9,7 @@ use sea_orm::sea_query::{
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
 
+use crate::also::AlsoColumn;
 use crate::course_key::{CourseKey, RunKey};
 
 /// Which overviews to copy to.
@@ -28,27 +30,38 @@ pub(super) enum Clears {
     Leave,
 }
 
-/// The update, for one database.
-pub(super) fn statement(backend: DbBackend, scope: Scope<'_>, clears: Clears) -> UpdateStatement {
+/// The update, for one database. Without `also` no column but the URL's is so much as named in it.
+pub(super) fn statement(
+    backend: DbBackend,
+    scope: Scope<'_>,
+    clears: Clears,
+    also: &[AlsoColumn],
+) -> UpdateStatement {
     let mut update = Query::update();
     update.table(overview::Entity);
     if backend == DbBackend::Postgres {
-        update.from(locked_ledger(backend, scope));
+        update.from(locked_ledger(backend, scope, also));
     } else {
         update.from(ledger::Entity);
     }
-    update
-        .value(overview::Column::MarketingUrl, in_force())
-        .cond_where(same_run(backend))
-        .cond_where(differs(backend));
-    match clears {
-        Clears::Copy => update.cond_where(
-            Condition::any().add(col_l("marketing_url").is_not_null()).add(col_l("cleared_at").is_not_null()),
-        ),
-        Clears::Leave => {
-            update.cond_where(col_l("marketing_url").is_not_null()).cond_where(col_l("cleared_at").is_null())
+    update.cond_where(same_run(backend));
+    if also.is_empty() {
+        update.value(overview::Column::MarketingUrl, in_force()).cond_where(is_due(backend, clears));
+    } else {
+        // A row may be here for one column only: the others keep what they have.
+        let mut any = Condition::any().add(is_due(backend, clears));
+        update.value(
+            overview::Column::MarketingUrl,
+            Expr::case(is_due(backend, clears), in_force()).finally(col_o("marketing_url")),
+        );
+        for column in also {
+            let differs = also_differs(backend, *column);
+            any = any.add(differs.clone());
+            let (new, old) = (col_l(column.name()), col_o(column.name()));
+            update.value(Alias::new(column.name()), Expr::case(differs, new).finally(old));
         }
-    };
+        update.cond_where(any);
+    }
     match scope {
         Scope::Courses(courses) => {
             update.cond_where(of_courses(courses));
@@ -64,14 +77,15 @@ pub(super) fn statement(backend: DbBackend, scope: Scope<'_>, clears: Clears) ->
 /// The ledger's rows that differ from an overview, locked. Without the lock an update that waits for another's commit
 /// goes on with the overview as it is then and the ledger as it was before: an older URL over a newer one. MySQL and
 /// SQLite read what they join as it is now.
-fn locked_ledger(backend: DbBackend, scope: Scope<'_>) -> TableRef {
+fn locked_ledger(backend: DbBackend, scope: Scope<'_>, also: &[AlsoColumn]) -> TableRef {
+    let also = also.iter().map(|column| also_differs(backend, *column));
     let mut select = Query::select();
     select
         .column((Alias::new("course_sharing_ledger"), sea_orm::sea_query::Asterisk))
         .from(ledger::Entity)
         .from(overview::Entity)
         .cond_where(same_run(backend))
-        .cond_where(differs(backend))
+        .cond_where(also.fold(Condition::any().add(differs(backend)), Condition::add))
         .order_by((Alias::new("course_sharing_ledger"), Alias::new("run_key")), Order::Asc)
         .lock_with_tables(LockType::Share, [ledger::Entity]);
     if let Scope::Courses(courses) = scope {
@@ -121,6 +135,29 @@ fn differs(backend: DbBackend) -> Expr {
     ))
 }
 
+/// Whether the URL is to be copied.
+fn is_due(backend: DbBackend, clears: Clears) -> Condition {
+    let has_url = col_l("marketing_url").is_not_null();
+    let decided = match clears {
+        Clears::Copy => Condition::any().add(has_url).add(col_l("cleared_at").is_not_null()),
+        Clears::Leave => Condition::all().add(has_url).add(col_l("cleared_at").is_null()),
+    };
+    Condition::all().add(differs(backend)).add(decided)
+}
+
+/// Whether the ledger knows another value for this column. A custom course has values of its own, not its parent's.
+fn also_differs(backend: DbBackend, column: AlsoColumn) -> Expr {
+    let name = column.name();
+    let (o, l) = (format!("course_overviews_courseoverview.{name}"), format!("course_sharing_ledger.{name}"));
+    let differs = match (column, backend) {
+        (AlsoColumn::EligibleForFinancialAid, _) => format!("{o} <> {l}"),
+        (AlsoColumn::Language, DbBackend::MySql) => format!("BINARY COALESCE({o}, '') <> BINARY {l}"),
+        (AlsoColumn::Language, _) => format!("COALESCE({o}, '') <> {l}"),
+    };
+    // Where the ledger knows none, this is NULL and no difference.
+    Expr::cust(format!("({differs} AND course_overviews_courseoverview.id NOT LIKE 'ccx-v1:%')"))
+}
+
 /// The ledger row of an overview's run.
 fn same_run(backend: DbBackend) -> Expr {
     col_l("run_key").eq(run_of_overview(backend))
@@ -151,10 +188,15 @@ mod tests {
 
     #[test]
     fn the_statement_is_one_update_with_a_join_on_every_database() {
-        for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
-            let sql = backend.build(&statement(backend, Scope::All, Clears::Leave)).to_string();
-            assert!(sql.starts_with("UPDATE") && !sql.contains(';'), "{sql}");
-            println!("{sql}");
+        for also in [&[][..], &AlsoColumn::ALL] {
+            for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
+                let sql = backend.build(&statement(backend, Scope::All, Clears::Leave, also)).to_string();
+                assert!(sql.starts_with("UPDATE") && !sql.contains(';'), "{sql}");
+                for column in AlsoColumn::ALL {
+                    assert_eq!(sql.contains(column.name()), !also.is_empty(), "{sql}");
+                }
+                println!("{sql}");
+            }
         }
     }
 }

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use sea_orm::{DatabaseConnection, DbBackend};
 
 use self::clock::DatabaseClock;
+use crate::also::AlsoColumn;
 
 /// The most rows in one statement: below every database's limit of parameters.
 pub const MAX_ROWS: usize = 500;
@@ -42,9 +43,17 @@ pub const MAX_ROWS: usize = 500;
 pub struct Store {
     db: DatabaseConnection,
     clock: Arc<DatabaseClock>,
+    also: Arc<[AlsoColumn]>,
 }
 
 impl Store {
+    /// The same store, which reads and writes these columns of overviews too; each is there once. Without this it
+    /// touches none of them.
+    #[must_use]
+    pub fn with_also(self, columns: &[AlsoColumn]) -> Self {
+        Self { also: columns.into(), ..self }
+    }
+
     /// SeaORM's connection, for migrations and for tests.
     pub fn connection(&self) -> &DatabaseConnection {
         &self.db

@@ -5,13 +5,17 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use entity::{block, ledger, overview};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect,
+    QueryTrait,
+};
 
 use super::blocks::of_ledger;
 use super::copy::run_of_overview;
 use super::crawl::unsettled;
 use super::limit::within;
 use super::{Entry, Store, StoreError};
+use crate::also::{Also, AlsoChange, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
 
 /// An overview, as far as links go. An empty link is none.
@@ -21,6 +25,15 @@ pub struct Overview {
     pub course: CourseKey,
     /// The link it has now.
     pub marketing_url: Option<String>,
+    /// Its columns of `sync.also`.
+    pub also: Also,
+}
+
+impl Overview {
+    /// Where its columns of `sync.also` differ from what is `known` of its run. A custom course has values of its own.
+    pub fn also_changes(&self, known: &Also) -> Vec<AlsoChange> {
+        if self.course.is_ccx() { Vec::new() } else { self.also.changes_to(known) }
+    }
 }
 
 /// What the database knows of one course before the Catalog is asked.
@@ -35,11 +48,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// True if the overview lacks, or differs from, the URL that the ledger has for it.
+    /// True if the overview lacks, or differs from, what the ledger has for it.
     pub fn is_wiped(&self) -> bool {
-        let wanted = self.entry.as_ref().and_then(Entry::in_force);
-        let found = self.overview.as_ref().map(|o| o.marketing_url.as_deref());
-        wanted.is_some() && found.is_some_and(|found| found != wanted)
+        let (Some(overview), Some(entry)) = (&self.overview, &self.entry) else { return false };
+        let wanted = entry.in_force();
+        (wanted.is_some() && overview.marketing_url.as_deref() != wanted)
+            || !overview.also_changes(&entry.also).is_empty()
     }
 }
 
@@ -52,6 +66,8 @@ pub struct LinkRow {
     pub marketing_url: Option<String>,
     /// The column of that name.
     pub social_sharing_url: Option<String>,
+    /// The columns of `sync.also`.
+    pub also: Also,
 }
 
 /// How many overviews have a link of ours.
@@ -94,7 +110,8 @@ impl Store {
         Ok(rows
             .into_iter()
             .map(|row| {
-                (row.course.clone(), Overview { course: row.course, marketing_url: row.marketing_url })
+                let LinkRow { course, marketing_url, also, .. } = row;
+                (course.clone(), Overview { course, marketing_url, also })
             })
             .collect())
     }
@@ -113,19 +130,38 @@ impl Store {
         }
         // On MySQL the filter finds keys that differ in case or accents too; only those asked for are let through.
         let wanted: HashSet<&str> = courses.iter().map(CourseKey::as_str).collect();
-        let found = overview::Entity::find().filter(overview::Column::Id.is_in(wanted.iter().copied()));
-        let rows = within(doing, found.all(&self.db)).await?;
+        let mut found = overview::Entity::find().filter(overview::Column::Id.is_in(wanted.iter().copied()));
+        for column in self.also.iter().map(|column| column.name()) {
+            found = found.column_as(Expr::col((overview::Entity, column)), column);
+        }
+        let rows = within(doing, self.db.query_all(&found.into_query())).await?;
+        let rows = rows.iter().map(|row| Ok((overview::Model::from_query_result(row, "")?, self.also(row)?)));
+        let rows: Vec<_> = rows.collect::<Result<_, _>>().map_err(StoreError::doing(doing))?;
         Ok(rows
             .into_iter()
-            .filter(|row| wanted.contains(row.id.as_str()))
-            .filter_map(|row| {
+            .filter(|(row, _)| wanted.contains(row.id.as_str()))
+            .filter_map(|(row, also)| {
                 Some(LinkRow {
                     course: CourseKey::parse(&row.id).ok()?,
                     marketing_url: non_empty(row.marketing_url),
                     social_sharing_url: non_empty(row.social_sharing_url),
+                    also,
                 })
             })
             .collect())
+    }
+
+    fn also(&self, row: &QueryResult) -> Result<Also, DbErr> {
+        let mut also = Also::NOTHING;
+        for column in self.also.iter() {
+            match column {
+                AlsoColumn::EligibleForFinancialAid => {
+                    also.eligible_for_financial_aid = row.try_get("", column.name())?;
+                }
+                AlsoColumn::Language => also.language = row.try_get("", column.name())?,
+            }
+        }
+        Ok(also)
     }
 
     /// The next overviews, in the order of the database, that what has been seen since `since` does not settle: what a

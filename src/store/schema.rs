@@ -1,6 +1,7 @@
 //! Whether the tables are as this program needs them; asked at the start and by `check`.
 
 use entity::{block, lease, ledger, overview, pass};
+use sea_orm::sea_query::Query;
 use sea_orm::{ConnectionTrait, EntityTrait, QuerySelect};
 
 use super::limit::within;
@@ -18,6 +19,13 @@ pub enum SchemaProblem {
     /// It has no such column.
     #[error("course_overviews_courseoverview has no column {0}: run course-sharing migrate")]
     NoColumn(&'static str),
+    /// It has no column that `sync.also` names.
+    #[error(
+        "course_overviews_courseoverview has no column {0}, which sync.also names, or this user may not read it: \
+         the LMS's own migrations make the column, ops/ROLLOUT.md has the rights; until then take it out of sync.also \
+         (for development: course-sharing migrate --create-overview-table makes a new table with it)"
+    )]
+    NoAlsoColumn(&'static str),
     /// One of our own tables is not there, or not as it should be.
     #[error("the table {0} is missing or old: run course-sharing migrate")]
     NoTable(&'static str),
@@ -42,6 +50,13 @@ impl Store {
         ] {
             if !self.has::<overview::Entity>(&[column]).await {
                 return Err(SchemaProblem::NoColumn(name));
+            }
+        }
+        for column in self.also.iter().map(|column| column.name()) {
+            let query =
+                Query::select().column((overview::Entity, column)).from(overview::Entity).limit(0).to_owned();
+            if self.db.query_all(&query).await.is_err() {
+                return Err(SchemaProblem::NoAlsoColumn(column));
             }
         }
         if !self.has::<ledger::Entity>(&all()).await {

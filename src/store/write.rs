@@ -5,13 +5,15 @@ use std::pin::Pin;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
+use tracing::Instrument;
 
 use super::copy::{Clears, Scope, statement};
 use super::limit::prompt;
 use super::{Entry, Store, StoreError, ledger};
+use crate::also::AlsoColumn;
 use crate::course_key::CourseKey;
 
 /// How often a write is tried when another transaction is in its way.
@@ -20,7 +22,7 @@ const TRIES: u32 = 3;
 /// What applying a batch came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Overviews whose link was written.
+    /// Overviews that were written.
     pub overviews: u64,
 }
 
@@ -34,10 +36,12 @@ impl Store {
         if courses.is_empty() {
             return Ok(0);
         }
-        let courses = courses.to_vec();
+        let (courses, also) = (courses.to_vec(), self.also.clone());
         let restoring = self.persistently(move |db| {
-            let courses = courses.clone();
-            Box::pin(async move { copy(&db, Scope::Courses(&courses), Clears::Leave, "restore links").await })
+            let (courses, also) = (courses.clone(), also.clone());
+            Box::pin(async move {
+                copy(&db, Scope::Courses(&courses), Clears::Leave, &also, "restore links").await
+            })
         });
         prompt("restore links", restoring).await
     }
@@ -47,8 +51,10 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn heal(&self) -> Result<u64, StoreError> {
-        self.persistently(|db| {
-            Box::pin(async move { copy(&db, Scope::All, Clears::Leave, "heal links").await })
+        let also = self.also.clone();
+        self.persistently(move |db| {
+            let also = also.clone();
+            Box::pin(async move { copy(&db, Scope::All, Clears::Leave, &also, "heal links").await })
         })
         .await
     }
@@ -64,17 +70,18 @@ impl Store {
         if entries.is_empty() && courses.is_empty() {
             return Ok(Applied::default());
         }
+        let also = self.also.clone();
         let applying = self.persistently(move |db| {
-            let (entries, courses) = (entries.clone(), courses.clone());
+            let (entries, courses, also) = (entries.clone(), courses.clone(), also.clone());
             Box::pin(async move {
                 let transaction = begin(&db).await?;
-                ledger::upsert(&transaction, entries).await?;
+                ledger::upsert(&transaction, entries, &also).await?;
                 let overviews = if courses.is_empty() {
                     0
                 } else {
-                    copy(&transaction, Scope::Courses(&courses), Clears::Copy, "write links").await?
+                    copy(&transaction, Scope::Courses(&courses), Clears::Copy, &also, "write links").await?
                 };
-                transaction.commit().await.map_err(StoreError::doing("commit links"))?;
+                commit(transaction).await?;
                 Ok(Applied { overviews })
             })
         });
@@ -87,9 +94,10 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn copy_changes(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        let also = self.also.clone();
         self.persistently(move |db| {
-            let scope = Scope::ChangedSince(since);
-            Box::pin(async move { copy(&db, scope, Clears::Copy, "write changed links").await })
+            let (scope, also) = (Scope::ChangedSince(since), also.clone());
+            Box::pin(async move { copy(&db, scope, Clears::Copy, &also, "write changed links").await })
         })
         .await
     }
@@ -104,7 +112,7 @@ impl Store {
             + 'static,
     {
         let db = self.db.clone();
-        let task = tokio::spawn(async move {
+        let trying = async move {
             let mut tries = 1;
             loop {
                 match write(db.clone()).await {
@@ -115,8 +123,8 @@ impl Store {
                     done => return done,
                 }
             }
-        });
-        task.await.map_err(|_| StoreError::Aborted)?
+        };
+        tokio::spawn(trying.in_current_span()).await.map_err(|_| StoreError::Aborted)?
     }
 }
 
@@ -127,13 +135,25 @@ pub(super) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction
     db.begin_with_options(options).await.map_err(StoreError::doing("begin a transaction"))
 }
 
+/// A span of its own: when the row was there to be read is what a trace of an event is followed for.
+async fn commit(transaction: DatabaseTransaction) -> Result<(), StoreError> {
+    let system = match transaction.get_database_backend() {
+        DbBackend::MySql => "mysql",
+        DbBackend::Postgres => "postgresql",
+        _ => "sqlite",
+    };
+    let span = tracing::info_span!("commit", otel.kind = "client", db.system.name = system);
+    transaction.commit().instrument(span).await.map_err(StoreError::doing("commit links"))
+}
+
 async fn copy<C: ConnectionTrait>(
     db: &C,
     scope: Scope<'_>,
     clears: Clears,
+    also: &[AlsoColumn],
     doing: &'static str,
 ) -> Result<u64, StoreError> {
-    let update = statement(db.get_database_backend(), scope, clears);
+    let update = statement(db.get_database_backend(), scope, clears, also);
     let done = db.execute(&update).await.map_err(StoreError::doing(doing))?;
     Ok(done.rows_affected())
 }

@@ -146,8 +146,11 @@ fn outcome(snapshot: &Snapshot, decided: &Decided) -> Outcome {
     }
     let Some(overview) = &snapshot.overview else { return Outcome::NoOverview };
     let wanted = decided.plan.entry.as_ref().and_then(Entry::in_force);
+    let also = decided.plan.entry.as_ref().map(|entry| overview.also_changes(&entry.also));
+    let is_as_wanted =
+        overview.marketing_url.as_deref() == wanted && also.is_none_or(|changes| changes.is_empty());
     match decided.plan.change {
-        Change::Same | Change::Set if overview.marketing_url.as_deref() == wanted => Outcome::Unchanged,
+        Change::Same | Change::Set if is_as_wanted => Outcome::Unchanged,
         Change::Same | Change::Set => Outcome::Updated,
         Change::Clear => Outcome::Cleared,
         Change::PendingClear | Change::NoPage => Outcome::NoPage,

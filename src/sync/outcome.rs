@@ -5,7 +5,7 @@ use crate::catalog::Unknown;
 /// How it ended for one course.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// The overview has got its URL: it had none, or another.
+    /// The overview has got its URL, or a column of `sync.also`: it had none, or another.
     Updated,
     /// The overview had the right URL already.
     Unchanged,

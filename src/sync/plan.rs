@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::also::Also;
 use crate::catalog::Observation;
 use crate::course_key::RunKey;
 use crate::store::{Entry, ObservedBy};
@@ -61,6 +62,7 @@ pub fn plan(run: &RunKey, known: Option<&Entry>, observation: &Observation, ques
         observed_at: question.asked_at,
         observed_by: question.by.as_str().to_owned(),
         block: None,
+        also: also(known, observation),
     };
     let mut plan = planned(base, known, observation, question);
     // What the block says of the run stays true as long as the row says it too.
@@ -74,18 +76,28 @@ pub fn plan(run: &RunKey, known: Option<&Entry>, observation: &Observation, ques
 
 fn planned(base: Entry, known: Option<&Entry>, observation: &Observation, question: Question) -> Plan {
     match observation {
-        Observation::Url(url) => {
+        Observation::Url(url, _) => {
             let same = known.and_then(Entry::in_force) == Some(url.as_str());
             let changed_at = if same { base.changed_at } else { Some(question.asked_at) };
             let entry = Entry { url: Some(url.as_str().to_owned()), changed_at, ..base };
             Plan { entry: Some(entry), change: if same { Change::Same } else { Change::Set } }
         }
-        Observation::NoUrl => no_url(base, known, question),
+        Observation::NoUrl(_) => no_url(base, known, question),
         Observation::NotListed => {
             let cleared_at = known.and_then(|known| known.cleared_at);
             Plan { entry: Some(Entry { listed: false, cleared_at, ..base }), change: Change::NotListed }
         }
         Observation::Unknown(_) => Plan { entry: None, change: Change::Unknown },
+    }
+}
+
+/// What is known beside the URL. Nothing in it is ever taken away: the LMS's column may not be NULL, or has more to
+/// tell than a null in the Catalog.
+fn also(known: Option<&Entry>, observation: &Observation) -> Also {
+    let known = known.map_or(&Also::NOTHING, |known| &known.also);
+    match observation {
+        Observation::Url(_, also) | Observation::NoUrl(also) => also.or(known),
+        Observation::NotListed | Observation::Unknown(_) => known.clone(),
     }
 }
 
@@ -117,6 +129,7 @@ mod tests {
     use crate::marketing_url::UrlPolicy;
     use proptest::prelude::*;
 
+    const NO_URL: Observation = Observation::NoUrl(Also::NOTHING);
     const CLEAR_AFTER: Duration = Duration::from_secs(900);
 
     fn run() -> RunKey {
@@ -124,7 +137,7 @@ mod tests {
     }
 
     fn url(text: &str) -> Observation {
-        Observation::Url(UrlPolicy::default().accept(text).unwrap())
+        Observation::Url(UrlPolicy::default().accept(text).unwrap(), Also::NOTHING)
     }
 
     fn at(seconds: i64) -> Question {
@@ -154,12 +167,7 @@ mod tests {
 
     #[test]
     fn a_null_clears_when_seen_twice_and_clear_after_apart() {
-        let (known, changes) = play(&[
-            (0, url("https://e/a")),
-            (10, Observation::NoUrl),
-            (500, Observation::NoUrl),
-            (910, Observation::NoUrl),
-        ]);
+        let (known, changes) = play(&[(0, url("https://e/a")), (10, NO_URL), (500, NO_URL), (910, NO_URL)]);
         assert_eq!(changes, [Change::Set, Change::PendingClear, Change::PendingClear, Change::Clear]);
         let known = known.unwrap();
         assert_eq!(
@@ -172,12 +180,8 @@ mod tests {
     #[test]
     fn anything_whole_in_between_starts_the_wait_anew() {
         for other in [url("https://e/a"), Observation::NotListed] {
-            let (known, changes) = play(&[
-                (0, url("https://e/a")),
-                (10, Observation::NoUrl),
-                (20, other),
-                (2000, Observation::NoUrl),
-            ]);
+            let (known, changes) =
+                play(&[(0, url("https://e/a")), (10, NO_URL), (20, other), (2000, NO_URL)]);
             assert_eq!(changes[3], Change::PendingClear);
             assert_eq!(known.unwrap().in_force(), Some("https://e/a"));
         }
@@ -185,9 +189,8 @@ mod tests {
 
     #[test]
     fn a_url_comes_back_after_a_clear() {
-        let nulls = [(0, url("https://e/a")), (1, Observation::NoUrl), (901, Observation::NoUrl)];
-        let (known, changes) =
-            play(&[&nulls[..], &[(902, Observation::NoUrl), (903, url("https://e/a"))]].concat());
+        let nulls = [(0, url("https://e/a")), (1, NO_URL), (901, NO_URL)];
+        let (known, changes) = play(&[&nulls[..], &[(902, NO_URL), (903, url("https://e/a"))]].concat());
         assert_eq!(changes[2..], [Change::Clear, Change::NoPage, Change::Set]);
         assert_eq!(known.unwrap().in_force(), Some("https://e/a"));
     }
@@ -196,7 +199,7 @@ mod tests {
         let observation = prop_oneof![
             Just(url("https://e/a")),
             Just(url("https://e/b")),
-            Just(Observation::NoUrl),
+            Just(NO_URL),
             Just(Observation::NotListed),
         ];
         proptest::collection::vec((1..1000_i64, observation), 1..20).prop_map(|mut steps| {
@@ -209,13 +212,31 @@ mod tests {
         })
     }
 
+    #[test]
+    fn what_is_known_beside_the_url_changes_by_a_value_and_goes_by_nothing() {
+        let also = |financial_aid, language: Option<&str>| Also {
+            eligible_for_financial_aid: financial_aid,
+            language: language.map(str::to_owned),
+        };
+        let Observation::Url(url, _) = url("https://e/a") else { unreachable!() };
+        let (known, changes) = play(&[
+            (0, Observation::NoUrl(also(Some(true), None))),
+            (1, Observation::Url(url, also(None, Some("en")))),
+            (2, Observation::NotListed),
+            (3, Observation::NoUrl(also(Some(false), None))),
+            (4, NO_URL),
+        ]);
+        assert_eq!(changes[..2], [Change::NoPage, Change::Set], "it has no say in what becomes of the URL");
+        assert_eq!(known.unwrap().also, also(Some(false), Some("en")));
+    }
+
     proptest! {
         #[test]
         fn a_url_in_force_goes_only_after_two_nulls_in_a_row_clear_after_apart(steps in answers()) {
             for end in 1..=steps.len() {
                 let (_, changes) = play(&steps[..end]);
                 if changes[end - 1] == Change::Clear {
-                    let nulls = steps[..end].iter().rev().take_while(|(_, o)| matches!(o, Observation::NoUrl));
+                    let nulls = steps[..end].iter().rev().take_while(|(_, o)| matches!(o, Observation::NoUrl(_)));
                     let first = nulls.last().unwrap().0;
                     prop_assert!(steps[end - 1].0 - first >= 900);
                 }
@@ -226,7 +247,7 @@ mod tests {
         fn the_ledger_never_forgets_the_last_url(steps in answers()) {
             let (known, _) = play(&steps);
             let last = steps.iter().rev().find_map(|(_, o)| match o {
-                Observation::Url(url) => Some(url.as_str().to_owned()),
+                Observation::Url(url, _) => Some(url.as_str().to_owned()),
                 _ => None,
             });
             prop_assert_eq!(known.unwrap().url, last);

@@ -9,7 +9,8 @@ use opentelemetry::trace::{SpanContext, TraceContextExt};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-const TRACEPARENT: &str = "traceparent";
+/// The header's name, in messages and in HTTP requests.
+pub const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 /// `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`.
 const TRACEPARENT_BYTES: usize = 55;

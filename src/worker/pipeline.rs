@@ -185,7 +185,7 @@ impl Pipeline {
                     metrics::healed("restore", restored.overviews);
                 }
                 for course in restored.wiped {
-                    tracing::info!(event = "overview.restored", %course, "the link was gone and is back");
+                    tracing::info!(event = "overview.restored", %course, "what the overview had lost is back");
                 }
                 for job in jobs {
                     let run = job.event.course.run_key();

@@ -35,7 +35,7 @@ impl Source {
             messaging.operation.r#type = "process",
             messaging.operation.name = "process",
             messaging.destination.name = format!("{exchange}:{key}:{queue}"),
-            messaging.batch.message_count = jobs.clone().count(),
+            messaging.batch.message_count = i64::try_from(jobs.clone().count()).unwrap_or(i64::MAX),
         );
         span.in_scope(|| jobs.filter_map(sender).take(MAX_LINKS).for_each(context::link));
         span

@@ -5,6 +5,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use course_sharing::also::Also;
 use course_sharing::catalog::Observation;
 use course_sharing::course_key::{CourseKey, RunKey};
 use course_sharing::event::{Event, EventKind, Raw, decode};
@@ -100,11 +101,16 @@ fn planning(criterion: &mut Criterion) {
         observed_at: "2026-11-21T16:00:00Z".parse().unwrap(),
         observed_by: "event".to_owned(),
         block: None,
+        also: Also::NOTHING,
     };
     let url = UrlPolicy::default().accept("https://www.campus.example/course/orgx-c0000001").unwrap();
     let mut group = criterion.benchmark_group("plan");
     group.throughput(Throughput::Elements(1));
-    for (name, observation) in [("the same URL", Observation::Url(url)), ("no URL", Observation::NoUrl)] {
+    let observations = [
+        ("the same URL", Observation::Url(url, Also::NOTHING)),
+        ("no URL", Observation::NoUrl(Also::NOTHING)),
+    ];
+    for (name, observation) in observations {
         group.bench_function(name, |bencher| {
             bencher.iter(|| plan(&key, Some(black_box(&known)), black_box(&observation), question));
         });

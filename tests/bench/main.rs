@@ -21,6 +21,7 @@ mod stage;
 mod stand_in;
 mod storm;
 mod throttled;
+mod tracing;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum Bench {
     Reconcile(reconcile::Args),
     /// A worker that has nothing to do
     Rest(rest::Args),
+    /// What spans and their export cost a storm
+    Tracing(tracing::Args),
     /// All of them at their sizes of record, but for a pass over a million runs
     All,
 }
@@ -147,6 +150,7 @@ async fn run(bench: &Bench, kind: Kind) -> anyhow::Result<Report> {
         Bench::Throttled(args) => throttled::run(kind, args).await,
         Bench::Reconcile(args) => reconcile::run(kind, args).await,
         Bench::Rest(args) => rest::run(kind, args).await,
+        Bench::Tracing(args) => tracing::run(kind, args).await,
         Bench::All => anyhow::bail!("all is not one bench"),
     }
 }
@@ -163,6 +167,7 @@ fn of_record() -> Vec<Bench> {
         "links",
         "throttled",
         "rest",
+        "tracing",
         "reconcile --count 3300",
         "reconcile --count 100000",
         "reconcile --count 3300 --ms-per-run 5",

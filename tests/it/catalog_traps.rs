@@ -48,7 +48,7 @@ fn settings(stand_in: &StandIn) -> config::Catalog {
 }
 
 fn client_with(settings: &config::Catalog) -> Client {
-    Client::new(settings, UrlPolicy { allowed_hosts: Vec::new(), allow_http: false }).unwrap()
+    Client::new(settings, UrlPolicy { allowed_hosts: Vec::new(), allow_http: false }, &[]).unwrap()
 }
 
 async fn started(setup: Setup) -> (StandIn, Client) {

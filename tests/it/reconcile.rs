@@ -1,11 +1,13 @@
 //! The pass against a Catalog that behaves as the real one was seen to, on SQLite, PostgreSQL and MariaDB.
 
+mod blocks;
 mod brake;
 mod broken;
 mod drift;
 mod dry_run;
 mod outage;
 mod resume;
-mod rig;
+pub(crate) mod rig;
 mod statements;
+mod throttled;
 mod whole;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use course_sharing::also::Also;
 use course_sharing::course_key::CourseKey;
 use course_sharing::store::{Counts, Entry, SchemaProblem, Verdict};
 use migration::Direction;
@@ -28,6 +29,7 @@ fn entry(run: &str, url: Option<&str>, observed_at: DateTime<Utc>) -> Entry {
         observed_at,
         observed_by: "event".to_owned(),
         block: None,
+        also: Also::NOTHING,
     }
 }
 
@@ -38,7 +40,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
         let db = database.store.connection();
         let up = Direction::Up { create_overview_table: true };
         let planned = migration::plan(db, up).await.unwrap();
-        assert_eq!(planned.len(), 6, "{kind:?}: {planned:?}");
+        assert_eq!(planned.len(), 14, "{kind:?}: {planned:?}");
         for sql in &planned {
             database.execute(sql).await;
         }
@@ -46,6 +48,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             "course_sharing_lease",
             "course_sharing_reconcile",
             "course_sharing_ledger",
+            "course_sharing_block",
             "course_overviews_courseoverview",
             "course_sharing_migrations",
         ] {
@@ -55,7 +58,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             migration::migrate(db, up).await.unwrap();
             assert!(migration::plan(db, up).await.unwrap().is_empty(), "{kind:?}");
             database.store.check_schema().await.unwrap();
-            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 4);
+            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 7);
             migration::migrate(db, Direction::Down).await.unwrap();
             assert!(migration::plan(db, Direction::Down).await.unwrap().is_empty());
             assert!(matches!(

@@ -4,54 +4,21 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test fails the test")]
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::Uri;
 use course_sharing::config::LogFormat;
 use course_sharing::telemetry::{context, logs, metrics, otlp, traces};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use prost::Message;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::support::collector::{Collector, attribute, hex};
+
 const SENDER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-/// An OTLP collector that keeps what it gets.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<(String, Bytes)>>>);
-
-impl Collector {
-    async fn start() -> (Self, SocketAddr) {
-        let collector = Self::default();
-        let keep = |State(Self(got)): State<Self>, uri: Uri, body: Bytes| async move {
-            got.lock().unwrap().push((uri.path().to_owned(), body));
-        };
-        let app = Router::new().fallback(keep).with_state(collector.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        (collector, address)
-    }
-
-    fn bodies<M: Message + Default>(&self, path: &str) -> Vec<M> {
-        let got = self.0.lock().unwrap();
-        got.iter().filter(|(p, _)| p == path).map(|(_, body)| M::decode(body.clone()).unwrap()).collect()
-    }
-
-    fn spans(&self) -> Vec<Span> {
-        let requests: Vec<ExportTraceServiceRequest> = self.bodies("/v1/traces");
-        let resources = requests.into_iter().flat_map(|request| request.resource_spans);
-        resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans).collect()
-    }
-}
 
 /// A writer that keeps what is logged.
 #[derive(Clone, Default)]
@@ -103,12 +70,6 @@ fn process_one() {
     context::link(context::parse(SENDER, None).unwrap());
     assert!(context::traceparent().unwrap().starts_with("00-"));
     tracing::info!(target: "course_sharing::worker", event = "batch.settled", count = 1, "a batch is settled");
-}
-
-fn attribute<'a>(attributes: &'a [KeyValue], name: &str) -> &'a Value {
-    let found =
-        attributes.iter().find(|a| a.key == name).unwrap_or_else(|| panic!("{name} in {attributes:?}"));
-    found.value.as_ref().unwrap().value.as_ref().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,8 +241,4 @@ fn a_line_for_people_stays_one_line() {
         text.contains(r"INFO event.parked: parked\r\nfor 10 s attempt=2 reason=a\nb\u{1b}[31m"),
         "{text}"
     );
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

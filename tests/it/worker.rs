@@ -6,6 +6,7 @@ mod messages;
 mod outages;
 mod schedule;
 mod settling;
+mod traces;
 mod urls;
 
 /// Where runs have their pages.

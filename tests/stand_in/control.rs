@@ -76,7 +76,7 @@ fn put(state: &mut State, body: &[u8]) -> Result<serde_json::Value, String> {
         Some(Broken::BadKey) => Health::BadKey,
         Some(Broken::NoType) => Health::NoType,
     };
-    state.setup.runs.put(Run { key: put.key, url: put.marketing_url, health });
+    state.setup.runs.put(Run { health, ..Run::new(&put.key, put.marketing_url.as_deref()) });
     Ok(json!({"runs": state.setup.runs.len()}))
 }
 

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 pub(crate) use self::auth::{Auth, Throttle};
@@ -198,6 +199,11 @@ impl StandIn {
     /// Adds a run, or changes the one with this very key.
     pub(crate) fn put(&self, key: &str, url: Option<&str>) {
         self.state().setup.runs.put(Run::new(key, url));
+    }
+
+    /// The same, with these values for what `sync.also` may ask for.
+    pub(crate) fn put_also(&self, key: &str, url: Option<&str>, financial_aid: Value, language: Value) {
+        self.state().setup.runs.put(Run { financial_aid, language, ..Run::new(key, url) });
     }
 
     /// Adds a run that breaks the answers that it is in.

@@ -148,6 +148,12 @@ impl Shape {
         if self.has("marketing_url") {
             row.insert("marketing_url".to_owned(), json!(url));
         }
+        if self.has("eligible_for_financial_aid") {
+            row.insert("eligible_for_financial_aid".to_owned(), run.financial_aid.clone());
+        }
+        if self.has("content_language") {
+            row.insert("content_language".to_owned(), run.language.clone());
+        }
         if self.fields.is_none() {
             // A page with all fields weighs some 2.7 kB a run.
             row.insert("title".to_owned(), json!(format!("Course {}", run.key)));

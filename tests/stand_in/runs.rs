@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use serde_json::Value;
+
 /// Whether a run can be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Health {
@@ -22,12 +24,18 @@ pub(crate) struct Run {
     /// Without anyone's `utm_…`.
     pub(crate) url: Option<String>,
     pub(crate) health: Health,
+    /// As it stands in the answer; anything goes, as an odd Catalog may say anything.
+    pub(crate) financial_aid: Value,
+    /// Likewise.
+    pub(crate) language: Value,
 }
 
 /// All runs, in the order in which they are listed: that of the database's collation, without case or accents.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Runs {
     order: Vec<Entry>,
+    /// Behind the URL of every made-up run.
+    edition: String,
 }
 
 #[derive(Debug, Clone)]
@@ -38,12 +46,19 @@ enum Entry {
 
 impl Run {
     pub(crate) fn new(key: &str, url: Option<&str>) -> Self {
-        Self { key: key.to_owned(), url: url.map(str::to_owned), health: Health::Sound }
+        let (financial_aid, language) = (Value::Bool(true), Value::from("en-us"));
+        Self {
+            key: key.to_owned(),
+            url: url.map(str::to_owned),
+            health: Health::Sound,
+            financial_aid,
+            language,
+        }
     }
 
-    fn made(number: u32) -> Self {
-        let url = format!("https://www.campus.example/course/orgx-c{number:07}");
-        Self { key: made_key(number), url: Some(url), health: Health::Sound }
+    fn made(number: u32, edition: &str) -> Self {
+        let url = format!("https://www.campus.example/course/orgx-c{number:07}{edition}");
+        Self::new(&made_key(number), Some(&url))
     }
 }
 
@@ -60,33 +75,59 @@ impl Entry {
     }
 }
 
+#[derive(serde::Deserialize)]
+struct List {
+    results: Vec<Row>,
+}
+
+#[derive(serde::Deserialize)]
+struct Row {
+    key: String,
+    marketing_url: Option<String>,
+    #[serde(default)]
+    eligible_for_financial_aid: Value,
+    #[serde(default)]
+    content_language: Value,
+}
+
 impl Runs {
     /// The 241 runs of the recorded list.
     pub(crate) fn recorded() -> Self {
-        Self::from_list(include_str!("../fixtures/catalog/list-limit1000-fields.json"))
-            .expect("the recorded list is one")
+        let mut runs = Self::from_list(include_str!("../fixtures/catalog/list-limit1000-fields.json"))
+            .expect("the recorded list is one");
+        // That list was asked for two fields only; these, of the same runs, for all.
+        for page in [
+            include_str!("../fixtures/catalog/list-page1-size100.json"),
+            include_str!("../fixtures/catalog/list-page2-size100.json"),
+            include_str!("../fixtures/catalog/list-page3-size100.json"),
+        ] {
+            let page: List = serde_json::from_str(page).expect("the recorded page is one");
+            for row in page.results {
+                let (financial_aid, language) = (row.eligible_for_financial_aid, row.content_language);
+                let places = runs.matching(&row.key);
+                let run = places.filter_map(|place| runs.at(place)).find(|run| run.key == row.key);
+                runs.put(Run { financial_aid, language, ..run.expect("one list, twice") });
+            }
+        }
+        runs
     }
 
     /// So many made-up ones, at most ten million: `course-v1:OrgX+C0000000+2026_T1` and on.
     pub(crate) fn generated(count: u32) -> Self {
-        Self { order: (0..count.min(10_000_000)).map(Entry::Made).collect() }
+        Self { order: (0..count.min(10_000_000)).map(Entry::Made).collect(), edition: String::new() }
+    }
+
+    /// The same runs, the made-up ones with URLs that end so.
+    pub(crate) fn of_edition(self, edition: &str) -> Self {
+        Self { edition: edition.to_owned(), ..self }
     }
 
     /// From an answer of the list, recorded with `exclude_utm=1`.
     pub(crate) fn from_list(json: &str) -> Result<Self, serde_json::Error> {
-        #[derive(serde::Deserialize)]
-        struct List {
-            results: Vec<Row>,
-        }
-        #[derive(serde::Deserialize)]
-        struct Row {
-            key: String,
-            marketing_url: Option<String>,
-        }
         let list: List = serde_json::from_str(json)?;
         let mut runs = Self::default();
         for row in list.results {
-            runs.put(Run { key: row.key, url: row.marketing_url, health: Health::Sound });
+            runs.put(Run::new(&row.key, row.marketing_url.as_deref()));
         }
         Ok(runs)
     }
@@ -103,7 +144,7 @@ impl Runs {
     /// The run at a place of the order.
     pub(crate) fn at(&self, place: usize) -> Option<Run> {
         self.order.get(place).map(|entry| match entry {
-            Entry::Made(number) => Run::made(*number),
+            Entry::Made(number) => Run::made(*number, &self.edition),
             Entry::Stored(run) => (**run).clone(),
         })
     }

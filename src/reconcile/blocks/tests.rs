@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::also::Also;
 use crate::course_key::CourseKey;
 use crate::marketing_url::UrlPolicy;
 
@@ -16,7 +17,8 @@ fn run(number: u64, edition: u64) -> ListedRun {
     let url = format!("https://www.campus.example/course/{number}-{edition}");
     ListedRun {
         key: CourseKey::parse(&format!("course-v1:OrgX+C{number}+2026")),
-        observation: Observation::Url(UrlPolicy::default().accept(&url).unwrap()),
+        observation: Observation::Url(UrlPolicy::default().accept(&url).unwrap(), Also::NOTHING),
+        odd: Vec::new(),
     }
 }
 
@@ -70,7 +72,11 @@ fn a_digest_is_the_same_in_every_version() {
 
 #[test]
 fn runs_that_are_all_the_same_still_end() {
-    let odd = || ListedRun { key: CourseKey::parse("?"), observation: Observation::NoUrl };
+    let odd = || ListedRun {
+        key: CourseKey::parse("?"),
+        observation: Observation::NoUrl(Also::NOTHING),
+        odd: Vec::new(),
+    };
     let runs: Vec<ListedRun> = std::iter::repeat_with(odd).take(5000).collect();
     let mut cutter = Cutter::new(0, 2);
     let blocks = cutter.add(Stretch { start: 0, end: 5000, asked_at: at(0), runs });

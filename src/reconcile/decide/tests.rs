@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::also::Also;
 use crate::catalog::{CatalogError, Defect};
 use crate::marketing_url::UrlPolicy;
 use crate::store::Overview;
@@ -40,17 +41,19 @@ fn entry(url: Option<&str>, observed_at: i64) -> Entry {
         observed_at: at(observed_at),
         observed_by: "pass".to_owned(),
         block: None,
+        also: Also::NOTHING,
     }
 }
 
 fn snapshot(course: &str, link: Option<&str>, entry: Option<Entry>) -> Snapshot {
     let course = key(course);
-    let overview = Overview { course: course.clone(), marketing_url: link.map(str::to_owned) };
+    let overview =
+        Overview { course: course.clone(), marketing_url: link.map(str::to_owned), also: Also::NOTHING };
     Snapshot { course, overview: Some(overview), entry }
 }
 
 fn url(text: &str) -> Observation {
-    Observation::Url(UrlPolicy::default().accept(text).unwrap())
+    Observation::Url(UrlPolicy::default().accept(text).unwrap(), Also::NOTHING)
 }
 
 fn unknown() -> Observation {
@@ -85,8 +88,8 @@ fn only_what_will_not_change_when_it_is_seen_again_names_its_block() {
     let block =
         |link, known, answer| decided(&[snapshot(RUN, link, known)], answer, rules(Some(7))).entries[0].block;
     assert_eq!(block(Some(OLD), known(), url(NEW_PATH)), Some(BLOCK));
-    assert_eq!(block(None, Some(cleared), Observation::NoUrl), Some(BLOCK));
-    assert_eq!(block(Some(OLD), known(), Observation::NoUrl), None, "a null seen once");
+    assert_eq!(block(None, Some(cleared), Observation::NoUrl(Also::NOTHING)), Some(BLOCK));
+    assert_eq!(block(Some(OLD), known(), Observation::NoUrl(Also::NOTHING)), None, "a null seen once");
     assert_eq!(block(Some(OLD), known(), url(NEW_HOST)), None, "held back");
     assert_eq!(block(Some(OLD), known(), Observation::NotListed), None);
 }
@@ -133,10 +136,14 @@ fn another_host_is_held_for_the_run_and_its_custom_courses_and_counted_once() {
 fn an_overview_that_the_lms_brought_back_after_a_clear_is_a_risk_again() {
     let cleared =
         Entry { pending_clear_since: Some(at(-5000)), cleared_at: Some(at(-4000)), ..entry(Some(OLD), -99) };
-    let held =
-        decided(&[snapshot(RUN, Some(OLD), Some(cleared.clone()))], Observation::NoUrl, rules(Some(7)));
+    let held = decided(
+        &[snapshot(RUN, Some(OLD), Some(cleared.clone()))],
+        Observation::NoUrl(Also::NOTHING),
+        rules(Some(7)),
+    );
     assert_eq!((held.risky, held.courses.len()), (1, 0));
-    let quiet = decided(&[snapshot(RUN, None, Some(cleared))], Observation::NoUrl, rules(Some(7)));
+    let quiet =
+        decided(&[snapshot(RUN, None, Some(cleared))], Observation::NoUrl(Also::NOTHING), rules(Some(7)));
     assert_eq!((quiet.risky, quiet.changes.len(), quiet.courses.len()), (0, 0, 0));
 }
 
@@ -151,6 +158,26 @@ fn absence_is_told_only_where_it_clears() {
     assert_eq!(goes.entries[0].in_force(), Some(OLD), "not before the pass is known to be complete");
 }
 
+#[test]
+fn a_column_that_differs_is_written_for_itself_and_never_on_a_custom_course() {
+    let also = |language: &str| Also { language: Some(language.to_owned()), ..Also::NOTHING };
+    let known = Entry { also: also("en"), ..entry(Some(OLD), -99) };
+    let mut snapshots = [
+        snapshot(RUN, Some(OLD), Some(known.clone())),
+        snapshot("ccx-v1:a+b+c+ccx@1", Some(OLD), Some(known)),
+    ];
+    let url = |language| Observation::Url(UrlPolicy::default().accept(OLD).unwrap(), also(language));
+    let new = decided(&snapshots, url("fr"), rules(Some(7)));
+    assert_eq!((new.entries.len(), new.courses.clone()), (1, vec![key(RUN)]));
+    let change = &new.changes[0];
+    assert_eq!((change.why, change.from == change.to, change.also.len()), (Why::Also, true, 1));
+    for snapshot in &mut snapshots {
+        snapshot.overview.as_mut().unwrap().also = also("en");
+    }
+    let same = decided(&snapshots, url("en"), rules(Some(7)));
+    assert_eq!((same.entries[0].block, same.changes.len()), (Some(BLOCK), 0));
+}
+
 fn links() -> impl Strategy<Value = Option<&'static str>> {
     prop_oneof![Just(None), Just(Some(OLD)), Just(Some(NEW_PATH)), Just(Some(NEW_HOST)), Just(Some("odd"))]
 }
@@ -159,7 +186,7 @@ fn answers() -> impl Strategy<Value = Observation> {
     prop_oneof![
         Just(url(OLD)),
         Just(url(NEW_HOST)),
-        Just(Observation::NoUrl),
+        Just(Observation::NoUrl(Also::NOTHING)),
         Just(Observation::NotListed),
         Just(unknown())
     ]

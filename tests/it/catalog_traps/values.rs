@@ -11,10 +11,10 @@ async fn null_and_nothing_are_no_url_and_relative_is_unknown() {
         ("o/good/r", Some(GOOD)),
     ]))
     .await;
-    assert!(matches!(look(&client, "o/null/r").await, Observation::NoUrl));
-    assert!(matches!(look(&client, "o/empty/r").await, Observation::NoUrl));
+    assert!(matches!(look(&client, "o/null/r").await, Observation::NoUrl(_)));
+    assert!(matches!(look(&client, "o/empty/r").await, Observation::NoUrl(_)));
     assert!(failure(&client, "o/relative/r").await.contains("relative"));
-    assert!(matches!(look(&client, "o/good/r").await, Observation::Url(url) if url.as_str() == GOOD));
+    assert!(matches!(look(&client, "o/good/r").await, Observation::Url(url, _) if url.as_str() == GOOD));
     assert!(matches!(look(&client, "o/absent/r").await, Observation::NotListed));
     let page = client.page(0, 10, Purpose::Pass).await.unwrap();
     let unknown = page.runs.iter().filter(|run| matches!(run.observation, Observation::Unknown(_)));
@@ -24,7 +24,7 @@ async fn null_and_nothing_are_no_url_and_relative_is_unknown() {
 #[tokio::test]
 async fn nobodys_utm_comes_along() {
     let (stand_in, client) = started(few(&[("o/good/r", Some(GOOD))])).await;
-    assert!(matches!(look(&client, "o/good/r").await, Observation::Url(url) if url.as_str() == GOOD));
+    assert!(matches!(look(&client, "o/good/r").await, Observation::Url(url, _) if url.as_str() == GOOD));
     let list = format!("{}/api/v1/course_runs/", stand_in.url());
     let (_, answer) = get(&list).await;
     assert!(answer["results"][0]["marketing_url"].as_str().unwrap().contains("utm_source="));

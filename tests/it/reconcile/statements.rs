@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use course_sharing::also::Also;
 use course_sharing::course_key::{CourseKey, RunKey};
 use course_sharing::store::{Entry, Standing};
 
@@ -28,6 +29,7 @@ fn entry(key: &str, url: Option<&str>, listed: bool, observed_at: DateTime<Utc>)
         observed_at,
         observed_by: "pass".to_owned(),
         block: None,
+        also: Also::NOTHING,
     }
 }
 
