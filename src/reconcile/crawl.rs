@@ -130,7 +130,8 @@ impl Fetcher {
     /// Sends as many requests as may be out.
     async fn ask(&mut self) -> Result<(), StoreError> {
         while self.out.len() < self.at_once.now() {
-            let Some(range) = self.ranges.take(self.size.now(), self.out.len()) else { break };
+            let size = if self.ranges.is_unread() { self.size.first() } else { self.size.now() };
+            let Some(range) = self.ranges.take(size, self.out.len()) else { break };
             let asked_at = self.store.now().await?;
             let catalog = self.catalog.clone();
             let together = self.out.len() + 1;

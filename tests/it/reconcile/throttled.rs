@@ -54,7 +54,8 @@ async fn a_pass_that_needs_more_than_an_hour_gives_goes_on_in_the_next() {
     assert_eq!((report.verdict, report.settled_by_crawl), (Verdict::Complete, 3300), "{:?}", report.reasons);
     let stats = rig.catalog.stats();
     assert_eq!(stats.requests, report.requests);
-    assert_eq!(stats.requests - stats.throttled, 165, "each page was answered once");
+    // The last page is full, so that one more finds the end.
+    assert_eq!(stats.requests - stats.throttled, 166, "each page was answered once");
     assert!((1..40).contains(&stats.throttled), "{}: it asks on while it is told not to", stats.throttled);
     rig.drop().await;
 }
