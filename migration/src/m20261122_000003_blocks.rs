@@ -6,7 +6,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 use crate::Step;
 use crate::columns::{instant, table};
 
-pub(crate) const STEP: Step = Step { name: "m20261122_000003_blocks", up, down };
+pub(crate) const STEP: Step = Step { name: "m20261122_000003_blocks", tables: &[BLOCK], up, down };
 
 const LEDGER: &str = "course_sharing_ledger";
 const BLOCK: &str = "course_sharing_block";

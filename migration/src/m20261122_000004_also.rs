@@ -5,7 +5,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::Step;
 
-pub(crate) const STEP: Step = Step { name: "m20261122_000004_also", up, down };
+pub(crate) const STEP: Step = Step { name: "m20261122_000004_also", tables: &[], up, down };
 
 const LEDGER: &str = "course_sharing_ledger";
 

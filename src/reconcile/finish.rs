@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::TimeDelta;
-
 use super::brake;
 use super::listing::Listing;
 use super::log;
@@ -14,9 +12,6 @@ use super::running::Running;
 use crate::config::Absent;
 use crate::course_key::CourseKey;
 use crate::store::Verdict;
-
-/// Days for which a block is remembered that the list no longer shows.
-const BLOCK_DAYS: i64 = 7;
 
 impl Running<'_> {
     /// Ends the pass: its report and its row are whole after this.
@@ -105,9 +100,6 @@ impl Running<'_> {
         }
         if self.has_held {
             store.forget_held_before(pass).await?;
-        }
-        if complete {
-            store.forget_blocks(self.report.started_at - TimeDelta::days(BLOCK_DAYS)).await?;
         }
         Ok(refused)
     }

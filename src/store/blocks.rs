@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use entity::{block, ledger};
 use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, OnConflict, Query, SimpleExpr};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait};
 
 use super::limit::within;
 use super::{MAX_ROWS, Store, StoreError};
@@ -84,15 +84,6 @@ impl Store {
             .await?;
         }
         Ok(())
-    }
-
-    /// Forgets blocks that have not been on the list since `since`.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn forget_blocks(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        let old = block::Entity::delete_many().filter(block::Column::SeenAt.lt(since));
-        Ok(within("forget old blocks", old.exec(&self.db)).await?.rows_affected)
     }
 }
 
