@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use entity::ledger::{Column, Entity, Model};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query};
+use sea_orm::{
+    ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect,
+};
 
+use super::blocks::{block_seen_at, not_before_its_block};
 use super::limit::within;
-use super::{Store, StoreError};
+use super::{Store, StoreError, keys};
 use crate::also::{Also, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
 
@@ -55,6 +58,8 @@ pub struct Entry {
     pub observed_at: DateTime<Utc>,
     /// What asked, in the table's word.
     pub observed_by: String,
+    /// The block of the Catalog's list that says the same of the run.
+    pub block: Option<i64>,
     /// The last values that the Catalog gave for the columns of `sync.also`; others are not looked at.
     pub also: Also,
 }
@@ -65,9 +70,27 @@ impl Entry {
         if self.cleared_at.is_some() { None } else { self.url.as_deref() }
     }
 
-    fn from_model(row: Model, also: &[AlsoColumn]) -> Option<Self> {
+    /// Whether another entry says the same of the run, whoever looked and when.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self { run, url, listed, pending_clear_since, cleared_at, changed_at, held, also, .. } = self;
+        *run == other.run
+            && *url == other.url
+            && *listed == other.listed
+            && *pending_clear_since == other.pending_clear_since
+            && *cleared_at == other.cleared_at
+            && *changed_at == other.changed_at
+            && *held == other.held
+            && *also == other.also
+    }
+
+    /// `vouched_at`: when the row's block was last on the Catalog's list.
+    fn from_row(Row { row, vouched_at }: Row, also: &[AlsoColumn]) -> Option<Self> {
         // A key that does not parse was put there by hand; it can belong to no overview of ours.
         let run = CourseKey::parse(&row.run_key).ok()?.run_key();
+        let (observed_at, observed_by) = match vouched_at {
+            Some(at) if at > row.observed_at => (at, ObservedBy::Pass.as_str().to_owned()),
+            _ => (row.observed_at, row.observed_by),
+        };
         let Model { eligible_for_financial_aid, language, .. } = row;
         let also = Also { eligible_for_financial_aid, language }.only(also);
         Some(Self {
@@ -78,10 +101,20 @@ impl Entry {
             cleared_at: row.cleared_at,
             changed_at: row.changed_at,
             held: row.held_by.map(|pass| (pass, row.held_url)),
-            observed_at: row.observed_at,
-            observed_by: row.observed_by,
+            observed_at,
+            observed_by,
+            block: row.block,
             also,
         })
+    }
+
+    /// About as many bytes as it takes in a statement.
+    fn bytes(&self) -> usize {
+        let held = self.held.as_ref().and_then(|(_, url)| url.as_deref()).map_or(0, str::len);
+        let words = self.run.as_str().len() + self.url.as_deref().map_or(0, str::len) + held;
+        // Up to four times of 27 bytes, the small columns, and the length of each.
+        let language = self.also.language.as_deref().map_or(0, str::len);
+        words + language + 190
     }
 
     fn into_model(self) -> Model {
@@ -97,53 +130,120 @@ impl Entry {
             held_url,
             observed_at: self.observed_at,
             observed_by: self.observed_by,
+            block: self.block,
             eligible_for_financial_aid: self.also.eligible_for_financial_aid,
             language: self.also.language,
         }
     }
 }
 
+/// A row, and when its block was last on the Catalog's list.
+#[derive(FromQueryResult)]
+struct Row {
+    #[sea_orm(nested)]
+    row: Model,
+    vouched_at: Option<DateTime<Utc>>,
+}
+
 impl Store {
-    /// The ledger's rows of these runs; runs it does not know are not in the map. At most [`super::MAX_ROWS`] runs.
+    /// The ledger's rows of these runs; runs it does not know are not in the map.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn entries(&self, runs: &[RunKey]) -> Result<HashMap<RunKey, Entry>, StoreError> {
-        if runs.is_empty() {
-            return Ok(HashMap::new());
+        let mut entries = HashMap::with_capacity(runs.len());
+        for runs in keys::fitting(runs, |run| keys::key_bytes(run.as_str())) {
+            let key = Expr::col((Entity, Column::RunKey));
+            let among = keys::one_of(self.backend(), key, runs.iter().map(RunKey::as_str));
+            let found = Entity::find().filter(among).expr_as(block_seen_at(), "vouched_at");
+            let rows = within("read the ledger", found.into_model::<Row>().all(&self.db)).await?;
+            let known = rows.into_iter().filter_map(|row| Entry::from_row(row, &self.also));
+            entries.extend(known.map(|entry| (entry.run.clone(), entry)));
         }
-        let keys = runs.iter().map(RunKey::as_str);
-        let found = Entity::find().filter(Column::RunKey.is_in(keys));
-        let rows = within("read the ledger", found.all(&self.db)).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| Entry::from_model(row, &self.also))
-            .map(|e| (e.run.clone(), e))
-            .collect())
+        Ok(entries)
     }
 }
 
-/// Writes rows in one statement, each unless the table has an answer to a later question; at most
-/// [`super::MAX_ROWS`]. Of the columns of `sync.also` it writes those in `also`; the others keep what they have.
+/// Writes rows, each unless the table has an answer to a later question. They are to be sorted by run, as two workers
+/// that lock rows in one order cannot deadlock. Of the columns of `sync.also` it writes those in `also`; the others
+/// keep what they have.
 pub(super) async fn upsert<C: ConnectionTrait>(
     db: &C,
-    mut entries: Vec<Entry>,
+    entries: &[Entry],
     also: &[AlsoColumn],
 ) -> Result<(), StoreError> {
-    if entries.is_empty() {
-        return Ok(());
+    let backend = db.get_database_backend();
+    for entries in keys::fitting(entries, Entry::bytes) {
+        let written = if backend == DbBackend::Postgres {
+            db.execute(&insert_arrays(entries, also)).await.map(drop)
+        } else {
+            let rows = entries.iter().map(|entry| entry.clone().into_model().into_active_model());
+            Entity::insert_many(rows)
+                .on_conflict(unless_newer(backend, also))
+                .exec_without_returning(db)
+                .await
+                .map(drop)
+        };
+        written.map_err(StoreError::doing("write the ledger"))?;
     }
-    entries.sort_by(|a, b| a.run.cmp(&b.run));
-    let rows = entries.into_iter().map(|entry| entry.into_model().into_active_model());
-    Entity::insert_many(rows)
-        .on_conflict(unless_newer(db.get_database_backend(), also))
-        .exec_without_returning(db)
-        .await
-        .map_err(StoreError::doing("write the ledger"))?;
     Ok(())
 }
 
-const WRITTEN: [Column; 9] = [
+/// The rows as one array a column: one text for any number of rows, prepared once, and nothing to plan for each row.
+/// Arrays of this query builder hold no NULL; an empty text stands for it.
+fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
+    let values_of = |sql: &'static str, text: &dyn Fn(&Entry) -> String| {
+        Expr::cust_with_values(sql, [keys::array(entries.iter().map(text))])
+    };
+    let text = |text: &dyn Fn(&Entry) -> String| values_of("NULLIF(unnest($1), '')", text);
+    let time = |time: &dyn Fn(&Entry) -> Option<DateTime<Utc>>| {
+        values_of("NULLIF(unnest($1), '')::timestamptz", &|entry| {
+            time(entry).map_or_else(String::new, |time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
+        })
+    };
+    let held = |entry: &Entry| entry.held.clone().unwrap_or_default();
+    let values = [
+        (Column::RunKey, text(&|entry| entry.run.as_str().to_owned())),
+        (Column::MarketingUrl, text(&|entry| entry.url.clone().unwrap_or_default())),
+        (Column::Listed, values_of("unnest($1)::boolean", &|entry| entry.listed.to_string())),
+        (Column::PendingClearSince, time(&|entry| entry.pending_clear_since)),
+        (Column::ClearedAt, time(&|entry| entry.cleared_at)),
+        (Column::ChangedAt, time(&|entry| entry.changed_at)),
+        (Column::HeldBy, values_of("NULLIF(unnest($1), '0')::bigint", &|entry| held(entry).0.to_string())),
+        (Column::HeldUrl, text(&|entry| held(entry).1.unwrap_or_default())),
+        (Column::ObservedAt, time(&|entry| Some(entry.observed_at))),
+        (Column::ObservedBy, text(&|entry| entry.observed_by.clone())),
+        (
+            Column::Block,
+            values_of("NULLIF(unnest($1), '')::bigint", &|entry| {
+                entry.block.map_or_else(String::new, |block| block.to_string())
+            }),
+        ),
+    ];
+    let also_values = also.iter().map(|column| {
+        let sql = match column {
+            AlsoColumn::EligibleForFinancialAid => "NULLIF(unnest($1), '')::boolean",
+            AlsoColumn::Language => "NULLIF(unnest($1), '')",
+        };
+        (also_column(*column), values_of(sql, &|entry| entry.also.get(*column).unwrap_or_default()))
+    });
+    let (columns, values): (Vec<Column>, Vec<Expr>) = values.into_iter().chain(also_values).unzip();
+    let mut insert = Query::insert();
+    insert.into_table(Entity).columns(columns);
+    // Refused only where the numbers of columns and values differ.
+    let _ = insert.select_from(Query::select().exprs(values).take());
+    insert.on_conflict(unless_newer(DbBackend::Postgres, also));
+    insert
+}
+
+fn also_column(column: AlsoColumn) -> Column {
+    match column {
+        AlsoColumn::EligibleForFinancialAid => Column::EligibleForFinancialAid,
+        AlsoColumn::Language => Column::Language,
+    }
+}
+
+const WRITTEN: [Column; 10] = [
     Column::MarketingUrl,
     Column::Listed,
     Column::PendingClearSince,
@@ -152,22 +252,22 @@ const WRITTEN: [Column; 9] = [
     Column::HeldBy,
     Column::HeldUrl,
     Column::ObservedBy,
-    // Last: MySQL assigns from left to right, and the guard of each column reads this one.
+    // Last: MySQL assigns from left to right, and the guard of each column reads these.
     Column::ObservedAt,
+    Column::Block,
 ];
 
-/// The guard: an answer to an earlier question never replaces that to a later one; and a clear is written only
-/// over the null that it was decided on, so that a URL seen in between survives.
+/// The guard: an answer to an earlier question never replaces that to a later one, be it the row's own or its
+/// block's; and a clear is written only over the null that it was decided on, so that a URL seen in between survives.
 fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let mut conflict = OnConflict::column(Column::RunKey);
-    let also = also.iter().map(|column| match column {
-        AlsoColumn::EligibleForFinancialAid => Column::EligibleForFinancialAid,
-        AlsoColumn::Language => Column::Language,
-    });
-    let written = also.chain(WRITTEN);
+    let written = also.iter().map(|column| also_column(*column)).chain(WRITTEN);
+    let not_before_its_block = not_before_its_block(backend);
     if backend == DbBackend::MySql {
-        let guard = "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \
-                     pending_clear_since <= VALUES(pending_clear_since))";
+        let guard = format!(
+            "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \
+             pending_clear_since <= VALUES(pending_clear_since)) AND {not_before_its_block}"
+        );
         for column in written {
             let name = sea_orm::IdenStatic::as_str(&column).to_owned();
             conflict.value(column, Expr::cust(format!("IF({guard}, VALUES({name}), {name})")));
@@ -177,7 +277,7 @@ fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
         conflict.update_columns(written).action_and_where(
             Expr::cust(format!("{new}.observed_at >= {old}.observed_at")).and(Expr::cust(format!(
                 "({new}.cleared_at IS NULL OR {old}.cleared_at IS NOT NULL OR \
-                 {old}.pending_clear_since <= {new}.pending_clear_since)"
+                 {old}.pending_clear_since <= {new}.pending_clear_since) AND {not_before_its_block}"
             ))),
         );
     }

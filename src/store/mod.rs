@@ -5,11 +5,13 @@
 //! differ from it (`copy.rs`); restoring, applying and healing differ only in which overviews they copy to.
 
 mod blanks;
+mod blocks;
 mod clock;
 mod connect;
 mod copy;
 mod crawl;
 mod error;
+mod keys;
 mod lease;
 mod ledger;
 mod limit;
@@ -21,6 +23,8 @@ mod schema;
 mod write;
 
 pub use self::blanks::{Blank, BlankCount};
+pub use self::blocks::Block;
+pub use self::crawl::{Found, Standing};
 pub use self::error::StoreError;
 pub use self::lease::Lease;
 pub use self::ledger::{Entry, ObservedBy};

@@ -7,6 +7,8 @@ use entity::{blank, ledger};
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{Expr, ExprTrait};
 
+use super::blocks::block_seen_at;
+
 /// Why an overview has no link. Each blank one has exactly one reason, by the first of these that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
@@ -88,8 +90,9 @@ pub(super) fn of_overview(backend: DbBackend, now: DateTime<Utc>, waiting: Durat
     let ledger = |column: L| Expr::col((ledger::Entity, column));
     let blank = |column: blank::Column| Expr::col((blank::Entity, column));
     let in_force = || ledger(L::MarketingUrl).is_not_null().and(ledger(L::ClearedAt).is_null());
-    let unasked =
-        ledger(L::ObservedAt).is_null().or(ledger(L::ObservedAt).lt(blank(blank::Column::DeadSince)));
+    let before_it = |asked: Expr| asked.clone().is_null().or(asked.lt(blank(blank::Column::DeadSince)));
+    // A run was asked for when it was observed, or when its block was seen to be as before.
+    let unasked = before_it(ledger(L::ObservedAt)).and(before_it(block_seen_at()));
     let dead = blank(blank::Column::DeadSince).is_not_null().and(unasked);
     let waits = blank(blank::Column::Since).is_null().or(blank(blank::Column::Since).gt(now - waiting));
     let word = |reason: Reason| Expr::cust(format!("'{}'", reason.as_str()));

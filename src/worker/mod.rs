@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! broker::Consumer ─▶ pipeline ─▶ settler ─▶ broker
-//!                       │ restore, look up (sync::Engine), in batches (batcher, pure)
+//!                       │ restore, look up, write (sync::Engine), in batches (batcher, pure)
+//!                       │ how many of each at once (lane)    who need not wait (batcher, copies: pure)
 //!                       └ what becomes of each event (settlement, pure)
 //! jobs: heal, pass, gauges        port, looking: what the HTTP port asks
 //! ```
 
 pub mod batcher;
+mod copies;
 mod dead;
 pub mod explaining;
 mod gauges;
 mod jobs;
+mod lane;
 mod looking;
 mod pipeline;
 mod port;

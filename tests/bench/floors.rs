@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::sea_query::{ArrayType, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use super::database::{Database, course, url};
 
@@ -56,6 +57,32 @@ pub(crate) async fn committed_rows(database: &Database, count: u32) -> anyhow::R
     Ok(times)
 }
 
+/// Writes `count` ledger rows and their overviews, with URLs of this edition, in transactions of `rows` rows, two at a
+/// time; by ranges of keys and with no look at what is there, which no program can do; how long all took.
+pub(crate) async fn write_all(
+    database: &Database,
+    count: u32,
+    rows: u32,
+    edition: &'static str,
+) -> anyhow::Result<Duration> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let began = Instant::now();
+    let writers = (0..2).map(|_| {
+        let next = next.clone();
+        async move {
+            loop {
+                let from = u32::try_from(next.fetch_add(1, Ordering::Relaxed))?.saturating_mul(rows);
+                if from >= count {
+                    return anyhow::Ok(());
+                }
+                database.write(from, count.min(from + rows), edition).await?;
+            }
+        }
+    });
+    futures_util::future::try_join_all(writers).await?;
+    Ok(began.elapsed())
+}
+
 /// Reads the links of these lists of courses by the one statement there is for it, `at_once` at a time over the
 /// worker's own number of connections, and looks at nothing; how long all took.
 pub(crate) async fn read_links(
@@ -73,12 +100,7 @@ pub(crate) async fn read_links(
             let backend = connection.get_database_backend();
             while let Some(n) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < count) {
                 let list = &lists[n % lists.len()];
-                let statement = Statement::from_sql_and_values(
-                    backend,
-                    select(backend, list.len()),
-                    list.iter().map(|number| course(*number).into()),
-                );
-                let rows = connection.query_all_raw(statement).await?;
+                let rows = connection.query_all_raw(select(backend, list)).await?;
                 anyhow::ensure!(rows.len() == list.len(), "{} rows for {} ids", rows.len(), list.len());
             }
             anyhow::Ok(())
@@ -90,13 +112,16 @@ pub(crate) async fn read_links(
     Ok(began.elapsed())
 }
 
-fn select(backend: sea_orm::DbBackend, ids: usize) -> String {
-    let places: Vec<String> = match backend {
-        sea_orm::DbBackend::Postgres => (1..=ids).map(|n| format!("${n}")).collect(),
-        _ => vec!["?".to_owned(); ids],
+/// As each database takes it best: on PostgreSQL all ids are one parameter.
+fn select(backend: DbBackend, list: &[u32]) -> Statement {
+    let ids = list.iter().map(|number| Value::from(course(*number)));
+    let (among, values) = match backend {
+        DbBackend::Postgres => {
+            ("= ANY($1)".to_owned(), vec![Value::Array(ArrayType::String, Some(Box::new(ids.collect())))])
+        }
+        _ => (format!("IN ({})", vec!["?"; list.len()].join(", ")), ids.collect()),
     };
-    format!(
-        "SELECT id, marketing_url, social_sharing_url FROM course_overviews_courseoverview WHERE id IN ({})",
-        places.join(", ")
-    )
+    let columns = "id, marketing_url, social_sharing_url";
+    let sql = format!("SELECT {columns} FROM course_overviews_courseoverview WHERE id {among}");
+    Statement::from_sql_and_values(backend, sql, values)
 }

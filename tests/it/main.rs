@@ -14,6 +14,7 @@ mod http;
 mod ops;
 mod page;
 mod reconcile;
+mod share_links;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
 mod store;

@@ -28,6 +28,7 @@ fn entry(run: &str, url: Option<&str>, observed_at: DateTime<Utc>) -> Entry {
         held: None,
         observed_at,
         observed_by: "event".to_owned(),
+        block: None,
         also: Also::NOTHING,
     }
 }
@@ -39,7 +40,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
         let db = database.owner.connection();
         let up = Direction::Up { create_overview_table: true };
         let planned = migration::plan(db, up).await.unwrap();
-        assert_eq!(planned.len(), 14, "{kind:?}: {planned:?}");
+        assert_eq!(planned.len(), 18, "{kind:?}: {planned:?}");
         for step in &planned {
             database.execute(&step.sql).await;
         }
@@ -48,6 +49,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             "course_sharing_lease",
             "course_sharing_reconcile",
             "course_sharing_ledger",
+            "course_sharing_block",
             "course_overviews_courseoverview",
             "course_sharing_migrations",
         ] {
@@ -57,7 +59,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             migration::migrate(db, up).await.unwrap();
             assert!(migration::plan(db, up).await.unwrap().is_empty(), "{kind:?}");
             database.store.check_schema().await.unwrap();
-            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 7);
+            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 9);
             migration::migrate(db, Direction::Down).await.unwrap();
             assert!(migration::plan(db, Direction::Down).await.unwrap().is_empty());
             assert!(matches!(
@@ -105,13 +107,12 @@ async fn a_wiped_overview_is_restored_and_a_changed_one_written() {
             database
                 .execute(&format!("UPDATE course_overviews_courseoverview SET marketing_url = {wiped}"))
                 .await;
-            let snapshot = store.snapshots(&[key(RUN)]).await.unwrap().remove(0);
-            assert!(snapshot.is_wiped(), "{kind:?} {wiped}");
-            assert_eq!(store.restore(&[key(RUN)]).await.unwrap(), 1, "{kind:?} {wiped}");
+            assert_eq!(store.restore(&[key(RUN)]).await.unwrap(), [key(RUN)], "{kind:?} {wiped}");
+            assert_eq!(store.restore(&[key(RUN)]).await.unwrap(), [], "{kind:?} {wiped}");
             assert_eq!(database.link(RUN).await, Some(Some(URL.to_owned())));
         }
         let snapshot = store.snapshots(&[key(RUN)]).await.unwrap().remove(0);
-        assert!(!snapshot.is_wiped());
+        assert_eq!(snapshot.overview.unwrap().marketing_url.as_deref(), Some(URL));
         assert_eq!(snapshot.entry.unwrap().observed_at, now, "{kind:?}: times survive to the microsecond");
         assert_eq!(store.counts().await.unwrap(), Counts { linked: 1, blank: 0 });
         database.drop().await;
