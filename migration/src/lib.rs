@@ -3,19 +3,22 @@
 //! Every step is planned as SQL text first and then executed as it was planned, so that what `--dry-run` prints
 //! is what runs.
 
+mod alter;
 mod columns;
+mod error;
 mod m20261122_000001_ledger;
 mod m20261122_000004_also;
 mod overview;
 
+pub use self::error::MigrateError;
 pub use sea_orm_migration::sea_orm::DbErr;
 pub use sea_orm_migration::{MigrationStatus, MigratorTrait, SchemaManager};
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, TransactionTrait};
 
 /// The table in which the database remembers what has been done.
-const MEMORY: &str = "course_sharing_migrations";
+pub const MEMORY: &str = "course_sharing_migrations";
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -24,6 +27,8 @@ pub struct Migrator;
 struct Step {
     /// By which the database remembers it.
     name: &'static str,
+    /// The tables that it adds: the rights on them that the program needs, and checks, follow from this.
+    tables: &'static [&'static str],
     /// The statements that make the change.
     up: fn(DbBackend) -> Vec<String>,
     /// The statements that take it back.
@@ -33,6 +38,11 @@ struct Step {
 /// Oldest first. A step that has been released stays as it is.
 fn all() -> Vec<Step> {
     vec![m20261122_000001_ledger::STEP, m20261122_000004_also::STEP]
+}
+
+/// The tables of ours that the program reads and writes, in the order in which they came; without [`MEMORY`].
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    all().into_iter().flat_map(|step| step.tables).copied()
 }
 
 impl MigrationName for Step {
@@ -75,11 +85,36 @@ pub enum Direction {
     Down,
 }
 
-/// The SQL that [`migrate`] would execute on this database now, a statement each; empty if there is nothing to do.
+/// A statement that is to be executed, and what there is to know before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What it locks and for how long, where that is more than our own tables; a line each.
+    pub note: Vec<String>,
+    /// One statement, without a semicolon.
+    pub sql: String,
+}
+
+impl Planned {
+    fn plain(sql: String) -> Self {
+        Self { note: Vec::new(), sql }
+    }
+}
+
+/// As SQL, the note in comments.
+impl std::fmt::Display for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for line in &self.note {
+            writeln!(f, "-- {line}")?;
+        }
+        writeln!(f, "{};", self.sql)
+    }
+}
+
+/// The SQL that [`migrate`] would execute on this database now; empty if there is nothing to do.
 ///
 /// # Errors
 /// Those of the database; nothing is written.
-pub async fn plan<C: ConnectionTrait>(db: &C, direction: Direction) -> Result<Vec<String>, DbErr>
+pub async fn plan<C: ConnectionTrait>(db: &C, direction: Direction) -> Result<Vec<Planned>, DbErr>
 where
     for<'c> &'c C: IntoSchemaManagerConnection<'c>,
 {
@@ -89,20 +124,21 @@ where
         |name: &str| known.iter().any(|m| m.name() == name && m.status() == MigrationStatus::Applied);
     Ok(match direction {
         Direction::Up { create_overview_table } => {
-            let mut sql = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
+            let mut planned = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
             for step in all().iter().filter(|step| !applied(step.name)) {
-                sql.extend((step.up)(backend));
-                sql.extend(remember(step.name));
+                planned.extend((step.up)(backend).into_iter().map(Planned::plain));
+                planned.extend(remember(step.name).map(Planned::plain));
             }
-            sql
+            planned
         }
         Direction::Down => {
-            let mut sql = Vec::new();
+            let mut planned = Vec::new();
             for step in all().iter().rev().filter(|step| applied(step.name)) {
-                sql.extend((step.down)(backend));
-                sql.push(format!("DELETE FROM {MEMORY} WHERE version = '{}'", step.name));
+                planned.extend((step.down)(backend).into_iter().map(Planned::plain));
+                let forget = format!("DELETE FROM {MEMORY} WHERE version = '{}'", step.name);
+                planned.push(Planned::plain(forget));
             }
-            sql
+            planned
         }
     })
 }
@@ -119,20 +155,22 @@ fn remember(name: &str) -> [String; 2] {
 /// Brings the schema up or down; doing it twice changes nothing.
 ///
 /// # Errors
-/// Those of the database; without the right to change tables, hand the output of [`plan`] to someone who has it.
-pub async fn migrate<C>(db: &C, direction: Direction) -> Result<(), DbErr>
+/// Those of the database, and when the LMS's table cannot be had; without the right to change tables, hand the output
+/// of [`plan`] to someone who has it.
+pub async fn migrate<C>(db: &C, direction: Direction) -> Result<(), MigrateError>
 where
-    C: ConnectionTrait,
+    C: ConnectionTrait + TransactionTrait,
     for<'c> &'c C: IntoSchemaManagerConnection<'c>,
 {
     match direction {
         Direction::Up { create_overview_table } => {
-            let manager = SchemaManager::new(db);
-            execute(&manager, &overview::plan(&manager, create_overview_table).await?).await?;
-            Migrator::up(db, None).await
+            let planned = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
+            overview::execute(db, &planned).await?;
+            Migrator::up(db, None).await?;
         }
-        Direction::Down => Migrator::down(db, None).await,
+        Direction::Down => Migrator::down(db, None).await?,
     }
+    Ok(())
 }
 
 async fn execute(manager: &SchemaManager<'_>, statements: &[String]) -> Result<(), DbErr> {

@@ -6,7 +6,8 @@ use sea_orm_migration::sea_orm::DbBackend;
 use crate::Step;
 use crate::columns::{instant, table};
 
-pub(crate) const STEP: Step = Step { name: "m20261122_000001_ledger", up, down };
+const TABLES: &[&str] = &["course_sharing_ledger", "course_sharing_reconcile", "course_sharing_lease"];
+pub(crate) const STEP: Step = Step { name: "m20261122_000001_ledger", tables: TABLES, up, down };
 
 fn up(backend: DbBackend) -> Vec<String> {
     let tables = [ledger(backend), reconcile(backend), lease(backend)];
@@ -14,9 +15,7 @@ fn up(backend: DbBackend) -> Vec<String> {
 }
 
 fn down(backend: DbBackend) -> Vec<String> {
-    ["course_sharing_lease", "course_sharing_reconcile", "course_sharing_ledger"]
-        .map(|table| backend.build(Table::drop().table(table)).to_string())
-        .to_vec()
+    TABLES.iter().rev().map(|table| backend.build(Table::drop().table(*table)).to_string()).collect()
 }
 
 fn ledger(backend: DbBackend) -> TableCreateStatement {

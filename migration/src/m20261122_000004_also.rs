@@ -5,7 +5,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::Step;
 
-pub(crate) const STEP: Step = Step { name: "m20261122_000004_also", up, down };
+pub(crate) const STEP: Step = Step { name: "m20261122_000004_also", tables: &[], up, down };
 
 const LEDGER: &str = "course_sharing_ledger";
 
@@ -16,8 +16,7 @@ fn up(backend: DbBackend) -> Vec<String> {
         .to_vec()
 }
 
-fn down(backend: DbBackend) -> Vec<String> {
-    ["language", "eligible_for_financial_aid"]
-        .map(|column| backend.build(Table::alter().table(LEDGER).drop_column(column)).to_string())
-        .to_vec()
+/// The way down is always the whole way: the columns go with their table.
+fn down(_: DbBackend) -> Vec<String> {
+    Vec::new()
 }

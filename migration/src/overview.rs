@@ -1,35 +1,132 @@
 //! The LMS's table: the column that this program needs on it and, in development only, the table itself.
+//!
+//! The LMS is using that table. Whoever waits for a lock on it makes the LMS's own statements wait in line behind,
+//! so the wait is short, and what follows it is what was said beforehand, or an error.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::ConnectionTrait;
+use sea_orm_migration::sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, Statement, TransactionSession, TransactionTrait,
+};
+
+use crate::alter::{Facts, how, words};
+use crate::{MigrateError, Planned};
 
 const TABLE: &str = "course_overviews_courseoverview";
 const COLUMN: &str = "marketing_url";
 
+/// The longest that anybody waits in line behind our ALTER.
+pub(crate) const LOCK_WAIT_SECONDS: u32 = 5;
+
 /// What has to be done to the LMS's table, by how it stands now.
-pub(crate) async fn plan(manager: &SchemaManager<'_>, create: bool) -> Result<Vec<String>, DbErr> {
-    let backend = manager.get_database_backend();
+pub(crate) async fn plan(manager: &SchemaManager<'_>, create: bool) -> Result<Vec<Planned>, DbErr> {
     if !manager.has_table(TABLE).await? {
-        // Only the columns that this program sees; an LMS makes its own.
-        let mut table = Table::create();
-        table
-            .table(TABLE)
-            .col(ColumnDef::new("id").string_len(255).not_null().primary_key())
-            .col(ColumnDef::new(COLUMN).text())
-            .col(ColumnDef::new("social_sharing_url").text())
-            .col(ColumnDef::new("eligible_for_financial_aid").boolean().not_null().default(true))
-            .col(ColumnDef::new("language").text());
-        return Ok(if create {
-            vec![manager.get_connection().get_database_backend().build(&table).to_string()]
-        } else {
-            vec![]
-        });
+        return Ok(if create { vec![Planned::plain(table(manager.get_database_backend()))] } else { vec![] });
     }
     if manager.has_column(TABLE, COLUMN).await? {
         return Ok(vec![]);
     }
-    // `longtext` on MySQL, as the LMS's own migration has it. New last columns are added instantly there.
-    let kind = if backend == sea_orm_migration::sea_orm::DbBackend::MySql { "longtext" } else { "text" };
-    let add = Table::alter().table(TABLE).add_column(ColumnDef::new(COLUMN).custom(kind).null()).to_owned();
-    Ok(vec![backend.build(&add).to_string()])
+    match manager.get_database_backend() {
+        DbBackend::MySql => {
+            let facts = facts(manager.get_connection()).await?;
+            let (how, why) = how(&facts);
+            // `longtext`, as the LMS's own migration has it.
+            let alter = format!("ALTER TABLE `{TABLE}` ADD COLUMN `{COLUMN}` longtext NULL{}", how.clause());
+            let limit = format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}");
+            let note = [words(&facts, how, why.as_deref()), waiting("a metadata lock")].concat();
+            Ok(bounded(&limit, note, alter, "SET SESSION lock_wait_timeout = DEFAULT"))
+        }
+        DbBackend::Postgres => {
+            let cost = "PostgreSQL changes its catalogue only, as the column may be NULL and has no default: some \
+                        milliseconds, whatever the table's size.";
+            let note = [vec![cost.to_owned()], waiting("ACCESS EXCLUSIVE")].concat();
+            let alter = format!("ALTER TABLE \"{TABLE}\" ADD COLUMN \"{COLUMN}\" text NULL");
+            let limit = format!("SET lock_timeout = '{LOCK_WAIT_SECONDS}s'");
+            Ok(bounded(&limit, note, alter, "RESET lock_timeout"))
+        }
+        _ => {
+            let note = "SQLite changes its catalogue only: milliseconds. It waits for the one who writes now, if any.";
+            let alter = format!("ALTER TABLE \"{TABLE}\" ADD COLUMN \"{COLUMN}\" text NULL");
+            Ok(vec![Planned { note: vec![about(), note.to_owned()], sql: alter }])
+        }
+    }
+}
+
+fn bounded(limit: &str, note: Vec<String>, alter: String, back: &str) -> Vec<Planned> {
+    let note = [vec![about()], note].concat();
+    vec![Planned { note, sql: limit.to_owned() }, Planned::plain(alter), Planned::plain(back.to_owned())]
+}
+
+fn about() -> String {
+    format!("The LMS's table {TABLE} gets the column {COLUMN}.")
+}
+
+fn waiting(lock: &str) -> Vec<String> {
+    vec![
+        format!(
+            "It needs the table to itself for that moment ({lock}), so it waits for transactions that use it,"
+        ),
+        format!(
+            "and the LMS's own statements wait behind it: {LOCK_WAIT_SECONDS} s at most, then it gives up and"
+        ),
+        "nothing has changed.".to_owned(),
+    ]
+}
+
+/// Only the columns that this program sees; an LMS makes its own.
+fn table(backend: DbBackend) -> String {
+    let mut table = Table::create();
+    table
+        .table(TABLE)
+        .col(ColumnDef::new("id").string_len(255).not_null().primary_key())
+        .col(ColumnDef::new(COLUMN).text())
+        .col(ColumnDef::new("social_sharing_url").text())
+        .col(ColumnDef::new("eligible_for_financial_aid").boolean().not_null().default(true))
+        .col(ColumnDef::new("language").text());
+    backend.build(&table).to_string()
+}
+
+/// Executes what was planned, on one connection, as a limit is the connection's.
+pub(crate) async fn execute<C: TransactionTrait>(db: &C, planned: &[Planned]) -> Result<(), MigrateError> {
+    if planned.is_empty() {
+        return Ok(());
+    }
+    // On MySQL the ALTER commits by itself; elsewhere a failure takes the limit back with the rest.
+    let connection = db.begin().await?;
+    for step in planned {
+        if let Err(source) = connection.execute_unprepared(&step.sql).await {
+            if let (DbBackend::MySql, Some(back)) = (connection.get_database_backend(), planned.last()) {
+                let _ = connection.execute_unprepared(&back.sql).await;
+            }
+            let _ = connection.rollback().await;
+            return Err(MigrateError::of_alter(source, &step.sql));
+        }
+    }
+    Ok(connection.commit().await?)
+}
+
+async fn facts(db: &impl ConnectionTrait) -> Result<Facts, DbErr> {
+    let sql = format!(
+        "SELECT CAST(VERSION() AS CHAR) AS version, CAST(ENGINE AS CHAR) AS engine, CAST(ROW_FORMAT AS CHAR) AS row_format, \
+         CAST(COALESCE(TABLE_ROWS, 0) AS SIGNED) AS row_count, \
+         CAST(COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0) AS SIGNED) AS bytes, \
+         (SELECT COUNT(*) FROM information_schema.STATISTICS s WHERE s.TABLE_SCHEMA = t.TABLE_SCHEMA \
+          AND s.TABLE_NAME = t.TABLE_NAME AND s.INDEX_TYPE = 'FULLTEXT') AS fulltext_columns \
+         FROM information_schema.TABLES t WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{TABLE}'"
+    );
+    let row = db.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await?;
+    let row = row.ok_or_else(|| DbErr::RecordNotFound(TABLE.to_owned()))?;
+    let number = |name| row.try_get::<i64>("", name).map(i64::unsigned_abs);
+    // No other server has this variable, and none of before 10.5.
+    let allowed = "SHOW VARIABLES LIKE 'innodb_instant_alter_column_allowed'";
+    let allowed = db.query_one_raw(Statement::from_string(DbBackend::MySql, allowed)).await?;
+    let allowed = allowed.map(|row| row.try_get_by_index::<String>(1)).transpose()?;
+    Ok(Facts {
+        version: row.try_get("", "version")?,
+        engine: row.try_get::<Option<String>>("", "engine")?.unwrap_or_default(),
+        row_format: row.try_get::<Option<String>>("", "row_format")?.unwrap_or_default(),
+        rows: number("row_count")?,
+        bytes: number("bytes")?,
+        fulltext: number("fulltext_columns")? > 0,
+        instant_forbidden: allowed.as_deref() == Some("never"),
+    })
 }

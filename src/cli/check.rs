@@ -5,9 +5,12 @@ use secrecy::ExposeSecret;
 use super::{Context, Exit, output};
 use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::CatalogError;
-use crate::config::without_password;
-use crate::store::Store;
+use crate::config::{PageSize, without_password};
+use crate::store::{Need, Needs, Rights, SchemaProblem, Store, StoreError};
 use crate::telemetry::report;
+
+/// Rights too many that are named.
+const SHOWN: usize = 6;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     // The configuration has been read, or we would not be here.
@@ -15,8 +18,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     let (database, broker, (token, catalog)) =
         tokio::join!(database(context), broker(context), catalog(context));
     let mut exit = Exit::Done;
-    let parts =
-        [("database", database.into()), ("broker", broker.into()), ("token", token), ("catalog", catalog)];
+    let parts = [("database", database), ("broker", broker.into()), ("token", token), ("catalog", catalog)];
     for (part, found) in parts {
         line(part, &found)?;
         if matches!(found, Found::Wrong(_)) {
@@ -29,6 +31,8 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
 /// How a part stands, in words.
 enum Found {
     Well(String),
+    /// It works, and somebody should look at it all the same.
+    Doubtful(String),
     Wrong(String),
     /// It could not be looked at, as another part is wrong.
     Unseen(String),
@@ -43,21 +47,79 @@ impl From<Result<String, String>> for Found {
 fn line(part: &str, found: &Found) -> anyhow::Result<()> {
     let (word, text) = match found {
         Found::Well(text) => ("ok  ", text),
+        Found::Doubtful(text) => ("warn", text),
         Found::Wrong(text) => ("FAIL", text),
         Found::Unseen(text) => ("--  ", text),
     };
     output::print(&format!("{word}  {part:<13}  {}\n", output::safe(text)))
 }
 
-async fn database(context: &Context) -> Result<String, String> {
-    let store = Store::connect(&context.config.database).await.map_err(|error| {
-        format!("{}; is it up, and are database.url's host, user and password right?", report(&error))
-    })?;
-    let store = store.with_also(&context.config.sync.also);
-    store.check_schema().await.map_err(|error| report(&error))?;
-    let counts = store.counts().await.map_err(|error| report(&error))?;
-    let url = without_password(context.config.database.url.expose_secret());
-    Ok(format!("{url}: {} overviews with a link, {} without", counts.linked, counts.blank))
+async fn database(context: &Context) -> Found {
+    let looked = async {
+        let store = Store::connect(&context.config.database).await.map_err(|error| unconnected(&error))?;
+        let store = store.with_also(&context.config.sync.also);
+        let rights = store.rights(&needs(context)).await.map_err(|error| report(&error))?;
+        let schema = store.check_schema().await;
+        let refused = match &schema {
+            Ok(()) | Err(SchemaProblem::Denied(_)) => true,
+            // A schema that the user may not look into seems to be empty.
+            Err(_) => rights.missing.iter().any(|need| need.right == "USAGE"),
+        };
+        if refused && !rights.missing.is_empty() {
+            return Err(lacking(&rights, schema.is_err()));
+        }
+        schema.map_err(|error| report(&error))?;
+        let counts = store.counts().await.map_err(|error| report(&error))?;
+        let url = without_password(context.config.database.url.expose_secret());
+        Ok((format!("{url}: {} overviews with a link, {} without", counts.linked, counts.blank), rights))
+    };
+    match looked.await {
+        Err(wrong) => Found::Wrong(wrong),
+        Ok((text, rights)) if rights.beyond.is_empty() => Found::Well(text),
+        Ok((text, rights)) => Found::Doubtful(format!(
+            "{text}; but the user {} may do more than this program ever does: {}; the least rights are in \
+             ops/ROLLOUT.md",
+            rights.user,
+            some(&rights.beyond, "; "),
+        )),
+    }
+}
+
+fn unconnected(error: &StoreError) -> String {
+    let hint = "is it up, and are database.url's host, user and password right?";
+    let right = "and may the user connect to it (GRANT CONNECT ON DATABASE …, see ops/ROLLOUT.md)?";
+    let refused = report(error).contains("permission denied for database");
+    format!("{}; {}", report(error), if refused { right } else { hint })
+}
+
+/// What the user has to be allowed under this configuration.
+fn needs(context: &Context) -> Needs {
+    let also: Vec<&str> = context.config.sync.also.iter().map(|column| column.name()).collect();
+    let needs = Needs::default().also(&also);
+    match context.config.reconcile.page_size {
+        PageSize::Lms => needs.and("SELECT", "catalog_catalogintegration", &["id", "page_size"]),
+        PageSize::Auto | PageSize::Fixed(_) => needs,
+    }
+}
+
+fn lacking(rights: &Rights, unread: bool) -> String {
+    let missing: Vec<String> = rights.missing.iter().map(Need::to_string).collect();
+    let grants: Vec<String> = rights.grants().iter().map(|grant| format!("{grant};")).collect();
+    let table =
+        if unread { ", if the tables are there (else: course-sharing migrate, as who may)" } else { "" };
+    format!(
+        "the user {} lacks {}; as an administrator run{table}: {}",
+        rights.user,
+        missing.join(", "),
+        grants.join(" ")
+    )
+}
+
+/// The first few of a list that may be long.
+fn some(all: &[String], between: &str) -> String {
+    let more = all.len().saturating_sub(SHOWN);
+    let shown = all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(between);
+    if more == 0 { shown } else { format!("{shown}{between}and {more} more") }
 }
 
 async fn broker(context: &Context) -> Result<String, String> {

@@ -1,7 +1,7 @@
 //! `migrate`: the project's own tables, and the column on the LMS's.
 
 use anyhow::Context as _;
-use migration::{Direction, Migrator, MigratorTrait};
+use migration::{Direction, MigrateError, Migrator, MigratorTrait};
 
 use super::{Context, Exit, MigrateAction, MigrateArgs, output};
 use crate::store::Store;
@@ -26,13 +26,21 @@ pub(super) async fn run(context: &Context, args: &MigrateArgs) -> anyhow::Result
         eprintln!("nothing to do");
         return Ok(Exit::Done);
     }
-    for sql in &planned {
-        output::print(&format!("{sql};\n"))?;
+    for step in &planned {
+        output::print(&step.to_string())?;
     }
     if !args.dry_run {
-        migration::migrate(db, direction).await.context(
-            "the migration failed; without the right to change tables, hand the SQL of --dry-run to someone who has it",
-        )?;
+        migration::migrate(db, direction).await.map_err(explained)?;
     }
     Ok(Exit::Done)
+}
+
+/// What says by itself what to do is left alone.
+fn explained(error: MigrateError) -> anyhow::Error {
+    match error {
+        MigrateError::Db(_) => anyhow::Error::from(error).context(
+            "the migration failed; without the right to change tables, hand the SQL of --dry-run to someone who has it",
+        ),
+        error => error.into(),
+    }
 }

@@ -15,6 +15,7 @@ mod ledger;
 mod limit;
 mod overviews;
 mod passes;
+mod rights;
 mod schema;
 mod write;
 
@@ -23,6 +24,7 @@ pub use self::lease::Lease;
 pub use self::ledger::{Entry, ObservedBy};
 pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
 pub use self::passes::{Held, PassRow, Verdict};
+pub use self::rights::{Need, Needs, Rights};
 pub use self::schema::SchemaProblem;
 pub use self::write::Applied;
 

@@ -1,8 +1,8 @@
 //! Whether the tables are as this program needs them; asked at the start and by `check`.
 
 use entity::{lease, ledger, overview, pass};
-use sea_orm::sea_query::Query;
-use sea_orm::{ConnectionTrait, EntityTrait, QuerySelect};
+use sea_orm::sea_query::{Query, SelectStatement};
+use sea_orm::{ConnectionTrait, DbErr, EntityName, EntityTrait, Iterable, QuerySelect, RuntimeErr};
 
 use super::limit::within;
 use super::{Store, StoreError};
@@ -29,6 +29,11 @@ pub enum SchemaProblem {
     /// One of our own tables is not there, or not as it should be.
     #[error("the table {0} is missing or old: run course-sharing migrate")]
     NoTable(&'static str),
+    /// The user may not read it; on MySQL perhaps because it is not there.
+    #[error(
+        "the database user may not read {0}: see the rights in ops/ROLLOUT.md, or run course-sharing migrate"
+    )]
+    Denied(&'static str),
     /// The database could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -41,44 +46,65 @@ impl Store {
     /// The first problem.
     pub async fn check_schema(&self) -> Result<(), SchemaProblem> {
         within("answer", self.db.ping()).await?;
-        if !self.has::<overview::Entity>(&[overview::Column::Id]).await {
-            return Err(SchemaProblem::NoOverviewTable);
-        }
+        let overviews = overview::Entity.table_name();
+        self.has::<overview::Entity>(overviews, &[overview::Column::Id], SchemaProblem::NoOverviewTable)
+            .await?;
         for (column, name) in [
             (overview::Column::MarketingUrl, "marketing_url"),
             (overview::Column::SocialSharingUrl, "social_sharing_url"),
         ] {
-            if !self.has::<overview::Entity>(&[column]).await {
-                return Err(SchemaProblem::NoColumn(name));
-            }
+            self.has::<overview::Entity>(overviews, &[column], SchemaProblem::NoColumn(name)).await?;
         }
         for column in self.also.iter().map(|column| column.name()) {
             let query =
                 Query::select().column((overview::Entity, column)).from(overview::Entity).limit(0).to_owned();
-            if self.db.query_all(&query).await.is_err() {
-                return Err(SchemaProblem::NoAlsoColumn(column));
-            }
+            self.understands(&query, overviews, SchemaProblem::NoAlsoColumn(column)).await?;
         }
-        if !self.has::<ledger::Entity>(&all()).await {
-            return Err(SchemaProblem::NoTable("course_sharing_ledger"));
-        }
-        if !self.has::<pass::Entity>(&all()).await {
-            return Err(SchemaProblem::NoTable("course_sharing_reconcile"));
-        }
-        if !self.has::<lease::Entity>(&all()).await {
-            return Err(SchemaProblem::NoTable("course_sharing_lease"));
-        }
+        self.has_ours::<ledger::Entity>().await?;
+        self.has_ours::<pass::Entity>().await?;
+        self.has_ours::<lease::Entity>().await?;
         // A database that went away in between must not read as a missing table.
         Ok(within("answer", self.db.ping()).await?)
     }
 
+    /// Whether one of our own tables is as its entity says.
+    async fn has_ours<E: EntityTrait>(&self) -> Result<(), SchemaProblem> {
+        let table = E::default().table_name();
+        let all: Vec<E::Column> = E::Column::iter().collect();
+        self.has::<E>(table, &all, SchemaProblem::NoTable(table)).await
+    }
+
     /// Whether a query of these columns is understood; it reads no row.
-    async fn has<E: EntityTrait>(&self, columns: &[E::Column]) -> bool {
+    async fn has<E: EntityTrait>(
+        &self,
+        table: &'static str,
+        columns: &[E::Column],
+        otherwise: SchemaProblem,
+    ) -> Result<(), SchemaProblem> {
         let query = E::find().select_only().columns(columns.iter().copied()).limit(0);
-        self.db.query_all(&sea_orm::QueryTrait::into_query(query)).await.is_ok()
+        self.understands(&sea_orm::QueryTrait::into_query(query), table, otherwise).await
+    }
+
+    async fn understands(
+        &self,
+        query: &SelectStatement,
+        table: &'static str,
+        otherwise: SchemaProblem,
+    ) -> Result<(), SchemaProblem> {
+        match self.db.query_all(query).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_denied(&error) => Err(SchemaProblem::Denied(table)),
+            Err(_) => Err(otherwise),
+        }
     }
 }
 
-fn all<C: sea_orm::Iterable>() -> Vec<C> {
-    C::iter().collect()
+/// 42501 is PostgreSQL's word for it; MySQL's 42000 is wide, but our own query has no other fault of that class.
+fn is_denied(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("42501" | "42000"))
 }

@@ -3,6 +3,7 @@
 mod broker;
 mod catalog;
 mod database;
+mod rights;
 
 use crate::stand_in::{Auth, Runs, Setup};
 use crate::support::databases::Kind;

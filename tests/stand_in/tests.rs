@@ -40,6 +40,21 @@ async fn the_recorded_list_comes_back_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_recorded_page_comes_back_with_its_financial_aid_and_languages() {
+    let stand_in = StandIn::start(Setup::default()).await;
+    let fields = ["key", "eligible_for_financial_aid", "content_language"];
+    let target = format!("{LIST}?page=1&page_size=100&fields={}", fields.join(","));
+    let (_, _, json) = get(&stand_in, &target).await;
+    let recorded: Value =
+        serde_json::from_str(include_str!("../fixtures/catalog/list-page1-size100.json")).unwrap();
+    let rows = |list: &Value| {
+        let rows = list["results"].as_array().unwrap().iter();
+        rows.map(|row| fields.map(|field| row[field].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&json), rows(&recorded));
+}
+
+#[tokio::test]
 async fn paging_has_its_recorded_oddities() {
     let stand_in = StandIn::start(Setup::default()).await;
     let host = stand_in.url();

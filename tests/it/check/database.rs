@@ -1,7 +1,5 @@
 //! What can be wrong with the database.
 
-use sea_orm::{ConnectionTrait, Database};
-
 use super::{SECRET, checked, one_is_wrong, with_all_well};
 use crate::support::databases::{Kind, TestDatabase};
 
@@ -81,21 +79,4 @@ async fn no_table_of_the_lms_s_none_of_ours_and_no_column() {
         })
         .await;
     }
-}
-
-#[tokio::test]
-async fn a_user_who_may_not_write_the_column() {
-    with_all_well(Kind::Postgres, async |stage| {
-        let name = format!("cs{:08x}", rand::random::<u32>());
-        stage.database.execute(&format!("CREATE ROLE {name} LOGIN")).await;
-        stage.database.execute(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")).await;
-        let mut url = url::Url::parse(&stage.database.url).unwrap();
-        url.set_username(&name).unwrap();
-        // The right to read is all that looking can tell; it must not be mistaken for a missing table.
-        checked(stage, &[("database.url", url.as_str())]).await.expect(0);
-        let admin = Database::connect(&stage.database.url).await.unwrap();
-        admin.execute_unprepared(&format!("DROP OWNED BY {name}; DROP ROLE {name}")).await.unwrap();
-        admin.close().await.unwrap();
-    })
-    .await;
 }

@@ -1,5 +1,7 @@
 //! `migrate`: up, down, status and the SQL of it, on the three databases.
 
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
 use crate::stand_in::{Runs, Setup, StandIn};
 use crate::support::databases::{KINDS, Kind, TestDatabase};
 use crate::support::process::{Ended, Program};
@@ -8,7 +10,7 @@ const OVERVIEWS_2016: &str = include_str!("../../fixtures/lms/course_overviews_2
 const TABLES: [&str; 3] = ["course_sharing_ledger", "course_sharing_reconcile", "course_sharing_lease"];
 
 async fn run(database: &TestDatabase, arguments: &[&str]) -> Ended {
-    let environment = [("COURSE_SHARING_DATABASE__URL".to_owned(), database.url.clone())];
+    let environment = [("COURSE_SHARING_DATABASE__URL".to_owned(), database.owner_url.clone())];
     Program::start(arguments, &environment).ended().await
 }
 
@@ -92,6 +94,69 @@ async fn a_dry_run_of_the_way_down_changes_nothing_and_runs_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_the_lms_s_table_will_have_to_bear_is_said_beforehand() {
+    for (kind, words) in [
+        (Kind::Sqlite, &["SQLite", "milliseconds"][..]),
+        (Kind::Postgres, &["ACCESS EXCLUSIVE", "milliseconds", "5 s at most", "SET lock_timeout = '5s';"]),
+        (Kind::Mysql, &["INSTANT", "milliseconds", "5 s at most", "SET SESSION lock_wait_timeout = 5;"]),
+    ] {
+        let database = old(kind).await;
+        let ended = run(&database, &["migrate", "--dry-run"]).await.expect(0);
+        for word in [&["-- The LMS's table course_overviews_courseoverview gets"], words].concat() {
+            assert!(ended.stdout.contains(word), "{kind:?}: no {word:?} in {}", ended.stdout);
+        }
+        // The same words stand before the deed.
+        let done = run(&database, &["migrate"]).await.expect(0);
+        assert_eq!(done.stdout, ended.stdout, "{kind:?}");
+        // Where the column is there already, the LMS's table is left alone.
+        run(&database, &["migrate", "down"]).await.expect(0);
+        let again = run(&database, &["migrate"]).await.expect(0);
+        assert!(!again.stdout.contains("courseoverview"), "{kind:?}: {}", again.stdout);
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_have_the_column_at_once_is_told_with_its_size_and_built_anew() {
+    for (change, words) in [
+        ("ROW_FORMAT = COMPRESSED", ["COMPRESSED", "ALGORITHM=INPLACE, LOCK=NONE"]),
+        ("ADD FULLTEXT (short_description)", ["FULLTEXT", "ALGORITHM=INPLACE, LOCK=SHARED"]),
+        ("ENGINE = Aria", ["Aria, not InnoDB", "ALGORITHM=COPY"]),
+    ] {
+        let database = old(Kind::Mysql).await;
+        database.execute(&format!("ALTER TABLE course_overviews_courseoverview {change}")).await;
+        let ended = run(&database, &["migrate"]).await.expect(0);
+        ended.says(&["cannot add the column to this table at once", "rows", "MB", " s on a slow disk"]);
+        ended.says(&words);
+        is_whole(&database).await;
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_keeps_the_table_makes_migrate_give_up_and_change_nothing() {
+    for kind in KINDS {
+        let database = old(kind).await;
+        let owner = database.owner.connection();
+        let long = owner.begin().await.unwrap();
+        let using = match kind {
+            // A reader does not stand in its way there.
+            Kind::Sqlite => "UPDATE course_overviews_courseoverview SET social_sharing_url = NULL",
+            _ => "SELECT id FROM course_overviews_courseoverview",
+        };
+        long.execute_unprepared(using).await.unwrap();
+        let ended = run(&database, &["migrate"]).await.expect(1);
+        assert!(ended.stderr.contains("nothing has changed"), "{kind:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("innodb_trx"), "{kind:?}: {}", ended.stderr);
+        long.rollback().await.unwrap();
+        run(&database, &["migrate", "status"]).await.expect(0).says(&["Pending"]);
+        run(&database, &["migrate"]).await.expect(0);
+        is_whole(&database).await;
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
 async fn the_lms_s_table_is_made_only_when_asked_for() {
     for kind in KINDS {
         let database = TestDatabase::empty(kind).await;
@@ -108,7 +173,7 @@ async fn a_catalog_is_not_needed_and_an_empty_overview_table_is_no_fault() {
     let database = TestDatabase::new(Kind::Sqlite).await;
     let catalog = StandIn::start(Setup { runs: Runs::default(), ..Setup::default() }).await;
     let environment = [
-        ("COURSE_SHARING_DATABASE__URL".to_owned(), database.url.clone()),
+        ("COURSE_SHARING_DATABASE__URL".to_owned(), database.owner_url.clone()),
         ("COURSE_SHARING_CATALOG__URL".to_owned(), catalog.url()),
     ];
     Program::start(&["migrate", "status"], &environment).ended().await.expect(0);

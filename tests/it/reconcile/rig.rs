@@ -122,7 +122,7 @@ impl Rig {
     }
 
     pub(crate) async fn rows(&self, sql: &str) -> Vec<sea_orm::QueryResult> {
-        let db = self.database.store.connection();
+        let db = self.database.owner.connection();
         db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap()
     }
 

@@ -124,6 +124,7 @@ async fn the_newest_row_of_the_lms_says_the_page_size() {
         let store = &database.store;
         assert!(store.lms_page_size().await.is_err(), "{kind:?}: no table");
         database.execute("CREATE TABLE catalog_catalogintegration (id integer, page_size integer)").await;
+        database.grant_on("catalog_catalogintegration").await;
         assert_eq!(store.lms_page_size().await.unwrap(), None, "{kind:?}");
         database.execute("INSERT INTO catalog_catalogintegration VALUES (9, 250), (10, 70), (2, 5)").await;
         assert_eq!(store.lms_page_size().await.unwrap(), Some(70), "{kind:?}");

@@ -100,6 +100,7 @@ async fn the_lms_own_page_size_is_read_and_its_absence_named() {
         rig.database
             .execute("CREATE TABLE catalog_catalogintegration (id integer PRIMARY KEY, page_size integer)")
             .await;
+        rig.database.grant_on("catalog_catalogintegration").await;
         rig.database.execute("INSERT INTO catalog_catalogintegration VALUES (1, 100), (2, 7)").await;
         let report = rig.run().await;
         assert_eq!((report.page_size, report.pages), (7, 5), "{kind:?}");

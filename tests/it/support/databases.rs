@@ -1,9 +1,14 @@
 //! A database of its own for each test, on each of the three servers, dropped when the test is done.
+//!
+//! The program sees it as a user with the least rights that ops/ROLLOUT.md tells to grant; the test itself, and what
+//! the LMS does, is the owner's.
 
 use course_sharing::config;
 use course_sharing::store::Store;
 use migration::Direction;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+
+use super::grants;
 
 const OVERVIEWS_MYSQL: &str = include_str!("../../fixtures/lms/course_overviews.mysql.sql");
 
@@ -20,8 +25,14 @@ pub(crate) const KINDS: [Kind; 3] = [Kind::Sqlite, Kind::Postgres, Kind::Mysql];
 /// A throw-away database with the LMS's table and ours.
 pub(crate) struct TestDatabase {
     pub(crate) kind: Kind,
+    /// The program's own, as is `store`: with the least rights, once the tables are there.
     pub(crate) url: String,
     pub(crate) store: Store,
+    /// The owner's, who may change tables.
+    pub(crate) owner_url: String,
+    pub(crate) owner: Store,
+    /// The user with the least rights, where the server has users.
+    pub(crate) user: Option<String>,
     name: String,
     _dir: tempfile::TempDir,
 }
@@ -46,18 +57,21 @@ impl Kind {
 }
 
 impl TestDatabase {
-    /// With the LMS's table (on MySQL as the LMS makes it) and our own.
+    /// With the LMS's table (on MySQL as the LMS makes it) and our own, and a user with the least rights.
     pub(crate) async fn new(kind: Kind) -> Self {
-        let database = Self::empty(kind).await;
+        let mut database = Self::empty(kind).await;
         if kind == Kind::Mysql {
             database.execute(OVERVIEWS_MYSQL).await;
         }
         let up = Direction::Up { create_overview_table: kind != Kind::Mysql };
-        migration::migrate(database.store.connection(), up).await.unwrap();
+        migration::migrate(database.owner.connection(), up).await.unwrap();
+        if kind != Kind::Sqlite {
+            database.use_least_rights().await;
+        }
         database
     }
 
-    /// With nothing in it.
+    /// With nothing in it, and nobody but the owner.
     pub(crate) async fn empty(kind: Kind) -> Self {
         let name = format!("cs_test_{:016x}", rand::random::<u64>());
         let dir = tempfile::tempdir().unwrap();
@@ -70,13 +84,56 @@ impl TestDatabase {
                 format!("{server}/{name}")
             }
         };
-        let settings = config::Database { url: url.clone().into(), ..config::Database::default() };
-        let store = Store::connect(&settings).await.unwrap();
-        Self { kind, url, store, name, _dir: dir }
+        let store = connect(&url).await;
+        let (owner_url, owner) = (url.clone(), store.clone());
+        Self { kind, url, store, owner_url, owner, user: None, name, _dir: dir }
+    }
+
+    /// Makes the user of ops/ROLLOUT.md, by its statements, and has the program be that user from now on.
+    async fn use_least_rights(&mut self) {
+        let user = self.name.replace("cs_test", "cs_user");
+        self.user = Some(user.clone());
+        if self.kind == Kind::Postgres {
+            // What PUBLIC has by default would hide a statement that is missing.
+            let from = format!("DATABASE {} FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC", self.name);
+            self.execute(&format!("REVOKE ALL ON {from}")).await;
+        }
+        for statement in self.statements().iter().filter(|statement| statement.only_with.is_none()) {
+            self.execute(&statement.sql).await;
+        }
+        self.url = self.url_of(&user, grants::PASSWORD);
+        self.store = connect(&self.url).await;
+    }
+
+    /// The statements of ops/ROLLOUT.md for this database and its user.
+    pub(crate) fn statements(&self) -> Vec<grants::Statement> {
+        let user = self.user.as_deref().expect("a server with users");
+        grants::statements(self.kind, user, &self.name)
+    }
+
+    /// Grants what ops/ROLLOUT.md tells to grant for this table under some configurations only.
+    pub(crate) async fn grant_on(&self, table: &str) {
+        if self.kind != Kind::Sqlite {
+            let wanted = |statement: &&grants::Statement| {
+                statement.only_with.is_some() && statement.sql.contains(table)
+            };
+            for statement in self.statements().iter().filter(wanted) {
+                self.execute(&statement.sql).await;
+            }
+        }
+    }
+
+    /// This database, for another user.
+    pub(crate) fn url_of(&self, user: &str, password: &str) -> String {
+        let mut url = url::Url::parse(&self.owner_url).unwrap();
+        url.set_username(user).unwrap();
+        url.set_password(Some(password)).unwrap();
+        url.to_string()
     }
 
     pub(crate) async fn execute(&self, sql: &str) -> u64 {
-        self.store.connection().execute_unprepared(sql).await.unwrap().rows_affected()
+        let done = self.owner.connection().execute_unprepared(sql).await;
+        done.unwrap_or_else(|error| panic!("{error}: {sql}")).rows_affected()
     }
 
     /// An overview as the LMS would insert it.
@@ -104,9 +161,9 @@ impl TestDatabase {
         let binary = if self.kind == Kind::Mysql { "BINARY " } else { "" };
         let sql =
             format!("SELECT marketing_url FROM course_overviews_courseoverview WHERE {binary}id = '{id}'");
-        let backend = self.store.connection().get_database_backend();
+        let backend = self.owner.connection().get_database_backend();
         let row = self
-            .store
+            .owner
             .connection()
             .query_one_raw(sea_orm::Statement::from_string(backend, sql))
             .await
@@ -116,12 +173,22 @@ impl TestDatabase {
 
     /// Drops the database; a test that panics before leaves it behind, for a look.
     pub(crate) async fn drop(self) {
-        let Self { kind, store, name, .. } = self;
+        let Self { kind, store, owner, user, name, .. } = self;
         let _ = store.connection().clone().close().await;
+        let _ = owner.connection().clone().close().await;
         if let Some(server) = kind.server() {
             let force = if kind == Kind::Postgres { " WITH (FORCE)" } else { "" };
             let admin = kind.connect_server(&server).await;
             admin.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await.unwrap();
+            // On PostgreSQL rights go with the database; on MySQL with the user.
+            if let Some(user) = user {
+                admin.execute_unprepared(&format!("DROP USER {user}")).await.unwrap();
+            }
         }
     }
+}
+
+async fn connect(url: &str) -> Store {
+    let settings = config::Database { url: url.into(), ..config::Database::default() };
+    Store::connect(&settings).await.unwrap()
 }

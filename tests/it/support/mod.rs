@@ -4,6 +4,7 @@
 pub(crate) mod broker;
 pub(crate) mod collector;
 pub(crate) mod databases;
+pub(crate) mod grants;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod stage;
