@@ -182,6 +182,7 @@ mod tests {
             held: None,
             observed_at: at,
             observed_by: "event".to_owned(),
+            block: None,
             also: Also::NOTHING,
         };
         change(&mut entry);

@@ -51,6 +51,7 @@ pub(super) fn held(known: Option<&Entry>, planned: Entry, pass: i64) -> Entry {
         cleared_at: known.and_then(|known| known.cleared_at),
         changed_at: known.and_then(|known| known.changed_at),
         held: Some((pass, change)),
+        block: None,
         ..planned
     }
 }
@@ -75,6 +76,7 @@ mod tests {
             held: None,
             observed_at: at,
             observed_by: "pass".to_owned(),
+            block: None,
             also: Also::NOTHING,
         }
     }

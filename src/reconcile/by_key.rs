@@ -30,7 +30,10 @@ impl Running<'_> {
             self.leave_the_rest().await?;
             return Ok(false);
         }
-        // A dry run marks nothing: it goes through all overviews, and leaves out what it knows to have seen.
+        if !self.options.dry_run && self.count_settled().await? == 0 {
+            return Ok(true);
+        }
+        // A dry run notes nothing: it goes through all overviews, and leaves out what it knows to have seen.
         let since = match self.options.dry_run {
             true => self.report.started_at + TimeDelta::days(36_500),
             false => self.report.started_at,
@@ -38,7 +41,7 @@ impl Running<'_> {
         let (mut after, mut silent) = (None::<String>, 0);
         loop {
             let rows = self.store().unseen(since, after.as_deref(), MAX_ROWS as u64).await?;
-            let Some((last, _)) = rows.last() else { return Ok(true) };
+            let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
             let courses = self.runs_among(rows.iter().map(|(id, _)| id.as_str()));
             match self.batch(&courses).await? {
@@ -52,12 +55,18 @@ impl Running<'_> {
             }
             self.tick(Phase::Keys).await?;
         }
+        if !self.options.dry_run {
+            // A parent asked for by key settles its custom courses.
+            let standing = self.store().standing(self.report.started_at).await?;
+            self.report.ccx_by_parent = standing.ccx_settled.unsigned_abs();
+        }
+        Ok(true)
     }
 
     /// An empty list where there were links is no answer to believe: a Catalog asked by a host that it does not know
     /// shows another site, and says so to nobody.
     pub(super) fn is_suddenly_empty(&self) -> bool {
-        self.report.count_after == 0 && self.report.settled_by_crawl == 0 && self.report.linked > 0
+        self.report.count_after == 0 && self.report.listed == 0 && self.report.linked > 0
     }
 
     fn runs_among<'i>(&mut self, ids: impl Iterator<Item = &'i str>) -> Vec<CourseKey> {
@@ -95,7 +104,7 @@ impl Running<'_> {
             () = self.stop.cancelled() => return Err(PassError::Stopped),
             answers = look_up.instrument(tracing::info_span!("look_up", runs = runs.len())) => answers,
         };
-        for (course, _, settled) in self.settle(courses, &answers, asked_at).await? {
+        for (course, _, settled) in self.settle(courses, &answers, &HashMap::new(), asked_at).await? {
             match settled {
                 // A custom course that is settled is counted at the end, with those that the list's runs settled.
                 Settled::Known if course.is_ccx() && !self.options.dry_run => {}
@@ -111,6 +120,20 @@ impl Running<'_> {
         Ok(answer(&answers))
     }
 
+    /// Counts what the crawl has settled, by the database: whatever of it a killed pass had not counted is in it.
+    /// Returns how many overviews are to be asked for by key.
+    async fn count_settled(&mut self) -> Result<u64, PassError> {
+        let since = self.report.started_at;
+        let store = self.store();
+        let (standing, found) = tokio::try_join!(store.standing(since), store.found(since))?;
+        let settled = standing.settled.unsigned_abs();
+        self.has_held |= found.held > 0;
+        self.report.settled_by_crawl = settled.saturating_sub(self.report.settled_by_key);
+        self.report.without_overview = found.listed.unsigned_abs().saturating_sub(settled);
+        self.report.ccx_by_parent = standing.ccx_settled.unsigned_abs();
+        Ok(standing.unseen.unsigned_abs())
+    }
+
     /// Counts what nobody will be asked for any more.
     async fn leave_the_rest(&mut self) -> Result<(), PassError> {
         if self.options.dry_run {
@@ -118,7 +141,7 @@ impl Running<'_> {
             let settled = settled + self.report.ccx_by_parent + self.report.no_runs;
             self.report.unsettled = self.report.overviews.saturating_sub(settled);
         } else {
-            let unseen = self.store().unseen_count(self.report.started_at).await?;
+            let unseen = self.count_settled().await?;
             self.report.unsettled = unseen.saturating_sub(self.report.no_runs);
         }
         Ok(())

@@ -43,10 +43,6 @@ pub(super) enum Settled {
 pub(super) struct Decided {
     /// Ledger rows that change.
     pub(super) entries: Vec<Entry>,
-    /// Ledger rows in which only the time of the last look changes.
-    pub(super) seen: Vec<RunKey>,
-    /// The latest time of a last look among `seen`: rows written since then are not ours to mark.
-    pub(super) seen_until: Option<DateTime<Utc>>,
     /// Courses whose overview differs from what it should be.
     pub(super) courses: Vec<CourseKey>,
     /// For each course: whether the LMS has an overview of it, and how it came out.
@@ -61,10 +57,11 @@ pub(super) struct Decided {
     pub(super) risky: u64,
 }
 
-/// Decides about `snapshots`, whose runs were `answered` so.
+/// Decides about `snapshots`, whose runs were `answered` so, in these `blocks` of the list.
 pub(super) fn decide(
     snapshots: &[Snapshot],
     answered: &HashMap<RunKey, Observation>,
+    blocks: &HashMap<RunKey, i64>,
     rules: Rules,
 ) -> Decided {
     let mut decided = Decided::default();
@@ -83,7 +80,8 @@ pub(super) fn decide(
         let shown = shown.get(&run).copied().or(snapshot.entry.as_ref().and_then(Entry::in_force));
         let risk = brake::risk(shown, &plan.entry, plan.change);
         decided.risky += u64::from(risk.is_some());
-        decided.write(snapshot.entry.as_ref(), &plan.entry, risk, rules);
+        let block = blocks.get(&run).copied().filter(|_| is_final(&plan.entry, observation));
+        decided.write(snapshot.entry.as_ref(), &plan.entry, block, risk, rules);
         plans.insert(run, (plan, risk));
     }
     let mut absent = HashSet::new();
@@ -123,20 +121,22 @@ fn seen_by_this_pass(known: &Entry, rules: Rules) -> bool {
 }
 
 impl Decided {
-    /// The ledger row: as planned, put aside by the brake, or only seen again.
-    fn write(&mut self, known: Option<&Entry>, planned: &Entry, risk: Option<Risk>, rules: Rules) {
+    /// The ledger row: as planned, put aside by the brake, or left as it is, where its block says all.
+    fn write(
+        &mut self,
+        known: Option<&Entry>,
+        planned: &Entry,
+        block: Option<i64>,
+        risk: Option<Risk>,
+        rules: Rules,
+    ) {
         if let (Some(_), Some(pass)) = (risk, rules.brake) {
             self.entries.push(brake::held(known, planned.clone(), pass));
             return;
         }
-        // Marking a row costs a tenth of writing it. A row that something else wrote since the pass began is
-        // written whole, so that the guard of the write decides which answer is newer.
-        match known {
-            Some(known) if known.observed_at < rules.started_at && same_but_for_time(known, planned) => {
-                self.seen_until = self.seen_until.max(Some(known.observed_at));
-                self.seen.push(planned.run.clone());
-            }
-            _ => self.entries.push(planned.clone()),
+        let is_noted = |known: &Entry| known.block == block && known.says_the_same(planned);
+        if block.is_none() || !known.is_some_and(is_noted) {
+            self.entries.push(Entry { block: block.or(planned.block), ..planned.clone() });
         }
     }
 
@@ -195,16 +195,13 @@ fn own(text: Option<&str>) -> Option<String> {
     text.map(str::to_owned)
 }
 
-fn same_but_for_time(known: &Entry, planned: &Entry) -> bool {
-    let Entry { run, url, listed, pending_clear_since, cleared_at, changed_at, held, also, .. } = known;
-    *run == planned.run
-        && *url == planned.url
-        && *listed == planned.listed
-        && *pending_clear_since == planned.pending_clear_since
-        && *cleared_at == planned.cleared_at
-        && *changed_at == planned.changed_at
-        && *held == planned.held
-        && *also == planned.also
+/// Whether seeing the same again will change nothing more: the link is set, or cleared for good.
+fn is_final(entry: &Entry, observation: &Observation) -> bool {
+    match observation {
+        Observation::Url(url, _) => entry.in_force() == Some(url.as_str()),
+        Observation::NoUrl(_) => entry.cleared_at.is_some(),
+        Observation::NotListed | Observation::Unknown(_) => false,
+    }
 }
 
 #[cfg(test)]

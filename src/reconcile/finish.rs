@@ -74,10 +74,13 @@ impl Running<'_> {
         };
         let store = self.store();
         if self.pass.settings.absent == Absent::Clear && complete {
-            store.hold_absent(pass, self.report.started_at).await?;
+            self.has_held |= store.hold_absent(pass, self.report.started_at).await? > 0;
         }
-        // A newer answer to an event may have overruled what was held meanwhile: the ledger is right.
-        self.report.held_back = store.held_count(pass).await?;
+        self.has_held |= self.report.held_back > 0;
+        if self.has_held {
+            // A newer answer to an event may have overruled what was held meanwhile: the ledger is right.
+            self.report.held_back = store.held_count(pass).await?;
+        }
         let refused = self.over_the_limit();
         if refused {
             self.report.reason(self.refusal("holds"));
@@ -95,8 +98,9 @@ impl Running<'_> {
         if self.has_cleared {
             self.report.cleared += store.copy_changes(self.report.started_at).await?;
         }
-        self.report.ccx_by_parent = store.ccx_settled(self.report.started_at).await?;
-        store.forget_held_before(pass).await?;
+        if self.has_held {
+            store.forget_held_before(pass).await?;
+        }
         Ok(refused)
     }
 

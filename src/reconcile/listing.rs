@@ -4,16 +4,18 @@ use std::collections::{HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 
+use super::blocks::{Block, Cutter, Stretch};
 use super::crawl::{Crawl, Crawled, End};
 use super::decide::Settled;
 use super::log;
 use super::pass::PassError;
 use super::progress::Phase;
-use super::ranges::Range;
 use super::report::{Broken, LISTED, cut, push};
 use super::running::{REFUSED, Running};
-use crate::catalog::{CatalogError, ListedRun, Observation, Page};
+use super::vouched::{Vouched, Voucher};
+use crate::catalog::{CatalogError, ListedRun, Observation};
 use crate::course_key::{CourseKey, RunKey};
+use crate::store;
 
 /// How the listing went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +57,47 @@ impl Edges {
     }
 }
 
+/// Runs of several blocks that have to be looked at.
+#[derive(Default)]
+struct LookedAt {
+    courses: Vec<CourseKey>,
+    answers: HashMap<RunKey, Observation>,
+    blocks: HashMap<RunKey, i64>,
+    seen: Vec<store::Block>,
+    /// When the oldest of them was asked for.
+    asked_at: Option<DateTime<Utc>>,
+}
+
+impl LookedAt {
+    fn add(
+        &mut self,
+        courses: Vec<CourseKey>,
+        answers: HashMap<RunKey, Observation>,
+        block: store::Block,
+        asked_at: DateTime<Utc>,
+    ) {
+        self.blocks.extend(answers.keys().map(|run| (run.clone(), block.digest)));
+        self.courses.extend(courses);
+        self.answers.extend(answers);
+        self.seen.push(block);
+        self.asked_at = Some(self.asked_at.map_or(asked_at, |oldest| oldest.min(asked_at)));
+    }
+}
+
 impl Running<'_> {
     /// Reads the list from where the pass stands, and settles every run on it.
     pub(super) async fn list(&mut self) -> Result<Listing, PassError> {
         let engine = &self.pass.engine;
         let (store, catalog) = (engine.store().clone(), engine.catalog().clone());
         let start = self.low.position();
-        let mut crawl = Crawl::start(store, catalog, start, self.page_size.clone(), self.pass.at_once);
+        let mut crawl =
+            Crawl::start(store.clone(), catalog, start, self.page_size.clone(), self.pass.at_once);
         let mut edges = Edges::default();
+        let mut cutter = Cutter::new(start, self.pass.at_once);
+        // A dry run tells of each run that it would change, so it looks at all.
+        if !self.options.dry_run {
+            self.vouched = Vouched::read(&store).await?;
+        }
         loop {
             let crawled = tokio::select! {
                 biased;
@@ -71,8 +106,12 @@ impl Running<'_> {
                 crawled = crawl.pages.recv() => crawled,
             };
             let Some(crawled) = crawled else { break };
-            self.crawled(crawled, &mut edges).await?;
+            let stretch = self.crawled(crawled, &mut edges);
+            let blocks = stretch.map(|stretch| cutter.add(stretch)).unwrap_or_default();
+            self.blocks(blocks).await?;
         }
+        self.blocks(cutter.rest()).await?;
+        self.vouched.note(&store).await?;
         for broken in &mut self.report.broken {
             edges.name(broken);
         }
@@ -90,7 +129,8 @@ impl Running<'_> {
         }
     }
 
-    async fn crawled(&mut self, crawled: Crawled, edges: &mut Edges) -> Result<(), PassError> {
+    /// Takes note of what the crawl hands on. Returns the stretch of the list that is behind it now.
+    fn crawled(&mut self, crawled: Crawled, edges: &mut Edges) -> Option<Stretch> {
         match crawled {
             Crawled::Page { range, read_to, asked_at, page, page_size } => {
                 self.page_size.resume_at(page_size);
@@ -101,16 +141,23 @@ impl Running<'_> {
                 for broken in &mut self.report.broken {
                     edges.name(broken);
                 }
-                self.page(range, asked_at, page).await?;
-                self.low.done(range.start, read_to);
-                self.tick(Phase::Crawl).await?;
+                if self.report.pages == 0 {
+                    self.report.count_before = page.count;
+                }
+                self.report.count_after = page.count;
+                self.report.pages += 1;
+                self.report.bytes += page.bytes as u64;
+                return Some(Stretch { start: range.start, end: read_to, asked_at, runs: page.runs });
             }
             Crawled::Split(range, error) => {
                 self.report.failed_pages += 1;
                 let (offset, limit) = (range.start, range.len);
                 tracing::debug!(event = "reconcile.page_split", offset, limit, error = %error);
             }
-            Crawled::Broken(position, error) => self.broken(position, &error, edges),
+            Crawled::Broken(position, asked_at, error) => {
+                self.broken(position, &error, edges);
+                return Some(Stretch { start: position, end: position + 1, asked_at, runs: Vec::new() });
+            }
             Crawled::OneAtATime => {
                 tracing::info!(
                     event = "reconcile.one_at_a_time",
@@ -118,7 +165,7 @@ impl Running<'_> {
                 );
             }
         }
-        Ok(())
+        None
     }
 
     fn broken(&mut self, position: u64, error: &CatalogError, edges: &Edges) {
@@ -131,42 +178,75 @@ impl Running<'_> {
             edges.name(&mut broken);
             self.report.broken.push(broken);
         }
-        self.low.done(position, position + 1);
     }
 
-    async fn page(&mut self, range: Range, asked_at: DateTime<Utc>, page: Page) -> Result<(), PassError> {
-        if self.report.pages == 0 {
-            self.report.count_before = page.count;
+    /// Settles the runs of these blocks, but for those that the ledger vouches for.
+    async fn blocks(&mut self, blocks: Vec<Block>) -> Result<(), PassError> {
+        if blocks.is_empty() {
+            return Ok(());
         }
-        self.report.count_after = page.count;
-        self.report.pages += 1;
-        self.report.bytes += page.bytes as u64;
-        let (courses, answers) = self.take_in(range, page.runs);
-        for (course, has_overview, settled) in self.settle(&courses, &answers, asked_at).await? {
-            match settled {
-                Settled::Before => self.report.seen_twice += 1,
-                // Asked again by key, like a run that was not shown.
-                Settled::Unknown(_) | Settled::NotListed => {}
-                Settled::Known if has_overview => self.report.settled_by_crawl += 1,
-                Settled::Known => {
-                    self.report.without_overview += 1;
-                    log::without_overview(course.as_str());
+        let mut looked_at = LookedAt::default();
+        let mut done = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            done.push((block.start, block.end));
+            let (digest, asked_at) = (block.digest, block.asked_at);
+            let (courses, answers, runs) = self.take_in(block, &looked_at.answers);
+            if runs == 0 {
+                continue;
+            }
+            let seen = store::Block { digest, runs };
+            match self.vouched.look_up(digest) {
+                Voucher::None => looked_at.add(courses, answers, seen, asked_at),
+                Voucher::Whole => self.vouched.saw(seen, asked_at),
+                Voucher::Again => self.report.seen_twice += u64::from(runs),
+            }
+        }
+        self.look_at(looked_at).await?;
+        for (start, end) in done {
+            self.low.done(start, end);
+        }
+        self.tick(Phase::Crawl).await
+    }
+
+    async fn look_at(&mut self, looked_at: LookedAt) -> Result<(), PassError> {
+        let LookedAt { courses, answers, blocks, seen, asked_at } = looked_at;
+        if let Some(asked_at) = asked_at {
+            // So that a run of theirs that is shown again is known as such.
+            self.vouched.note(self.store()).await?;
+            for (course, has_overview, settled) in self.settle(&courses, &answers, &blocks, asked_at).await? {
+                match settled {
+                    Settled::Before => self.report.seen_twice += 1,
+                    // Asked again by key, like a run that was not shown.
+                    Settled::Unknown(_) | Settled::NotListed => {}
+                    Settled::Known if has_overview => self.report.settled_by_crawl += 1,
+                    Settled::Known => {
+                        self.report.without_overview += 1;
+                        log::without_overview(course.as_str());
+                    }
                 }
             }
+            if !self.options.dry_run {
+                seen.into_iter().for_each(|block| self.vouched.saw(block, asked_at));
+            }
+        }
+        if self.vouched.is_full() {
+            self.vouched.note(self.store()).await?;
         }
         Ok(())
     }
 
-    /// Sorts out the rows of a page: what is no key of a run, what takes its parent's URL, what was there before.
+    /// Sorts out the rows of a block: what is no key of a run, what takes its parent's URL, what is among the
+    /// `others` already. Returns what is left, and how many runs the ledger has if it has the block whole.
     fn take_in(
         &mut self,
-        range: Range,
-        runs: Vec<ListedRun>,
-    ) -> (Vec<CourseKey>, HashMap<RunKey, Observation>) {
+        block: Block,
+        others: &HashMap<RunKey, Observation>,
+    ) -> (Vec<CourseKey>, HashMap<RunKey, Observation>, u32) {
         let report = &mut self.report;
-        let mut courses = Vec::with_capacity(runs.len());
-        let mut answers = HashMap::with_capacity(runs.len());
-        for (position, listed) in (range.start..).zip(runs) {
+        let mut courses = Vec::with_capacity(block.runs.len());
+        let mut answers = HashMap::with_capacity(block.runs.len());
+        let mut of_no_use = 0;
+        for (position, listed) in (block.start..).zip(block.runs) {
             report.listed += 1;
             let key = match listed.key {
                 Ok(key) if key.is_ccx() => {
@@ -175,6 +255,7 @@ impl Running<'_> {
                 }
                 Ok(key) => key,
                 Err(error) => {
+                    of_no_use += 1;
                     report.odd_rows += 1;
                     push(&mut report.odd, format!("position {position}: {error}"));
                     continue;
@@ -194,14 +275,18 @@ impl Running<'_> {
                 self.refused.insert(&run);
             }
             let again = self.options.dry_run && !self.seen.insert(&run);
-            if again || answers.contains_key(&run) {
+            let elsewhere = others.contains_key(&run);
+            if again || elsewhere || answers.contains_key(&run) {
+                // Its row can name one block only: this one will not be whole.
+                of_no_use += usize::from(elsewhere);
                 report.seen_twice += 1;
                 continue;
             }
             answers.insert(run, listed.observation);
             courses.push(key);
         }
-        (courses, answers)
+        let runs = courses.len() + of_no_use;
+        (courses, answers, u32::try_from(runs).unwrap_or(u32::MAX))
     }
 
     fn ended(&mut self, end: End) -> Result<Listing, PassError> {

@@ -4,13 +4,19 @@
 //! pass ─▶ lease ─▶ begin or resume ─▶ listing ─▶ by_key ─▶ finish ─▶ report
 //!                                       │           │         └ brake, heal, custom courses
 //!         crawl: page_size, ranges ─────┘           └ what the list did not show
-//!                        each page or batch ─▶ decide (pure) ─▶ store
+//!         blocks ─▶ those not vouched for ─▶ decide (pure) ─▶ store
 //! ```
 //!
-//! No event tells of a change made in the Catalog: this finds it. Its memory does not grow with the number of runs:
-//! what it has seen is marked in the ledger.
+//! No event tells of a change made in the Catalog: this finds it. What it has seen is noted in the database.
+//!
+//! On most nights nothing has changed, and the ledger vouches for the list by blocks: some sixty neighbouring runs
+//! each, cut by a hash of what the list says of them, so that a run that comes or goes changes its own block alone.
+//! Ledger rows name the block that says the same as they do, and every write that says something else takes the name
+//! away. A block on the list that as many rows name as it has runs is as it was: none of its rows is read or written,
+//! only the time is noted at which it was seen.
 
 mod begin;
+mod blocks;
 mod brake;
 mod by_key;
 mod crawl;
@@ -28,6 +34,7 @@ mod running;
 mod seen;
 mod table;
 mod trouble;
+mod vouched;
 
 pub use self::pass::{Options, Pass, PassError};
 pub use self::progress::{Change, Phase, Progress, Silent, Status, Why};

@@ -50,6 +50,11 @@ impl PageSize {
         self.now.min(self.cap).max(1)
     }
 
+    /// What to ask for first, with nothing else out: short, as nothing else goes on meanwhile.
+    pub(super) fn first(&self) -> u32 {
+        if self.auto { self.now().min(FIRST) } else { self.now() }
+    }
+
     /// A page of `asked` runs came back whole, after `elapsed`.
     pub(super) fn took(&mut self, asked: u32, elapsed: Duration) {
         // A split page, a page asked for before the size last changed: it says little about this size.
@@ -87,8 +92,9 @@ impl PageSize {
 const SLOW: Duration = Duration::from_millis(500);
 /// Pages to look at before judging.
 const SAMPLES: u32 = 4;
-/// Under this gain in throughput, several at once only make the Catalog's other users wait.
-const WORTH: f64 = 1.25;
+/// Under this gain in throughput, several at once only make the Catalog's other users wait. The page that went alone
+/// was the first, a short one, which costs some more a run.
+const WORTH: f64 = 1.4;
 
 /// How many requests to have out at once: goes back to one if more do not help.
 #[derive(Debug, Clone)]

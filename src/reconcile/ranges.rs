@@ -60,6 +60,11 @@ impl Ranges {
         }
     }
 
+    /// Whether nothing has been read yet.
+    pub(super) fn is_unread(&self) -> bool {
+        self.count.is_none()
+    }
+
     /// The next part, of at most `size` runs, while `out` requests are out. None: nothing, for now; for good if none
     /// are out.
     pub(super) fn take(&mut self, size: u32, out: usize) -> Option<Range> {

@@ -17,6 +17,7 @@ use super::progress::{Phase, Progress, Status};
 use super::ranges::LowWater;
 use super::report::Report;
 use super::seen::Seen;
+use super::vouched::Vouched;
 use crate::catalog::Observation;
 use crate::config::Absent;
 use crate::course_key::{CourseKey, RunKey};
@@ -58,8 +59,12 @@ pub(super) struct Running<'a> {
     pub(super) seen: Seen,
     /// Runs whose URL on the list is not fit to be shared, up to [`REFUSED`]: asked by key it would be the same one.
     pub(super) refused: Seen,
+    /// What the ledger vouches for.
+    pub(super) vouched: Vouched,
     /// Whether the ledger may hold clears of this pass, which overviews have to follow at the end.
     pub(super) has_cleared: bool,
+    /// Whether the ledger may hold changes that a brake put aside.
+    pub(super) has_held: bool,
     began: Instant,
     began_at: u64,
     seconds_before: f64,
@@ -104,7 +109,9 @@ impl<'a> Running<'a> {
             low: LowWater::new(position),
             seen: Seen::default(),
             refused: Seen::default(),
+            vouched: Vouched::default(),
             has_cleared: report.resumed > 0,
+            has_held: false,
             began: now,
             began_at: position,
             seconds_before: report.seconds,
@@ -150,17 +157,20 @@ impl<'a> Running<'a> {
     }
 
     /// Decides and writes what `answers`, to a question asked at `asked_at`, mean for `courses`, each of which is
-    /// there once. Returns how each came out.
+    /// there once; `blocks` are those of the list that they stand in. Returns how each came out.
     pub(super) async fn settle(
         &mut self,
         courses: &[CourseKey],
         answers: &HashMap<RunKey, Observation>,
+        blocks: &HashMap<RunKey, i64>,
         asked_at: DateTime<Utc>,
     ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
         let this = &*self;
         // The parts of a large page have no run in common, so that two of them can be on their way at once.
-        let parts: Vec<_> =
-            courses.chunks(MAX_ROWS).map(|part| this.settle_part(part, answers, asked_at).boxed()).collect();
+        let parts: Vec<_> = courses
+            .chunks(MAX_ROWS)
+            .map(|part| this.settle_part(part, answers, blocks, asked_at).boxed())
+            .collect();
         let parts: Vec<Part> =
             stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await.map_err(PassError::from)?;
         let mut settled = Vec::with_capacity(courses.len());
@@ -179,6 +189,7 @@ impl<'a> Running<'a> {
         &self,
         courses: &[CourseKey],
         answers: &HashMap<RunKey, Observation>,
+        blocks: &HashMap<RunKey, i64>,
         asked_at: DateTime<Utc>,
     ) -> Result<Part, StoreError> {
         let snapshots = self.store().snapshots(courses).await?;
@@ -187,13 +198,12 @@ impl<'a> Running<'a> {
         let brake = self.row.as_ref().map(|row| row.id).filter(|_| !self.options.allow_mass_change);
         let clear_absent = self.pass.settings.absent == Absent::Clear;
         let rules = Rules { question, started_at: self.report.started_at, brake, clear_absent };
-        let decided = decide(&snapshots, answers, rules);
-        self.write(decided, asked_at).instrument(tracing::info_span!("apply", runs = courses.len())).await
+        let decided = decide(&snapshots, answers, blocks, rules);
+        self.write(decided).instrument(tracing::info_span!("apply", runs = courses.len())).await
     }
 
-    async fn write(&self, decided: Decided, asked_at: DateTime<Utc>) -> Result<Part, StoreError> {
-        let Decided { entries, seen, seen_until, courses, settled, changes, cleared, pending, risky } =
-            decided;
+    async fn write(&self, decided: Decided) -> Result<Part, StoreError> {
+        let Decided { entries, courses, settled, changes, cleared, pending, risky } = decided;
         let held_back = if self.options.allow_mass_change { 0 } else { risky };
         if self.options.dry_run {
             changes.iter().for_each(|change| self.progress.change(change));
@@ -203,9 +213,6 @@ impl<'a> Running<'a> {
         }
         let has_cleared = entries.iter().any(|entry| entry.cleared_at.is_some());
         let applied = self.store().apply(entries, courses).await?;
-        if let Some(until) = seen_until {
-            self.store().mark_seen(seen, asked_at, until).await?;
-        }
         let cleared = cleared.min(applied.overviews);
         let updated = applied.overviews - cleared;
         Ok(Part { updated, cleared, pending, held_back, has_cleared, settled })
@@ -239,6 +246,8 @@ impl<'a> Running<'a> {
     pub(super) async fn save(&mut self) -> Result<(), PassError> {
         self.count_up();
         let store = self.pass.engine.store();
+        // Before the position: what is behind it must be known to have been seen.
+        self.vouched.note(store).await?;
         let Some(row) = &mut self.row else { return Ok(()) };
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.report.verdict.as_str().clone_into(&mut row.verdict);

@@ -1,74 +1,61 @@
 //! What only a pass over the whole Catalog does to the ledger, in statements that each cover many rows.
 
 use chrono::{DateTime, Utc};
-use entity::{ledger, overview};
-use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, JoinType, Order, Query, SelectStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use entity::{block, ledger, overview};
+use sea_orm::sea_query::{
+    Alias, Condition, Expr, ExprTrait, Func, FunctionCall, Order, Query, SelectStatement,
+};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
 
+use super::blocks::{of_ledger, seen_since};
 use super::copy::run_of_overview;
 use super::{ObservedBy, Store, StoreError};
-use crate::course_key::RunKey;
 
 impl Store {
-    /// Notes that a pass has asked at `asked_at` and found these runs as the ledger has them. Rows that have been
-    /// observed after `until` are left alone: what they hold may be another answer than the one compared with.
-    /// At most [`super::MAX_ROWS`] runs.
+    /// How the overviews stand with what has been seen of the Catalog since `since`; reads both tables whole.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn mark_seen(
-        &self,
-        runs: Vec<RunKey>,
-        asked_at: DateTime<Utc>,
-        until: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        if runs.is_empty() {
-            return Ok(());
-        }
-        self.persistently(move |db| {
-            let mut keys: Vec<String> = runs.iter().map(|run| run.as_str().to_owned()).collect();
-            Box::pin(async move {
-                // Sorted, as two writers that lock rows in one order cannot deadlock.
-                keys.sort_unstable();
-                ledger::Entity::update_many()
-                    .col_expr(ledger::Column::ObservedAt, asked_at.into())
-                    .col_expr(ledger::Column::ObservedBy, ObservedBy::Pass.as_str().into())
-                    .filter(ledger::Column::RunKey.is_in(keys))
-                    .filter(ledger::Column::ObservedAt.lte(std::cmp::min(until, asked_at)))
-                    .exec(&db)
-                    .await
-                    .map_err(StoreError::doing("mark runs as seen"))?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    /// How many overviews [`Store::unseen`] would go through, those included whose id is no course run.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn unseen_count(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        let mut query = self.overviews_with_ledger(JoinType::LeftJoin);
-        query.cond_where(
-            Condition::any()
-                .add(in_ledger(ledger::Column::RunKey).is_null())
-                .add(in_ledger(ledger::Column::ObservedAt).lt(since)),
-        );
-        self.count_rows(&query, "count overviews that the crawl did not show").await
-    }
-
-    /// How many overviews of custom courses have a parent that was found listed at or after `since`.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn ccx_settled(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        let mut query = self.overviews_with_ledger(JoinType::InnerJoin);
+    pub async fn standing(&self, since: DateTime<Utc>) -> Result<Standing, StoreError> {
+        let id = (overview::Entity, overview::Column::Id);
+        let ccx = || Expr::col(id).like("ccx-v1:%");
+        let settled =
+            || Condition::all().add(in_ledger(ledger::Column::Listed).eq(true)).add(is_settled(since));
+        let mut query = Query::select();
         query
-            .and_where(Expr::col((overview::Entity, overview::Column::Id)).like("ccx-v1:%"))
-            .and_where(in_ledger(ledger::Column::Listed).eq(true))
-            .and_where(in_ledger(ledger::Column::ObservedAt).gte(since));
-        self.count_rows(&query, "count custom courses").await
+            .expr_as(count_where(settled().add(ccx().not())), Alias::new("settled"))
+            .expr_as(count_where(settled().add(ccx())), Alias::new("ccx_settled"))
+            .expr_as(count_where(unsettled(since)), Alias::new("unseen"))
+            .from(overview::Entity)
+            .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())))
+            .left_join(block::Entity, of_ledger());
+        self.numbers(&query, "see how the overviews stand").await
+    }
+
+    /// How many runs have been found listed since `since`, and how many changes of any pass's brake are held back.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn found(&self, since: DateTime<Utc>) -> Result<Found, StoreError> {
+        let listed = Condition::all().add(in_ledger(ledger::Column::Listed).eq(true)).add(seen_since(since));
+        let held = Condition::all().add(in_ledger(ledger::Column::HeldBy).is_not_null());
+        let mut query = Query::select();
+        query
+            .expr_as(count_where(listed), Alias::new("listed"))
+            .expr_as(count_where(held), Alias::new("held"))
+            .from(ledger::Entity)
+            .left_join(block::Entity, of_ledger());
+        self.numbers(&query, "count the runs found").await
+    }
+
+    async fn numbers<T: FromQueryResult + Default>(
+        &self,
+        query: &SelectStatement,
+        doing: &'static str,
+    ) -> Result<T, StoreError> {
+        let row = self.db.query_one(query).await;
+        let numbers = row.and_then(|row| row.map(|row| T::from_query_result(&row, "")).transpose());
+        Ok(numbers.map_err(StoreError::doing(doing))?.unwrap_or_default())
     }
 
     /// Puts aside for the brake of `pass` the clearing of every run that it did not find listed since `since` and
@@ -142,25 +129,48 @@ impl Store {
             .map(|size| size.and_then(|size| size.trim().parse().ok()))
             .map_err(StoreError::doing("read page_size from catalog_catalogintegration"))
     }
+}
 
-    fn overviews_with_ledger(&self, join: JoinType) -> SelectStatement {
-        let mut query = Query::select();
-        query.from(overview::Entity).join(
-            join,
-            ledger::Entity,
-            in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())),
-        );
-        query
-    }
+/// Counts of overviews; each is in one of them at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
+pub struct Standing {
+    /// Those whose run has been found listed.
+    pub settled: i64,
+    /// Those of custom courses whose parent has been found listed.
+    pub ccx_settled: i64,
+    /// Those whose run has to be asked for by key, those included whose id is no course run.
+    pub unseen: i64,
+}
 
-    async fn count_rows(&self, query: &SelectStatement, doing: &'static str) -> Result<u64, StoreError> {
-        let mut query = query.clone();
-        query.expr_as(Expr::cust("COUNT(*)"), Alias::new("n"));
-        let row = self.db.query_one(&query).await;
-        let count = row.and_then(|row| row.map(|row| row.try_get::<i64>("", "n")).transpose());
-        let count = count.map_err(StoreError::doing(doing))?.unwrap_or_default();
-        Ok(u64::try_from(count).unwrap_or_default())
-    }
+/// Counts of the ledger's rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
+pub struct Found {
+    /// Those found listed.
+    pub listed: i64,
+    /// Those with a change held back.
+    pub held: i64,
+}
+
+/// Whether an overview's run has been seen since `since`, and the overview follows it as far as only an answer can
+/// make it: that it has a link again after a clear is nothing that healing undoes.
+fn is_settled(since: DateTime<Utc>) -> Condition {
+    let no_link = Condition::any()
+        .add(in_ledger(ledger::Column::ClearedAt).is_null())
+        .add(in_ledger(ledger::Column::HeldBy).is_not_null())
+        .add(Expr::col((overview::Entity, overview::Column::MarketingUrl)).is_null())
+        .add(Expr::col((overview::Entity, overview::Column::MarketingUrl)).eq(""));
+    Condition::all().add(seen_since(since)).add(no_link)
+}
+
+/// The opposite, for an overview without a row in the ledger too; where overviews, ledger and blocks are joined.
+pub(super) fn unsettled(since: DateTime<Utc>) -> Condition {
+    // NULL, where there is no block, is not true.
+    let settled = Expr::case(is_settled(since), Expr::val(1)).finally(Expr::val(0));
+    Condition::all().add(Expr::expr(settled).eq(0))
+}
+
+fn count_where(condition: Condition) -> FunctionCall {
+    Func::count(Expr::case(condition, Expr::val(1)))
 }
 
 fn in_ledger(column: ledger::Column) -> Expr {

@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use entity::ledger::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query};
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect,
+};
 
+use super::blocks::{block_seen_at, not_before_its_block};
 use super::limit::within;
 use super::{Store, StoreError, keys};
 use crate::also::{Also, AlsoColumn};
@@ -55,6 +58,8 @@ pub struct Entry {
     pub observed_at: DateTime<Utc>,
     /// What asked, in the table's word.
     pub observed_by: String,
+    /// The block of the Catalog's list that says the same of the run.
+    pub block: Option<i64>,
     /// The last values that the Catalog gave for the columns of `sync.also`; others are not looked at.
     pub also: Also,
 }
@@ -65,9 +70,27 @@ impl Entry {
         if self.cleared_at.is_some() { None } else { self.url.as_deref() }
     }
 
-    fn from_model(row: Model, also: &[AlsoColumn]) -> Option<Self> {
+    /// Whether another entry says the same of the run, whoever looked and when.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self { run, url, listed, pending_clear_since, cleared_at, changed_at, held, also, .. } = self;
+        *run == other.run
+            && *url == other.url
+            && *listed == other.listed
+            && *pending_clear_since == other.pending_clear_since
+            && *cleared_at == other.cleared_at
+            && *changed_at == other.changed_at
+            && *held == other.held
+            && *also == other.also
+    }
+
+    /// `vouched_at`: when the row's block was last on the Catalog's list.
+    fn from_row(Row { row, vouched_at }: Row, also: &[AlsoColumn]) -> Option<Self> {
         // A key that does not parse was put there by hand; it can belong to no overview of ours.
         let run = CourseKey::parse(&row.run_key).ok()?.run_key();
+        let (observed_at, observed_by) = match vouched_at {
+            Some(at) if at > row.observed_at => (at, ObservedBy::Pass.as_str().to_owned()),
+            _ => (row.observed_at, row.observed_by),
+        };
         let Model { eligible_for_financial_aid, language, .. } = row;
         let also = Also { eligible_for_financial_aid, language }.only(also);
         Some(Self {
@@ -78,8 +101,9 @@ impl Entry {
             cleared_at: row.cleared_at,
             changed_at: row.changed_at,
             held: row.held_by.map(|pass| (pass, row.held_url)),
-            observed_at: row.observed_at,
-            observed_by: row.observed_by,
+            observed_at,
+            observed_by,
+            block: row.block,
             also,
         })
     }
@@ -106,10 +130,19 @@ impl Entry {
             held_url,
             observed_at: self.observed_at,
             observed_by: self.observed_by,
+            block: self.block,
             eligible_for_financial_aid: self.also.eligible_for_financial_aid,
             language: self.also.language,
         }
     }
+}
+
+/// A row, and when its block was last on the Catalog's list.
+#[derive(FromQueryResult)]
+struct Row {
+    #[sea_orm(nested)]
+    row: Model,
+    vouched_at: Option<DateTime<Utc>>,
 }
 
 impl Store {
@@ -122,8 +155,9 @@ impl Store {
         for runs in keys::fitting(runs, |run| keys::key_bytes(run.as_str())) {
             let key = Expr::col((Entity, Column::RunKey));
             let among = keys::one_of(self.backend(), key, runs.iter().map(RunKey::as_str));
-            let rows = within("read the ledger", Entity::find().filter(among).all(&self.db)).await?;
-            let known = rows.into_iter().filter_map(|row| Entry::from_model(row, &self.also));
+            let found = Entity::find().filter(among).expr_as(block_seen_at(), "vouched_at");
+            let rows = within("read the ledger", found.into_model::<Row>().all(&self.db)).await?;
+            let known = rows.into_iter().filter_map(|row| Entry::from_row(row, &self.also));
             entries.extend(known.map(|entry| (entry.run.clone(), entry)));
         }
         Ok(entries)
@@ -179,6 +213,12 @@ fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
         (Column::HeldUrl, text(&|entry| held(entry).1.unwrap_or_default())),
         (Column::ObservedAt, time(&|entry| Some(entry.observed_at))),
         (Column::ObservedBy, text(&|entry| entry.observed_by.clone())),
+        (
+            Column::Block,
+            values_of("NULLIF(unnest($1), '')::bigint", &|entry| {
+                entry.block.map_or_else(String::new, |block| block.to_string())
+            }),
+        ),
     ];
     let also_values = also.iter().map(|column| {
         let sql = match column {
@@ -203,7 +243,7 @@ fn also_column(column: AlsoColumn) -> Column {
     }
 }
 
-const WRITTEN: [Column; 9] = [
+const WRITTEN: [Column; 10] = [
     Column::MarketingUrl,
     Column::Listed,
     Column::PendingClearSince,
@@ -212,18 +252,22 @@ const WRITTEN: [Column; 9] = [
     Column::HeldBy,
     Column::HeldUrl,
     Column::ObservedBy,
-    // Last: MySQL assigns from left to right, and the guard of each column reads this one.
+    // Last: MySQL assigns from left to right, and the guard of each column reads these.
     Column::ObservedAt,
+    Column::Block,
 ];
 
-/// The guard: an answer to an earlier question never replaces that to a later one; and a clear is written only
-/// over the null that it was decided on, so that a URL seen in between survives.
+/// The guard: an answer to an earlier question never replaces that to a later one, be it the row's own or its
+/// block's; and a clear is written only over the null that it was decided on, so that a URL seen in between survives.
 fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let mut conflict = OnConflict::column(Column::RunKey);
     let written = also.iter().map(|column| also_column(*column)).chain(WRITTEN);
+    let not_before_its_block = not_before_its_block(backend);
     if backend == DbBackend::MySql {
-        let guard = "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \
-                     pending_clear_since <= VALUES(pending_clear_since))";
+        let guard = format!(
+            "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \
+             pending_clear_since <= VALUES(pending_clear_since)) AND {not_before_its_block}"
+        );
         for column in written {
             let name = sea_orm::IdenStatic::as_str(&column).to_owned();
             conflict.value(column, Expr::cust(format!("IF({guard}, VALUES({name}), {name})")));
@@ -233,7 +277,7 @@ fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
         conflict.update_columns(written).action_and_where(
             Expr::cust(format!("{new}.observed_at >= {old}.observed_at")).and(Expr::cust(format!(
                 "({new}.cleared_at IS NULL OR {old}.cleared_at IS NOT NULL OR \
-                 {old}.pending_clear_since <= {new}.pending_clear_since)"
+                 {old}.pending_clear_since <= {new}.pending_clear_since) AND {not_before_its_block}"
             ))),
         );
     }

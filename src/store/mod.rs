@@ -4,6 +4,7 @@
 //! The ledger decides. Every write of a link is one statement that copies the ledger's URL to overviews that
 //! differ from it (`copy.rs`); restoring, applying and healing differ only in which overviews they copy to.
 
+mod blocks;
 mod clock;
 mod connect;
 mod copy;
@@ -19,6 +20,8 @@ mod rights;
 mod schema;
 mod write;
 
+pub use self::blocks::Block;
+pub use self::crawl::{Found, Standing};
 pub use self::error::StoreError;
 pub use self::lease::Lease;
 pub use self::ledger::{Entry, ObservedBy};

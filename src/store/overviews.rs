@@ -3,13 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use entity::{ledger, overview};
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
+use entity::{block, ledger, overview};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait,
 };
 
+use super::blocks::of_ledger;
 use super::copy::run_of_overview;
+use super::crawl::unsettled;
 use super::limit::within;
 use super::{Entry, Store, StoreError, keys};
 use crate::also::{Also, AlsoChange, AlsoColumn};
@@ -161,8 +163,8 @@ impl Store {
         Ok(also)
     }
 
-    /// The next overviews, in the order of the database, whose run has not been observed since `since`; what a
-    /// crawl did not show. Begin without `after`, go on with the last id of the answer; at most `limit` rows.
+    /// The next overviews, in the order of the database, that what has been seen since `since` does not settle: what a
+    /// crawl did not show, and links that came back after a clear. Begin without `after`, go on with the last id of the answer; at most `limit` rows.
     /// The raw id comes along, as an overview's id need not be the key of a course run.
     ///
     /// # Errors
@@ -181,11 +183,8 @@ impl Store {
             .column((overview::Entity, overview::Column::MarketingUrl))
             .from(overview::Entity)
             .left_join(ledger::Entity, Expr::col(run_key).eq(run_of_overview(backend)))
-            .cond_where(
-                Condition::any()
-                    .add(Expr::col(run_key).is_null())
-                    .add(Expr::col((ledger::Entity, ledger::Column::ObservedAt)).lt(since)),
-            )
+            .left_join(block::Entity, of_ledger())
+            .cond_where(unsettled(since))
             .order_by((overview::Entity, overview::Column::Id), sea_orm::Order::Asc)
             .limit(limit);
         if let Some(after) = after {

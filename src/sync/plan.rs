@@ -65,8 +65,23 @@ pub fn plan(
         held: None,
         observed_at: question.asked_at,
         observed_by: question.by.as_str().to_owned(),
+        block: None,
         also: also(known, observation),
     };
+    let mut plan = planned(base, known, observation, question)?;
+    // What the block says of the run stays true as long as the row says it too.
+    if let Some(known) = known.filter(|known| plan.entry.says_the_same(known)) {
+        plan.entry.block = known.block;
+    }
+    Some(plan)
+}
+
+fn planned(
+    base: Entry,
+    known: Option<&Entry>,
+    observation: &Observation,
+    question: Question,
+) -> Option<Plan> {
     match observation {
         Observation::Url(url, _) => {
             let same = known.and_then(Entry::in_force) == Some(url.as_str());

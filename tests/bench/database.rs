@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use course_sharing::config;
 use course_sharing::store::Store;
 use migration::Direction;
-use sea_orm::{ConnectionTrait, Database as SeaDatabase, DatabaseConnection, Statement, Value};
+use sea_orm::{
+    ConnectionTrait, Database as SeaDatabase, DatabaseConnection, Statement, TransactionTrait, Value,
+};
 
 const OVERVIEWS_MYSQL: &str = include_str!("../fixtures/lms/course_overviews.mysql.sql");
 const TABLE: &str = "course_overviews_courseoverview";
@@ -134,6 +136,36 @@ impl Database {
         self.analyze().await
     }
 
+    /// Writes the ledger's rows and the overviews of these runs with their URL of this edition, in one transaction.
+    pub(crate) async fn write(&self, from: u32, to: u32, edition: &str) -> anyhow::Result<()> {
+        let (now, later) = ("'2027-01-01 00:00:00'", "observed_at");
+        let rows: Vec<String> = (from..to)
+            .map(|n| format!("('{}', '{}', TRUE, {now}, {now}, 'pass')", course(n), url(n, edition)))
+            .collect();
+        let columns = ["marketing_url", "changed_at", later];
+        let set =
+            |new: fn(&str) -> String| columns.map(|column| format!("{column} = {}", new(column))).join(", ");
+        let update = match self.kind {
+            Kind::Mariadb => format!("ON DUPLICATE KEY UPDATE {}", set(|column| format!("VALUES({column})"))),
+            _ => {
+                format!("ON CONFLICT (run_key) DO UPDATE SET {}", set(|column| format!("excluded.{column}")))
+            }
+        };
+        let ledger = format!(
+            "INSERT INTO course_sharing_ledger (run_key, marketing_url, listed, changed_at, observed_at, observed_by) \
+             VALUES {} {update}",
+            rows.join(", ")
+        );
+        let (first, last, url) = (course(from), course(to - 1), self.url_of(edition));
+        let overviews =
+            format!("UPDATE {TABLE} SET marketing_url = {url} WHERE id BETWEEN '{first}' AND '{last}'");
+        self.asked.fetch_add(4, Ordering::Relaxed);
+        let transaction = self.store.connection().begin().await?;
+        transaction.execute_unprepared(&ledger).await?;
+        transaction.execute_unprepared(&overviews).await?;
+        Ok(transaction.commit().await?)
+    }
+
     async fn insert(&self, count: u32, into: &str, row: impl Fn(u32) -> String) -> anyhow::Result<()> {
         for from in (0..count).step_by(CHUNK as usize) {
             let rows: Vec<String> = (from..count.min(from + CHUNK)).map(&row).collect();
@@ -154,13 +186,25 @@ impl Database {
 
     /// How many overviews have exactly the URL of this edition.
     pub(crate) async fn right(&self, edition: &str) -> anyhow::Result<u64> {
-        let wanted = match self.kind {
-            Kind::Mariadb => format!(
-                "BINARY CONCAT('https://www.campus.example/course/orgx-c', SUBSTRING(id, 17, 7), '{edition}')"
-            ),
+        let binary = if self.kind == Kind::Mariadb { "BINARY " } else { "" };
+        let wanted = self.url_of(edition);
+        self.number(
+            format!("SELECT COUNT(*) FROM {TABLE} WHERE marketing_url = {binary}{wanted}"),
+            Vec::new(),
+        )
+        .await
+    }
+
+    /// In SQL, the URL of an overview's run.
+    fn url_of(&self, edition: &str) -> String {
+        match self.kind {
+            Kind::Mariadb => {
+                format!(
+                    "CONCAT('https://www.campus.example/course/orgx-c', SUBSTRING(id, 17, 7), '{edition}')"
+                )
+            }
             _ => format!("('https://www.campus.example/course/orgx-c' || substr(id, 17, 7) || '{edition}')"),
-        };
-        self.number(format!("SELECT COUNT(*) FROM {TABLE} WHERE marketing_url = {wanted}"), Vec::new()).await
+        }
     }
 
     /// How many overviews have any URL.

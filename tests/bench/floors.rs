@@ -57,6 +57,32 @@ pub(crate) async fn committed_rows(database: &Database, count: u32) -> anyhow::R
     Ok(times)
 }
 
+/// Writes `count` ledger rows and their overviews, with URLs of this edition, in transactions of `rows` rows, two at a
+/// time; by ranges of keys and with no look at what is there, which no program can do; how long all took.
+pub(crate) async fn write_all(
+    database: &Database,
+    count: u32,
+    rows: u32,
+    edition: &'static str,
+) -> anyhow::Result<Duration> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let began = Instant::now();
+    let writers = (0..2).map(|_| {
+        let next = next.clone();
+        async move {
+            loop {
+                let from = u32::try_from(next.fetch_add(1, Ordering::Relaxed))?.saturating_mul(rows);
+                if from >= count {
+                    return anyhow::Ok(());
+                }
+                database.write(from, count.min(from + rows), edition).await?;
+            }
+        }
+    });
+    futures_util::future::try_join_all(writers).await?;
+    Ok(began.elapsed())
+}
+
 /// Reads the links of these lists of courses by the one statement there is for it, `at_once` at a time over the
 /// worker's own number of connections, and looks at nothing; how long all took.
 pub(crate) async fn read_links(

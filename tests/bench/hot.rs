@@ -71,7 +71,7 @@ fn batching(criterion: &mut Criterion) {
                 |(mut batcher, runs)| {
                     let now = Instant::now();
                     for run in runs {
-                        batcher.push(run, 36, Alone);
+                        black_box(batcher.push(run, 36, Alone));
                     }
                     while let Some(batch) = batcher.next(now) {
                         batcher.done(batch.iter().map(|(run, _)| run));
@@ -86,13 +86,13 @@ fn batching(criterion: &mut Criterion) {
     let mut full = Batcher::new(limits);
     let now = Instant::now();
     for n in 0..PREFETCH {
-        full.push(run(n), 36, Alone);
+        black_box(full.push(run(n), 36, Alone));
     }
     while let Some(batch) = full.next(now) {
         full.done(batch.iter().map(|(run, _)| run));
     }
     for n in 0..PREFETCH {
-        full.push(run(n), 36, Alone);
+        black_box(full.push(run(n), 36, Alone));
     }
     group.throughput(Throughput::Elements(1));
     group.bench_function("nothing due of a full hand", |bencher| {
@@ -115,6 +115,7 @@ fn planning(criterion: &mut Criterion) {
         held: None,
         observed_at: "2026-11-21T16:00:00Z".parse().unwrap(),
         observed_by: "event".to_owned(),
+        block: None,
         also: Also::NOTHING,
     };
     let url = UrlPolicy::default().accept("https://www.campus.example/course/orgx-c0000001").unwrap();

@@ -15,8 +15,10 @@ use super::stand_in::Setup;
 
 /// No pass of a bench takes longer.
 const LIMIT: Duration = Duration::from_secs(1_800);
-/// What differs after everything has changed.
-const OLD: &str = "-old";
+/// What every URL ends with after everything has changed.
+const LATER: &str = "-later";
+/// Rows in one transaction of the floor: as many as in one of the program's statements.
+const ROWS: u32 = 500;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
@@ -67,30 +69,38 @@ async fn measure(stage: &Stage, args: &Args) -> anyhow::Result<Report> {
         args.page_size
     ));
     stage.database.fill(args.count, None).await?;
-    let new = pass(stage, &mut report, count, count).await?;
+    let new = pass(stage, &mut report, count, count, "").await?;
     tell(&mut report, "all new", count, &new, None);
 
-    let same = pass(stage, &mut report, count, 0).await?;
+    let same = pass(stage, &mut report, count, 0, "").await?;
     let bare = bare_crawl(stage, &same, count).await?;
     let whose = format!("the same {} pages, {} at once", same.requests, same.at_once);
     report.tell(format!("floor: bare crawl of {whose}"), format!("{:.2} s", bare.as_secs_f64()));
     let limit = if args.ms_per_run > 0.0 { 1.1 } else { 1.3 };
     tell(&mut report, "nothing changed", count, &same, Some((bare, limit)));
 
-    for table in ["course_overviews_courseoverview", "course_sharing_ledger"] {
-        let old = match stage.database.kind {
-            Kind::Mariadb => format!("CONCAT(marketing_url, '{OLD}')"),
-            _ => format!("marketing_url || '{OLD}'"),
-        };
-        stage.database.execute(&format!("UPDATE {table} SET marketing_url = {old}")).await?;
-    }
-    let changed = pass(stage, &mut report, count, count).await?;
+    stage.catalog.state().setup.runs = runs(args.count, LATER);
+    let changed = pass(stage, &mut report, count, count, LATER).await?;
     tell(&mut report, "all changed", count, &changed, Some((bare, 3.0)));
+    let floor = floors::write_all(&stage.database, args.count, ROWS, "-floor").await?.as_secs_f64();
+    let (seconds, bare) = (changed.time.as_secs_f64(), bare.as_secs_f64());
+    report.tell(
+        format!("floor: the bare writes, {ROWS} rows a transaction, two at a time"),
+        format!("{floor:.2} s, {:.1} times the bare crawl by themselves", floor / bare.max(1e-9)),
+    );
+    let both = seconds / (floor + bare).max(1e-9);
+    report.tell("all changed: to the bare crawl and the bare writes together", format!("{both:.2} times"));
     Ok(report.scored(same.time.as_secs_f64()))
 }
 
 /// Runs `course-sharing reconcile`, and checks its report and the rows.
-async fn pass(stage: &Stage, report: &mut Report, count: u64, updated: u64) -> anyhow::Result<Pass> {
+async fn pass(
+    stage: &Stage,
+    report: &mut Report,
+    count: u64,
+    updated: u64,
+    edition: &str,
+) -> anyhow::Result<Pass> {
     let statements = stage.database.asked_of_it().await?;
     {
         let mut state = stage.catalog.state();
@@ -113,7 +123,7 @@ async fn pass(stage: &Stage, report: &mut Report, count: u64, updated: u64) -> a
     if told["updated"] != updated {
         report.wrong(format!("the pass tells of {} updated, not of {updated}", told["updated"]));
     }
-    let right = stage.database.right("").await?;
+    let right = stage.database.right(edition).await?;
     if right != count {
         report.wrong(format!("{right} of {count} links are right"));
     }

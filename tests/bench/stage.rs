@@ -198,12 +198,5 @@ pub(crate) fn body(kind: EventKind, number: u32) -> Vec<u8> {
 
 /// A Catalog that lists the first `count` runs, with URLs of this edition.
 pub(crate) fn runs(count: u32, edition: &str) -> Runs {
-    let mut runs = Runs::generated(count);
-    if !edition.is_empty() {
-        for number in 0..count {
-            let url = super::database::url(number, edition);
-            runs.put(super::stand_in::Run::new(&course(number), Some(&url)));
-        }
-    }
-    runs
+    Runs::generated(count).of_edition(edition)
 }

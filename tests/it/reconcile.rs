@@ -1,5 +1,6 @@
 //! The pass against a Catalog that behaves as the real one was seen to, on SQLite, PostgreSQL and MariaDB.
 
+mod blocks;
 mod brake;
 mod broken;
 mod drift;
@@ -8,4 +9,5 @@ mod outage;
 mod resume;
 pub(crate) mod rig;
 mod statements;
+mod throttled;
 mod whole;

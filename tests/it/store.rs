@@ -28,6 +28,7 @@ fn entry(run: &str, url: Option<&str>, observed_at: DateTime<Utc>) -> Entry {
         held: None,
         observed_at,
         observed_by: "event".to_owned(),
+        block: None,
         also: Also::NOTHING,
     }
 }
@@ -39,7 +40,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
         let db = database.owner.connection();
         let up = Direction::Up { create_overview_table: true };
         let planned = migration::plan(db, up).await.unwrap();
-        assert_eq!(planned.len(), 10, "{kind:?}: {planned:?}");
+        assert_eq!(planned.len(), 14, "{kind:?}: {planned:?}");
         for step in &planned {
             database.execute(&step.sql).await;
         }
@@ -47,6 +48,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             "course_sharing_lease",
             "course_sharing_reconcile",
             "course_sharing_ledger",
+            "course_sharing_block",
             "course_overviews_courseoverview",
             "course_sharing_migrations",
         ] {
@@ -56,7 +58,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             migration::migrate(db, up).await.unwrap();
             assert!(migration::plan(db, up).await.unwrap().is_empty(), "{kind:?}");
             database.store.check_schema().await.unwrap();
-            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 5);
+            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 7);
             migration::migrate(db, Direction::Down).await.unwrap();
             assert!(migration::plan(db, Direction::Down).await.unwrap().is_empty());
             assert!(matches!(

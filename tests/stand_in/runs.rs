@@ -34,6 +34,8 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Runs {
     order: Vec<Entry>,
+    /// Behind the URL of every made-up run.
+    edition: String,
 }
 
 #[derive(Debug, Clone)]
@@ -54,8 +56,8 @@ impl Run {
         }
     }
 
-    fn made(number: u32) -> Self {
-        let url = format!("https://www.campus.example/course/orgx-c{number:07}");
+    fn made(number: u32, edition: &str) -> Self {
+        let url = format!("https://www.campus.example/course/orgx-c{number:07}{edition}");
         Self::new(&made_key(number), Some(&url))
     }
 }
@@ -112,7 +114,12 @@ impl Runs {
 
     /// So many made-up ones, at most ten million: `course-v1:OrgX+C0000000+2026_T1` and on.
     pub(crate) fn generated(count: u32) -> Self {
-        Self { order: (0..count.min(10_000_000)).map(Entry::Made).collect() }
+        Self { order: (0..count.min(10_000_000)).map(Entry::Made).collect(), edition: String::new() }
+    }
+
+    /// The same runs, the made-up ones with URLs that end so.
+    pub(crate) fn of_edition(self, edition: &str) -> Self {
+        Self { edition: edition.to_owned(), ..self }
     }
 
     /// From an answer of the list, recorded with `exclude_utm=1`.
@@ -137,7 +144,7 @@ impl Runs {
     /// The run at a place of the order.
     pub(crate) fn at(&self, place: usize) -> Option<Run> {
         self.order.get(place).map(|entry| match entry {
-            Entry::Made(number) => Run::made(*number),
+            Entry::Made(number) => Run::made(*number, &self.edition),
             Entry::Stored(run) => (**run).clone(),
         })
     }

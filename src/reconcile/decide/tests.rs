@@ -11,6 +11,7 @@ use crate::marketing_url::UrlPolicy;
 use crate::store::Overview;
 
 const RUN: &str = "course-v1:a+b+c";
+const BLOCK: i64 = 9;
 const OLD: &str = "https://old.example/a";
 const NEW_PATH: &str = "https://old.example/b";
 const NEW_HOST: &str = "https://new.example/a";
@@ -39,6 +40,7 @@ fn entry(url: Option<&str>, observed_at: i64) -> Entry {
         held: None,
         observed_at: at(observed_at),
         observed_by: "pass".to_owned(),
+        block: None,
         also: Also::NOTHING,
     }
 }
@@ -59,23 +61,37 @@ fn unknown() -> Observation {
 }
 
 fn decided(snapshots: &[Snapshot], answer: Observation, rules: Rules) -> Decided {
-    decide(snapshots, &HashMap::from([(key(RUN).run_key(), answer)]), rules)
+    decide(
+        snapshots,
+        &HashMap::from([(key(RUN).run_key(), answer)]),
+        &HashMap::from([(key(RUN).run_key(), BLOCK)]),
+        rules,
+    )
 }
 
 #[test]
-fn what_is_as_it_was_is_only_marked() {
-    let same = decided(&[snapshot(RUN, Some(OLD), Some(entry(Some(OLD), -99)))], url(OLD), rules(Some(1)));
+fn a_row_that_names_its_block_is_not_written_again() {
+    let named = Entry { block: Some(BLOCK), ..entry(Some(OLD), -99) };
+    let same = decided(&[snapshot(RUN, Some(OLD), Some(named))], url(OLD), rules(Some(1)));
     assert_eq!((same.entries.len(), same.courses.len(), same.changes.len()), (0, 0, 0));
-    assert_eq!((same.seen.len(), same.seen_until), (1, Some(at(-99))));
     assert_eq!(same.settled[0].2, Settled::Known);
+    let another = Entry { block: Some(BLOCK + 1), ..entry(Some(OLD), -99) };
+    let moved = decided(&[snapshot(RUN, Some(OLD), Some(another))], url(OLD), rules(Some(1)));
+    assert_eq!((moved.entries[0].block, moved.courses.len()), (Some(BLOCK), 0));
 }
 
 #[test]
-fn what_something_else_wrote_since_the_pass_began_is_written_whole() {
-    let by_event = Entry { observed_by: "event".to_owned(), ..entry(Some(OLD), 5) };
-    let decided = decided(&[snapshot(RUN, Some(OLD), Some(by_event))], url(OLD), rules(Some(1)));
-    assert_eq!((decided.entries.len(), decided.seen.len()), (1, 0));
-    assert_eq!(decided.settled[0].2, Settled::Known);
+fn only_what_will_not_change_when_it_is_seen_again_names_its_block() {
+    let known = || Some(entry(Some(OLD), -99));
+    let cleared =
+        Entry { pending_clear_since: Some(at(-5000)), cleared_at: Some(at(-4000)), ..entry(Some(OLD), -99) };
+    let block =
+        |link, known, answer| decided(&[snapshot(RUN, link, known)], answer, rules(Some(7))).entries[0].block;
+    assert_eq!(block(Some(OLD), known(), url(NEW_PATH)), Some(BLOCK));
+    assert_eq!(block(None, Some(cleared), Observation::NoUrl(Also::NOTHING)), Some(BLOCK));
+    assert_eq!(block(Some(OLD), known(), Observation::NoUrl(Also::NOTHING)), None, "a null seen once");
+    assert_eq!(block(Some(OLD), known(), url(NEW_HOST)), None, "held back");
+    assert_eq!(block(Some(OLD), known(), Observation::NotListed), None);
 }
 
 #[test]
@@ -128,7 +144,7 @@ fn an_overview_that_the_lms_brought_back_after_a_clear_is_a_risk_again() {
     assert_eq!((held.risky, held.courses.len()), (1, 0));
     let quiet =
         decided(&[snapshot(RUN, None, Some(cleared))], Observation::NoUrl(Also::NOTHING), rules(Some(7)));
-    assert_eq!((quiet.risky, quiet.changes.len(), quiet.seen.len()), (0, 0, 1));
+    assert_eq!((quiet.risky, quiet.changes.len(), quiet.courses.len()), (0, 0, 0));
 }
 
 #[test]
@@ -152,14 +168,14 @@ fn a_column_that_differs_is_written_for_itself_and_never_on_a_custom_course() {
     ];
     let url = |language| Observation::Url(UrlPolicy::default().accept(OLD).unwrap(), also(language));
     let new = decided(&snapshots, url("fr"), rules(Some(7)));
-    assert_eq!((new.entries.len(), new.seen.len(), new.courses.clone()), (1, 0, vec![key(RUN)]));
+    assert_eq!((new.entries.len(), new.courses.clone()), (1, vec![key(RUN)]));
     let change = &new.changes[0];
     assert_eq!((change.why, change.from == change.to, change.also.len()), (Why::Also, true, 1));
     for snapshot in &mut snapshots {
         snapshot.overview.as_mut().unwrap().also = also("en");
     }
     let same = decided(&snapshots, url("en"), rules(Some(7)));
-    assert_eq!((same.entries.len(), same.seen.len(), same.changes.len()), (0, 1, 0));
+    assert_eq!((same.entries[0].block, same.changes.len()), (Some(BLOCK), 0));
 }
 
 fn links() -> impl Strategy<Value = Option<&'static str>> {
@@ -190,10 +206,10 @@ proptest! {
         let in_force = known.as_ref().and_then(Entry::in_force).map(str::to_owned);
         let ignorant = matches!(answer, Observation::Unknown(_));
         let decided = decided(&[snapshot(RUN, link, known.clone())], answer, rules(brake));
-        prop_assert!(decided.entries.len() + decided.seen.len() <= 1);
+        prop_assert!(decided.entries.len() <= 1);
         prop_assert!(decided.courses.len() <= decided.changes.len());
         if ignorant {
-            prop_assert_eq!((decided.entries.len(), decided.seen.len(), decided.changes.len()), (0, 0, 0));
+            prop_assert_eq!((decided.entries.len(), decided.changes.len()), (0, 0));
         }
         if let (Some(_), Some(entry)) = (brake, decided.entries.first()) {
             let shown = link.map(str::to_owned).or(in_force.clone());

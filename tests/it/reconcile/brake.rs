@@ -65,7 +65,7 @@ async fn a_null_clears_at_the_second_pass_and_many_nulls_are_held() {
         }
         let first = rig.run().await;
         assert_eq!((first.pending, first.cleared), (3, 0), "{kind:?}");
-        long_ago(&rig).await;
+        rig.long_ago().await;
         let second = rig.run().await;
         assert_eq!((second.verdict, second.cleared), (Verdict::Complete, 3), "{kind:?}");
         assert_eq!(rig.links().await.values().flatten().count(), 57, "{kind:?}");
@@ -73,7 +73,7 @@ async fn a_null_clears_at_the_second_pass_and_many_nulls_are_held() {
             rig.catalog.put(key, None);
         }
         rig.run().await;
-        long_ago(&rig).await;
+        rig.long_ago().await;
         let refused = rig.run().await;
         assert_eq!((refused.verdict, refused.held_back), (Verdict::Refused, 57), "{kind:?}");
         assert_eq!(rig.links().await.values().flatten().count(), 57, "{kind:?}");
@@ -81,19 +81,6 @@ async fn a_null_clears_at_the_second_pass_and_many_nulls_are_held() {
         assert_eq!(rig.links().await.values().flatten().count(), 0, "{kind:?}");
         rig.drop().await;
     }
-}
-
-/// As if the first null had been seen an hour ago.
-async fn long_ago(rig: &Rig) {
-    let now = rig.database.store.now().await.unwrap() - chrono::TimeDelta::hours(1);
-    let hour_ago = now.format("%Y-%m-%d %H:%M:%S%.6f");
-    let zone = if rig.database.kind == crate::support::databases::Kind::Mysql { "" } else { "+00:00" };
-    rig.database
-        .execute(&format!(
-            "UPDATE course_sharing_ledger SET pending_clear_since = '{hour_ago}{zone}', observed_at = '{hour_ago}{zone}' \
-             WHERE pending_clear_since IS NOT NULL AND cleared_at IS NULL"
-        ))
-        .await;
 }
 
 #[tokio::test]

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use course_sharing::reconcile::{PassError, Progress, Silent, Status};
+use course_sharing::reconcile::{PassError, Progress, Report, Silent, Status};
 use course_sharing::store::Verdict;
 use tokio_util::sync::CancellationToken;
 
 use super::rig::Rig;
+use crate::stand_in::{Runs, Setup};
 use crate::support::databases::{KINDS, Kind};
+use crate::support::process::Program;
+use crate::support::stage::{SOON, with_catalog};
+use crate::support::wait_until;
 
 /// Says when half of the list is behind.
 struct Half(CancellationToken);
@@ -49,6 +53,53 @@ async fn a_killed_pass_is_taken_up_and_as_good_as_a_whole_one() {
         rig.assert_links_are_as_listed().await;
         assert_eq!(rig.run().await.resumed, 0, "{kind:?}: it has ended");
         rig.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_half_way_is_followed_by_one_that_does_the_rest() {
+    for kind in KINDS {
+        let setup =
+            Setup { runs: Runs::generated(1000), latency: Duration::from_millis(100), ..Setup::default() };
+        with_catalog(kind, setup, async |stage| {
+            let keys: Vec<String> = stage.catalog.state().setup.runs.keys().into_iter().collect();
+            for key in &keys {
+                stage.database.insert_overview(key, None).await;
+            }
+            let command = ["reconcile", "--page-size", "20", "--output", "json"];
+            let mut first = Program::start(&command, &stage.environment(&[]));
+            let store = &stage.database.store;
+            wait_until(SOON, "half of the list is behind", || async {
+                store.last_passes(1).await.unwrap().first().is_some_and(|row| row.position >= 400)
+            })
+            .await;
+            first.kill();
+            let row = store.last_passes(1).await.unwrap().remove(0);
+            assert!(row.finished_at.is_none() && row.position < 1000, "{kind:?}: {row:?}");
+            let told: Report = serde_json::from_str(&row.report).unwrap();
+            assert_eq!(
+                told.listed,
+                row.position.unsigned_abs(),
+                "{kind:?}: nothing is counted that is not done"
+            );
+            // The dead pass's lease, run out at once.
+            stage.database.execute("DELETE FROM course_sharing_lease").await;
+            stage.catalog.state().setup.latency = Duration::ZERO;
+            let requests = stage.catalog.stats().requests;
+            let report = stage.run(&command).await.expect(0).json();
+            let report: Report = serde_json::from_value(report).unwrap();
+            let asked = stage.catalog.stats().requests - requests;
+            assert_eq!((report.verdict, report.resumed, report.pass), (Verdict::Complete, 1, Some(row.id)));
+            assert_eq!(asked, report.requests - told.requests, "{kind:?}");
+            assert!(asked <= (1000 - row.position.unsigned_abs()).div_ceil(20), "{kind:?}: {asked}");
+            assert_eq!((report.listed, report.count_after, report.settled_by_crawl), (1000, 1000, 1000));
+            assert_eq!((report.unsettled, report.settled_by_key, report.without_overview), (0, 0, 0));
+            for place in 0..1000 {
+                let run = stage.catalog.state().setup.runs.at(place).unwrap();
+                assert_eq!(stage.database.link(&run.key).await, Some(run.url), "{kind:?}");
+            }
+        })
+        .await;
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Rig {
     pub(crate) reconcile: config::Reconcile,
     pub(crate) at_once: usize,
     pub(crate) also: Vec<AlsoColumn>,
+    pub(crate) policy: UrlPolicy,
+    pub(crate) requests_per_hour: u32,
 }
 
 /// Every change that a dry run tells of.
@@ -45,7 +47,9 @@ impl Rig {
         let catalog = StandIn::start(Setup { runs, ..Setup::default() }).await;
         let reconcile =
             config::Reconcile { page_size: config::PageSize::Fixed(PAGE), ..config::Reconcile::default() };
-        let rig = Self { database, catalog, reconcile, at_once: 2, also: Vec::new() };
+        let policy = UrlPolicy::default();
+        let rig =
+            Self { database, catalog, reconcile, at_once: 2, also: Vec::new(), policy, requests_per_hour: 0 };
         rig.insert_overviews(&keys).await;
         rig
     }
@@ -66,19 +70,29 @@ impl Rig {
     }
 
     pub(crate) fn pass(&self) -> Pass {
-        let url = self.catalog.url().parse().unwrap();
-        let timeout = Duration::from_secs(5);
-        let catalog = config::Catalog {
-            url,
-            timeout,
+        self.pass_of(self.engine())
+    }
+
+    /// A pass with this engine.
+    pub(crate) fn pass_of(&self, engine: Engine) -> Pass {
+        Pass::new(engine, &self.reconcile, &config::Sync::default(), &self.settings())
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        let client = Client::new(&self.settings(), self.policy.clone(), &self.also).unwrap();
+        let store = self.database.store.clone().with_also(&self.also);
+        Engine::new(store, client, config::Sync::default().clear_after)
+    }
+
+    fn settings(&self) -> config::Catalog {
+        config::Catalog {
+            url: self.catalog.url().parse().unwrap(),
+            timeout: Duration::from_secs(5),
             concurrency: self.at_once,
+            requests_per_hour: self.requests_per_hour,
             max_body_bytes: 1024 * 1024,
             ..config::Catalog::default()
-        };
-        let client = Client::new(&catalog, UrlPolicy::default(), &self.also).unwrap();
-        let sync = config::Sync::default();
-        let engine = Engine::new(self.database.store.clone().with_also(&self.also), client, sync.clear_after);
-        Pass::new(engine, &self.reconcile, &sync, &catalog)
+        }
     }
 
     pub(crate) fn options(&self) -> Options {
@@ -153,6 +167,19 @@ impl Rig {
             });
             state.setup.runs.put(Run { url, ..run });
         }
+    }
+
+    /// As if every null that waits to be seen again had been seen an hour ago.
+    pub(crate) async fn long_ago(&self) {
+        let now = self.database.store.now().await.unwrap() - chrono::TimeDelta::hours(1);
+        let hour_ago = now.format("%Y-%m-%d %H:%M:%S%.6f");
+        let zone = if self.database.kind == Kind::Mysql { "" } else { "+00:00" };
+        self.database
+            .execute(&format!(
+                "UPDATE course_sharing_ledger SET pending_clear_since = '{hour_ago}{zone}', observed_at = '{hour_ago}{zone}' \
+                 WHERE pending_clear_since IS NOT NULL AND cleared_at IS NULL"
+            ))
+            .await;
     }
 
     pub(crate) async fn drop(self) {

@@ -1,0 +1,122 @@
+//! Blocks of the Catalog's list: what a pass writes instead of a row for each run that is as it was.
+//!
+//! A ledger row that names a block says of its run what the block says; every write that says something else takes
+//! the name away. So a run was last seen when its row was written or its block was last on the list, whichever is
+//! later.
+
+use chrono::{DateTime, Utc};
+use entity::{block, ledger};
+use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, OnConflict, Query, SimpleExpr};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait};
+
+use super::limit::within;
+use super::{MAX_ROWS, Store, StoreError};
+
+/// Some neighbouring runs of the Catalog's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Of everything that the list says of them.
+    pub digest: i64,
+    /// How many they are.
+    pub runs: u32,
+}
+
+impl Store {
+    /// The digests of all blocks that the ledger has whole: one for some sixty runs.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn whole_blocks(&self) -> Result<Vec<i64>, StoreError> {
+        let rows = Query::select()
+            .column(ledger::Column::Block)
+            .expr_as(Expr::cust("COUNT(*)"), Alias::new("found"))
+            .from(ledger::Entity)
+            .and_where(Expr::col(ledger::Column::Block).is_not_null())
+            .group_by_col(ledger::Column::Block)
+            .to_owned();
+        let counted = Alias::new("counted");
+        let query = Query::select()
+            .column((block::Entity, block::Column::Digest))
+            .from_subquery(rows, counted.clone())
+            .inner_join(
+                block::Entity,
+                Expr::col((block::Entity, block::Column::Digest))
+                    .equals((counted.clone(), ledger::Column::Block)),
+            )
+            .and_where(Expr::col((block::Entity, block::Column::Runs)).equals((counted, Alias::new("found"))))
+            .to_owned();
+        let doing = "find blocks that the ledger has whole";
+        let rows = within(doing, self.db.query_all(&query)).await?;
+        let digests = rows.iter().map(|row| row.try_get("", "digest"));
+        digests.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+    }
+
+    /// Notes that these blocks are on the list, by an answer to a question asked at `seen_at`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn note_blocks(&self, blocks: &[Block], seen_at: DateTime<Utc>) -> Result<(), StoreError> {
+        for blocks in blocks.chunks(MAX_ROWS) {
+            let mut blocks = blocks.to_vec();
+            blocks.sort_unstable_by_key(|block| block.digest);
+            blocks.dedup_by_key(|block| block.digest);
+            self.persistently(move |db| {
+                let rows: Vec<block::ActiveModel> = blocks
+                    .iter()
+                    .map(|block| block::ActiveModel {
+                        digest: Set(block.digest),
+                        runs: Set(i32::try_from(block.runs).unwrap_or(i32::MAX)),
+                        seen_at: Set(seen_at),
+                    })
+                    .collect();
+                Box::pin(async move {
+                    let known = OnConflict::column(block::Column::Digest)
+                        .update_column(block::Column::SeenAt)
+                        .to_owned();
+                    block::Entity::insert_many(rows)
+                        .on_conflict(known)
+                        .exec_without_returning(&db)
+                        .await
+                        .map_err(StoreError::doing("note blocks"))?;
+                    Ok(())
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// When a ledger row's block was last on the list; NULL without one. To be used where the ledger is read.
+pub(super) fn block_seen_at() -> SimpleExpr {
+    let seen_at = Query::select()
+        .column((block::Entity, block::Column::SeenAt))
+        .from(block::Entity)
+        .and_where(
+            Expr::col((block::Entity, block::Column::Digest)).equals((ledger::Entity, ledger::Column::Block)),
+        )
+        .to_owned();
+    SimpleExpr::SubQuery(None, Box::new(seen_at.into()))
+}
+
+/// Whether a ledger row's run was last seen at or after `since`; where ledger and blocks are joined.
+pub(super) fn seen_since(since: DateTime<Utc>) -> Condition {
+    Condition::any()
+        .add(Expr::col((ledger::Entity, ledger::Column::ObservedAt)).gte(since))
+        .add(Expr::col((block::Entity, block::Column::SeenAt)).gte(since))
+}
+
+/// Joins the ledger's blocks to it.
+pub(super) fn of_ledger() -> Expr {
+    Expr::col((block::Entity, block::Column::Digest)).equals((ledger::Entity, ledger::Column::Block))
+}
+
+/// For the guard of the ledger's upsert: whether the answer to be written is not older than the last look at the
+/// row's block.
+pub(super) fn not_before_its_block(backend: DbBackend) -> String {
+    let new = if backend == DbBackend::MySql { "VALUES(observed_at)" } else { "excluded.observed_at" };
+    format!(
+        "{new} >= COALESCE((SELECT course_sharing_block.seen_at FROM course_sharing_block WHERE \
+         course_sharing_block.digest = course_sharing_ledger.block), {new})"
+    )
+}
