@@ -145,6 +145,12 @@ fn is_due(backend: DbBackend, clears: Clears) -> Condition {
     Condition::all().add(differs(backend)).add(decided)
 }
 
+/// Whether healing would write an overview.
+pub(super) fn is_wiped(backend: DbBackend, also: &[AlsoColumn]) -> Condition {
+    let also = also.iter().map(|column| also_differs(backend, *column));
+    also.fold(Condition::any().add(is_due(backend, Clears::Leave)), Condition::add)
+}
+
 /// Whether the ledger knows another value for this column. A custom course has values of its own, not its parent's.
 fn also_differs(backend: DbBackend, column: AlsoColumn) -> Expr {
     let name = column.name();
