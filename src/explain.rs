@@ -33,9 +33,7 @@ pub struct DeadLetter {
 impl Explanation {
     /// The link that the LMS shares; none if it has no overview.
     pub fn share_link(&self, lms: &config::Lms) -> Option<ShareLink> {
-        let row = self.overview.as_ref()?;
-        let (social, marketing) = (row.social_sharing_url.as_deref(), row.marketing_url.as_deref());
-        Some(share_link::resolve(&row.course, social, marketing, lms))
+        self.overview.as_ref().map(|row| share_link::of(row, lms))
     }
 
     /// What stands behind the link, in one sentence that says what happens next.

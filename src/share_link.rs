@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::config;
 use crate::course_key::CourseKey;
+use crate::store::LinkRow;
 
 /// The link to share, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,10 +38,15 @@ impl LinkSource {
     }
 }
 
+/// The link for the course of this row.
+pub fn of(row: &LinkRow, lms: &config::Lms) -> ShareLink {
+    resolve(&row.course, row.social_sharing_url.as_deref(), row.marketing_url.as_deref(), lms)
+}
+
 /// The link for `course`, from the two columns of its overview and the LMS's flags. An empty text is no URL.
 ///
 /// The key stands in the About page's URL as it is, as the LMS writes it: no `+` or `:` encoded, no trailing slash.
-pub fn resolve(
+fn resolve(
     course: &CourseKey,
     social_sharing_url: Option<&str>,
     marketing_url: Option<&str>,

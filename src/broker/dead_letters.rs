@@ -1,7 +1,10 @@
 //! The operator's hand in the dead-letter queue: look, replay, discard. Needs no management plugin.
 //!
 //! Letters are taken one by one and not acknowledged; what is to stay goes back in its order when the channel
-//! closes. Several hands at once see different letters, and none gets lost.
+//! closes. Several hands at once see different letters, and none gets lost. The broker puts them back a moment after
+//! the channel is gone, so each walk waits for that moment: whoever comes next would miss them.
+
+use std::time::Duration;
 
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
@@ -12,6 +15,11 @@ use super::error::{BrokerError, Refusal, refusal};
 use super::publisher::Publisher;
 use super::received::Received;
 use super::topology::{Topology, short};
+
+/// The longest wait for letters to be back; somebody else may have taken them, so it is not for ever.
+const BACK: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The queue of dead letters, as an operator sees it.
 pub struct DeadLetters {
@@ -91,16 +99,34 @@ impl DeadLetters {
 
     async fn walk(&self, mut decide: impl FnMut(&Received) -> (bool, Verdict)) -> Result<Walk, BrokerError> {
         let connection = self.broker.open(Role::Operator).await?;
-        let walked = self.walk_on(&connection, &mut decide).await;
-        // Closing is what puts back the letters that stay.
+        let mut kept = 0;
+        let walked = self.walk_on(&connection, &mut decide, &mut kept).await;
+        if walked.is_ok() && kept > 0 {
+            self.until_back(&connection, kept).await;
+        }
         connection.close().await;
         walked
+    }
+
+    /// Waits until the queue has at least so many letters to give. What cannot be asked now, the next walk will tell.
+    async fn until_back(&self, connection: &Connection, kept: u32) {
+        let back = async {
+            let channel = connection.channel().await?;
+            while self.count(&channel).await? < kept {
+                tokio::time::sleep(LOOK).await;
+            }
+            Ok::<_, BrokerError>(())
+        };
+        if !matches!(tokio::time::timeout(BACK, back).await, Ok(Ok(()))) {
+            tracing::debug!(event = "dead_letters.not_back", kept);
+        }
     }
 
     async fn walk_on(
         &self,
         connection: &Connection,
         decide: &mut impl FnMut(&Received) -> (bool, Verdict),
+        kept: &mut u32,
     ) -> Result<Walk, BrokerError> {
         let channel = connection.channel().await?;
         let mut walk = Walk::default();
@@ -115,7 +141,7 @@ impl DeadLetters {
             walk.seen += 1;
             let (matched, verdict) = decide(&letter);
             match verdict {
-                Verdict::Keep => {}
+                Verdict::Keep => *kept += 1,
                 Verdict::Replay => {
                     let again = letter.sent_on(0, None);
                     self.publisher.publish("", &self.topology.events, &again).await?;
@@ -125,6 +151,8 @@ impl DeadLetters {
             }
             walk.matched += u32::from(matched);
         }
+        // This is what puts back the letters that stay.
+        answer("putting dead letters back", channel.close(200, short("done")?)).await?;
         Ok(walk)
     }
 

@@ -14,9 +14,7 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey], form: Output) 
     let mut links = BTreeMap::new();
     for courses in courses.chunks(MAX_ROWS) {
         for row in store.links(courses).await? {
-            let (social, marketing) = (row.social_sharing_url.as_deref(), row.marketing_url.as_deref());
-            let link = share_link::resolve(&row.course, social, marketing, &context.config.lms);
-            links.insert(row.course.to_string(), link);
+            links.insert(row.course.to_string(), share_link::of(&row, &context.config.lms));
         }
     }
     let unknown: Vec<&str> =

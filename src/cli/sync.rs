@@ -8,7 +8,7 @@ use crate::sync::Outcome;
 pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Result<Exit> {
     let engine = context.engine().await?;
     engine.restore(courses).await?;
-    let outcomes = engine.refresh(courses, Purpose::Command).await?;
+    let outcomes = engine.refresh(courses.to_vec(), Purpose::Command).await?;
     let mut rows = Vec::with_capacity(courses.len());
     let mut unknown = false;
     for course in courses {

@@ -76,13 +76,12 @@ pub(super) fn decide(
         let run = snapshot.course.run_key();
         let (Some(observation), false) = (answered.get(&run), plans.contains_key(&run)) else { continue };
         let plan = sync::plan(&run, snapshot.entry.as_ref(), observation, rules.question);
+        let Some(plan) = plan else { continue };
         let shown = shown.get(&run).copied().or(snapshot.entry.as_ref().and_then(Entry::in_force));
-        let risk = plan.entry.as_ref().and_then(|entry| brake::risk(shown, entry, plan.change));
+        let risk = brake::risk(shown, &plan.entry, plan.change);
         decided.risky += u64::from(risk.is_some());
-        if let Some(entry) = &plan.entry {
-            let block = blocks.get(&run).copied().filter(|_| is_final(entry, observation));
-            decided.write(snapshot.entry.as_ref(), entry, block, risk, rules);
-        }
+        let block = blocks.get(&run).copied().filter(|_| is_final(&plan.entry, observation));
+        decided.write(snapshot.entry.as_ref(), &plan.entry, block, risk, rules);
         plans.insert(run, (plan, risk));
     }
     let mut absent = HashSet::new();
@@ -143,7 +142,8 @@ impl Decided {
 
     /// What becomes of the overview.
     fn link(&mut self, snapshot: &Snapshot, plan: &Plan, risk: Option<Risk>, absent: bool, rules: Rules) {
-        let (Some(overview), Some(entry)) = (&snapshot.overview, &plan.entry) else { return };
+        let Some(overview) = &snapshot.overview else { return };
+        let entry = &plan.entry;
         let from = overview.marketing_url.as_deref();
         let to = entry.in_force();
         if entry.pending_clear_since.is_some() && entry.cleared_at.is_none() && from.is_some() {

@@ -11,6 +11,8 @@ use crate::config;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const ACQUIRE: Duration = Duration::from_secs(5);
+/// A connection that nobody used for so long is asked whether it lives; asking costs as much as a short statement.
+const TESTED_AFTER: Duration = Duration::from_secs(1);
 /// No statement of ours takes longer, a heal over a million overviews included.
 const STATEMENT: Duration = Duration::from_secs(30);
 
@@ -46,8 +48,9 @@ fn options(url: &str, max_connections: u32, lazy: bool) -> ConnectOptions {
         .max_connections(max_connections)
         .connect_timeout(CONNECT)
         .acquire_timeout(ACQUIRE)
-        // A connection that a restarted server has dropped is found out before it is used.
-        .test_before_acquire(true)
+        // A connection that a restarted server has dropped is found out before it is used; while there is work, by
+        // the work itself, which is tried again.
+        .test_before_acquire_if_idle_for(TESTED_AFTER)
         .sqlx_logging(false)
         .connect_lazy(lazy)
         .statement_timeout(STATEMENT)

@@ -3,12 +3,14 @@
 
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{
-    Alias, Condition, Expr, ExprTrait, IntoIden, LockType, Order, Query, TableRef, UpdateStatement,
+    Alias, Condition, Expr, ExprTrait, IntoIden, LockType, Order, Query, SelectStatement, TableRef,
+    UpdateStatement,
 };
 
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
 
+use super::keys::one_of;
 use crate::also::AlsoColumn;
 use crate::course_key::{CourseKey, RunKey};
 
@@ -40,31 +42,30 @@ pub(super) fn statement(
     let mut update = Query::update();
     update.table(overview::Entity);
     if backend == DbBackend::Postgres {
-        update.from(locked_ledger(backend, scope, also));
+        update.from(locked_ledger(backend, scope, also)).cond_where(col_o("id").eq(col_l(OVERVIEW_ID)));
     } else {
-        update.from(ledger::Entity);
+        update.from(ledger::Entity).cond_where(same_run(backend));
     }
-    update.cond_where(same_run(backend));
+    update.cond_where(is_due_any(backend, clears, also));
     if also.is_empty() {
-        update.value(overview::Column::MarketingUrl, in_force()).cond_where(is_due(backend, clears));
+        update.value(overview::Column::MarketingUrl, in_force());
     } else {
         // A row may be here for one column only: the others keep what they have.
-        let mut any = Condition::any().add(is_due(backend, clears));
         update.value(
             overview::Column::MarketingUrl,
             Expr::case(is_due(backend, clears), in_force()).finally(col_o("marketing_url")),
         );
         for column in also {
-            let differs = also_differs(backend, *column);
-            any = any.add(differs.clone());
             let (new, old) = (col_l(column.name()), col_o(column.name()));
+            let differs = also_differs(backend, *column);
             update.value(Alias::new(column.name()), Expr::case(differs, new).finally(old));
         }
-        update.cond_where(any);
     }
     match scope {
+        // On PostgreSQL the locked rows are those of these courses.
+        Scope::Courses(_) if backend == DbBackend::Postgres => {}
         Scope::Courses(courses) => {
-            update.cond_where(of_courses(courses));
+            update.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, courses));
         }
         Scope::ChangedSince(since) => {
             update.cond_where(col_l("changed_at").gte(since));
@@ -74,6 +75,23 @@ pub(super) fn statement(
     update
 }
 
+/// The ids of these courses' overviews that lack, or differ from, what the ledger has for them.
+pub(super) fn lost(backend: DbBackend, courses: &[CourseKey], also: &[AlsoColumn]) -> SelectStatement {
+    let mut select = Query::select();
+    select
+        .column((overview::Entity, overview::Column::Id))
+        .from(overview::Entity)
+        .from(ledger::Entity)
+        .cond_where(same_run(backend))
+        .cond_where(is_due_any(backend, Clears::Leave, also))
+        .cond_where(of_courses(backend, courses))
+        .cond_where(of_runs(backend, courses));
+    select
+}
+
+/// The overview that a locked row of the ledger is for.
+const OVERVIEW_ID: &str = "overview_id";
+
 /// The ledger's rows that differ from an overview, locked. Without the lock an update that waits for another's commit
 /// goes on with the overview as it is then and the ledger as it was before: an older URL over a newer one. MySQL and
 /// SQLite read what they join as it is now.
@@ -81,30 +99,36 @@ fn locked_ledger(backend: DbBackend, scope: Scope<'_>, also: &[AlsoColumn]) -> T
     let also = also.iter().map(|column| also_differs(backend, *column));
     let mut select = Query::select();
     select
-        .column((Alias::new("course_sharing_ledger"), sea_orm::sea_query::Asterisk))
+        .column((ledger::Entity, sea_orm::sea_query::Asterisk))
+        .expr_as(col_o("id"), Alias::new(OVERVIEW_ID))
         .from(ledger::Entity)
         .from(overview::Entity)
         .cond_where(same_run(backend))
         .cond_where(also.fold(Condition::any().add(differs(backend)), Condition::add))
-        .order_by((Alias::new("course_sharing_ledger"), Alias::new("run_key")), Order::Asc)
+        .order_by((ledger::Entity, ledger::Column::RunKey), Order::Asc)
         .lock_with_tables(LockType::Share, [ledger::Entity]);
     if let Scope::Courses(courses) = scope {
-        select.cond_where(of_courses(courses));
+        select.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, courses));
     }
     TableRef::SubQuery(Box::new(select), Alias::new("course_sharing_ledger").into_iden())
 }
 
-/// The overviews of these courses and the ledger's rows of their runs. The second follows from the first, but a
-/// planner cannot see through the join, and one without statistics would read the whole ledger.
-fn of_courses(courses: &[CourseKey]) -> Condition {
+/// The overviews of these courses.
+fn of_courses(backend: DbBackend, courses: &[CourseKey]) -> Expr {
     // Sorted, as two workers that lock rows in one order cannot deadlock.
     let mut ids: Vec<&str> = courses.iter().map(CourseKey::as_str).collect();
     ids.sort_unstable();
     ids.dedup();
+    one_of(backend, col_o("id"), ids)
+}
+
+/// The ledger's rows of their runs. They follow from the overviews, but a planner cannot see through the join, and one
+/// without statistics would read the whole ledger.
+fn of_runs(backend: DbBackend, courses: &[CourseKey]) -> Expr {
     let mut runs: Vec<RunKey> = courses.iter().map(CourseKey::run_key).collect();
     runs.sort_unstable();
     runs.dedup();
-    Condition::all().add(col_o("id").is_in(ids)).add(col_l("run_key").is_in(runs.iter().map(RunKey::as_str)))
+    one_of(backend, col_l("run_key"), runs.iter().map(RunKey::as_str))
 }
 
 fn col_o(name: &'static str) -> Expr {
@@ -145,10 +169,10 @@ fn is_due(backend: DbBackend, clears: Clears) -> Condition {
     Condition::all().add(differs(backend)).add(decided)
 }
 
-/// Whether healing would write an overview.
-pub(super) fn is_wiped(backend: DbBackend, also: &[AlsoColumn]) -> Condition {
+/// Whether any column is to be copied.
+pub(super) fn is_due_any(backend: DbBackend, clears: Clears, also: &[AlsoColumn]) -> Condition {
     let also = also.iter().map(|column| also_differs(backend, *column));
-    also.fold(Condition::any().add(is_due(backend, Clears::Leave)), Condition::add)
+    also.fold(Condition::any().add(is_due(backend, clears)), Condition::add)
 }
 
 /// Whether the ledger knows another value for this column. A custom course has values of its own, not its parent's.

@@ -8,7 +8,7 @@ use sea_orm::sea_query::{
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
 
 use super::blocks::{of_ledger, seen_since};
-use super::copy::{is_wiped, run_of_overview};
+use super::copy::{Clears, is_due_any, run_of_overview};
 use super::{ObservedBy, Store, StoreError};
 
 impl Store {
@@ -26,7 +26,7 @@ impl Store {
             .expr_as(count_where(settled().add(ccx().not())), Alias::new("settled"))
             .expr_as(count_where(settled().add(ccx())), Alias::new("ccx_settled"))
             .expr_as(count_where(unsettled(since)), Alias::new("unseen"))
-            .expr_as(count_where(is_wiped(self.backend(), &self.also)), Alias::new("wiped"))
+            .expr_as(count_where(is_due_any(self.backend(), Clears::Leave, &self.also)), Alias::new("wiped"))
             .from(overview::Entity)
             .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())))
             .left_join(block::Entity, of_ledger());

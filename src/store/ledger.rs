@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use entity::ledger::{Column, Entity, Model};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter,
-    QuerySelect,
+    ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect,
 };
 
 use super::blocks::{block_seen_at, not_before_its_block};
 use super::limit::within;
-use super::{Store, StoreError};
+use super::{Store, StoreError, keys};
 use crate::also::{Also, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
 
@@ -109,6 +108,15 @@ impl Entry {
         })
     }
 
+    /// About as many bytes as it takes in a statement.
+    fn bytes(&self) -> usize {
+        let held = self.held.as_ref().and_then(|(_, url)| url.as_deref()).map_or(0, str::len);
+        let words = self.run.as_str().len() + self.url.as_deref().map_or(0, str::len) + held;
+        // Up to four times of 27 bytes, the small columns, and the length of each.
+        let language = self.also.language.as_deref().map_or(0, str::len);
+        words + language + 190
+    }
+
     fn into_model(self) -> Model {
         let (held_by, held_url) = self.held.map_or((None, None), |(pass, url)| (Some(pass), url));
         Model {
@@ -138,43 +146,101 @@ struct Row {
 }
 
 impl Store {
-    /// The ledger's rows of these runs; runs it does not know are not in the map. At most [`super::MAX_ROWS`] runs.
+    /// The ledger's rows of these runs; runs it does not know are not in the map.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn entries(&self, runs: &[RunKey]) -> Result<HashMap<RunKey, Entry>, StoreError> {
-        if runs.is_empty() {
-            return Ok(HashMap::new());
+        let mut entries = HashMap::with_capacity(runs.len());
+        for runs in keys::fitting(runs, |run| keys::key_bytes(run.as_str())) {
+            let key = Expr::col((Entity, Column::RunKey));
+            let among = keys::one_of(self.backend(), key, runs.iter().map(RunKey::as_str));
+            let found = Entity::find().filter(among).expr_as(block_seen_at(), "vouched_at");
+            let rows = within("read the ledger", found.into_model::<Row>().all(&self.db)).await?;
+            let known = rows.into_iter().filter_map(|row| Entry::from_row(row, &self.also));
+            entries.extend(known.map(|entry| (entry.run.clone(), entry)));
         }
-        let keys = runs.iter().map(RunKey::as_str);
-        let found = Entity::find().filter(Column::RunKey.is_in(keys)).expr_as(block_seen_at(), "vouched_at");
-        let rows = within("read the ledger", found.into_model::<Row>().all(&self.db)).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| Entry::from_row(row, &self.also))
-            .map(|e| (e.run.clone(), e))
-            .collect())
+        Ok(entries)
     }
 }
 
-/// Writes rows in one statement, each unless the table has an answer to a later question; at most
-/// [`super::MAX_ROWS`]. Of the columns of `sync.also` it writes those in `also`; the others keep what they have.
+/// Writes rows, each unless the table has an answer to a later question. They are to be sorted by run, as two workers
+/// that lock rows in one order cannot deadlock. Of the columns of `sync.also` it writes those in `also`; the others
+/// keep what they have.
 pub(super) async fn upsert<C: ConnectionTrait>(
     db: &C,
-    mut entries: Vec<Entry>,
+    entries: &[Entry],
     also: &[AlsoColumn],
 ) -> Result<(), StoreError> {
-    if entries.is_empty() {
-        return Ok(());
+    let backend = db.get_database_backend();
+    for entries in keys::fitting(entries, Entry::bytes) {
+        let written = if backend == DbBackend::Postgres {
+            db.execute(&insert_arrays(entries, also)).await.map(drop)
+        } else {
+            let rows = entries.iter().map(|entry| entry.clone().into_model().into_active_model());
+            Entity::insert_many(rows)
+                .on_conflict(unless_newer(backend, also))
+                .exec_without_returning(db)
+                .await
+                .map(drop)
+        };
+        written.map_err(StoreError::doing("write the ledger"))?;
     }
-    entries.sort_by(|a, b| a.run.cmp(&b.run));
-    let rows = entries.into_iter().map(|entry| entry.into_model().into_active_model());
-    Entity::insert_many(rows)
-        .on_conflict(unless_newer(db.get_database_backend(), also))
-        .exec_without_returning(db)
-        .await
-        .map_err(StoreError::doing("write the ledger"))?;
     Ok(())
+}
+
+/// The rows as one array a column: one text for any number of rows, prepared once, and nothing to plan for each row.
+/// Arrays of this query builder hold no NULL; an empty text stands for it.
+fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
+    let values_of = |sql: &'static str, text: &dyn Fn(&Entry) -> String| {
+        Expr::cust_with_values(sql, [keys::array(entries.iter().map(text))])
+    };
+    let text = |text: &dyn Fn(&Entry) -> String| values_of("NULLIF(unnest($1), '')", text);
+    let time = |time: &dyn Fn(&Entry) -> Option<DateTime<Utc>>| {
+        values_of("NULLIF(unnest($1), '')::timestamptz", &|entry| {
+            time(entry).map_or_else(String::new, |time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
+        })
+    };
+    let held = |entry: &Entry| entry.held.clone().unwrap_or_default();
+    let values = [
+        (Column::RunKey, text(&|entry| entry.run.as_str().to_owned())),
+        (Column::MarketingUrl, text(&|entry| entry.url.clone().unwrap_or_default())),
+        (Column::Listed, values_of("unnest($1)::boolean", &|entry| entry.listed.to_string())),
+        (Column::PendingClearSince, time(&|entry| entry.pending_clear_since)),
+        (Column::ClearedAt, time(&|entry| entry.cleared_at)),
+        (Column::ChangedAt, time(&|entry| entry.changed_at)),
+        (Column::HeldBy, values_of("NULLIF(unnest($1), '0')::bigint", &|entry| held(entry).0.to_string())),
+        (Column::HeldUrl, text(&|entry| held(entry).1.unwrap_or_default())),
+        (Column::ObservedAt, time(&|entry| Some(entry.observed_at))),
+        (Column::ObservedBy, text(&|entry| entry.observed_by.clone())),
+        (
+            Column::Block,
+            values_of("NULLIF(unnest($1), '')::bigint", &|entry| {
+                entry.block.map_or_else(String::new, |block| block.to_string())
+            }),
+        ),
+    ];
+    let also_values = also.iter().map(|column| {
+        let sql = match column {
+            AlsoColumn::EligibleForFinancialAid => "NULLIF(unnest($1), '')::boolean",
+            AlsoColumn::Language => "NULLIF(unnest($1), '')",
+        };
+        (also_column(*column), values_of(sql, &|entry| entry.also.get(*column).unwrap_or_default()))
+    });
+    let (columns, values): (Vec<Column>, Vec<Expr>) = values.into_iter().chain(also_values).unzip();
+    let mut insert = Query::insert();
+    insert.into_table(Entity).columns(columns);
+    // Refused only where the numbers of columns and values differ.
+    let _ = insert.select_from(Query::select().exprs(values).take());
+    insert.on_conflict(unless_newer(DbBackend::Postgres, also));
+    insert
+}
+
+fn also_column(column: AlsoColumn) -> Column {
+    match column {
+        AlsoColumn::EligibleForFinancialAid => Column::EligibleForFinancialAid,
+        AlsoColumn::Language => Column::Language,
+    }
 }
 
 const WRITTEN: [Column; 10] = [
@@ -195,12 +261,8 @@ const WRITTEN: [Column; 10] = [
 /// over the null that it was decided on, so that a URL seen in between survives.
 fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let mut conflict = OnConflict::column(Column::RunKey);
-    let also = also.iter().map(|column| match column {
-        AlsoColumn::EligibleForFinancialAid => Column::EligibleForFinancialAid,
-        AlsoColumn::Language => Column::Language,
-    });
-    let written = also.chain(WRITTEN);
     let not_before_its_block = not_before_its_block(backend);
+    let written = also.iter().map(|column| also_column(*column)).chain(WRITTEN);
     if backend == DbBackend::MySql {
         let guard = format!(
             "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \

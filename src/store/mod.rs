@@ -10,6 +10,7 @@ mod connect;
 mod copy;
 mod crawl;
 mod error;
+mod keys;
 mod lease;
 mod ledger;
 mod limit;

@@ -6,15 +6,14 @@ use chrono::{DateTime, Utc};
 use entity::{block, ledger, overview};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect,
-    QueryTrait,
+    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait,
 };
 
 use super::blocks::of_ledger;
 use super::copy::run_of_overview;
 use super::crawl::unsettled;
 use super::limit::within;
-use super::{Entry, Store, StoreError};
+use super::{Entry, Store, StoreError, keys};
 use crate::also::{Also, AlsoChange, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
 
@@ -47,16 +46,6 @@ pub struct Snapshot {
     pub entry: Option<Entry>,
 }
 
-impl Snapshot {
-    /// True if the overview lacks, or differs from, what the ledger has for it.
-    pub fn is_wiped(&self) -> bool {
-        let (Some(overview), Some(entry)) = (&self.overview, &self.entry) else { return false };
-        let wanted = entry.in_force();
-        (wanted.is_some() && overview.marketing_url.as_deref() != wanted)
-            || !overview.also_changes(&entry.also).is_empty()
-    }
-}
-
 /// One overview's links, for sharing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkRow {
@@ -81,7 +70,7 @@ pub struct Counts {
 
 impl Store {
     /// Overview and ledger row of each of these courses, in their order, duplicates once; two short statements at
-    /// the same time. At most [`super::MAX_ROWS`] courses.
+    /// the same time for as many as fit into them.
     ///
     /// # Errors
     /// Those of the database.
@@ -106,14 +95,15 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn overviews(&self, courses: &[CourseKey]) -> Result<HashMap<CourseKey, Overview>, StoreError> {
-        let rows = self.rows(courses, "read overviews").await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
+        let mut overviews = HashMap::with_capacity(courses.len());
+        for courses in keys::fitting(courses, |course| keys::key_bytes(course.as_str())) {
+            let rows = self.rows(courses, "read overviews").await?;
+            overviews.extend(rows.into_iter().map(|row| {
                 let LinkRow { course, marketing_url, also, .. } = row;
                 (course.clone(), Overview { course, marketing_url, also })
-            })
-            .collect())
+            }));
+        }
+        Ok(overviews)
     }
 
     /// The links of these courses, in one statement whatever their number; unknown ones are not in the answer.
@@ -129,26 +119,35 @@ impl Store {
             return Ok(Vec::new());
         }
         // On MySQL the filter finds keys that differ in case or accents too; only those asked for are let through.
-        let wanted: HashSet<&str> = courses.iter().map(CourseKey::as_str).collect();
-        let mut found = overview::Entity::find().filter(overview::Column::Id.is_in(wanted.iter().copied()));
+        let asked: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
+        let id = Expr::col((overview::Entity, overview::Column::Id));
+        let among = keys::one_of(self.backend(), id, asked.keys().copied());
+        use overview::Column::{Id, MarketingUrl, SocialSharingUrl};
+        let columns = [Id, MarketingUrl, SocialSharingUrl];
+        let mut found = overview::Entity::find().select_only().columns(columns).filter(among);
         for column in self.also.iter().map(|column| column.name()) {
             found = found.column_as(Expr::col((overview::Entity, column)), column);
         }
         let rows = within(doing, self.db.query_all(&found.into_query())).await?;
-        let rows = rows.iter().map(|row| Ok((overview::Model::from_query_result(row, "")?, self.also(row)?)));
-        let rows: Vec<_> = rows.collect::<Result<_, _>>().map_err(StoreError::doing(doing))?;
-        Ok(rows
-            .into_iter()
-            .filter(|(row, _)| wanted.contains(row.id.as_str()))
-            .filter_map(|(row, also)| {
-                Some(LinkRow {
-                    course: CourseKey::parse(&row.id).ok()?,
-                    marketing_url: non_empty(row.marketing_url),
-                    social_sharing_url: non_empty(row.social_sharing_url),
-                    also,
-                })
-            })
-            .collect())
+        let known = rows.iter().filter_map(|row| self.link_row(row, &asked).transpose());
+        known.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+    }
+
+    /// None: a row that nobody asked for.
+    fn link_row(
+        &self,
+        row: &QueryResult,
+        asked: &HashMap<&str, &CourseKey>,
+    ) -> Result<Option<LinkRow>, DbErr> {
+        // By place and not by name: this runs some hundred thousand times a second.
+        let id: String = row.try_get_by_index(0)?;
+        let Some(course) = asked.get(id.as_str()) else { return Ok(None) };
+        Ok(Some(LinkRow {
+            course: (*course).clone(),
+            marketing_url: non_empty(row.try_get_by_index(1)?),
+            social_sharing_url: non_empty(row.try_get_by_index(2)?),
+            also: self.also(row)?,
+        }))
     }
 
     fn also(&self, row: &QueryResult) -> Result<Also, DbErr> {

@@ -1,23 +1,28 @@
 //! Every write of links: restore, heal, apply. Each is short, sorted against deadlocks, and tried again after one.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use entity::overview;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tracing::Instrument;
 
-use super::copy::{Clears, Scope, statement};
+use super::copy::{Clears, Scope, lost, statement};
 use super::limit::prompt;
-use super::{Entry, Store, StoreError, ledger};
+use super::{Entry, Store, StoreError, keys, ledger};
 use crate::also::AlsoColumn;
 use crate::course_key::CourseKey;
 
 /// How often a write is tried when another transaction is in its way.
 const TRIES: u32 = 3;
+
+const RESTORE: &str = "restore links";
 
 /// What applying a batch came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,23 +32,27 @@ pub struct Applied {
 }
 
 impl Store {
-    /// Gives these courses' overviews the URLs that the ledger has for them, where they differ; one statement, and
-    /// never a clear. Returns how many were written.
+    /// Gives these courses' overviews the URLs that the ledger has for them, where they differ, and never a clear.
+    /// Returns which were written. Where nothing is lost it is one short statement that locks nothing.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn restore(&self, courses: &[CourseKey]) -> Result<u64, StoreError> {
-        if courses.is_empty() {
-            return Ok(0);
+    pub async fn restore(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
+        let mut restored = Vec::new();
+        for courses in keys::fitting(courses, keys::course_bytes) {
+            let known: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
+            let sent: Arc<[CourseKey]> = courses.into();
+            let also = self.also.clone();
+            let restoring = self.persistently(move |db| {
+                let (courses, also) = (sent.clone(), also.clone());
+                Box::pin(
+                    async move { restore(&db, &courses, &also).await.map_err(StoreError::doing(RESTORE)) },
+                )
+            });
+            let ids = prompt(RESTORE, restoring).await?;
+            restored.extend(ids.iter().filter_map(|id| known.get(id.as_str()).copied().cloned()));
         }
-        let (courses, also) = (courses.to_vec(), self.also.clone());
-        let restoring = self.persistently(move |db| {
-            let (courses, also) = (courses.clone(), also.clone());
-            Box::pin(async move {
-                copy(&db, Scope::Courses(&courses), Clears::Leave, &also, "restore links").await
-            })
-        });
-        prompt("restore links", restoring).await
+        Ok(restored)
     }
 
     /// The same for every overview of the LMS, in one statement.
@@ -60,27 +69,35 @@ impl Store {
     }
 
     /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
-    /// ledger to these courses' overviews, both in one transaction. At most [`super::MAX_ROWS`] of each.
+    /// ledger to these courses' overviews, both in one transaction.
     ///
     /// Dropping the future does not stop the transaction half way: it runs on a task of its own.
     ///
     /// # Errors
     /// Those of the database; then nothing of it was written.
-    pub async fn apply(&self, entries: Vec<Entry>, courses: Vec<CourseKey>) -> Result<Applied, StoreError> {
+    pub async fn apply(
+        &self,
+        mut entries: Vec<Entry>,
+        mut courses: Vec<CourseKey>,
+    ) -> Result<Applied, StoreError> {
         if entries.is_empty() && courses.is_empty() {
             return Ok(Applied::default());
         }
+        // Sorted, as two workers that lock rows in one order cannot deadlock.
+        entries.sort_unstable_by(|a, b| a.run.cmp(&b.run));
+        courses.sort_unstable();
+        let (entries, courses): (Arc<[Entry]>, Arc<[CourseKey]>) = (entries.into(), courses.into());
         let also = self.also.clone();
         let applying = self.persistently(move |db| {
             let (entries, courses, also) = (entries.clone(), courses.clone(), also.clone());
             Box::pin(async move {
                 let transaction = begin(&db).await?;
-                ledger::upsert(&transaction, entries, &also).await?;
-                let overviews = if courses.is_empty() {
-                    0
-                } else {
-                    copy(&transaction, Scope::Courses(&courses), Clears::Copy, &also, "write links").await?
-                };
+                ledger::upsert(&transaction, &entries, &also).await?;
+                let mut overviews = 0;
+                for courses in keys::fitting(&courses, keys::course_bytes) {
+                    let scope = Scope::Courses(courses);
+                    overviews += copy(&transaction, scope, Clears::Copy, &also, "write links").await?;
+                }
                 commit(transaction).await?;
                 Ok(Applied { overviews })
             })
@@ -133,6 +150,27 @@ pub(super) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction
     let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
     let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
     db.begin_with_options(options).await.map_err(StoreError::doing("begin a transaction"))
+}
+
+/// The ids of the overviews that had lost something and have it again.
+async fn restore(
+    db: &DatabaseConnection,
+    courses: &[CourseKey],
+    also: &[AlsoColumn],
+) -> Result<Vec<String>, DbErr> {
+    let backend = db.get_database_backend();
+    let mut update = statement(backend, Scope::Courses(courses), Clears::Leave, also);
+    let id = |row: &QueryResult| row.try_get_by_index::<String>(0);
+    if backend == DbBackend::Postgres {
+        update.returning_col(overview::Column::Id);
+        return db.query_all(&update).await?.iter().map(id).collect();
+    }
+    // MySQL returns nothing from an update, and on SQLite one that changes nothing waits for other writers.
+    let lost = db.query_all(&lost(backend, courses, also)).await?;
+    if !lost.is_empty() {
+        db.execute(&update).await?;
+    }
+    lost.iter().map(id).collect()
 }
 
 /// A span of its own: when the row was there to be read is what a trace of an event is followed for.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use super::{Change, Outcome, Plan, Question, plan};
-use crate::catalog::{CatalogError, Client, Defect, Observation, Purpose};
+use crate::catalog::{CatalogError, Client, Defect, Observation, Purpose, Unknown};
 use crate::course_key::{CourseKey, RunKey};
-use crate::store::{Entry, MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
+use crate::store::{MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
 
 /// Joins the database and the Catalog; cheap to clone.
 #[derive(Clone)]
@@ -18,13 +18,12 @@ pub struct Engine {
     clear_after: Duration,
 }
 
-/// What restoring found and did.
-#[derive(Debug, Clone, Default)]
-pub struct Restored {
-    /// The courses whose overviews differed from the ledger.
-    pub wiped: Vec<CourseKey>,
-    /// Overviews written.
-    pub overviews: u64,
+/// What the Catalog said to one question; to be handed to [`Engine::settle`].
+#[derive(Debug)]
+pub struct Answered {
+    courses: Vec<CourseKey>,
+    question: Question,
+    observed: HashMap<RunKey, Observation>,
 }
 
 impl Engine {
@@ -43,46 +42,34 @@ impl Engine {
         &self.catalog
     }
 
-    /// Gives these courses' overviews the last known URL back where they lost it. No Catalog is asked.
+    /// Gives these courses' overviews the last known URL back where they lost it, and says which had. No Catalog is
+    /// asked.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn restore(&self, courses: &[CourseKey]) -> Result<Restored, StoreError> {
-        let mut restored = Restored::default();
-        for courses in courses.chunks(MAX_ROWS) {
-            let snapshots = self.store.snapshots(courses).await?;
-            let wiped: Vec<CourseKey> =
-                snapshots.into_iter().filter(Snapshot::is_wiped).map(|s| s.course).collect();
-            if !wiped.is_empty() {
-                restored.overviews += self.store.restore(&wiped).await?;
-                restored.wiped.extend(wiped);
-            }
-        }
-        Ok(restored)
+    pub async fn restore(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
+        self.store.restore(courses).await
     }
 
-    /// Asks the Catalog for the runs of these courses, and writes what it says to ledger and overviews, in one
-    /// transaction for each [`MAX_ROWS`] of them. Every course has an outcome, once.
+    /// Asks the Catalog for the runs of these courses, and writes what it says to ledger and overviews: both of the
+    /// following, one after the other.
     ///
     /// # Errors
     /// Those of the database; a Catalog that fails is an [`Outcome::Unknown`].
     pub async fn refresh(
         &self,
-        courses: &[CourseKey],
+        courses: Vec<CourseKey>,
         purpose: Purpose,
     ) -> Result<HashMap<CourseKey, Outcome>, StoreError> {
-        let mut outcomes = HashMap::with_capacity(courses.len());
-        for courses in courses.chunks(MAX_ROWS) {
-            outcomes.extend(self.refresh_batch(courses, purpose).await?);
-        }
-        Ok(outcomes)
+        let answered = self.ask(courses, purpose).await?;
+        self.settle(vec![answered]).await
     }
 
-    async fn refresh_batch(
-        &self,
-        courses: &[CourseKey],
-        purpose: Purpose,
-    ) -> Result<HashMap<CourseKey, Outcome>, StoreError> {
+    /// Asks the Catalog for the runs of these courses, and writes nothing.
+    ///
+    /// # Errors
+    /// If the database cannot tell the time; a Catalog that fails is an answer.
+    pub async fn ask(&self, courses: Vec<CourseKey>, purpose: Purpose) -> Result<Answered, StoreError> {
         let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
         let runs: Vec<RunKey> = runs.into_iter().collect();
         let question = Question {
@@ -90,46 +77,77 @@ impl Engine {
             by: asked_by(purpose),
             clear_after: self.clear_after,
         };
-        let mut observed =
-            self.catalog.look_up(&runs, purpose).instrument(tracing::info_span!("look_up")).await;
-        let snapshots = self.store.snapshots(courses).await?;
+        let observed = self.catalog.look_up(&runs, purpose).instrument(tracing::info_span!("look_up")).await;
+        Ok(Answered { courses, question, observed })
+    }
 
-        let planning = tracing::info_span!("plan").entered();
-        let mut decided: HashMap<RunKey, Decided> = HashMap::with_capacity(runs.len());
-        for snapshot in &snapshots {
-            decided.entry(snapshot.course.run_key()).or_insert_with_key(|run| {
-                let observation = observed.remove(run).unwrap_or_else(nothing_said);
-                let plan = plan(run, snapshot.entry.as_ref(), &observation, question);
-                Decided { plan, observation }
-            });
+    /// Writes what these answers say to ledger and overviews, in one transaction for each [`MAX_ROWS`] courses. Every
+    /// course has an outcome, once; of two answers about one run the later counts.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn settle(&self, answered: Vec<Answered>) -> Result<HashMap<CourseKey, Outcome>, StoreError> {
+        let mut courses: Vec<CourseKey> = answered.iter().flat_map(|a| a.courses.iter().cloned()).collect();
+        courses.sort_unstable();
+        courses.dedup();
+        let mut answers: HashMap<RunKey, (Question, Observation)> = HashMap::with_capacity(courses.len());
+        for Answered { question, observed, .. } in answered {
+            for (run, observation) in observed {
+                let earlier = answers.get(&run);
+                if earlier.is_none_or(|(earlier, _)| earlier.asked_at <= question.asked_at) {
+                    answers.insert(run, (question, observation));
+                }
+            }
         }
-        let entries = decided.values().filter_map(|decided| decided.plan.entry.clone()).collect();
-        drop(planning);
-        let is_known =
-            |s: &&Snapshot| decided.get(&s.course.run_key()).is_some_and(|d| d.plan.entry.is_some());
-        let known = snapshots.iter().filter(is_known).map(|s| s.course.clone()).collect();
-        self.store.apply(entries, known).instrument(tracing::info_span!("apply")).await?;
+        let mut outcomes = HashMap::with_capacity(courses.len());
+        // Of what is not known nothing changes, so the database is not asked either.
+        courses.retain(|course| {
+            let unknown = why_unknown(answers.get(&course.run_key()).map(|(_, observation)| observation));
+            unknown.is_none_or(|why| outcomes.insert(course.clone(), Outcome::Unknown(why)).is_some())
+        });
+        for courses in courses.chunks(MAX_ROWS) {
+            outcomes.extend(self.settle_batch(courses, &answers).await?);
+        }
+        Ok(outcomes)
+    }
 
-        Ok(snapshots
-            .into_iter()
-            .filter_map(|snapshot| {
-                let outcome = outcome(&snapshot, decided.get(&snapshot.course.run_key())?);
-                Some((snapshot.course, outcome))
-            })
-            .collect())
+    async fn settle_batch(
+        &self,
+        courses: &[CourseKey],
+        answers: &HashMap<RunKey, (Question, Observation)>,
+    ) -> Result<Vec<(CourseKey, Outcome)>, StoreError> {
+        let snapshots = self.store.snapshots(courses).await?;
+        let planning = tracing::info_span!("plan").entered();
+        let mut plans: HashMap<RunKey, Plan> = HashMap::with_capacity(courses.len());
+        for snapshot in &snapshots {
+            let run = snapshot.course.run_key();
+            let Some((question, observation)) = answers.get(&run).filter(|_| !plans.contains_key(&run))
+            else {
+                continue;
+            };
+            let plan = plan(&run, snapshot.entry.as_ref(), observation, *question);
+            plans.extend(plan.map(|plan| (run, plan)));
+        }
+        let entries = plans.values().map(|plan| plan.entry.clone()).collect();
+        drop(planning);
+        self.store.apply(entries, courses.to_vec()).instrument(tracing::info_span!("apply")).await?;
+
+        let ended = snapshots.into_iter().filter_map(|snapshot| {
+            let outcome = outcome(&snapshot, plans.get(&snapshot.course.run_key())?);
+            Some((snapshot.course, outcome))
+        });
+        Ok(ended.collect())
     }
 }
 
-/// One run's answer, and what follows from it.
-struct Decided {
-    plan: Plan,
-    observation: Observation,
-}
-
-/// The client promises a word on every run; should it ever break that, not knowing changes nothing.
-fn nothing_said() -> Observation {
-    let error = CatalogError::from(Defect::Odd("it says nothing of this run".to_owned()));
-    Observation::Unknown(error.into())
+/// Why nothing is known of a run, if nothing is. The client promises a word on every run; should it ever break that,
+/// not knowing changes nothing.
+fn why_unknown(observation: Option<&Observation>) -> Option<Unknown> {
+    match observation {
+        Some(Observation::Unknown(why)) => Some(why.clone()),
+        Some(_) => None,
+        None => Some(CatalogError::from(Defect::Odd("it says nothing of this run".to_owned())).into()),
+    }
 }
 
 fn asked_by(purpose: Purpose) -> ObservedBy {
@@ -140,20 +158,15 @@ fn asked_by(purpose: Purpose) -> ObservedBy {
     }
 }
 
-fn outcome(snapshot: &Snapshot, decided: &Decided) -> Outcome {
-    if let Observation::Unknown(why) = &decided.observation {
-        return Outcome::Unknown(why.clone());
-    }
+fn outcome(snapshot: &Snapshot, plan: &Plan) -> Outcome {
     let Some(overview) = &snapshot.overview else { return Outcome::NoOverview };
-    let wanted = decided.plan.entry.as_ref().and_then(Entry::in_force);
-    let also = decided.plan.entry.as_ref().map(|entry| overview.also_changes(&entry.also));
-    let is_as_wanted =
-        overview.marketing_url.as_deref() == wanted && also.is_none_or(|changes| changes.is_empty());
-    match decided.plan.change {
+    let is_as_wanted = overview.marketing_url.as_deref() == plan.entry.in_force()
+        && overview.also_changes(&plan.entry.also).is_empty();
+    match plan.change {
         Change::Same | Change::Set if is_as_wanted => Outcome::Unchanged,
         Change::Same | Change::Set => Outcome::Updated,
         Change::Clear => Outcome::Cleared,
         Change::PendingClear | Change::NoPage => Outcome::NoPage,
-        Change::NotListed | Change::Unknown => Outcome::NotListed,
+        Change::NotListed => Outcome::NotListed,
     }
 }

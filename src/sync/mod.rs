@@ -4,6 +4,6 @@ mod engine;
 mod outcome;
 mod plan;
 
-pub use self::engine::{Engine, Restored};
+pub use self::engine::{Answered, Engine};
 pub use self::outcome::Outcome;
 pub use self::plan::{Change, Plan, Question, plan};

@@ -24,8 +24,8 @@ pub struct Question {
 /// What to write to the ledger, and what that means for the URL in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The ledger row as it should become; none: nothing is known, nothing changes.
-    pub entry: Option<Entry>,
+    /// The ledger row as it should become.
+    pub entry: Entry,
     /// What becomes of the URL in force.
     pub change: Change,
 }
@@ -45,12 +45,16 @@ pub enum Change {
     NoPage,
     /// The Catalog does not list the run: it stays.
     NotListed,
-    /// Nobody knows: it stays, and nothing is written.
-    Unknown,
 }
 
-/// Decides what `observation`, the answer to `question`, changes of what is `known` of `run`.
-pub fn plan(run: &RunKey, known: Option<&Entry>, observation: &Observation, question: Question) -> Plan {
+/// Decides what `observation`, the answer to `question`, changes of what is `known` of `run`. None: nobody knows, so
+/// nothing changes, and nothing is written.
+pub fn plan(
+    run: &RunKey,
+    known: Option<&Entry>,
+    observation: &Observation,
+    question: Question,
+) -> Option<Plan> {
     let base = Entry {
         run: run.clone(),
         url: known.and_then(|known| known.url.clone()),
@@ -64,30 +68,31 @@ pub fn plan(run: &RunKey, known: Option<&Entry>, observation: &Observation, ques
         block: None,
         also: also(known, observation),
     };
-    let mut plan = planned(base, known, observation, question);
+    let mut plan = planned(base, known, observation, question)?;
     // What the block says of the run stays true as long as the row says it too.
-    if let (Some(entry), Some(known)) = (&mut plan.entry, known)
-        && entry.says_the_same(known)
-    {
-        entry.block = known.block;
-    }
-    plan
+    plan.entry.block = known.filter(|known| known.says_the_same(&plan.entry)).and_then(|known| known.block);
+    Some(plan)
 }
 
-fn planned(base: Entry, known: Option<&Entry>, observation: &Observation, question: Question) -> Plan {
+fn planned(
+    base: Entry,
+    known: Option<&Entry>,
+    observation: &Observation,
+    question: Question,
+) -> Option<Plan> {
     match observation {
         Observation::Url(url, _) => {
             let same = known.and_then(Entry::in_force) == Some(url.as_str());
             let changed_at = if same { base.changed_at } else { Some(question.asked_at) };
             let entry = Entry { url: Some(url.as_str().to_owned()), changed_at, ..base };
-            Plan { entry: Some(entry), change: if same { Change::Same } else { Change::Set } }
+            Some(Plan { entry, change: if same { Change::Same } else { Change::Set } })
         }
-        Observation::NoUrl(_) => no_url(base, known, question),
+        Observation::NoUrl(_) => Some(no_url(base, known, question)),
         Observation::NotListed => {
             let cleared_at = known.and_then(|known| known.cleared_at);
-            Plan { entry: Some(Entry { listed: false, cleared_at, ..base }), change: Change::NotListed }
+            Some(Plan { entry: Entry { listed: false, cleared_at, ..base }, change: Change::NotListed })
         }
-        Observation::Unknown(_) => Plan { entry: None, change: Change::Unknown },
+        Observation::Unknown(_) => None,
     }
 }
 
@@ -110,14 +115,14 @@ fn no_url(base: Entry, known: Option<&Entry>, question: Question) -> Plan {
         && question.asked_at.signed_duration_since(since) >= wait;
     let entry = Entry { pending_clear_since: Some(since), cleared_at: cleared_before, ..base };
     match (cleared_before, ripe) {
-        (Some(_), _) => Plan { entry: Some(entry), change: Change::NoPage },
+        (Some(_), _) => Plan { entry, change: Change::NoPage },
         (None, true) => {
             let at = Some(question.asked_at);
-            Plan { entry: Some(Entry { cleared_at: at, changed_at: at, ..entry }), change: Change::Clear }
+            Plan { entry: Entry { cleared_at: at, changed_at: at, ..entry }, change: Change::Clear }
         }
         (None, false) => {
             let change = if entry.url.is_some() { Change::PendingClear } else { Change::NoPage };
-            Plan { entry: Some(entry), change }
+            Plan { entry, change }
         }
     }
 }
@@ -150,9 +155,9 @@ mod tests {
         let mut known = None;
         let mut changes = Vec::new();
         for (seconds, observation) in answers {
-            let plan = plan(&run(), known.as_ref(), observation, at(*seconds));
+            let plan = plan(&run(), known.as_ref(), observation, at(*seconds)).unwrap();
             changes.push(plan.change);
-            known = plan.entry.or(known);
+            known = Some(plan.entry);
         }
         (known, changes)
     }
@@ -163,6 +168,13 @@ mod tests {
             play(&[(0, url("https://e/a")), (9, url("https://e/a")), (10, url("https://e/b"))]);
         assert_eq!(changes, [Change::Set, Change::Same, Change::Set]);
         assert_eq!(known.unwrap().in_force(), Some("https://e/b"));
+    }
+
+    #[test]
+    fn not_knowing_changes_nothing() {
+        let refused = UrlPolicy::default().accept("course/x").unwrap_err();
+        let known = play(&[(0, url("https://e/a"))]).0;
+        assert_eq!(plan(&run(), known.as_ref(), &Observation::Unknown(refused.into()), at(9)), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Which runs the next request asks for: pure, without a timer of its own.
 //!
 //! Idle, an event is a batch of one at once. Under load the next batch is whatever has piled up while the last
-//! requests were out: as many distinct runs as fit in one URL, with all the events that wait for each.
+//! requests were out: as many distinct runs as fit in one URL, with all the events that wait for each. Of two events
+//! about one course one waits: the other is given back, to be acknowledged, as the look-up to come does for both.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::course_key::RunKey;
@@ -19,15 +20,23 @@ pub struct Limits {
     pub min_interval: Duration,
 }
 
+/// Something that waits for a look-up.
+pub trait Waits {
+    /// True if the look-up that this waits for does for `other` too, and `other` need not wait.
+    fn stands_for(&self, other: &Self) -> bool;
+}
+
 /// Runs to ask for together, each with the jobs that wait for it.
 pub type Batch<J> = Vec<(RunKey, Vec<J>)>;
 
 /// Holds jobs until their run may be asked for. What it holds is bounded by who pushes: the broker's prefetch.
 pub struct Batcher<J> {
     limits: Limits,
-    /// Runs with jobs, in the order in which their first job came.
-    order: VecDeque<RunKey>,
     waiting: HashMap<RunKey, Waiting<J>>,
+    due: Due,
+    /// Runs that wait for `min_interval` to pass, by the time at which it has, and the number of their jobs.
+    later: BTreeSet<(Instant, RunKey)>,
+    later_jobs: usize,
     in_flight: HashSet<RunKey>,
     /// When runs were last asked for, and the same in order of time, to forget what is older than `min_interval`.
     asked: HashMap<RunKey, Instant>,
@@ -37,73 +46,133 @@ pub struct Batcher<J> {
 struct Waiting<J> {
     key_bytes: usize,
     jobs: Vec<J>,
+    place: Place,
 }
 
-impl<J> Batcher<J> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Due,
+    Later(Instant),
+    /// Behind the answer to an earlier question.
+    Answer,
+}
+
+/// Runs that may be asked for now, in the order in which they came to be, and what they come to.
+#[derive(Default)]
+struct Due {
+    order: VecDeque<RunKey>,
+    jobs: usize,
+    key_bytes: usize,
+}
+
+impl<J: Waits> Batcher<J> {
     /// An empty one.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            order: VecDeque::new(),
             waiting: HashMap::new(),
+            due: Due::default(),
+            later: BTreeSet::new(),
+            later_jobs: 0,
             in_flight: HashSet::new(),
             asked: HashMap::new(),
             asked_order: VecDeque::new(),
         }
     }
 
-    /// Takes a job that needs `run` asked for; the key takes `key_bytes` of a URL.
-    pub fn push(&mut self, run: RunKey, key_bytes: usize, job: J) {
-        let waiting = self.waiting.entry(run).or_insert_with_key(|run| {
-            self.order.push_back(run.clone());
-            Waiting { key_bytes, jobs: Vec::new() }
-        });
-        waiting.jobs.push(job);
+    /// Takes a job that needs `run` asked for; the key takes `key_bytes` of a URL. Gives a job back that need not wait,
+    /// as another stands for it: this one, or the one in whose place this one waits now.
+    ///
+    /// A job that comes after its run's request went out waits for the next one: its event may be about what that
+    /// request has not seen.
+    pub fn push(&mut self, run: RunKey, key_bytes: usize, job: J) -> Option<J> {
+        if let Some(waiting) = self.waiting.get_mut(&run) {
+            if waiting.jobs.iter().any(|other| other.stands_for(&job)) {
+                return Some(job);
+            }
+            if let Some(other) = waiting.jobs.iter_mut().find(|other| job.stands_for(other)) {
+                return Some(std::mem::replace(other, job));
+            }
+            waiting.jobs.push(job);
+            match waiting.place {
+                Place::Due => self.due.jobs += 1,
+                Place::Later(_) => self.later_jobs += 1,
+                Place::Answer => {}
+            }
+            return None;
+        }
+        self.waiting.insert(run.clone(), Waiting { key_bytes, jobs: vec![job], place: Place::Answer });
+        if !self.in_flight.contains(&run) {
+            self.place(&run);
+        }
+        None
     }
 
     /// The next batch, if any run is due: oldest first, none that is being asked for just now or was within
-    /// `min_interval`. A job that came after its run's request went out waits for the next one: its event may be
-    /// about what that request has not seen.
+    /// `min_interval`.
     pub fn next(&mut self, now: Instant) -> Option<Batch<J>> {
-        self.forget(now);
-        let (mut events, mut key_bytes) = (0, 0);
+        self.advance(now);
+        let (mut jobs, mut key_bytes) = (0, 0);
         let mut batch = Vec::new();
-        let mut left = VecDeque::with_capacity(self.order.len());
-        while let Some(run) = self.order.pop_front() {
-            let due = self.due_at(&run, now).is_some_and(|due| due <= now);
-            let fits = |waiting: &Waiting<J>| {
-                events == 0
-                    || (events + waiting.jobs.len() <= self.limits.events
-                        && key_bytes + waiting.key_bytes <= self.limits.key_bytes)
-            };
-            if !due || !self.waiting.get(&run).is_some_and(fits) {
-                left.push_back(run);
-                continue;
+        while let Some(run) = self.due.order.pop_front() {
+            let Some(waiting) = self.waiting.remove(&run) else { continue };
+            jobs += waiting.jobs.len();
+            key_bytes += waiting.key_bytes;
+            let fits = jobs <= self.limits.events && key_bytes <= self.limits.key_bytes;
+            if !fits && !batch.is_empty() {
+                self.waiting.insert(run.clone(), waiting);
+                self.due.order.push_front(run);
+                break;
             }
-            if let Some(waiting) = self.waiting.remove(&run) {
-                events += waiting.jobs.len();
-                key_bytes += waiting.key_bytes;
-                self.in_flight.insert(run.clone());
-                self.asked.insert(run.clone(), now);
-                self.asked_order.push_back((now, run.clone()));
-                batch.push((run, waiting.jobs));
-            }
+            self.due.jobs -= waiting.jobs.len();
+            self.due.key_bytes -= waiting.key_bytes;
+            self.in_flight.insert(run.clone());
+            self.asked.insert(run.clone(), now);
+            self.asked_order.push_back((now, run.clone()));
+            batch.push((run, waiting.jobs));
         }
-        self.order = left;
         (!batch.is_empty()).then_some(batch)
+    }
+
+    /// True if what is due fills a batch: one more run like those would not go into it.
+    pub fn is_full(&mut self, now: Instant) -> bool {
+        self.advance(now);
+        let runs = self.due.order.len();
+        let one_more = self.due.key_bytes.checked_div(runs).map_or(0, |mean| self.due.key_bytes + mean);
+        self.due.jobs >= self.limits.events || one_more > self.limits.key_bytes
+    }
+
+    /// True if any run is due.
+    pub fn has_due(&self) -> bool {
+        !self.due.order.is_empty()
     }
 
     /// Says that these runs have been answered, one way or another.
     pub fn done<'a>(&mut self, runs: impl IntoIterator<Item = &'a RunKey>) {
         for run in runs {
             self.in_flight.remove(run);
+            if self.waiting.contains_key(run) {
+                self.place(run);
+            }
         }
     }
 
-    /// When to call [`Batcher::next`] again, if nothing else happens before: the time at which the first waiting
-    /// run is due. None: nothing waits but for an answer.
-    pub fn wake_at(&self, now: Instant) -> Option<Instant> {
-        self.order.iter().filter_map(|run| self.due_at(run, now)).min()
+    /// When the next run will be due that is not so now. None: nothing waits for a time.
+    pub fn wake_at(&self) -> Option<Instant> {
+        self.later.first().map(|(at, _)| *at)
+    }
+
+    /// How many jobs wait for `min_interval` to pass.
+    pub fn early(&self) -> usize {
+        self.later_jobs
+    }
+
+    /// Takes those out, to wait elsewhere.
+    pub fn take_early(&mut self) -> Vec<J> {
+        self.later_jobs = 0;
+        let runs = std::mem::take(&mut self.later);
+        let taken = runs.into_iter().filter_map(|(_, run)| self.waiting.remove(&run));
+        taken.flat_map(|waiting| waiting.jobs).collect()
     }
 
     /// True if no job waits.
@@ -113,21 +182,30 @@ impl<J> Batcher<J> {
 
     /// All jobs that wait, for whom the process has no time any more.
     pub fn drain(&mut self) -> Vec<J> {
-        self.order.clear();
+        self.due = Due::default();
+        self.later.clear();
+        self.later_jobs = 0;
         self.waiting.drain().flat_map(|(_, waiting)| waiting.jobs).collect()
     }
 
-    /// The earliest time to ask for a run; none while it is being asked for.
-    fn due_at(&self, run: &RunKey, now: Instant) -> Option<Instant> {
-        if self.in_flight.contains(run) {
-            return None;
+    /// Puts a run with jobs where it belongs that is not being asked for.
+    fn place(&mut self, run: &RunKey) {
+        let Some(waiting) = self.waiting.get_mut(run) else { return };
+        if let Some(asked) = self.asked.get(run) {
+            let at = *asked + self.limits.min_interval;
+            waiting.place = Place::Later(at);
+            self.later_jobs += waiting.jobs.len();
+            self.later.insert((at, run.clone()));
+        } else {
+            waiting.place = Place::Due;
+            self.due.add(run.clone(), waiting);
         }
-        Some(self.asked.get(run).map_or(now, |asked| *asked + self.limits.min_interval))
     }
 
-    fn forget(&mut self, now: Instant) {
+    /// Makes due what has become so.
+    fn advance(&mut self, now: Instant) {
         while let Some((asked, run)) = self.asked_order.front() {
-            if now.duration_since(*asked) < self.limits.min_interval {
+            if now.saturating_duration_since(*asked) < self.limits.min_interval {
                 break;
             }
             if self.asked.get(run) == Some(asked) {
@@ -135,114 +213,23 @@ impl<J> Batcher<J> {
             }
             self.asked_order.pop_front();
         }
+        while self.later.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, run)) = self.later.pop_first() else { break };
+            let Some(waiting) = self.waiting.get_mut(&run) else { continue };
+            waiting.place = Place::Due;
+            self.later_jobs -= waiting.jobs.len();
+            self.due.add(run, waiting);
+        }
+    }
+}
+
+impl Due {
+    fn add<J>(&mut self, run: RunKey, waiting: &Waiting<J>) {
+        self.order.push_back(run);
+        self.jobs += waiting.jobs.len();
+        self.key_bytes += waiting.key_bytes;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::course_key::CourseKey;
-    use proptest::prelude::*;
-
-    const INTERVAL: Duration = Duration::from_secs(5);
-    const LIMITS: Limits = Limits { events: 10, key_bytes: 100, min_interval: INTERVAL };
-
-    fn run(n: u8) -> RunKey {
-        CourseKey::parse(&format!("course-v1:a+b+{n}")).unwrap().run_key()
-    }
-
-    fn runs<J>(batch: &Batch<J>) -> Vec<RunKey> {
-        batch.iter().map(|(run, _)| run.clone()).collect()
-    }
-
-    #[test]
-    fn idle_an_event_is_a_batch_at_once() {
-        let mut batcher = Batcher::new(LIMITS);
-        let now = Instant::now();
-        assert!(batcher.next(now).is_none() && batcher.wake_at(now).is_none());
-        batcher.push(run(1), 30, "a");
-        assert_eq!(batcher.next(now).unwrap(), [(run(1), vec!["a"])]);
-        assert!(batcher.is_empty());
-    }
-
-    #[test]
-    fn under_load_a_batch_is_what_has_piled_up_and_fits() {
-        let mut batcher = Batcher::new(LIMITS);
-        let now = Instant::now();
-        for (n, job) in [(1, "a"), (2, "b"), (1, "c"), (3, "d"), (4, "e")] {
-            batcher.push(run(n), 30, job);
-        }
-        let first = batcher.next(now).unwrap();
-        assert_eq!(first, [(run(1), vec!["a", "c"]), (run(2), vec!["b"]), (run(3), vec!["d"])]);
-        assert_eq!(runs(&batcher.next(now).unwrap()), [run(4)]);
-    }
-
-    #[test]
-    fn a_key_or_a_crowd_too_large_for_any_batch_goes_alone() {
-        let mut batcher = Batcher::new(LIMITS);
-        let now = Instant::now();
-        batcher.push(run(1), 500, 0);
-        (0..20).for_each(|job| batcher.push(run(2), 30, job));
-        assert_eq!(runs(&batcher.next(now).unwrap()), [run(1)]);
-        assert_eq!(batcher.next(now).unwrap()[0].1.len(), 20);
-    }
-
-    #[test]
-    fn a_run_asked_for_is_asked_again_when_answered_and_after_the_interval_for_the_last_event() {
-        let mut batcher = Batcher::new(LIMITS);
-        let now = Instant::now();
-        batcher.push(run(1), 30, 1);
-        let batch = batcher.next(now).unwrap();
-        batcher.push(run(1), 30, 2);
-        assert!(batcher.next(now + INTERVAL / 4).is_none(), "it is in flight");
-        assert_eq!(batcher.wake_at(now), None);
-        batcher.done(&runs(&batch));
-        assert!(batcher.next(now + INTERVAL / 2).is_none(), "it was asked for just now");
-        assert_eq!(batcher.wake_at(now), Some(now + INTERVAL));
-        batcher.push(run(1), 30, 3);
-        assert_eq!(batcher.next(now + INTERVAL).unwrap()[0].1, [2, 3], "both share the next look-up");
-    }
-
-    proptest! {
-        #[test]
-        fn no_job_is_lost_or_doubled_and_no_run_is_asked_for_twice_at_once(
-            steps in proptest::collection::vec((0..6_u8, 0..3000_u64, any::<bool>()), 1..200)
-        ) {
-            let mut batcher = Batcher::new(LIMITS);
-            let mut now = Instant::now();
-            let (mut pushed, mut taken) = (0_usize, Vec::new());
-            let mut flying: Vec<Batch<usize>> = Vec::new();
-            let mut last: HashMap<RunKey, Instant> = HashMap::new();
-            for (n, wait, answer) in steps {
-                batcher.push(run(n), 30, pushed);
-                pushed += 1;
-                now += Duration::from_millis(wait);
-                if answer && !flying.is_empty() {
-                    let answered = flying.remove(0);
-                    batcher.done(&runs(&answered));
-                }
-                if let Some(batch) = batcher.next(now) {
-                    for (run, jobs) in &batch {
-                        prop_assert!(flying.iter().flatten().all(|(other, _)| other != run));
-                        if let Some(before) = last.insert(run.clone(), now) {
-                            prop_assert!(now.duration_since(before) >= INTERVAL);
-                        }
-                        taken.extend(jobs.iter().copied());
-                    }
-                    flying.push(batch);
-                }
-            }
-            for batch in flying {
-                batcher.done(&runs(&batch));
-            }
-            while let Some(at) = batcher.wake_at(now) {
-                let batch = batcher.next(at).unwrap();
-                taken.extend(batch.iter().flat_map(|(_, jobs)| jobs.iter().copied()));
-                batcher.done(&runs(&batch));
-                now = at;
-            }
-            taken.sort_unstable();
-            prop_assert_eq!(taken, (0..pushed).collect::<Vec<_>>());
-        }
-    }
-}
+mod tests;

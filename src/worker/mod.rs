@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! broker::Consumer ─▶ pipeline ─▶ settler ─▶ broker
-//!                       │ restore, look up (sync::Engine), in batches (batcher, pure)
+//!                       │ restore, look up, write (sync::Engine), in batches (batcher, pure)
+//!                       │ how many of each at once (lane)    who need not wait (batcher, copies: pure)
 //!                       └ what becomes of each event (settlement, pure)
 //! jobs: heal, pass, gauges        port: what the HTTP port asks
 //! ```
 
 pub mod batcher;
+mod copies;
 mod dead;
 mod jobs;
+mod lane;
 mod pipeline;
 mod port;
 pub mod reading;

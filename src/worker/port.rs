@@ -45,8 +45,7 @@ impl Port {
         Ok(rows
             .into_iter()
             .map(|row| {
-                let (social, marketing) = (row.social_sharing_url.as_deref(), row.marketing_url.as_deref());
-                let link = share_link::resolve(&row.course, social, marketing, &self.lms);
+                let link = share_link::of(&row, &self.lms);
                 (row.course, link)
             })
             .collect())

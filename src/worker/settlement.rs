@@ -8,6 +8,9 @@ use crate::sync::Outcome;
 /// The shortest time that an event waits for a Catalog or database to come back.
 const SHORTEST_PARK: Duration = Duration::from_secs(10);
 
+/// The outcome of an event that another event's look-up is made for too.
+pub const COALESCED: &str = "coalesced";
+
 /// What to do with a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {

@@ -1,12 +1,14 @@
 //! The one place that settles: what is decided is told to the broker, and tried again until the broker has it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
+use super::batcher::Waits;
+use super::copies::Copy;
 use super::jobs::sleeps;
 use super::reading;
 use super::settlement::Settlement;
@@ -52,6 +54,25 @@ impl Job {
     }
 }
 
+impl Waits for Job {
+    /// While this one is not acknowledged the broker has it too; so even if the process dies its course is looked up,
+    /// later than now. One whose connection is gone is delivered again, and stands for nobody meanwhile.
+    fn stands_for(&self, other: &Self) -> bool {
+        self.event.course == other.event.course
+            && self.delivery.attempt <= other.delivery.attempt
+            && self.delivery.is_live()
+    }
+}
+
+/// What settling came to.
+#[derive(Default)]
+pub(super) struct Settled {
+    /// Deliveries that are in hand no more.
+    pub(super) deliveries: usize,
+    /// Those that a delay queue has taken.
+    pub(super) copies: Vec<Copy>,
+}
+
 /// Settles jobs by what was decided about them.
 pub(super) struct Settler {
     settler: broker::Settler,
@@ -66,22 +87,27 @@ impl Settler {
     }
 
     /// Tells the broker about all of them: acknowledgements in as few frames as may be, moves side by side.
-    pub(super) async fn settle(&self, settled: Vec<(Job, Settlement)>) {
+    pub(super) async fn settle(&self, settled: Vec<(Job, Settlement)>) -> Settled {
+        let deliveries = settled.len();
         let mut acks = Vec::new();
         let mut moves = Vec::new();
-        for (job, settlement) in settled {
-            let kind = job.event.kind.as_str();
+        for (Job { event, delivery }, settlement) in settled {
+            let kind = event.kind.as_str();
             match settlement {
                 Settlement::Ack(outcome) => {
                     metrics::event(kind, outcome);
-                    acks.push(job.delivery);
+                    acks.push(delivery);
                 }
                 Settlement::Delay { seconds, climbs, reason } => {
                     metrics::event(kind, "parked");
-                    let course = &job.event.course;
+                    let course = event.course;
                     tracing::debug!(event = "event.delayed", %course, seconds, reason, "tried again later");
-                    let attempt = job.delivery.attempt.saturating_add(u32::from(climbs));
-                    moves.push(self.move_on(job.delivery, Place::Delay { seconds, attempt }, reason));
+                    let attempt = delivery.attempt.saturating_add(u32::from(climbs));
+                    let place = Place::Delay { seconds, attempt };
+                    moves.push(async move {
+                        let since = self.move_on(delivery, place, reason).await;
+                        since.map(|since| Copy { course, attempt, seconds, since })
+                    });
                 }
             }
         }
@@ -90,21 +116,24 @@ impl Settler {
                 forgotten(broker::ack_many(acks).await);
             }
         };
-        tokio::join!(acks, join_all(moves));
+        let ((), copies) = tokio::join!(acks, join_all(moves));
+        Settled { deliveries, copies: copies.into_iter().flatten().collect() }
     }
 
     /// Acknowledges what asks for nothing.
-    pub(super) async fn ignore(&self, delivery: Delivery, why: String) {
+    pub(super) async fn ignore(&self, delivery: Delivery, why: String) -> Settled {
         metrics::event("unknown", "ignored");
         tracing::debug!(event = "event.ignored", why, "no course run");
         forgotten(broker::ack_many(vec![delivery]).await);
+        Settled { deliveries: 1, ..Settled::default() }
     }
 
     /// Sends what cannot be understood to the dead letters.
-    pub(super) async fn bury(&self, delivery: Delivery, reason: String) {
+    pub(super) async fn bury(&self, delivery: Delivery, reason: String) -> Settled {
         metrics::event("unknown", "dead_lettered");
         tracing::warn!(event = "event.dead_lettered", reason, "a message cannot be understood");
         self.move_on(delivery, Place::Dead, reason).await;
+        Settled { deliveries: 1, ..Settled::default() }
     }
 
     /// One line when the database goes, whatever the number of events that wait for it.
@@ -122,19 +151,20 @@ impl Settler {
     }
 
     /// Moves a message on: tries until the broker has it, the delivery's connection is gone (it comes again), or the
-    /// process stops (likewise).
-    async fn move_on(&self, delivery: Delivery, to: Place, reason: String) {
+    /// process stops (likewise). When what the broker has was sent; none if it comes again.
+    async fn move_on(&self, delivery: Delivery, to: Place, reason: String) -> Option<Instant> {
         let mut told = false;
         loop {
+            let since = Instant::now();
             let moved = match to {
                 Place::Delay { seconds, attempt } => {
                     self.settler.delay(&delivery, seconds, attempt, &reason).await
                 }
                 Place::Dead => self.settler.dead(&delivery, &reason).await,
             };
-            let Err(error) = moved else { return };
+            let Err(error) = moved else { return Some(since) };
             if !delivery.is_live() {
-                return;
+                return None;
             }
             if !told {
                 told = true;
@@ -145,7 +175,7 @@ impl Settler {
                 );
             }
             if !sleeps(PAUSE, &self.stop).await {
-                return;
+                return None;
             }
         }
     }

@@ -42,6 +42,18 @@ impl Source {
     }
 }
 
+/// The span of a step that several batches share: a child of the first one's, linked to the others'.
+pub(super) fn joint<'a>(
+    mut batches: impl Iterator<Item = &'a Span>,
+    child: impl FnOnce(&Span) -> Span,
+) -> Span {
+    let span = batches.next().map_or_else(Span::none, child);
+    for other in batches {
+        span.follows_from(other);
+    }
+    span
+}
+
 fn sender(job: &Job) -> Option<opentelemetry::trace::SpanContext> {
     let traceparent = job.delivery.header("traceparent")?;
     context::parse(&traceparent, job.delivery.header("tracestate").as_deref())

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::sea_query::{ArrayType, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use super::database::{Database, course, url};
 
@@ -99,12 +100,7 @@ pub(crate) async fn read_links(
             let backend = connection.get_database_backend();
             while let Some(n) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < count) {
                 let list = &lists[n % lists.len()];
-                let statement = Statement::from_sql_and_values(
-                    backend,
-                    select(backend, list.len()),
-                    list.iter().map(|number| course(*number).into()),
-                );
-                let rows = connection.query_all_raw(statement).await?;
+                let rows = connection.query_all_raw(select(backend, list)).await?;
                 anyhow::ensure!(rows.len() == list.len(), "{} rows for {} ids", rows.len(), list.len());
             }
             anyhow::Ok(())
@@ -116,13 +112,16 @@ pub(crate) async fn read_links(
     Ok(began.elapsed())
 }
 
-fn select(backend: sea_orm::DbBackend, ids: usize) -> String {
-    let places: Vec<String> = match backend {
-        sea_orm::DbBackend::Postgres => (1..=ids).map(|n| format!("${n}")).collect(),
-        _ => vec!["?".to_owned(); ids],
+/// As each database takes it best: on PostgreSQL all ids are one parameter.
+fn select(backend: DbBackend, list: &[u32]) -> Statement {
+    let ids = list.iter().map(|number| Value::from(course(*number)));
+    let (among, values) = match backend {
+        DbBackend::Postgres => {
+            ("= ANY($1)".to_owned(), vec![Value::Array(ArrayType::String, Some(Box::new(ids.collect())))])
+        }
+        _ => (format!("IN ({})", vec!["?"; list.len()].join(", ")), ids.collect()),
     };
-    format!(
-        "SELECT id, marketing_url, social_sharing_url FROM course_overviews_courseoverview WHERE id IN ({})",
-        places.join(", ")
-    )
+    let columns = "id, marketing_url, social_sharing_url";
+    let sql = format!("SELECT {columns} FROM course_overviews_courseoverview WHERE id {among}");
+    Statement::from_sql_and_values(backend, sql, values)
 }

@@ -12,7 +12,7 @@ use course_sharing::event::{Event, EventKind, Raw, decode};
 use course_sharing::marketing_url::UrlPolicy;
 use course_sharing::store::{Entry, ObservedBy};
 use course_sharing::sync::{Question, plan};
-use course_sharing::worker::batcher::{Batcher, Limits};
+use course_sharing::worker::batcher::{Batcher, Limits, Waits};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Deliveries in hand at once, by default.
@@ -50,6 +50,15 @@ fn decoding(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A job that waits by itself, whatever else waits.
+struct Alone;
+
+impl Waits for Alone {
+    fn stands_for(&self, _: &Self) -> bool {
+        false
+    }
+}
+
 fn batching(criterion: &mut Criterion) {
     let limits = Limits { events: 200, key_bytes: 1_200, min_interval: Duration::from_secs(5) };
     let mut group = criterion.benchmark_group("batch");
@@ -61,7 +70,7 @@ fn batching(criterion: &mut Criterion) {
                 || (Batcher::new(limits), runs.clone()),
                 |(mut batcher, runs)| {
                     let now = Instant::now();
-                    runs.into_iter().for_each(|run| batcher.push(run, 36, ()));
+                    runs.into_iter().for_each(|run| drop(batcher.push(run, 36, Alone)));
                     while let Some(batch) = batcher.next(now) {
                         batcher.done(batch.iter().map(|(run, _)| run));
                     }
@@ -74,14 +83,14 @@ fn batching(criterion: &mut Criterion) {
     // What the worker does after every delivery while others wait for their time.
     let mut full = Batcher::new(limits);
     let now = Instant::now();
-    (0..PREFETCH).for_each(|n| full.push(run(n), 36, ()));
+    (0..PREFETCH).for_each(|n| drop(full.push(run(n), 36, Alone)));
     while let Some(batch) = full.next(now) {
         full.done(batch.iter().map(|(run, _)| run));
     }
-    (0..PREFETCH).for_each(|n| full.push(run(n), 36, ()));
+    (0..PREFETCH).for_each(|n| drop(full.push(run(n), 36, Alone)));
     group.throughput(Throughput::Elements(1));
     group.bench_function("nothing due of a full hand", |bencher| {
-        bencher.iter(|| (full.next(black_box(now)).is_none(), full.wake_at(now)));
+        bencher.iter(|| (full.next(black_box(now)).is_none(), full.wake_at()));
     });
     group.finish();
 }

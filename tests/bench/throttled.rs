@@ -11,6 +11,7 @@ use super::database::Kind;
 use super::report::{Report, grouped};
 use super::stage::{Stage, runs};
 use super::stand_in::{LineLimit, Setup, Throttle};
+use super::storm::keys_a_request;
 
 const LATER: &str = "-later";
 
@@ -84,8 +85,19 @@ async fn measure(stage: &Stage, args: &Args) -> anyhow::Result<Report> {
     let stats = stage.catalog.stats();
     let value = format!("{}, of them refused: {}", cost.requests, stats.throttled);
     report.judge("requests until then", value, "at most 470", done.is_some() && cost.requests <= 470);
+    report.tell("keys a request", keys(&stats.targets.into_iter().collect::<Vec<_>>(), args.requests));
     cost.tell(&mut report, events);
     let (events, delayed, dead) = stage.queues.left().await?;
     report.tell("left: events, delayed, dead", format!("{events}, {delayed}, {dead}"));
     Ok(report.scored(cost.requests as f64))
+}
+
+/// How full the requests were, in the first hour and after it.
+fn keys(targets: &[String], an_hour: usize) -> String {
+    let mean = |targets: &[String]| {
+        let keys: u64 = targets.iter().map(|target| keys_a_request([target])).sum();
+        keys as f64 / targets.len().max(1) as f64
+    };
+    let (first, later) = targets.split_at(an_hour.min(targets.len()));
+    format!("{:.1} in the first hour, {:.1} after it", mean(first), mean(later))
 }

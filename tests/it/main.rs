@@ -12,6 +12,7 @@ mod commands;
 mod http;
 mod ops;
 mod reconcile;
+mod share_links;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
 mod store;

@@ -5,9 +5,10 @@
 pub(super) const EVENT_TYPES: [&str; 3] = ["course-publish", "overview-recreated", "unknown"];
 
 /// `outcome` of `course_sharing_events_total`.
-pub(super) const EVENT_OUTCOMES: [&str; 9] = [
+pub(super) const EVENT_OUTCOMES: [&str; 10] = [
     "applied",
     "unchanged",
+    "coalesced",
     "no_page",
     "not_listed",
     "no_overview",

@@ -39,19 +39,15 @@ async fn the_operator_can_look_replay_and_discard() {
         let dead = dead_letters(&rig);
         // More often than RabbitMQ 4 would deliver a message by default.
         for _ in 0..25 {
-            // What was looked at is back in its queue in a moment, and not before.
-            rig.wait_for_ready(0, 0, 5).await;
+            // What was looked at is back when the look is over, and nobody who comes next misses it.
             assert_eq!(bodies(&dead, 100).await, ["0", "1", "2", "3", "4"], "oldest first, and none is lost");
         }
-        rig.wait_for_ready(0, 0, 5).await;
         assert_eq!(bodies(&dead, 2).await, ["0", "1"]);
-        rig.wait_for_ready(0, 0, 5).await;
         let mut shown = Vec::new();
         let walk = dead.list(9, even, |letter| shown.extend(letter.reason.clone())).await.unwrap();
         assert_eq!(walk, Walk { seen: 5, matched: 3 });
         assert_eq!(shown, ["reason 0", "reason 2", "reason 4"]);
 
-        rig.wait_for_ready(0, 0, 5).await;
         assert_eq!(dead.replay(even).await.unwrap(), Walk { seen: 5, matched: 3 });
         rig.wait_for_ready(3, 0, 2).await;
         let mut consumer = rig.consume(10);
@@ -67,7 +63,6 @@ async fn the_operator_can_look_replay_and_discard() {
         rig.wait_for_ready(0, 0, 2).await;
         let third = |letter: &Received| letter.body == b"3";
         assert_eq!(dead.discard(third).await.unwrap(), Walk { seen: 2, matched: 1 });
-        rig.wait_for_ready(0, 0, 1).await;
         assert_eq!(bodies(&dead, 100).await, ["1"]);
         rig.wait_for_ready(0, 0, 1).await;
     })

@@ -66,6 +66,19 @@ async fn letters_are_discarded_by_filter_and_nothing_else_is() {
 }
 
 #[tokio::test]
+async fn what_was_listed_a_moment_ago_is_discarded_to_the_last_one() {
+    with_stage(Kind::Sqlite, async |stage| {
+        three_letters(stage).await;
+        for _ in 0..5 {
+            stage.run(&["dead-letters", "list"]).await.expect(0).says(&["3 of 3 dead letters"]);
+        }
+        stage.run(&["dead-letters", "discard", "--course", KEY]).await.expect(0).says(&["discarded 1 of 3"]);
+        stage.run(&["dead-letters", "discard", "--all"]).await.expect(0).says(&["discarded 2 of 2"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn letters_are_sent_again_as_if_never_tried() {
     with_stage(Kind::Sqlite, async |stage| {
         three_letters(stage).await;

@@ -72,3 +72,33 @@ async fn heal_puts_back_what_was_wiped_without_a_catalog() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn neither_pass_nor_command_nor_heal_gives_a_link_to_a_key_in_other_letters() {
+    // As the LMS has the table, and as older ones had it: all of these find the one by the other's key.
+    for (characters, collation) in [
+        ("utf8mb4", "utf8mb4_unicode_ci"),
+        ("utf8mb4", "utf8mb4_general_ci"),
+        ("utf8mb3", "utf8mb3_general_ci"),
+    ] {
+        with_stage(Kind::Mysql, async |stage| {
+            let convert = format!("CONVERT TO CHARACTER SET {characters} COLLATE {collation}");
+            stage.database.execute(&format!("ALTER TABLE course_overviews_courseoverview {convert}")).await;
+            let there = ["course-v1:acme+case+1", "course-v1:EcoleX+a+1"];
+            let listed = ["course-v1:ACME+Case+1", "course-v1:ÉcoleX+a+1"];
+            for (there, listed) in there.iter().zip(listed) {
+                stage.database.insert_overview(there, None).await;
+                stage.catalog.put(listed, Some(URL));
+            }
+            stage.course(KEY, None, Some(URL)).await;
+            stage.run(&[&["sync"], &listed[..]].concat()).await.expect(0).says(&["no_overview"]);
+            stage.run(&["reconcile"]).await.expect(0);
+            stage.run(&["heal"]).await.expect(0).says(&["healed 0 "]);
+            for there in there {
+                assert_eq!(stage.database.link(there).await, Some(None), "{collation} {there}");
+            }
+            assert_eq!(stage.database.link(KEY).await.flatten().as_deref(), Some(URL), "{collation}");
+        })
+        .await;
+    }
+}

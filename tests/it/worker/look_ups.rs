@@ -3,7 +3,8 @@
 use super::PAGE;
 use crate::stand_in::{Runs, Setup};
 use crate::support::databases::Kind;
-use crate::support::stage::{with_catalog, with_stage};
+use crate::support::stage::{SOON, with_catalog, with_stage};
+use crate::support::wait_until;
 
 #[tokio::test]
 async fn a_request_asks_by_key_for_two_fields_without_anybodys_utm() {
@@ -75,6 +76,62 @@ async fn events_for_many_runs_share_requests_of_bounded_length() {
         assert_eq!(stats.keys_asked, 200);
         worker.stop().await.expect(0);
         assert_eq!(stage.rig.ready().await, (0, 0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_events_about_one_course_one_waits_and_the_others_are_done() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let (first, key) = ("course-v1:Acme+First+1", "course-v1:Acme+Many+1");
+        stage.course(first, None, Some(PAGE)).await;
+        stage.course(key, None, Some(PAGE)).await;
+        let worker = stage.worker(&[("sync.min_interval", "3s")]).await;
+        stage.publish_course(key).await;
+        stage.until_link(key, Some(PAGE)).await;
+        // From now on it waits for three seconds, and so does its last event; the link changes after all of them.
+        for _ in 0..30 {
+            stage.publish_course(key).await;
+        }
+        let coalesced = r#"course_sharing_events_total{outcome="coalesced",type="course-publish"}"#;
+        worker.until_metric(coalesced, 29.0).await;
+        let later = format!("{PAGE}/later");
+        stage.catalog.put(key, Some(&later));
+        stage.until_link(key, Some(&later)).await;
+        assert_eq!(stage.catalog.stats().requests, 2, "{:?}", stage.catalog.stats().targets);
+        worker.stop().await.expect(0);
+        assert_eq!(stage.rig.ready().await, (0, 0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hand_full_of_runs_looked_up_moments_ago_keeps_no_other_out() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let key = |n: u32| format!("course-v1:Acme+Hot{n}+1");
+        for n in 0..5 {
+            stage.course(&key(n), None, Some(PAGE)).await;
+        }
+        let mut worker = stage.worker(&[("amqp.prefetch", "4"), ("sync.min_interval", "1h")]).await;
+        for _ in 0..2 {
+            for n in 0..4 {
+                stage.publish_course(&key(n)).await;
+                stage.until_link(&key(n), Some(PAGE)).await;
+            }
+        }
+        stage.publish_course(&key(4)).await;
+        stage.until_link(&key(4), Some(PAGE)).await;
+        // They wait in the shortest delay queue; what comes meanwhile about the same courses waits with them.
+        stage.rig.wait_for_ready(0, 3, 0).await;
+        stage.publish_course(&key(0)).await;
+        stage.publish_course(&key(0)).await;
+        let coalesced = r#"course_sharing_events_total{outcome="coalesced",type="course-publish"}"#;
+        wait_until(SOON, "one waits with another", || async {
+            worker.metric(coalesced).await.is_some_and(|count| count >= 1.0)
+        })
+        .await;
+        assert_eq!(stage.catalog.stats().keys_asked, 5, "{:?}", stage.catalog.stats().targets);
+        worker.kill();
     })
     .await;
 }

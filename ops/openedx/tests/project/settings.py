@@ -14,6 +14,23 @@ DATABASES = {
         "TEST": {"NAME": os.environ.get("TEST_DATABASE", ":memory:")},
     }
 }
+# The LMS's own database, for the process that plays the LMS beside a worker.
+if "LMS_DATABASE_URL" in os.environ:
+    from urllib.parse import urlsplit
+
+    import pymysql
+
+    pymysql.install_as_MySQLdb()
+    _server = urlsplit(os.environ["LMS_DATABASE_URL"])
+    DATABASES["default"] = {
+        "ENGINE": "django.db.backends.mysql",
+        "NAME": _server.path[1:],
+        "HOST": _server.hostname,
+        "PORT": _server.port or 3306,
+        "USER": _server.username,
+        "PASSWORD": _server.password or "",
+        "CONN_MAX_AGE": None,
+    }
 INSTALLED_APPS = [
     "openedx.core.djangoapps.content.course_overviews.apps.CourseOverviewsConfig",
     "host.apps.HostConfig",
