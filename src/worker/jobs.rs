@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::dead;
@@ -14,6 +14,8 @@ use crate::store::{Lease, PassRow, Store, Verdict};
 use crate::telemetry::{metrics, report};
 
 const HEAL: &str = "heal";
+/// How far the clocks of two workers may be apart for a pass to count as the one that is due.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(30);
 /// How old a gauge may be.
 const GAUGES: Duration = Duration::from_secs(30);
 /// How many passes may have failed since the last good one, for the gauge to find it after a restart.
@@ -99,11 +101,27 @@ impl Nightly {
                     return;
                 }
             }
-            self.once(&stop).await;
+            let apart = cron.find_next_occurrence(&next, false).map_or(TimeDelta::MAX, |after| after - next);
+            if self.is_made(next, apart).await {
+                taken();
+            } else {
+                self.once(&stop).await;
+            }
             if stop.is_cancelled() {
                 return;
             }
         }
+    }
+
+    /// Whether another worker has made the pass that is due now already, however short it was: one that began near
+    /// that time, by the database's clock. `apart`: how long until the next is due.
+    async fn is_made(&self, due: DateTime<Utc>, apart: TimeDelta) -> bool {
+        let Ok((now, passes)) = tokio::try_join!(self.store.now(), self.store.last_passes(1)) else {
+            return false;
+        };
+        let due = now - (Utc::now() - due);
+        let near = due - CLOCKS_DIFFER.min(apart / 2);
+        passes.first().is_some_and(|last| last.finished_at.is_some() && last.started_at > near)
     }
 
     async fn once(&self, stop: &CancellationToken) {
@@ -118,9 +136,7 @@ impl Nightly {
                 }
             }
             Err(PassError::Stopped) => {}
-            Err(PassError::Taken { .. }) => {
-                tracing::info!(event = "reconcile.taken", "another worker runs this pass");
-            }
+            Err(PassError::Taken { .. }) => taken(),
             Err(error) => {
                 tracing::error!(event = "reconcile.failed", error = report(&error), "the pass failed")
             }
@@ -143,6 +159,10 @@ impl Nightly {
             }
         }
     }
+}
+
+fn taken() {
+    tracing::info!(event = "reconcile.taken", "another worker runs this pass");
 }
 
 /// What the last pass did, by its report.
