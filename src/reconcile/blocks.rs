@@ -94,7 +94,8 @@ pub(super) struct Cutter {
 impl Cutter {
     /// For a list that is read from `start` on, with so many requests at once.
     pub(super) fn new(start: u64, at_once: usize) -> Self {
-        Self { waiting: BTreeMap::new(), at_most: 2 * at_once, open: None, position: start }
+        // A page that is asked for again, while others go on, should hardly ever be a cut.
+        Self { waiting: BTreeMap::new(), at_most: 12 + 2 * at_once, open: None, position: start }
     }
 
     /// Adds a stretch, and returns the blocks that are whole by it, in the order of the list.

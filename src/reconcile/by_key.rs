@@ -59,6 +59,7 @@ impl Running<'_> {
             // A parent asked for by key settles its custom courses.
             let standing = self.store().standing(self.report.started_at).await?;
             self.report.ccx_by_parent = standing.ccx_settled.unsigned_abs();
+            self.has_wiped |= standing.wiped > 0;
         }
         Ok(true)
     }
@@ -128,6 +129,7 @@ impl Running<'_> {
         let (standing, found) = tokio::try_join!(store.standing(since), store.found(since))?;
         let settled = standing.settled.unsigned_abs();
         self.has_held |= found.held > 0;
+        self.has_wiped |= standing.wiped > 0;
         self.report.settled_by_crawl = settled.saturating_sub(self.report.settled_by_key);
         self.report.without_overview = found.listed.unsigned_abs().saturating_sub(settled);
         self.report.ccx_by_parent = standing.ccx_settled.unsigned_abs();

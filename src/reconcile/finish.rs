@@ -89,11 +89,13 @@ impl Running<'_> {
         } else if self.report.held_back > 0 {
             store.let_through(pass, store.now().await?).await?;
             self.report.held_back = 0;
-            self.has_cleared = true;
+            (self.has_cleared, self.has_wiped) = (true, true);
         }
         self.go_on()?;
         // Custom courses, what was let through, and what the LMS has overwritten meanwhile.
-        self.report.updated += store.heal().await?;
+        if self.has_wiped {
+            self.report.updated += store.heal().await?;
+        }
         // What healing leaves: clears, of custom courses too.
         if self.has_cleared {
             self.report.cleared += store.copy_changes(self.report.started_at).await?;

@@ -190,15 +190,18 @@ impl Running<'_> {
         for block in blocks {
             done.push((block.start, block.end));
             let (digest, asked_at) = (block.digest, block.asked_at);
-            let (courses, answers, runs) = self.take_in(block, &looked_at.answers);
-            if runs == 0 {
-                continue;
-            }
-            let seen = store::Block { digest, runs };
             match self.vouched.look_up(digest) {
-                Voucher::None => looked_at.add(courses, answers, seen, asked_at),
-                Voucher::Whole => self.vouched.saw(seen, asked_at),
-                Voucher::Again => self.report.seen_twice += u64::from(runs),
+                Voucher::None => {
+                    let (courses, answers, runs) = self.take_in(block, &looked_at.answers);
+                    if runs > 0 {
+                        looked_at.add(courses, answers, store::Block { digest, runs }, asked_at);
+                    }
+                }
+                Voucher::Whole => {
+                    let runs = self.take_note(&block);
+                    self.vouched.saw(store::Block { digest, runs }, asked_at);
+                }
+                Voucher::Again => self.report.seen_twice += u64::from(self.take_note(&block)),
             }
         }
         self.look_at(looked_at).await?;
@@ -235,6 +238,16 @@ impl Running<'_> {
         Ok(())
     }
 
+    /// Counts the rows of a block that the ledger has whole, in which none is of no use. Returns how many are not
+    /// custom courses.
+    fn take_note(&mut self, block: &Block) -> u32 {
+        let is_ccx = |listed: &&ListedRun| listed.key.as_ref().is_ok_and(CourseKey::is_ccx);
+        let ccx = block.runs.iter().filter(is_ccx).count();
+        self.report.listed += block.runs.len() as u64;
+        self.report.ccx_listed += ccx as u64;
+        u32::try_from(block.runs.len() - ccx).unwrap_or(u32::MAX)
+    }
+
     /// Sorts out the rows of a block: what is no key of a run, what takes its parent's URL, what is among the
     /// `others` already. Returns what is left, and how many runs the ledger has if it has the block whole.
     fn take_in(
@@ -265,6 +278,7 @@ impl Running<'_> {
                 report.odd_rows += 1;
                 push(&mut report.odd, format!("{key}: {why}"));
             } else if let Some(column) = listed.odd.first() {
+                of_no_use += 1;
                 report.odd_rows += 1;
                 push(&mut report.odd, format!("{key}: its {} can be none, and is left out", column.field()));
             }

@@ -65,6 +65,8 @@ pub(super) struct Running<'a> {
     pub(super) has_cleared: bool,
     /// Whether the ledger may hold changes that a brake put aside.
     pub(super) has_held: bool,
+    /// Whether overviews differ from the ledger.
+    pub(super) has_wiped: bool,
     began: Instant,
     began_at: u64,
     seconds_before: f64,
@@ -112,6 +114,7 @@ impl<'a> Running<'a> {
             vouched: Vouched::default(),
             has_cleared: report.resumed > 0,
             has_held: false,
+            has_wiped: false,
             began: now,
             began_at: position,
             seconds_before: report.seconds,

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use crate::store::{Block, Store, StoreError};
 
-/// More than these are not kept back: one statement takes as many.
-const NOTED_AT_ONCE: usize = crate::store::MAX_ROWS;
+/// More than these are not kept back.
+const NOTED_AT_ONCE: usize = 2_000;
 
 /// Blocks that the ledger had whole when the pass began or was taken up, and blocks seen since.
 #[derive(Debug, Default)]

@@ -10,7 +10,10 @@ use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, OnConflict, Query, S
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait};
 
 use super::limit::within;
-use super::{MAX_ROWS, Store, StoreError};
+use super::{Store, StoreError, keys};
+
+/// What a block takes in a statement that notes it.
+const BYTES: usize = 60;
 
 /// Some neighbouring runs of the Catalog's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +59,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn note_blocks(&self, blocks: &[Block], seen_at: DateTime<Utc>) -> Result<(), StoreError> {
-        for blocks in blocks.chunks(MAX_ROWS) {
+        for blocks in keys::fitting(blocks, |_| BYTES) {
             let mut blocks = blocks.to_vec();
             blocks.sort_unstable_by_key(|block| block.digest);
             blocks.dedup_by_key(|block| block.digest);

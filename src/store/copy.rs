@@ -170,7 +170,7 @@ fn is_due(backend: DbBackend, clears: Clears) -> Condition {
 }
 
 /// Whether any column is to be copied.
-fn is_due_any(backend: DbBackend, clears: Clears, also: &[AlsoColumn]) -> Condition {
+pub(super) fn is_due_any(backend: DbBackend, clears: Clears, also: &[AlsoColumn]) -> Condition {
     let also = also.iter().map(|column| also_differs(backend, *column));
     also.fold(Condition::any().add(is_due(backend, clears)), Condition::add)
 }

@@ -8,7 +8,7 @@ use sea_orm::sea_query::{
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
 
 use super::blocks::{of_ledger, seen_since};
-use super::copy::run_of_overview;
+use super::copy::{Clears, is_due_any, run_of_overview};
 use super::{ObservedBy, Store, StoreError};
 
 impl Store {
@@ -26,6 +26,7 @@ impl Store {
             .expr_as(count_where(settled().add(ccx().not())), Alias::new("settled"))
             .expr_as(count_where(settled().add(ccx())), Alias::new("ccx_settled"))
             .expr_as(count_where(unsettled(since)), Alias::new("unseen"))
+            .expr_as(count_where(is_due_any(self.backend(), Clears::Leave, &self.also)), Alias::new("wiped"))
             .from(overview::Entity)
             .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())))
             .left_join(block::Entity, of_ledger());
@@ -131,7 +132,7 @@ impl Store {
     }
 }
 
-/// Counts of overviews; each is in one of them at most.
+/// Counts of overviews; each is in one of the first three at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Standing {
     /// Those whose run has been found listed.
@@ -140,6 +141,8 @@ pub struct Standing {
     pub ccx_settled: i64,
     /// Those whose run has to be asked for by key, those included whose id is no course run.
     pub unseen: i64,
+    /// Those that healing would write; whatever else they are.
+    pub wiped: i64,
 }
 
 /// Counts of the ledger's rows.

@@ -112,9 +112,9 @@ impl Entry {
     fn bytes(&self) -> usize {
         let held = self.held.as_ref().and_then(|(_, url)| url.as_deref()).map_or(0, str::len);
         let words = self.run.as_str().len() + self.url.as_deref().map_or(0, str::len) + held;
-        // Up to four times of 27 bytes, the small columns, and the length of each.
+        // Up to four times of 27 bytes, a block of 20, the small columns, and the length of each.
         let language = self.also.language.as_deref().map_or(0, str::len);
-        words + language + 190
+        words + language + 215
     }
 
     fn into_model(self) -> Model {

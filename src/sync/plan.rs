@@ -70,9 +70,7 @@ pub fn plan(
     };
     let mut plan = planned(base, known, observation, question)?;
     // What the block says of the run stays true as long as the row says it too.
-    if let Some(known) = known.filter(|known| plan.entry.says_the_same(known)) {
-        plan.entry.block = known.block;
-    }
+    plan.entry.block = known.filter(|known| known.says_the_same(&plan.entry)).and_then(|known| known.block);
     Some(plan)
 }
 

@@ -43,14 +43,14 @@ async fn what_a_pass_has_not_settled_is_counted_as_it_is_listed() {
         }
         let t = store.now().await.unwrap();
         let standing = async |since| {
-            let Standing { settled, ccx_settled, unseen } = store.standing(since).await.unwrap();
-            (settled, ccx_settled, unseen)
+            let Standing { settled, ccx_settled, unseen, wiped } = store.standing(since).await.unwrap();
+            (settled, ccx_settled, unseen, wiped)
         };
-        assert_eq!(standing(t).await, (0, 0, 4), "{kind:?}");
+        assert_eq!(standing(t).await, (0, 0, 4, 0), "{kind:?}");
         store.apply(vec![entry(RUN, Some(URL), true, t)], vec![]).await.unwrap();
-        assert_eq!(standing(t).await, (1, 1, 2), "{kind:?}");
+        assert_eq!(standing(t).await, (1, 1, 2, 2), "{kind:?}");
         assert_eq!(store.unseen(t, None, 10).await.unwrap().len(), 2, "{kind:?}");
-        assert_eq!(standing(t + TimeDelta::seconds(1)).await, (0, 0, 4), "{kind:?}");
+        assert_eq!(standing(t + TimeDelta::seconds(1)).await, (0, 0, 4, 2), "{kind:?}");
         database.drop().await;
     }
 }
