@@ -111,7 +111,7 @@ pub(super) fn seen_since(since: DateTime<Utc>) -> Condition {
 
 /// Joins the ledger's blocks to it.
 pub(super) fn of_ledger() -> Expr {
-    Expr::col((block::Entity, block::Column::Digest)).equals((ledger::Entity, ledger::Column::Block)).into()
+    Expr::col((block::Entity, block::Column::Digest)).equals((ledger::Entity, ledger::Column::Block))
 }
 
 /// For the guard of the ledger's upsert: whether the answer to be written is not older than the last look at the
