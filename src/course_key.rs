@@ -51,8 +51,8 @@ impl CourseKey {
         }
         if let Some(rest) = text.strip_prefix("course-v1:") {
             let run = without_version(rest);
-            return match parts(run, '+', is_new_style)[..] {
-                [_, _, _] => Ok(Self(format!("course-v1:{run}").into())),
+            return match parts(run, '+', is_new_style) {
+                3 => Ok(Self(text[..text.len() - rest.len() + run.len()].into())),
                 _ => Err(malformed("expected course-v1:ORG+COURSE+RUN")),
             };
         }
@@ -60,7 +60,7 @@ impl CourseKey {
             let run = without_version(rest);
             return match run.rsplit_once("+ccx@") {
                 Some((parent, id))
-                    if parts(parent, '+', is_new_style).len() == 3
+                    if parts(parent, '+', is_new_style) == 3
                         && !id.is_empty()
                         && id.bytes().all(|b| b.is_ascii_digit()) =>
                 {
@@ -69,7 +69,7 @@ impl CourseKey {
                 _ => Err(malformed("expected ccx-v1:ORG+COURSE+RUN+ccx@NUMBER")),
             };
         }
-        if parts(text, '/', is_old_style).len() == 3 {
+        if parts(text, '/', is_old_style) == 3 {
             return Ok(Self(text.into()));
         }
         match text.split_once(':') {
@@ -142,11 +142,10 @@ fn without_version(rest: &str) -> &str {
     cut.map_or(rest, |at| &rest[..at])
 }
 
-/// The parts of `text` between `separator`s, or none at all if one of them is empty or has a strange character.
-fn parts(text: &str, separator: char, allowed: fn(char) -> bool) -> Vec<&str> {
-    let parts: Vec<&str> = text.split(separator).collect();
-    let sound = parts.iter().all(|part| !part.is_empty() && part.chars().all(allowed));
-    if sound { parts } else { Vec::new() }
+/// How many parts `text` has between `separator`s; none at all if one of them is empty or has a strange character.
+fn parts(text: &str, separator: char, allowed: fn(char) -> bool) -> usize {
+    let is_sound = |part: &str| !part.is_empty() && part.chars().all(allowed);
+    if text.split(separator).all(is_sound) { text.split(separator).count() } else { 0 }
 }
 
 fn is_new_style(c: char) -> bool {

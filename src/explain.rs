@@ -6,7 +6,7 @@ use crate::also::{Also, AlsoColumn};
 use crate::config;
 use crate::course_key::CourseKey;
 use crate::share_link::{self, ShareLink};
-use crate::store::{Entry, LinkRow};
+use crate::store::{Blank, Entry, LinkRow};
 
 /// Everything known of one course.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Explanation {
     pub overview: Option<LinkRow>,
     /// Its run's row in the ledger.
     pub entry: Option<Entry>,
+    /// Since when its overview is blank and why, if it is and that has been noted.
+    pub blank: Option<Blank>,
     /// Its dead letters, or why nobody can tell.
     pub dead_letters: Result<Vec<DeadLetter>, String>,
 }
@@ -96,6 +98,10 @@ impl Explanation {
             None => lines.push(("shared link", "none: the LMS has no overview".to_owned())),
         }
         lines.push(("why", self.why()));
+        if let Some(Blank { since, reason, .. }) = &self.blank {
+            let (since, reason) = (instant(*since), reason.as_str());
+            lines.push(("blank since", format!("{since} ({reason})")));
+        }
         if let Some(row) = &self.overview {
             lines.push(("marketing_url", blank(row.marketing_url.as_deref())));
             lines.push(("social_sharing_url", blank(row.social_sharing_url.as_deref())));
@@ -166,6 +172,7 @@ fn instant(time: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Reason;
 
     const URL: &str = "https://www.campus.example/course/a";
 
@@ -189,7 +196,7 @@ mod tests {
         let marketing_url = link.map(str::to_owned);
         let row =
             LinkRow { course: course.clone(), marketing_url, social_sharing_url: None, also: Also::NOTHING };
-        Explanation { course, overview: Some(row), entry: Some(entry), dead_letters: Ok(vec![]) }
+        Explanation { course, overview: Some(row), entry: Some(entry), blank: None, dead_letters: Ok(vec![]) }
     }
 
     #[test]
@@ -213,6 +220,14 @@ mod tests {
         let distinct: std::collections::HashSet<&String> = sentences.iter().collect();
         assert_eq!(distinct.len(), sentences.len(), "{sentences:#?}");
         assert!(sentences[3].contains("pass 7") && sentences[3].contains("clearing it"), "{}", sentences[3]);
+    }
+
+    #[test]
+    fn a_blank_overview_says_since_when() {
+        let since = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let blank = Blank { course_id: "course-v1:a+b+c".to_owned(), since, reason: Reason::NoPage };
+        let lines = Explanation { blank: Some(blank), ..known(None, |_| {}) }.lines(&config::Lms::default());
+        assert!(lines.contains(&("blank since", "2027-01-15T08:00:00Z (no_page)".to_owned())), "{lines:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod alter;
 mod columns;
 mod error;
 mod m20261122_000001_ledger;
+mod m20261122_000002_blanks;
 mod m20261122_000003_blocks;
 mod m20261122_000004_also;
 mod overview;
@@ -38,7 +39,12 @@ struct Step {
 
 /// Oldest first. A step that has been released stays as it is.
 fn all() -> Vec<Step> {
-    vec![m20261122_000001_ledger::STEP, m20261122_000003_blocks::STEP, m20261122_000004_also::STEP]
+    vec![
+        m20261122_000001_ledger::STEP,
+        m20261122_000002_blanks::STEP,
+        m20261122_000003_blocks::STEP,
+        m20261122_000004_also::STEP,
+    ]
 }
 
 /// The tables of ours that the program reads and writes, in the order in which they came; without [`MEMORY`].

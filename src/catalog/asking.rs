@@ -63,9 +63,7 @@ impl Asker {
     ) -> Result<Answered, CatalogError> {
         let mut course = Course::new(kind);
         loop {
-            let permit = self.door.enter(purpose).await.inspect_err(|_| {
-                metrics::catalog_request("shut", Duration::ZERO);
-            })?;
+            let permit = self.door.enter(purpose).await.inspect_err(|_| metrics::catalog_request_shut())?;
             let begun = Instant::now();
             let mut token = None;
             let error = match self.attempt(url, course.limit(self.timeout), &mut token).await {

@@ -25,15 +25,26 @@ impl Budget {
         if self.per_hour == 0 {
             return None;
         }
-        while self.sent.front().is_some_and(|sent| now.saturating_duration_since(*sent) >= HOUR) {
-            self.sent.pop_front();
-        }
+        self.forget(now);
         let share = match purpose {
             Purpose::Pass => self.per_hour - self.per_hour / 4,
             Purpose::Event | Purpose::Command => self.per_hour,
         };
         let over = self.sent.len().checked_sub(share)?;
         self.sent.get(over).map(|leaves| *leaves + HOUR)
+    }
+
+    /// How many have gone in the hour before `now`, if they are counted, and how many may.
+    pub(super) fn spent(&mut self, now: Instant) -> (Option<u64>, u32) {
+        self.forget(now);
+        let spent = (self.per_hour > 0).then_some(self.sent.len() as u64);
+        (spent, u32::try_from(self.per_hour).unwrap_or(u32::MAX))
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.sent.front().is_some_and(|sent| now.saturating_duration_since(*sent) >= HOUR) {
+            self.sent.pop_front();
+        }
     }
 
     /// A request goes now.
@@ -70,8 +81,10 @@ mod tests {
             budget.spend(now_6);
         }
         assert_eq!(budget.refuses(now_6, Purpose::Command), Some(now + HOUR));
+        assert_eq!(budget.spent(now_6), (Some(8), 8));
         assert_eq!(budget.refuses(now_6, Purpose::Pass), Some(now + HOUR + Duration::from_secs(2)));
         assert_eq!(budget.refuses(now + HOUR, Purpose::Event), None);
+        assert_eq!(budget.spent(now + HOUR), (Some(7), 8));
     }
 
     #[test]
@@ -81,6 +94,7 @@ mod tests {
         let mut free = Budget::new(0);
         free.spend(now);
         assert_eq!(free.refuses(now, Purpose::Pass), None);
+        assert_eq!(free.spent(now), (None, 0));
     }
 
     proptest! {

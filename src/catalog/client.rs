@@ -131,6 +131,11 @@ impl Client {
         self.0.asker.door.state()
     }
 
+    /// Requests in the last hour, if `catalog.requests_per_hour` is set, and that setting.
+    pub fn budget(&self) -> (Option<u64>, u32) {
+        self.0.asker.door.spent()
+    }
+
     /// Bytes that the value of `keys=` may take in one request; see [`super::key_cost`].
     pub fn key_budget(&self) -> usize {
         self.0.targets.key_budget()

@@ -41,6 +41,11 @@ impl Door {
         self.gate().state(Instant::now())
     }
 
+    /// Requests in the last hour, if there is a budget, and the budget.
+    pub(super) fn spent(&self) -> (Option<u64>, u32) {
+        self.gate().spent(Instant::now())
+    }
+
     /// Waits for a place; and, on behalf of a pass, for the gate to open.
     ///
     /// # Errors

@@ -163,6 +163,11 @@ impl Gate {
         }
     }
 
+    /// Requests in the last hour, if there is a budget, and the budget.
+    pub(super) fn spent(&mut self, now: Instant) -> (Option<u64>, u32) {
+        self.budget.spent(now)
+    }
+
     /// Closed, open, half open: for the metric, and to see a change.
     pub(super) fn phase(&self) -> Phase {
         self.breaker.phase()

@@ -36,7 +36,7 @@ impl<T: Clone> Fresh<T> {
 
 /// What `work` gives, if it does so within `limit`; else why not. The work goes on in a task of its own when the
 /// time is up, or when who asked has gone: dropping it halfway could spoil a pooled connection.
-pub(super) async fn bounded<T: Send + 'static>(
+pub(crate) async fn bounded<T: Send + 'static>(
     limit: Duration,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, String> {

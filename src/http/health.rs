@@ -81,6 +81,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// What is wrong; nothing if nothing is.
+    pub fn reasons(&self) -> &[String] {
+        &self.reasons
+    }
+
     /// False: a restart is called for.
     pub fn is_alive(&self) -> bool {
         self.reasons.is_empty()

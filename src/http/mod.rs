@@ -11,10 +11,13 @@ mod ready;
 mod server;
 mod share_links;
 pub mod state;
+pub mod status;
 
+pub(crate) use self::fresh::bounded;
 pub use self::health::Health;
 pub use self::server::{HttpError, Server};
-pub use self::state::{AppState, Links, Readiness, Status};
+pub use self::state::{AppState, Line, Links, Look, Readiness};
+pub use self::status::Status;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,6 +49,7 @@ pub async fn serve(
 fn router(state: AppState) -> Router {
     Router::new()
         .route("/", get(page::show))
+        .route("/style.css", get(page::style))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))

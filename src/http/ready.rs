@@ -16,9 +16,9 @@ const LIMIT: Duration = Duration::from_secs(3);
 pub(super) struct Report {
     ready: bool,
     /// `ok`, or what is wrong.
-    database: String,
+    pub(super) database: String,
     /// `ok`, or what is wrong.
-    broker: String,
+    pub(super) broker: String,
 }
 
 impl Report {

@@ -16,7 +16,7 @@ use url::form_urlencoded;
 use super::answer;
 use super::fresh::bounded;
 use super::state::Shared;
-use crate::course_key::CourseKey;
+use crate::course_key::{CourseKey, CourseKeyError};
 use crate::share_link::ShareLink;
 
 /// A thousand keys of 255 characters of two bytes each take half of it.
@@ -40,6 +40,8 @@ struct Answer {
     unknown: Vec<String>,
 }
 
+/// An id as it was asked for, with the key it stands for, or why it is none.
+type Id = (String, Result<CourseKey, CourseKeyError>);
 /// Ids as they were asked for, each with the key it stands for.
 type Asked = Vec<(String, CourseKey)>;
 
@@ -50,7 +52,7 @@ pub(super) async fn by_query(State(shared): State<Arc<Shared>>, RawQuery(query):
         return answer::error(StatusCode::BAD_REQUEST, "expected ?course_id=… once or more");
     }
     let Ok(_turn) = shared.lookups.acquire().await else { return unavailable() };
-    respond(&shared, ids).await
+    respond(&shared, ids.into_iter()).await
 }
 
 /// `POST`, with `{"course_ids": […]}`.
@@ -58,7 +60,7 @@ pub(super) async fn by_body(State(shared): State<Arc<Shared>>, request: Request)
     // The turn comes first: it bounds how many bodies are in memory.
     let Ok(_turn) = shared.lookups.acquire().await else { return unavailable() };
     match Json::<Body>::from_request(request, &()).await {
-        Ok(Json(body)) => respond(&shared, body.course_ids).await,
+        Ok(Json(body)) => respond(&shared, body.course_ids.into_iter().map(read)).await,
         Err(rejection) => {
             let status = match &rejection {
                 JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
@@ -69,7 +71,7 @@ pub(super) async fn by_body(State(shared): State<Arc<Shared>>, request: Request)
     }
 }
 
-async fn respond(shared: &Shared, ids: Vec<String>) -> Response {
+async fn respond(shared: &Shared, ids: impl ExactSizeIterator<Item = Id> + Send) -> Response {
     let asked = match parse(ids) {
         Ok(asked) => asked,
         Err(refusal) => return (StatusCode::BAD_REQUEST, Json(refusal)).into_response(),
@@ -109,26 +111,31 @@ fn unavailable() -> Response {
 
 /// The values of `course_id`. A `+` that nobody encoded arrives as a blank; as no key has a blank, an id is read with
 /// pluses in their place if that makes a key of it.
-fn ids_of_query(query: &str) -> Vec<String> {
+fn ids_of_query(query: &str) -> Vec<Id> {
     let values = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "course_id");
     values
         .map(|(_, value)| {
-            let with_pluses = value.replace(' ', "+");
-            if CourseKey::parse(&with_pluses).is_ok() { with_pluses } else { value.into_owned() }
+            let with_pluses = read(value.replace(' ', "+"));
+            if with_pluses.1.is_ok() { with_pluses } else { read(value.into_owned()) }
         })
         .collect()
 }
 
-/// The keys of all ids, or the error's body: there are too many, or these are no keys.
-fn parse(ids: Vec<String>) -> Result<Asked, serde_json::Value> {
+fn read(id: String) -> Id {
+    let key = CourseKey::parse(&id);
+    (id, key)
+}
+
+/// The keys of all ids, or the error's body: there are too many, which none of them is read for, or these are no keys.
+fn parse(ids: impl ExactSizeIterator<Item = Id>) -> Result<Asked, serde_json::Value> {
     if ids.len() > MAX_IDS {
         return Err(
             json!({ "error": format!("at most {MAX_IDS} ids in one request; these are {}", ids.len()) }),
         );
     }
     let (mut asked, mut bad) = (Vec::with_capacity(ids.len()), Vec::new());
-    for id in ids {
-        match CourseKey::parse(&id) {
+    for (id, key) in ids {
+        match key {
             Ok(key) => asked.push((id, key)),
             Err(why) => bad.push(why.to_string()),
         }
@@ -152,6 +159,14 @@ mod tests {
 
     const ID: &str = "course-v1:edX+DemoX+2026";
 
+    fn id(text: &str) -> Id {
+        read(text.to_owned())
+    }
+
+    fn texts(query: &str) -> Vec<String> {
+        ids_of_query(query).into_iter().map(|(id, _)| id).collect()
+    }
+
     #[test]
     fn pluses_may_be_encoded_or_not() {
         for query in [
@@ -159,41 +174,41 @@ mod tests {
             "course_id=course-v1:edX+DemoX+2026",
             "x=1&course_id=course-v1:edX%20DemoX%202026",
         ] {
-            assert_eq!(ids_of_query(query), [ID], "{query}");
+            assert_eq!(texts(query), [ID], "{query}");
         }
     }
 
     #[test]
     fn what_is_no_key_stays_as_it_is() {
-        assert_eq!(ids_of_query("course_id=a+b&course_id=&other=x"), ["a b", ""]);
+        assert_eq!(texts("course_id=a+b&course_id=&other=x"), ["a b", ""]);
         assert!(ids_of_query("").is_empty());
     }
 
     #[test]
     fn a_bad_id_is_named() {
-        let error = parse(vec![ID.to_owned(), "a b".to_owned(), "library-v1:a+b".to_owned()]).unwrap_err();
+        let error = parse([ID, "a b", "library-v1:a+b"].map(id).into_iter()).unwrap_err();
         let text = error["error"].as_str().unwrap();
         assert!(text.contains("\"a b\"") && text.contains("library-v1:a+b") && !text.contains(ID), "{text}");
     }
 
     #[test]
     fn an_error_stays_short() {
-        let error = parse((0..MAX_IDS).map(|n| format!("{n}{}", "x".repeat(999))).collect()).unwrap_err();
+        let error = parse((0..MAX_IDS).map(|n| read(format!("{n}{}", "x".repeat(999))))).unwrap_err();
         let text = error["error"].as_str().unwrap();
         assert!(text.ends_with("and 990 more") && text.len() < 4_000, "{text}");
     }
 
     #[test]
     fn a_thousand_are_enough() {
-        assert_eq!(parse(vec![ID.to_owned(); MAX_IDS]).unwrap().len(), MAX_IDS);
-        let error = parse(vec![ID.to_owned(); MAX_IDS + 1]).unwrap_err();
+        assert_eq!(parse(vec![id(ID); MAX_IDS].into_iter()).unwrap().len(), MAX_IDS);
+        let error = parse(vec![id(ID); MAX_IDS + 1].into_iter()).unwrap_err();
         assert!(error["error"].as_str().unwrap().contains("at most 1000"));
     }
 
     proptest! {
         #[test]
         fn any_query_is_read(query in "\\PC{0,80}|(course_id=[a-z0-9:+%/&=-]{0,30}&?){0,4}") {
-            let _ = parse(ids_of_query(&query));
+            let _ = parse(ids_of_query(&query).into_iter());
         }
     }
 }

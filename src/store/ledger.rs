@@ -257,12 +257,12 @@ const WRITTEN: [Column; 10] = [
     Column::Block,
 ];
 
-/// The guard: an answer to an earlier question never replaces that to a later one, be it the row's own or its block's; and a clear is written only
-/// over the null that it was decided on, so that a URL seen in between survives.
+/// The guard: an answer to an earlier question never replaces that to a later one, be it the row's own or its
+/// block's; and a clear is written only over the null that it was decided on, so that a URL seen in between survives.
 fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let mut conflict = OnConflict::column(Column::RunKey);
-    let not_before_its_block = not_before_its_block(backend);
     let written = also.iter().map(|column| also_column(*column)).chain(WRITTEN);
+    let not_before_its_block = not_before_its_block(backend);
     if backend == DbBackend::MySql {
         let guard = format!(
             "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \

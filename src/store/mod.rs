@@ -1,9 +1,10 @@
-//! The only room with SQL: overviews, the ledger, passes and leases, through SeaORM, on SQLite, PostgreSQL and
+//! The only room with SQL: overviews, blanks, the ledger, passes and leases, through SeaORM, on SQLite, PostgreSQL and
 //! MySQL or MariaDB alike.
 //!
 //! The ledger decides. Every write of a link is one statement that copies the ledger's URL to overviews that
 //! differ from it (`copy.rs`); restoring, applying and healing differ only in which overviews they copy to.
 
+mod blanks;
 mod blocks;
 mod clock;
 mod connect;
@@ -16,10 +17,12 @@ mod ledger;
 mod limit;
 mod overviews;
 mod passes;
+mod reason;
 mod rights;
 mod schema;
 mod write;
 
+pub use self::blanks::{Blank, BlankCount};
 pub use self::blocks::Block;
 pub use self::crawl::{Found, Standing};
 pub use self::error::StoreError;
@@ -27,6 +30,7 @@ pub use self::lease::Lease;
 pub use self::ledger::{Entry, ObservedBy};
 pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
 pub use self::passes::{Held, PassRow, Verdict};
+pub use self::reason::Reason;
 pub use self::rights::{Need, Needs, Rights};
 pub use self::schema::SchemaProblem;
 pub use self::write::Applied;

@@ -1,25 +1,21 @@
-//! Scheduled work beside the events: heal, the nightly pass, and the gauges. One worker of several does each.
+//! Scheduled work beside the events: heal and the nightly pass. One worker of several does each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::dead;
-use super::port::Port;
 use crate::broker::DeadLetters;
 use crate::config::{Every, PageSize, Schedule};
 use crate::reconcile::{Options, Pass, PassError, Report, Silent};
-use crate::store::{Lease, PassRow, Store, Verdict};
+use crate::store::{Lease, Store, Verdict};
 use crate::telemetry::{metrics, report};
 
 const HEAL: &str = "heal";
 /// How far the clocks of two workers may be apart for a pass to count as the one that is due.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(30);
-/// How old a gauge may be.
-const GAUGES: Duration = Duration::from_secs(30);
-/// How many passes may have failed since the last good one, for the gauge to find it after a restart.
-const PASSES: u64 = 100;
 
 /// Who this worker is, for leases: unlike any other, also after a restart.
 pub(super) fn holder() -> String {
@@ -77,7 +73,7 @@ async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<u64,
 pub(super) struct Nightly {
     pub(super) pass: Pass,
     pub(super) page_size: PageSize,
-    pub(super) letters: DeadLetters,
+    pub(super) letters: Arc<DeadLetters>,
     pub(super) store: Store,
 }
 
@@ -130,6 +126,7 @@ impl Nightly {
             // The pass has told of itself.
             Ok(report) => {
                 show_changes(&report);
+                metrics::reconcile_verdict(report.verdict.as_str());
                 if report.verdict == Verdict::Complete {
                     metrics::reconcile_success(Utc::now());
                     self.drop_settled_letters().await;
@@ -176,31 +173,6 @@ fn show_changes(report: &Report) {
         ("pending", report.pending),
     ] {
         metrics::reconcile_change(kind, runs);
-    }
-}
-
-/// Keeps the gauges true that only database and broker can tell, until told to stop.
-pub(super) async fn gauges(port: Port, stop: CancellationToken) {
-    loop {
-        let store = port.engine.store();
-        let (overviews, passes, queues) =
-            tokio::join!(store.counts(), store.last_passes(PASSES), port.counts());
-        // What cannot be told keeps its last value; the outage itself is told elsewhere.
-        if let Ok(counts) = overviews {
-            metrics::overviews(counts.linked.unsigned_abs(), counts.blank.unsigned_abs());
-        }
-        // From the table, as the last good pass may have been another worker's, or this one's before a restart.
-        let complete = |pass: &PassRow| pass.verdict == Verdict::Complete.as_str();
-        let last = passes.ok().and_then(|passes| passes.into_iter().find(complete));
-        if let Some(at) = last.and_then(|pass| pass.finished_at) {
-            metrics::reconcile_success(at);
-        }
-        if let Ok(counts) = queues {
-            metrics::dead_letters(counts.dead.into());
-        }
-        if !sleeps(GAUGES, &stop).await {
-            return;
-        }
     }
 }
 

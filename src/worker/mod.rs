@@ -5,14 +5,17 @@
 //!                       │ restore, look up, write (sync::Engine), in batches (batcher, pure)
 //!                       │ how many of each at once (lane)    who need not wait (batcher, copies: pure)
 //!                       └ what becomes of each event (settlement, pure)
-//! jobs: heal, pass, gauges        port: what the HTTP port asks
+//! jobs: heal, pass, gauges        port, looking: what the HTTP port asks
 //! ```
 
 pub mod batcher;
 mod copies;
 mod dead;
+pub mod explaining;
+mod gauges;
 mod jobs;
 mod lane;
+mod looking;
 mod pipeline;
 mod port;
 pub mod reading;
@@ -51,7 +54,7 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     let topology = Topology::new(&config.amqp);
     let publisher = Publisher::new(broker.clone());
     let settler = Settler::new(broker::Settler::new(publisher.clone(), topology.clone()), stop.clone());
-    let letters = DeadLetters::new(broker.clone(), topology.clone(), publisher.clone());
+    let letters = Arc::new(DeadLetters::new(broker.clone(), topology.clone(), publisher.clone()));
     let (consumer, deliveries) = Consumer::new(broker.clone(), topology.clone(), config.amqp.prefetch);
     let port = Port {
         engine: engine.clone(),
@@ -59,6 +62,8 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
         topology,
         lms: config.lms.clone(),
         attachment: consumer.attachment(),
+        letters: letters.clone(),
+        heard: Arc::default(),
     };
     let server = match config.http.listen {
         Listen::Off => None,
@@ -72,8 +77,8 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     }
     let mut jobs = JoinSet::new();
     let holder = jobs::holder();
-    jobs.spawn(jobs::heal(engine.store().clone(), config.heal.interval, holder, stop.clone()));
-    jobs.spawn(jobs::gauges(port, stop.clone()));
+    jobs.spawn(jobs::heal(engine.store().clone(), config.heal.interval, holder.clone(), stop.clone()));
+    jobs.spawn(gauges::Gauges::new(port, holder).run(stop.clone()));
     let nightly = jobs::Nightly {
         pass: Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog),
         page_size: config.reconcile.page_size,
@@ -145,7 +150,7 @@ async fn failed_job(jobs: &mut JoinSet<()>) -> String {
 
 fn app_state(health: &Arc<Health>, port: &Port) -> AppState {
     let port = Arc::new(port.clone());
-    AppState { health: health.clone(), readiness: port.clone(), links: port.clone(), status: port }
+    AppState { health: health.clone(), readiness: port.clone(), links: port.clone(), look: port }
 }
 
 async fn watch_consumer(mut attachment: tokio::sync::watch::Receiver<Attachment>, health: Arc<Health>) {

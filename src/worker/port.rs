@@ -1,22 +1,24 @@
 //! What the HTTP port asks of the worker: readiness, links and status, from the database and the broker themselves.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::broker::{Attachment, Broker, BrokerError, Counts, Role, Topology};
+use super::explaining;
+use super::looking::Heard;
+use crate::broker::{Attachment, Broker, BrokerError, Counts, DeadLetters, Role, Topology};
 use crate::config;
 use crate::course_key::CourseKey;
-use crate::http::{Links, Readiness, Status};
+use crate::http::{Line, Links, Look, Readiness, Status};
 use crate::share_link::{self, ShareLink};
 use crate::store::StoreError;
 use crate::sync::Engine;
 use crate::telemetry::report;
 
-/// Passes shown.
-const PASSES: u64 = 10;
+/// Dead letters looked through for one search on the page; at a terminal it may take as long as it takes.
+pub(super) const MAX_LETTERS: u32 = 1_000;
 
 /// Everything the port needs.
 #[derive(Clone)]
@@ -26,6 +28,8 @@ pub(super) struct Port {
     pub(super) topology: Topology,
     pub(super) lms: config::Lms,
     pub(super) attachment: watch::Receiver<Attachment>,
+    pub(super) letters: Arc<DeadLetters>,
+    pub(super) heard: Arc<Heard>,
 }
 
 impl Port {
@@ -50,40 +54,6 @@ impl Port {
             })
             .collect())
     }
-
-    async fn gather(&self) -> Value {
-        let store = self.engine.store();
-        let (overviews, passes, queues) =
-            tokio::join!(store.counts(), store.last_passes(PASSES), self.counts());
-        let consumer = match &*self.attachment.borrow() {
-            Attachment::Attached { since } => json!({ "attached_since": since }),
-            Attachment::Detached { since, why } => json!({ "detached_since": since, "why": why }),
-        };
-        json!({
-            "overviews": shown(overviews.map(|c| json!({ "linked": c.linked, "blank": c.blank }))),
-            "consumer": consumer,
-            "queues": shown(queues.map(|counts| json!({
-                "events": counts.events,
-                "delayed": counts.delayed.iter().map(|(step, n)| json!({ "seconds": step, "messages": n })).collect::<Vec<_>>(),
-                "dead": counts.dead,
-            }))),
-            "catalog": format!("{:?}", self.engine.catalog().gate()),
-            "passes": shown(passes.map(|passes| passes.into_iter().map(|pass| json!({
-                "started_at": pass.started_at,
-                "finished_at": pass.finished_at,
-                "verdict": pass.verdict,
-                "listed": pass.listed,
-                "updated": pass.updated,
-                "cleared": pass.cleared,
-                "held_back": pass.held_back,
-                "failures": pass.failures,
-            })).collect())),
-        })
-    }
-}
-
-fn shown<E: std::error::Error>(part: Result<Value, E>) -> Value {
-    part.unwrap_or_else(|error| json!({ "error": report(&error) }))
 }
 
 impl Readiness for Port {
@@ -114,8 +84,22 @@ impl Links for Port {
     }
 }
 
-impl Status for Port {
-    fn status(&self) -> BoxFuture<'_, Value> {
-        Box::pin(self.gather())
+impl Look for Port {
+    fn status(&self) -> BoxFuture<'_, Status> {
+        Box::pin(self.look())
+    }
+
+    fn explain<'a>(&'a self, course: &'a CourseKey) -> BoxFuture<'a, Result<Vec<Line>, String>> {
+        Box::pin(async move {
+            let dead_letters = async {
+                let there = self.counts().await.map_err(|error| report(&error))?.dead;
+                if there > MAX_LETTERS {
+                    return Err(format!("there are {there}; course-sharing explain looks through them all"));
+                }
+                explaining::dead_letters(&self.letters, course).await.map_err(|error| report(&error))
+            };
+            let explained = explaining::explain(self.engine.store(), course, dead_letters).await;
+            explained.map(|explained| explained.lines(&self.lms)).map_err(|error| report(&error))
+        })
     }
 }

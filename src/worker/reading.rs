@@ -24,3 +24,38 @@ pub fn course(message: &Received) -> Option<CourseKey> {
         _ => None,
     }
 }
+
+/// The course that a message is about or, where the message cannot be understood, the first that it names; an old key
+/// (`ORG/COURSE/RUN`) is not told from a path there.
+pub fn named(message: &Received) -> Option<CourseKey> {
+    course(message).or_else(|| named_in(&String::from_utf8_lossy(&message.body)))
+}
+
+fn named_in(text: &str) -> Option<CourseKey> {
+    let words = text.split(|c: char| c.is_whitespace() || "\"'`<>{}[](),;\\".contains(c));
+    let mut keys = words.filter_map(|word| {
+        let at = ["course-v1:", "ccx-v1:"].into_iter().filter_map(|form| word.find(form)).min()?;
+        CourseKey::parse(&word[at..]).ok()
+    });
+    keys.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_in_what_cannot_be_understood() {
+        for text in [
+            r#"{"type": "nonsense", "course_id": "course-v1:a+b+c"}"#,
+            r#"{"course_id": "course-v1:a+b+c""#,
+            "key=course-v1:a+b+c; more",
+            "course-v1: course-v1:x <b>course-v1:a+b+c</b>",
+        ] {
+            assert_eq!(named_in(text), CourseKey::parse("course-v1:a+b+c").ok(), "{text}");
+        }
+        for text in ["", "library-v1:a+b", "a/b/c", "course-v1:a+b", "\u{0}course-v1:"] {
+            assert_eq!(named_in(text), None, "{text}");
+        }
+    }
+}

@@ -70,7 +70,9 @@ fn batching(criterion: &mut Criterion) {
                 || (Batcher::new(limits), runs.clone()),
                 |(mut batcher, runs)| {
                     let now = Instant::now();
-                    runs.into_iter().for_each(|run| drop(batcher.push(run, 36, Alone)));
+                    for run in runs {
+                        black_box(batcher.push(run, 36, Alone));
+                    }
                     while let Some(batch) = batcher.next(now) {
                         batcher.done(batch.iter().map(|(run, _)| run));
                     }
@@ -83,11 +85,15 @@ fn batching(criterion: &mut Criterion) {
     // What the worker does after every delivery while others wait for their time.
     let mut full = Batcher::new(limits);
     let now = Instant::now();
-    (0..PREFETCH).for_each(|n| drop(full.push(run(n), 36, Alone)));
+    for n in 0..PREFETCH {
+        black_box(full.push(run(n), 36, Alone));
+    }
     while let Some(batch) = full.next(now) {
         full.done(batch.iter().map(|(run, _)| run));
     }
-    (0..PREFETCH).for_each(|n| drop(full.push(run(n), 36, Alone)));
+    for n in 0..PREFETCH {
+        black_box(full.push(run(n), 36, Alone));
+    }
     group.throughput(Throughput::Elements(1));
     group.bench_function("nothing due of a full hand", |bencher| {
         bencher.iter(|| (full.next(black_box(now)).is_none(), full.wake_at()));

@@ -20,6 +20,9 @@ pub(crate) async fn description(broker: &str) -> String {
     for kind in [Kind::Postgres, Kind::Mariadb] {
         lines.push(format!("- {}", server(kind).await));
     }
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("?");
+    lines.push(format!("- load when it began: {load}"));
     lines.push(format!("- {}", chrono::Utc::now().format("%-d %B %Y")));
     lines.join("\n")
 }
@@ -30,7 +33,7 @@ async fn server(kind: Kind) -> String {
             "PostgreSQL",
             DbBackend::Postgres,
             "SELECT current_setting('server_version') || ', fsync ' || current_setting('fsync') || \
-             ', synchronous_commit ' || current_setting('synchronous_commit') AS t",
+             ', synchronous_commit ' || current_setting('synchronous_commit') || ', ssl ' || current_setting('ssl') AS t",
         ),
         _ => (
             "MariaDB",

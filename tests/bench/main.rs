@@ -16,6 +16,7 @@ mod repeats;
 mod report;
 mod rest;
 mod restore;
+mod results;
 mod stage;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
@@ -30,6 +31,7 @@ use clap::{Parser, Subcommand};
 
 use database::Kind;
 use report::Report;
+use results::Results;
 
 /// Measures course-sharing against floors of the same minute.
 #[derive(Debug, Parser)]
@@ -38,11 +40,12 @@ struct Cli {
     /// Where the overviews are
     #[arg(long, global = true, value_enum, default_value = "postgres")]
     database: Kind,
-    /// Runs it so often, and shows the best
+    /// Runs it so often, and keeps the best; what takes minutes runs once
     #[arg(long, global = true, default_value_t = 1)]
     runs: u32,
-    /// Appends the figures to this file, as Markdown
-    #[arg(long, global = true)]
+    /// Writes the figures into this file, as Markdown, in place of those of the last time
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "tests/bench/RESULTS.md")]
     results: Option<PathBuf>,
     #[command(subcommand)]
     bench: Bench,
@@ -110,15 +113,16 @@ async fn measure(cli: &Cli) -> anyhow::Result<bool> {
         Bench::All => of_record(),
         one => vec![one.clone()],
     };
-    if let Some(path) = &cli.results {
-        append(path, &format!("{}\n", machine::description(&broker()).await))?;
-    }
+    let results = match &cli.results {
+        Some(path) => Some(Results::begin(path, &machine::description(&broker()).await)?),
+        None => None,
+    };
     let mut all_right = true;
     for bench in benches {
         let report = best(&bench, cli).await?;
         all_right &= report.is_right();
-        if let Some(path) = &cli.results {
-            append(path, &report.markdown())?;
+        if let Some(results) = &results {
+            results.add(&report.markdown())?;
         }
     }
     Ok(all_right)
@@ -127,7 +131,8 @@ async fn measure(cli: &Cli) -> anyhow::Result<bool> {
 /// The best of all runs that were right, or one that was wrong.
 async fn best(bench: &Bench, cli: &Cli) -> anyhow::Result<Report> {
     let mut best: Option<Report> = None;
-    for _ in 0..cli.runs.max(1) {
+    let runs = if takes_minutes(bench) { 1 } else { cli.runs.max(1) };
+    for _ in 0..runs {
         let report = run(bench, cli.database).await?;
         print!("{}", report.text());
         if !report.is_right() {
@@ -138,6 +143,11 @@ async fn best(bench: &Bench, cli: &Cli) -> anyhow::Result<Report> {
         }
     }
     best.ok_or_else(|| anyhow::anyhow!("nothing was run"))
+}
+
+/// Whether once is enough for a result: what counts of these is requests, or hardly differs.
+fn takes_minutes(bench: &Bench) -> bool {
+    matches!(bench, Bench::Throttled(_) | Bench::Reconcile(_))
 }
 
 async fn run(bench: &Bench, kind: Kind) -> anyhow::Result<Report> {
@@ -184,9 +194,4 @@ fn broker() -> String {
         "RabbitMQ elsewhere"
     }
     .to_owned()
-}
-
-fn append(path: &std::path::Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write as _;
-    std::fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(text.as_bytes())
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use course_sharing::course_key::CourseKey;
-use course_sharing::http::{AppState, Health, Links, Readiness, Server, Status};
+use course_sharing::http::status::{Blanks, Catalog, Consumer, Overviews, Queues, Status, Told};
+use course_sharing::http::{AppState, Health, Line, Links, Look, Readiness, Server};
 use course_sharing::share_link::{LinkSource, ShareLink};
 use course_sharing::telemetry::metrics;
 use futures_util::future::BoxFuture;
@@ -52,9 +53,24 @@ impl Links for World {
     }
 }
 
-impl Status for World {
-    fn status(&self) -> BoxFuture<'_, Value> {
-        Box::pin(async { json!({ "overviews": { "linked": 3, "blank": 1 }, "note": "<b>" }) })
+impl Look for World {
+    fn status(&self) -> BoxFuture<'_, Status> {
+        let now = chrono::Utc::now();
+        let status = Status {
+            at: now,
+            overviews: Told::Now(Overviews { linked: 3, blank: 1, counted_at: now }),
+            blank: Told::Now(Blanks::default()),
+            consumer: Consumer::Detached { detached_since: now, why: "<b>gone</b>".to_owned() },
+            queues: Told::Now(Queues { events: 0, delayed: Vec::new(), dead: 0 }),
+            catalog: Catalog { state: "closed", until: None, requests_last_hour: None, requests_per_hour: 0 },
+            passes: Told::Not { error: "the database is <i>out</i>".to_owned(), last: None },
+        };
+        Box::pin(async { status })
+    }
+
+    fn explain<'a>(&'a self, course: &'a CourseKey) -> BoxFuture<'a, Result<Vec<Line>, String>> {
+        let lines = vec![("course", course.to_string()), ("why", "<i>because</i>".to_owned())];
+        Box::pin(async { Ok(lines) })
     }
 }
 
@@ -76,7 +92,7 @@ impl Port {
             health: health.clone(),
             readiness: world.clone(),
             links: world.clone(),
-            status: world.clone(),
+            look: world.clone(),
         };
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (address, shutdown) = (server.address(), CancellationToken::new());

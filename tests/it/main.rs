@@ -5,12 +5,14 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod also;
+mod blanks;
 mod broker;
 mod catalog_traps;
 mod check;
 mod commands;
 mod http;
 mod ops;
+mod page;
 mod reconcile;
 mod share_links;
 #[path = "../stand_in/lib.rs"]

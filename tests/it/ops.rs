@@ -88,7 +88,7 @@ fn dashboards_and_alerts_name_metrics_and_label_values_that_there_are() {
             assert!(series.contains(metric.as_str()), "{}: there is no metric {metric}", path.display());
             named += 1;
         }
-        for label in ["type", "outcome", "kind", "cause", "state"] {
+        for label in ["type", "outcome", "kind", "cause", "state", "reason", "verdict"] {
             let (is, is_any_of) = (format!("{label}=\""), format!("{label}=~\""));
             let any = between(&text, &is_any_of, '"').flat_map(|values| values.split('|'));
             for value in between(&text, &is, '"').chain(any) {

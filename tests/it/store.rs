@@ -40,11 +40,12 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
         let db = database.owner.connection();
         let up = Direction::Up { create_overview_table: true };
         let planned = migration::plan(db, up).await.unwrap();
-        assert_eq!(planned.len(), 14, "{kind:?}: {planned:?}");
+        assert_eq!(planned.len(), 18, "{kind:?}: {planned:?}");
         for step in &planned {
             database.execute(&step.sql).await;
         }
         for table in [
+            "course_sharing_blank",
             "course_sharing_lease",
             "course_sharing_reconcile",
             "course_sharing_ledger",
@@ -58,7 +59,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             migration::migrate(db, up).await.unwrap();
             assert!(migration::plan(db, up).await.unwrap().is_empty(), "{kind:?}");
             database.store.check_schema().await.unwrap();
-            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 7);
+            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 9);
             migration::migrate(db, Direction::Down).await.unwrap();
             assert!(migration::plan(db, Direction::Down).await.unwrap().is_empty());
             assert!(matches!(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use entity::overview;
+use entity::{blank, overview};
 use sea_orm::{EntityName, IdenStatic, Iterable};
 
 /// One right on one table, or on some of its columns.
@@ -47,7 +47,8 @@ impl Default for Needs {
                 needs = needs.and(right, table, &[]);
             }
         }
-        needs.and("SELECT", migration::MEMORY, &[])
+        // Only what is linked again is forgotten; nothing else is ever deleted.
+        needs.and("DELETE", blank::Entity.table_name(), &[]).and("SELECT", migration::MEMORY, &[])
     }
 }
 

@@ -28,13 +28,16 @@ pub struct Instruments {
     pub(super) catalog_requests: Counter<u64>,
     pub(super) catalog_request: Histogram<f64>,
     pub(super) overviews: Gauge<u64>,
+    pub(super) blank: Gauge<u64>,
     pub(super) blank_oldest: Gauge<f64>,
     pub(super) healed: Counter<u64>,
     pub(super) dead_letters: Gauge<u64>,
     pub(super) consumer_up: Gauge<u64>,
     pub(super) catalog_breaker: Gauge<u64>,
     pub(super) reconcile_success: Gauge<f64>,
+    pub(super) reconcile_verdict: Gauge<u64>,
     pub(super) reconcile_changes: Gauge<u64>,
+    pub(super) database_up: Gauge<u64>,
 }
 
 impl Instruments {
@@ -79,13 +82,16 @@ impl Instruments {
             catalog_requests: counter("course_sharing.catalog_requests", "{request}", "Requests to the Catalog, by outcome"),
             catalog_request: times("course_sharing.catalog_request", &REQUEST_BOUNDS, "One request to the Catalog, from connecting to the last byte"),
             overviews: gauge("course_sharing.overviews", "{overview}", "Course overviews with a marketing URL, and without one"),
-            blank_oldest: seconds("course_sharing.blank_oldest", "How long the longest-standing blank has been blank; 0: none is"),
+            blank: gauge("course_sharing.blank", "{overview}", "Course overviews without a marketing URL, by the reason why"),
+            blank_oldest: seconds("course_sharing.blank_oldest", "How long the longest-standing blank has been blank, of those that should not be; 0: none is"),
             healed: counter("course_sharing.healed", "{overview}", "Overviews that got their last-known URL back, after an event or by the timer"),
             dead_letters: gauge("course_sharing.dead_letters", "{message}", "Messages in the dead-letter queue"),
             consumer_up: gauge("course_sharing.consumer_up", "{consumer}", "1 while the consumer is attached to the events queue"),
             catalog_breaker: gauge("course_sharing.catalog_breaker", "{breaker}", "1 for the state that the breaker in front of the Catalog is in"),
             reconcile_success: seconds("course_sharing.reconcile_last_success_timestamp", "When a pass last ended complete, in seconds since 1970; 0: not yet"),
+            reconcile_verdict: gauge("course_sharing.reconcile_last_verdict", "{pass}", "1 for the verdict that the last pass ended with; all 0: none has ended yet"),
             reconcile_changes: gauge("course_sharing.reconcile_changes", "{run}", "What the last pass did, in runs"),
+            database_up: gauge("course_sharing.database_up", "{database}", "1 while the database answers"),
         }
     }
 
@@ -101,6 +107,12 @@ impl Instruments {
         for state in [labels::LINKED, labels::BLANK] {
             self.overviews.record(0, &[KeyValue::new("state", state)]);
         }
+        for reason in labels::BLANK_REASONS {
+            self.blank.record(0, &[KeyValue::new("reason", reason)]);
+        }
+        for verdict in labels::VERDICTS {
+            self.reconcile_verdict.record(0, &[KeyValue::new("verdict", verdict)]);
+        }
         for cause in labels::HEAL_CAUSES {
             self.healed.add(0, &[KeyValue::new("cause", cause)]);
         }
@@ -113,6 +125,7 @@ impl Instruments {
         self.blank_oldest.record(0.0, &[]);
         self.dead_letters.record(0, &[]);
         self.consumer_up.record(0, &[]);
+        self.database_up.record(0, &[]);
         self.reconcile_success.record(0.0, &[]);
     }
 

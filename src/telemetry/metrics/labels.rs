@@ -23,6 +23,21 @@ pub(super) const LINKED: &str = "linked";
 /// `state` of `course_sharing_overviews`.
 pub(super) const BLANK: &str = "blank";
 
+/// `reason` of `course_sharing_blank`; the store's words, of which a test knows that they are these.
+pub(super) const BLANK_REASONS: [&str; 8] = [
+    "no_run",
+    "pending_clear",
+    "restorable",
+    "dead_lettered",
+    "no_answer",
+    "no_page",
+    "not_listed_yet",
+    "not_in_catalog",
+];
+
+/// `verdict` of `course_sharing_reconcile_last_verdict`: how a pass can have ended.
+pub(super) const VERDICTS: [&str; 4] = ["complete", "incomplete", "refused", "failed"];
+
 /// `cause` of `course_sharing_healed_total`.
 pub(super) const HEAL_CAUSES: [&str; 2] = ["restore", "heal"];
 

@@ -55,13 +55,28 @@ pub fn catalog_request(outcome: &'static str, elapsed: Duration) {
     instruments().catalog_request.record(elapsed.as_secs_f64(), &[]);
 }
 
+/// Counts one request that was never sent, as the gate in front of the Catalog is shut; it has no duration.
+pub fn catalog_request_shut() {
+    instruments().catalog_requests.add(1, &[KeyValue::new("outcome", "shut")]);
+}
+
 /// Says how many overviews have a URL and how many have none.
 pub fn overviews(linked: u64, blank: u64) {
     instruments().overviews.record(linked, &[KeyValue::new("state", labels::LINKED)]);
     instruments().overviews.record(blank, &[KeyValue::new("state", labels::BLANK)]);
 }
 
-/// Says for how long the longest-standing blank has been blank; none if nothing is blank, which is shown as 0.
+/// Says how many overviews are blank by each reason: the words of `store::Reason`, where there are any; no other
+/// reason has one.
+pub fn blanks<'a>(counts: impl Iterator<Item = (&'a str, u64)>) {
+    let counts: std::collections::HashMap<&str, u64> = counts.collect();
+    for reason in labels::BLANK_REASONS {
+        let n = counts.get(reason).copied().unwrap_or_default();
+        instruments().blank.record(n, &[KeyValue::new("reason", reason)]);
+    }
+}
+
+/// Says for how long the longest-standing blank that should not be one has been blank; none is shown as 0.
 pub fn blank_oldest(age: Option<Duration>) {
     instruments().blank_oldest.record(age.unwrap_or_default().as_secs_f64(), &[]);
 }
@@ -92,6 +107,18 @@ pub fn catalog_breaker(state: &'static str) {
 pub fn reconcile_success(at: DateTime<Utc>) {
     // Milliseconds since 1970 fit the 53 bits of a float for 285,000 years.
     instruments().reconcile_success.record(at.timestamp_millis() as f64 / 1000.0, &[]);
+}
+
+/// Says how the last pass that has ended did so: `complete`, `incomplete`, `refused` or `failed`.
+pub fn reconcile_verdict(verdict: &str) {
+    for known in labels::VERDICTS {
+        instruments().reconcile_verdict.record((known == verdict).into(), &[KeyValue::new("verdict", known)]);
+    }
+}
+
+/// Says whether the database answers.
+pub fn database_up(up: bool) {
+    instruments().database_up.record(up.into(), &[]);
 }
 
 /// Says what the last pass did to how many runs; `kind` is `updated`, `cleared`, `kept`, `held_back`,

@@ -2,17 +2,20 @@
 
 use super::*;
 
-const CONTRACT: [(&str, &str); 10] = [
+const KNOWN: [(&str, &str); 13] = [
     ("course_sharing_events_total", "counter"),
     ("course_sharing_catalog_requests_total", "counter"),
     ("course_sharing_overviews", "gauge"),
+    ("course_sharing_blank", "gauge"),
     ("course_sharing_blank_oldest_seconds", "gauge"),
     ("course_sharing_healed_total", "counter"),
     ("course_sharing_dead_letters", "gauge"),
     ("course_sharing_consumer_up", "gauge"),
     ("course_sharing_catalog_breaker", "gauge"),
     ("course_sharing_reconcile_last_success_timestamp_seconds", "gauge"),
+    ("course_sharing_reconcile_last_verdict", "gauge"),
     ("course_sharing_reconcile_changes", "gauge"),
+    ("course_sharing_database_up", "gauge"),
 ];
 
 /// Every function of the room, on the process's own instruments; other tests only add to them.
@@ -21,6 +24,9 @@ fn use_all() {
     event_to_write(Duration::from_millis(3));
     catalog_request("ok", Duration::from_millis(700));
     overviews(1_234, 5);
+    blanks([("no_page", 4)].into_iter());
+    reconcile_verdict("refused");
+    database_up(true);
     blank_oldest(Some(Duration::from_secs(90)));
     healed("heal", 3);
     dead_letters(7);
@@ -32,11 +38,11 @@ fn use_all() {
 #[test]
 fn names_and_types_are_the_contracts() {
     let text = Instruments::local().render();
-    for (name, kind) in CONTRACT {
+    for (name, kind) in KNOWN {
         assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} {kind} in\n{text}");
     }
     let declared = text.lines().filter(|line| line.starts_with("# TYPE")).count();
-    assert_eq!(declared, CONTRACT.len(), "{text}");
+    assert_eq!(declared, KNOWN.len(), "{text}");
 }
 
 #[test]
@@ -49,7 +55,10 @@ fn known_values_are_there_from_the_start() {
         r#"course_sharing_catalog_breaker{state="closed"} 1"#,
         r#"course_sharing_catalog_breaker{state="open"} 0"#,
         r#"course_sharing_reconcile_changes{kind="pending"} 0"#,
+        r#"course_sharing_blank{reason="not_in_catalog"} 0"#,
+        r#"course_sharing_reconcile_last_verdict{verdict="refused"} 0"#,
         "course_sharing_consumer_up 0",
+        "course_sharing_database_up 0",
         "course_sharing_dead_letters 0",
     ] {
         assert!(text.contains(&format!("{line}\n")), "{line} in\n{text}");
@@ -68,7 +77,12 @@ fn what_is_told_is_shown() {
         r#"course_sharing_catalog_request_seconds_bucket{le="60"} "#,
         "course_sharing_catalog_request_seconds_count ",
         r#"course_sharing_overviews{state="linked"} 1234"#,
+        r#"course_sharing_blank{reason="no_page"} 4"#,
+        r#"course_sharing_blank{reason="no_run"} 0"#,
         "course_sharing_blank_oldest_seconds 90",
+        r#"course_sharing_reconcile_last_verdict{verdict="refused"} 1"#,
+        r#"course_sharing_reconcile_last_verdict{verdict="complete"} 0"#,
+        "course_sharing_database_up 1",
         r#"course_sharing_healed_total{cause="heal"} "#,
         "course_sharing_dead_letters 7",
         "course_sharing_reconcile_last_success_timestamp_seconds 1795363200.5",
@@ -87,4 +101,10 @@ fn the_breaker_is_in_one_state() {
     }
     let text = ours.render();
     assert!(text.contains(r#"catalog_breaker{state="closed"} 0"#) && text.contains(r#"{state="open"} 1"#));
+}
+
+#[test]
+fn the_reasons_are_those_of_the_store() {
+    let words = crate::store::Reason::ALL.map(crate::store::Reason::as_str);
+    assert_eq!(words, labels::BLANK_REASONS);
 }

@@ -62,8 +62,9 @@ async fn a_process_that_is_killed_half_way_is_followed_by_one_that_does_the_rest
         let setup =
             Setup { runs: Runs::generated(1000), latency: Duration::from_millis(100), ..Setup::default() };
         with_catalog(kind, setup, async |stage| {
-            for key in stage.catalog.state().setup.runs.keys() {
-                stage.database.insert_overview(&key, None).await;
+            let keys: Vec<String> = stage.catalog.state().setup.runs.keys().into_iter().collect();
+            for key in &keys {
+                stage.database.insert_overview(key, None).await;
             }
             let command = ["reconcile", "--page-size", "20", "--output", "json"];
             let mut first = Program::start(&command, &stage.environment(&[]));

@@ -2,6 +2,7 @@
 //! and waiting for a state.
 
 pub(crate) mod broker;
+pub(crate) mod browser;
 pub(crate) mod collector;
 pub(crate) mod databases;
 pub(crate) mod grants;

@@ -155,6 +155,20 @@ impl Program {
         }
     }
 
+    /// Waits until the page at `/` says all of this; each look at it must come to an end within `limit`.
+    pub(crate) async fn until_page(&self, limit: Duration, words: &[&str]) -> String {
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        loop {
+            let (status, page) = tokio::time::timeout(limit, self.get("/")).await.unwrap().unwrap();
+            assert_eq!(status, 200);
+            if words.iter().all(|words| page.contains(words)) {
+                return page;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "not all of {words:?} in {page}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// The value of a series on `/metrics`, written as it stands there.
     pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         let (_, text) = self.get("/metrics").await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use url::Url;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wire {
@@ -70,6 +71,15 @@ impl Proxy {
 /// An address of this machine where nobody listens, for a [`Proxy::start_at`] later.
 pub(crate) async fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// The URL with another address in it, and the address that was in it.
+pub(crate) fn by(url: &str, address: SocketAddr, port: u16) -> (String, String) {
+    let mut url = Url::parse(url).unwrap();
+    let target = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(port));
+    url.set_host(Some(&address.ip().to_string())).unwrap();
+    url.set_port(Some(address.port())).unwrap();
+    (url.into(), target)
 }
 
 impl Drop for Proxy {

@@ -1,29 +1,17 @@
 //! Broker and database away at the start, cut, frozen, and back; and what the port says of it meanwhile.
 
-use std::net::SocketAddr;
-
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use url::Url;
 
 use super::PAGE;
 use crate::support::databases::Kind;
 use crate::support::process::Program;
-use crate::support::proxy::{Proxy, free_address};
+use crate::support::proxy::{Proxy, by, free_address};
 use crate::support::stage::{SOON, Stage, with_stage};
 use crate::support::wait_until;
 
 const KEY: &str = "course-v1:Acme+Outage+1";
-
-/// The URL with another address in it, and the address that was in it.
-fn by(url: &str, address: SocketAddr, port: u16) -> (String, String) {
-    let mut url = Url::parse(url).unwrap();
-    let target = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(port));
-    url.set_host(Some(&address.ip().to_string())).unwrap();
-    url.set_port(Some(address.port())).unwrap();
-    (url.into(), target)
-}
 
 /// The two words of `/readyz`, once it has this status.
 async fn ready(worker: &Program, status: u16) -> (String, String) {

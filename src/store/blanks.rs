@@ -1,0 +1,246 @@
+//! Which overviews are blank, since when and why: kept in a table of our own, so that whoever looks need not go
+//! through the LMS's.
+//!
+//! Keeping it is two statements that read the overviews, by whichever worker does the scheduled jobs; nothing is
+//! written while nothing changes. It locks none of the LMS's rows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+use entity::blank::{Column, Entity, Model};
+use entity::{ledger, overview};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+
+use super::copy::run_of_overview;
+use super::limit::within;
+use super::reason::{self, Reason};
+use super::{MAX_ROWS, Store, StoreError};
+use crate::course_key::CourseKey;
+
+/// Rows noted, or forgotten, in one go, at most; the rest has its turn a round later.
+const ROUND: u64 = 100_000;
+
+/// An overview without a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blank {
+    /// Its id as it stands in the table; not always the key of a course run.
+    pub course_id: String,
+    /// When it was first seen blank, on the database's clock.
+    pub since: DateTime<Utc>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// The blank overviews of one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlankCount {
+    /// Why they are blank.
+    pub reason: Reason,
+    /// How many they are; at least one.
+    pub overviews: u64,
+    /// Since when the oldest is blank.
+    pub oldest: DateTime<Utc>,
+}
+
+#[derive(FromQueryResult)]
+struct CountRow {
+    reason: String,
+    overviews: i64,
+    oldest: DateTime<Utc>,
+}
+
+impl Store {
+    /// Notes which overviews have become blank or are so for another reason now, and forgets those that are linked
+    /// again or gone. Events wait for `waiting` until their run is listed. Returns how many rows that wrote.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn note_blanks(&self, waiting: Duration) -> Result<u64, StoreError> {
+        let (now, backend) = (self.now().await?, self.backend());
+        let noted = self
+            .persistently(move |db| {
+                Box::pin(async move {
+                    let done = db.execute(&note(backend, now, waiting)).await;
+                    Ok(done.map_err(StoreError::doing("note blank overviews"))?.rows_affected())
+                })
+            })
+            .await?;
+        let forgotten = self.gone().await?;
+        for ids in forgotten.chunks(MAX_ROWS) {
+            let forget = Entity::delete_many().filter(Column::CourseId.is_in(ids));
+            within("forget linked overviews", forget.exec(&self.db)).await?;
+        }
+        Ok(noted + forgotten.len() as u64)
+    }
+
+    /// The noted overviews that are blank no longer, sorted.
+    async fn gone(&self) -> Result<Vec<String>, StoreError> {
+        let doing = "find overviews that are linked again";
+        let rows = self.db.query_all(&gone(self.backend())).await.map_err(StoreError::doing(doing))?;
+        let ids = rows.iter().map(|row| row.try_get("", "course_id")).collect::<Result<Vec<String>, _>>();
+        let mut ids = ids.map_err(StoreError::doing(doing))?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Notes which blank overviews dead letters are about, each with the time of its newest letter, and forgets all
+    /// other such notes. Returns how many rows that wrote.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn note_dead(&self, letters: &HashMap<CourseKey, DateTime<Utc>>) -> Result<u64, StoreError> {
+        // To the microsecond, as the database keeps it: else every look would find a difference.
+        let letters: HashMap<&str, DateTime<Utc>> =
+            letters.iter().map(|(course, at)| (course.as_str(), at.trunc_subsecs(6))).collect();
+        let courses: Vec<&str> = letters.keys().copied().collect();
+        let doing = "read blank overviews";
+        let noted = Entity::find().filter(Column::DeadSince.is_not_null());
+        let mut rows = within(doing, noted.all(&self.db)).await?;
+        for courses in courses.chunks(MAX_ROWS) {
+            let about = Entity::find().filter(Column::DeadSince.is_null());
+            let about = about.filter(Column::CourseId.is_in(courses.iter().copied()));
+            rows.extend(within(doing, about.all(&self.db)).await?);
+        }
+        let mut changed: BTreeMap<Option<DateTime<Utc>>, Vec<String>> = BTreeMap::new();
+        for row in rows {
+            let letter = letters.get(row.course_id.as_str()).copied();
+            if letter != row.dead_since {
+                changed.entry(letter).or_default().push(row.course_id);
+            }
+        }
+        let mut written = 0;
+        for (letter, ids) in &changed {
+            for ids in ids.chunks(MAX_ROWS) {
+                let note = Entity::update_many()
+                    .col_expr(Column::DeadSince, Expr::val(*letter))
+                    .filter(Column::CourseId.is_in(ids));
+                written += within("note dead letters", note.exec(&self.db)).await?.rows_affected;
+            }
+        }
+        Ok(written)
+    }
+
+    /// How many overviews are blank by each reason, where there are any, in the order of [`Reason::ALL`]; as last
+    /// noted.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn blank_counts(&self) -> Result<Vec<BlankCount>, StoreError> {
+        let counted = Entity::find()
+            .select_only()
+            .column(Column::Reason)
+            .expr_as(Expr::cust("COUNT(*)"), "overviews")
+            .expr_as(Expr::col(Column::Since).min(), "oldest")
+            .group_by(Column::Reason)
+            .into_model::<CountRow>();
+        let rows = within("count blank overviews", counted.all(&self.db)).await?;
+        let mut counts: Vec<BlankCount> = rows
+            .into_iter()
+            .filter_map(|row| {
+                let overviews = u64::try_from(row.overviews).ok()?;
+                Some(BlankCount { reason: Reason::from_word(&row.reason)?, overviews, oldest: row.oldest })
+            })
+            .collect();
+        counts.sort_unstable_by_key(|count| count.reason);
+        Ok(counts)
+    }
+
+    /// The `limit` overviews that have been blank for the longest by one of these reasons, the oldest first. A short
+    /// statement a reason, by an index; as last noted.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn oldest_blanks(&self, reasons: &[Reason], limit: u64) -> Result<Vec<Blank>, StoreError> {
+        let mut oldest = Vec::new();
+        for reason in reasons {
+            let of_reason = Entity::find()
+                .filter(Column::Reason.eq(reason.as_str()))
+                .order_by_asc(Column::Since)
+                .limit(limit);
+            let rows = within("read blank overviews", of_reason.all(&self.db)).await?;
+            oldest.extend(rows.into_iter().filter_map(Blank::from_model));
+        }
+        oldest.sort_by(|a, b| (a.since, &a.course_id).cmp(&(b.since, &b.course_id)));
+        oldest.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(oldest)
+    }
+
+    /// Since when and why the overview of this id is blank, as last noted; none if it is not.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn blank(&self, course_id: &str) -> Result<Option<Blank>, StoreError> {
+        let row = within("read a blank overview", Entity::find_by_id(course_id).one(&self.db)).await?;
+        Ok(row.and_then(Blank::from_model))
+    }
+}
+
+impl Blank {
+    fn from_model(row: Model) -> Option<Self> {
+        Some(Self { reason: Reason::from_word(&row.reason)?, course_id: row.course_id, since: row.since })
+    }
+}
+
+/// The rows of overviews that are blank and not noted so, or noted with another reason; the time when it was first
+/// noted stays.
+fn note(backend: DbBackend, now: DateTime<Utc>, waiting: Duration) -> InsertStatement {
+    let reason = reason::of_overview(backend, now, waiting);
+    let noted = |column: Column| Expr::col((Entity, column));
+    let mut found = Query::select();
+    found
+        .column((overview::Entity, overview::Column::Id))
+        .expr(Expr::val(now))
+        .expr(reason.clone())
+        .from(overview::Entity)
+        .left_join(
+            ledger::Entity,
+            Expr::col((ledger::Entity, ledger::Column::RunKey)).eq(run_of_overview(backend)),
+        )
+        .left_join(Entity, noted(Column::CourseId).eq(id_of_overview(backend)))
+        .and_where(is_blank())
+        .and_where(noted(Column::CourseId).is_null().or(noted(Column::Reason).ne(reason)))
+        .limit(ROUND);
+    let mut insert = Query::insert();
+    insert
+        .into_table(Entity)
+        .columns([Column::CourseId, Column::Since, Column::Reason])
+        .on_conflict(OnConflict::column(Column::CourseId).update_column(Column::Reason).to_owned());
+    // As many columns as values, as written here.
+    insert.select_from(found).map(|insert| insert.to_owned()).unwrap_or_default()
+}
+
+/// The ids that are noted and of which no overview is blank.
+fn gone(backend: DbBackend) -> SelectStatement {
+    let mut blank = Query::select();
+    blank.from(overview::Entity).and_where(is_blank());
+    let mut gone = Query::select();
+    gone.column((Entity, Column::CourseId)).from(Entity).limit(ROUND);
+    let noted = Expr::col((Entity, Column::CourseId));
+    if backend == DbBackend::MySql {
+        // The overviews' own collation is not known, so that their index is of no use here: they are read once.
+        blank.expr(id_of_overview(backend));
+        gone.and_where(noted.not_in_subquery(blank));
+    } else {
+        blank.expr(Expr::cust("1")).and_where(id_of_overview(backend).eq(noted));
+        gone.and_where(Expr::exists(blank).not());
+    }
+    gone
+}
+
+fn is_blank() -> Expr {
+    Expr::cust("COALESCE(course_overviews_courseoverview.marketing_url, '') = ''")
+}
+
+/// The overview's id as our table compares it: byte for byte.
+fn id_of_overview(backend: DbBackend) -> Expr {
+    let id = Expr::col((Alias::new("course_overviews_courseoverview"), Alias::new("id")));
+    if backend != DbBackend::MySql {
+        return id;
+    }
+    Expr::cust("CONVERT(course_overviews_courseoverview.id USING utf8mb4) COLLATE utf8mb4_bin")
+}
