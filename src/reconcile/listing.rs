@@ -1,12 +1,13 @@
 //! The first half of a pass: what the Catalog's list shows.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
 use super::blocks::{Block, Cutter, Stretch};
 use super::crawl::{Crawl, Crawled, End};
 use super::decide::Settled;
+use super::edges::Edges;
 use super::log;
 use super::pass::PassError;
 use super::progress::Phase;
@@ -28,33 +29,6 @@ pub(super) enum Listing {
     Gone,
     /// Nothing could be read at all.
     Nothing,
-}
-
-/// Where good pages begin and end, so that a broken run can be told by its neighbours.
-#[derive(Debug, Default)]
-struct Edges(VecDeque<(u64, u64, String, String)>);
-
-impl Edges {
-    /// More than the halves that one page falls into.
-    const KEPT: usize = 64;
-
-    fn add(&mut self, start: u64, end: u64, first: String, last: String) {
-        if self.0.len() == Self::KEPT {
-            self.0.pop_front();
-        }
-        self.0.push_back((start, end, first, last));
-    }
-
-    fn name(&self, broken: &mut Broken) {
-        for (start, end, first, last) in &self.0 {
-            if *end == broken.position {
-                broken.after = Some(last.clone());
-            }
-            if *start == broken.position + 1 {
-                broken.before = Some(first.clone());
-            }
-        }
-    }
 }
 
 /// Runs of several blocks that have to be looked at.

@@ -21,6 +21,7 @@ mod brake;
 mod by_key;
 mod crawl;
 mod decide;
+mod edges;
 mod finish;
 mod lease;
 mod listing;
