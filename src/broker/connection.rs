@@ -21,6 +21,9 @@ use crate::config::Amqp;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long any question on a connection may take.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long a channel may take on an open connection: a single round trip. lapin does not always tell whoever asks in
+/// the moment in which the connection breaks, and nobody consumes until that is found out.
+const CHANNEL_LIMIT: Duration = Duration::from_secs(5);
 /// Seconds. The broker's own wish, 60 s, would show a dead network only after two minutes.
 const HEARTBEAT: u16 = 10;
 
@@ -168,12 +171,12 @@ async fn connect(
 }
 
 impl Connection {
-    /// A new channel, in 10 s at most.
+    /// A new channel, in 5 s at most.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
-        answer("opening a channel", self.inner.create_channel()).await
+        answer_within(CHANNEL_LIMIT, "opening a channel", self.inner.create_channel()).await
     }
 
     /// False once it is closed or known to be broken. True says little: ask whether a consumer is attached.
@@ -245,9 +248,17 @@ pub(super) async fn answer<T>(
     doing: &'static str,
     question: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, BrokerError> {
-    match tokio::time::timeout(ANSWER_LIMIT, question).await {
+    answer_within(ANSWER_LIMIT, doing, question).await
+}
+
+async fn answer_within<T>(
+    limit: Duration,
+    doing: &'static str,
+    question: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, BrokerError> {
+    match tokio::time::timeout(limit, question).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(BrokerError::Lost { doing, source }),
-        Err(_) => Err(timed_out(doing, ANSWER_LIMIT)),
+        Err(_) => Err(timed_out(doing, limit)),
     }
 }
