@@ -59,6 +59,9 @@ fn options(url: &str, max_connections: u32, lazy: bool) -> ConnectOptions {
             sqlite
                 .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
                 .busy_timeout(ACQUIRE)
+                // SQLite keeps a prepared statement in this process, a few hundred kilobytes for one of 500 rows; and
+                // one that reads otherwise for each number of rows is seldom met again.
+                .statement_cache_capacity(8)
                 .foreign_keys(false)
         })
         .map_sqlx_postgres_pool_opts(|pool| {
