@@ -101,6 +101,18 @@ impl Store {
         within("read passes", newest.all(&self.db)).await
     }
 
+    /// The newest pass that has ended, whatever its verdict or with this one; none if there is none.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn last_ended(&self, verdict: Option<Verdict>) -> Result<Option<PassRow>, StoreError> {
+        let mut ended = pass::Entity::find().filter(pass::Column::FinishedAt.is_not_null());
+        if let Some(verdict) = verdict {
+            ended = ended.filter(pass::Column::Verdict.eq(verdict.as_str()));
+        }
+        within("read the last pass", ended.order_by_desc(pass::Column::Id).one(&self.db)).await
+    }
+
     /// How many changes this pass has put aside for its brake.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use super::port::{MAX_LETTERS, Port};
 use super::reading;
 use crate::broker::ladder;
 use crate::course_key::CourseKey;
-use crate::store::{BlankCount, Lease, PassRow, Reason, Store, StoreError, Verdict};
+use crate::store::{BlankCount, Lease, Reason, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};
 
 const JOB: &str = "blanks";
@@ -20,8 +20,6 @@ const JOB: &str = "blanks";
 const EVERY: Duration = Duration::from_secs(30);
 /// Noting the blanks reads the LMS's whole table: it takes at most this part of the database's time.
 const NOTING: u32 = 20;
-/// How many passes may have failed since the last good one, for the gauge to find it after a restart.
-const PASSES: u64 = 100;
 
 /// The job.
 pub(super) struct Gauges {
@@ -122,9 +120,10 @@ impl Gauges {
 
     /// Sets the gauges that the database knows.
     async fn show(&self) -> Result<(), StoreError> {
-        let (overviews, passes, blanks, now) = tokio::try_join!(
+        let (overviews, ended, complete, blanks, now) = tokio::try_join!(
             self.port.overviews(),
-            self.store().last_passes(PASSES),
+            self.store().last_ended(None),
+            self.store().last_ended(Some(Verdict::Complete)),
             self.store().blank_counts(),
             self.store().now(),
         )?;
@@ -134,12 +133,10 @@ impl Gauges {
         let oldest = wrong.map(|count| count.oldest).min();
         metrics::blank_oldest(oldest.map(|since| (now - since).to_std().unwrap_or_default()));
         // From the table, as the last pass may have been another worker's, or this one's before a restart.
-        let ended = |pass: &&PassRow| pass.finished_at.is_some();
-        let complete = |pass: &&PassRow| pass.verdict == Verdict::Complete.as_str();
-        if let Some(last) = passes.iter().find(ended) {
+        if let Some(last) = ended {
             metrics::reconcile_verdict(&last.verdict);
         }
-        if let Some(at) = passes.iter().find(complete).and_then(|pass| pass.finished_at) {
+        if let Some(at) = complete.and_then(|pass| pass.finished_at) {
             metrics::reconcile_success(at);
         }
         Ok(())
