@@ -2,6 +2,7 @@
 
 import os
 import urllib.request
+import uuid
 from urllib.parse import quote
 
 import child
@@ -101,9 +102,9 @@ def test_without_edx_django_utils_it_is_a_plain_app(events, course):
     assert events.receive()[0].course_id == key
 
 
-def test_a_celery_pool_process_sends_its_last_events(events, course, tmp_path):
+def test_a_celery_pool_process_sends_its_last_events(events, course):
     keys = [str(course()) for _ in range(3)]
-    env = publishing(events, CELERY_FOLDER=str(tmp_path))
+    env = publishing(events, CELERY_BROKER=rabbit.URL, CELERY_QUEUE=f"test-celery-{uuid.uuid4()}")
     # Each task is its process's last: the process ends as soon as the task has returned.
     once = ["--pool", "prefork", "--concurrency", "1", "--max-tasks-per-child", "1"]
     quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat", "--loglevel", "ERROR"]

@@ -4,13 +4,16 @@ import os
 
 import django
 from celery import Celery
+from kombu import Exchange, Queue
 
-app = Celery("host", broker="filesystem://")
-app.conf.broker_transport_options = {
-    "data_folder_in": os.environ["CELERY_FOLDER"],
-    "data_folder_out": os.environ["CELERY_FOLDER"],
-    "control_folder": os.environ["CELERY_FOLDER"] + "/control",
-}
+QUEUE = os.environ["CELERY_QUEUE"]
+
+# Celery's file transport can lose a task: it moves a message's file away between its opening and its writing.
+app = Celery("host", broker=os.environ["CELERY_BROKER"])
+app.conf.broker_transport_options = {"confirm_publish": True}
+app.conf.task_default_queue = QUEUE
+# Both are gone a minute after the test: the queue for want of a consumer, the exchange for want of the queue.
+app.conf.task_queues = [Queue(QUEUE, Exchange(QUEUE, auto_delete=True), routing_key=QUEUE, expires=60)]
 app.conf.worker_enable_remote_control = False
 
 django.setup()
