@@ -24,6 +24,7 @@ mod decide;
 mod edges;
 mod finish;
 mod lease;
+mod listed;
 mod listing;
 mod log;
 mod page_size;
