@@ -3,11 +3,12 @@
 
 mod dialect;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database as Connect, DatabaseConnection, Statement, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database as Connect, DatabaseConnection, DbErr, Statement,
+    TransactionTrait,
 };
 
 use self::dialect::Dialect;
@@ -141,8 +142,14 @@ impl Lms {
         let mut options = ConnectOptions::new(&self.admin_url);
         options.max_connections(1).sqlx_logging(false);
         let one = Connect::connect(options).await?;
-        for sql in self.dialect.lock() {
-            one.execute_unprepared(sql).await?;
+        // It takes the tables one after the other, as a statement of the worker does in its own order: of a deadlock
+        // the database may pick either as its victim.
+        let since = Instant::now();
+        while let Err(error) = executed(&one, self.dialect.lock()).await {
+            if since.elapsed() > ANSWER {
+                return Err(error).context("cannot lock the tables");
+            }
+            one.execute_unprepared("ROLLBACK").await?;
         }
         tokio::time::sleep(how_long).await;
         one.execute_unprepared(self.dialect.unlock()).await?;
@@ -159,7 +166,7 @@ impl Lms {
 
     /// Executes these in one transaction, again and again until it is done: the LMS's own troubles are not judged.
     async fn insist(&self, statements: &[String]) -> anyhow::Result<()> {
-        let since = std::time::Instant::now();
+        let since = Instant::now();
         loop {
             let Err(error) = self.execute(statements).await else { return Ok(()) };
             if since.elapsed() > ANSWER {
@@ -180,6 +187,13 @@ impl Lms {
     fn statement(&self, sql: &str) -> Statement {
         Statement::from_string(self.db.get_database_backend(), sql)
     }
+}
+
+async fn executed(on: &impl ConnectionTrait, statements: &[&str]) -> Result<(), DbErr> {
+    for sql in statements {
+        on.execute_unprepared(sql).await?;
+    }
+    Ok(())
 }
 
 async fn connect(url: &str) -> anyhow::Result<DatabaseConnection> {
