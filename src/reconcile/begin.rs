@@ -14,7 +14,7 @@ pub(super) async fn with_overviews(store: &Store, report: Report) -> Result<Repo
     Ok(Report { linked, overviews: linked + number(counts.blank), ..report })
 }
 
-/// The newest pass, if it was killed not long ago.
+/// The newest pass, if it was killed, or broke off, not long ago.
 pub(super) async fn resumable(pass: &Pass) -> Result<Option<(PassRow, Report)>, PassError> {
     let store = pass.engine.store();
     let Some(row) = store.last_passes(1).await?.pop() else { return Ok(None) };

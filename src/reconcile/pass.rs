@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::begin::resumable;
 use super::lease::Held;
 use super::page_size::{FIRST, PageSize};
 use super::progress::Progress;
@@ -11,6 +12,9 @@ use super::running::Running;
 use crate::config;
 use crate::store::{StoreError, Verdict};
 use crate::sync::Engine;
+
+/// A pass that breaks off again and again is taken up so often by [`Pass::resume`]; then it waits for a new one.
+const RESUMED: u32 = 12;
 
 /// What one pass is told.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +89,39 @@ impl Pass {
         self.run_in_span(options, progress, stop).instrument(span).await
     }
 
+    /// Takes up the newest pass, if it was killed, or broke off, no longer than `reconcile.resume_within` ago. None:
+    /// there is none to be taken up, or it has been often enough.
+    ///
+    /// # Errors
+    /// As of [`Self::run`]; [`PassError::Taken`] where the pass is alive.
+    pub async fn resume(
+        &self,
+        options: Options,
+        progress: &dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<Option<Report>, PassError> {
+        if !self.is_left().await? {
+            return Ok(None);
+        }
+        let span = tracing::info_span!("reconcile", dry_run = false);
+        let page_size = self.page_size(options.page_size).await?;
+        let held = Held::take(self.engine.store(), &stop).await?;
+        // Another may have taken it up meanwhile, and have ended it.
+        match self.is_left().await {
+            Ok(true) => {
+                self.run_held(held, options, page_size, progress, stop).instrument(span).await.map(Some)
+            }
+            other => {
+                held.release().await;
+                other.map(|_| None)
+            }
+        }
+    }
+
+    async fn is_left(&self) -> Result<bool, PassError> {
+        Ok(resumable(self).await?.is_some_and(|(_, report)| report.resumed <= RESUMED))
+    }
+
     async fn run_in_span(
         &self,
         options: Options,
@@ -99,6 +136,17 @@ impl Pass {
             return running.complete().await;
         }
         let held = Held::take(self.engine.store(), &stop).await?;
+        self.run_held(held, options, page_size, progress, stop).await
+    }
+
+    async fn run_held(
+        &self,
+        held: Held,
+        options: Options,
+        page_size: PageSize,
+        progress: &dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<Report, PassError> {
         let ended = match Running::begin(self, options, page_size, progress, stop, held.lost.clone()).await {
             Ok(running) => running.complete().await,
             Err(error) => Err(error),

@@ -1,11 +1,14 @@
 //! Scheduled work beside the events: heal and the nightly pass. One worker of several does each.
 
+mod timetable;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
+use self::timetable::{Due, Timetable};
 use super::dead;
 use crate::broker::DeadLetters;
 use crate::config::{Every, PageSize, Schedule};
@@ -78,34 +81,37 @@ pub(super) struct Nightly {
 }
 
 impl Nightly {
-    /// Runs a pass whenever the schedule says so, until told to stop.
+    /// Runs a pass whenever the schedule says so, and takes up what broke off, until told to stop.
     pub(super) async fn run(self, schedule: Schedule, stop: CancellationToken) {
         let Schedule::Cron(cron) = schedule else { return };
+        let mut timetable = Timetable::new(*cron, Utc::now());
         loop {
-            let now = Utc::now();
-            let Ok(next) = cron.find_next_occurrence(&now, false) else {
+            let Some(due) = timetable.next(Utc::now()) else {
                 tracing::warn!(
                     event = "reconcile.never",
                     "reconcile.schedule has no further date: no pass will run"
                 );
                 return;
             };
+            let (Due::New(at) | Due::Rest(at)) = due;
             // In steps, as clocks are set and machines sleep: a single long wait would end at the wrong time.
-            while Utc::now() < next {
-                let left = (next - Utc::now()).to_std().unwrap_or_default();
+            while Utc::now() < at {
+                let left = (at - Utc::now()).to_std().unwrap_or_default();
                 if !sleeps(left.min(Duration::from_secs(30)), &stop).await {
                     return;
                 }
             }
-            let apart = cron.find_next_occurrence(&next, false).map_or(TimeDelta::MAX, |after| after - next);
-            if self.is_made(next, apart).await {
-                taken();
-            } else {
-                self.once(&stop).await;
-            }
+            let has_ended = match due {
+                Due::New(at) if self.is_made(at, timetable.apart(at)).await => {
+                    taken();
+                    true
+                }
+                due => self.once(due, &stop).await,
+            };
             if stop.is_cancelled() {
                 return;
             }
+            if has_ended { timetable.ended() } else { timetable.broke_off(Utc::now()) }
         }
     }
 
@@ -120,17 +126,24 @@ impl Nightly {
         passes.first().is_some_and(|last| last.finished_at.is_some() && last.started_at > near)
     }
 
-    async fn once(&self, stop: &CancellationToken) {
+    /// A pass, or the rest of one. Returns false if there may be a rest to be taken up later.
+    async fn once(&self, due: Due, stop: &CancellationToken) -> bool {
         let options = Options { page_size: self.page_size, dry_run: false, allow_mass_change: false };
-        match self.pass.run(options, &Silent, stop.clone()).await {
+        let ended = match due {
+            Due::New(_) => self.pass.run(options, &Silent, stop.clone()).await.map(Some),
+            Due::Rest(_) => self.pass.resume(options, &Silent, stop.clone()).await,
+        };
+        match ended {
+            Ok(None) => return true,
             // The pass has told of itself.
-            Ok(report) => {
+            Ok(Some(report)) => {
                 show_changes(&report);
                 metrics::reconcile_verdict(report.verdict.as_str());
                 if report.verdict == Verdict::Complete {
                     metrics::reconcile_success(Utc::now());
                     self.drop_settled_letters().await;
                 }
+                return true;
             }
             Err(PassError::Stopped) => {}
             Err(PassError::Taken { .. }) => taken(),
@@ -138,6 +151,7 @@ impl Nightly {
                 tracing::error!(event = "reconcile.failed", error = report(&error), "the pass failed")
             }
         }
+        false
     }
 
     async fn drop_settled_letters(&self) {

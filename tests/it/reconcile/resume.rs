@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use course_sharing::reconcile::{PassError, Progress, Report, Silent, Status};
-use course_sharing::store::Verdict;
+use course_sharing::store::{Store, Verdict};
 use tokio_util::sync::CancellationToken;
 
 use super::rig::Rig;
@@ -125,6 +125,64 @@ async fn a_stopped_pass_leaves_its_row_and_no_lease() {
         assert_eq!(rig.run().await.resumed, 0, "{kind:?}: too old");
         rig.drop().await;
     }
+}
+
+#[tokio::test]
+async fn the_rest_of_a_pass_is_taken_up_and_no_new_one_begins() {
+    for kind in KINDS {
+        let rig = Rig::generated(kind, 200).await;
+        let rest =
+            async || rig.pass().resume(rig.options(), &Silent, CancellationToken::new()).await.unwrap();
+        assert_eq!(rest().await, None, "{kind:?}: there was none yet");
+        rig.dry_run().await;
+        assert_eq!(rest().await, None, "{kind:?}: a dry run has no rest");
+        let stop = CancellationToken::new();
+        let progress = Half(stop.clone());
+        let stopped = rig.pass().run(rig.options(), &progress, stop).await;
+        assert!(matches!(stopped, Err(PassError::Stopped)), "{kind:?} {stopped:?}");
+        let report = rest().await.unwrap();
+        assert_eq!((report.verdict, report.resumed, report.listed), (Verdict::Complete, 1, 200), "{kind:?}");
+        assert_eq!(rest().await, None, "{kind:?}: it has ended");
+        assert_eq!(rig.database.store.last_passes(10).await.unwrap().len(), 1, "{kind:?}");
+        rig.drop().await;
+    }
+}
+
+/// The row of a pass that broke off, having been taken up so often.
+async fn leave_a_pass(store: &Store, resumed: u32) {
+    let mut row = store.begin_pass(20).await.unwrap();
+    let report = Report { pass: Some(row.id), started_at: row.started_at, resumed, ..Report::default() };
+    row.report = serde_json::to_string(&report).unwrap();
+    store.save_pass(&row).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pass_that_breaks_off_again_and_again_is_left_for_the_next() {
+    let rig = Rig::generated(Kind::Sqlite, 10).await;
+    leave_a_pass(&rig.database.store, 12).await;
+    let rest = rig.pass().resume(rig.options(), &Silent, CancellationToken::new()).await.unwrap();
+    assert_eq!(rest, None);
+    rig.drop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_takes_up_what_its_predecessor_left() {
+    let setup = Setup { runs: Runs::generated(50), ..Setup::default() };
+    with_catalog(Kind::Sqlite, setup, async |stage| {
+        let store = &stage.database.store;
+        leave_a_pass(store, 0).await;
+        // Not due for months, or hours at least.
+        let worker = stage.worker(&[("reconcile.schedule", "0 0 0 1 1 *")]).await;
+        wait_until(SOON, "the pass has ended", || async {
+            store.last_passes(1).await.unwrap()[0].finished_at.is_some()
+        })
+        .await;
+        worker.stop().await.expect(0);
+        let passes = store.last_passes(10).await.unwrap();
+        let report: Report = serde_json::from_str(&passes[0].report).unwrap();
+        assert_eq!((passes.len(), report.verdict, report.resumed), (1, Verdict::Complete, 1));
+    })
+    .await;
 }
 
 #[tokio::test]
