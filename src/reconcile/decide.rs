@@ -108,11 +108,12 @@ fn link(snapshot: &Snapshot) -> Option<&str> {
 fn outcome(snapshot: &Snapshot, answer: Option<&Observation>, rules: Rules) -> Settled {
     let before = snapshot.entry.as_ref().is_some_and(|known| seen_by_this_pass(known, rules));
     match answer {
-        _ if before => Settled::Before,
-        Some(Observation::Url(..) | Observation::NoUrl(_)) => Settled::Known,
-        Some(Observation::NotListed) => Settled::NotListed,
+        // Whatever was seen before: its run is asked for again, as its link came back after a clear.
         Some(Observation::Unknown(why)) => Settled::Unknown(why.to_string()),
         None => Settled::Unknown("the Catalog gave no answer about it".to_owned()),
+        Some(_) if before => Settled::Before,
+        Some(Observation::Url(..) | Observation::NoUrl(_)) => Settled::Known,
+        Some(Observation::NotListed) => Settled::NotListed,
     }
 }
 

@@ -98,6 +98,11 @@ fn only_what_will_not_change_when_it_is_seen_again_names_its_block() {
 fn a_run_seen_by_this_pass_is_known_as_such() {
     let seen = decided(&[snapshot(RUN, Some(OLD), Some(entry(Some(OLD), 5)))], url(OLD), rules(Some(1)));
     assert_eq!(seen.settled[0].2, Settled::Before);
+    // Its link came back after a clear, so that it is asked for again.
+    let again = [snapshot(RUN, Some(OLD), Some(entry(Some(OLD), 5)))];
+    assert!(matches!(decided(&again, unknown(), rules(Some(1))).settled[0].2, Settled::Unknown(_)));
+    let silent = decide(&again, &HashMap::new(), &HashMap::new(), rules(Some(1)));
+    assert!(matches!(silent.settled[0].2, Settled::Unknown(_)));
 }
 
 #[test]
