@@ -55,6 +55,8 @@ pub(super) struct Decided {
     pub(super) pending: u64,
     /// Runs that the brake is for, whether it holds them back or not.
     pub(super) risky: u64,
+    /// Runs that are no longer listed and lose their link for that, if the pass is complete; the brake is for them too.
+    pub(super) absent: u64,
 }
 
 /// Decides about `snapshots`, whose runs were `answered` so, in these `blocks` of the list.
@@ -91,7 +93,7 @@ pub(super) fn decide(
         if let Some((plan, risk)) = planned {
             let goes = rules.clear_absent && matches!(answered.get(&run), Some(Observation::NotListed));
             if goes && link(snapshot).is_some() {
-                decided.risky += u64::from(absent.insert(run.clone()));
+                decided.absent += u64::from(absent.insert(run.clone()));
             }
             decided.link(snapshot, plan, *risk, goes, rules);
         }

@@ -66,6 +66,9 @@ impl Running<'_> {
     /// The brake, and the statements that bring all overviews in line with the ledger. Returns whether it refused.
     async fn is_refused(&mut self, complete: bool) -> Result<bool, PassError> {
         let Some(pass) = self.row.as_ref().map(|row| row.id) else {
+            if complete {
+                self.report.held_back += self.absent;
+            }
             let refused = self.over_the_limit();
             if refused {
                 self.report.reason(self.refusal("would hold"));

@@ -39,6 +39,7 @@ struct Part {
     cleared: u64,
     pending: u64,
     held_back: u64,
+    absent: u64,
     has_cleared: bool,
     settled: Vec<(CourseKey, bool, Settled)>,
 }
@@ -67,6 +68,9 @@ pub(super) struct Running<'a> {
     pub(super) has_held: bool,
     /// Whether overviews differ from the ledger.
     pub(super) has_wiped: bool,
+    /// Runs no longer listed that lose their link for that at the end; counted for a dry run, as a pass sees them in
+    /// the ledger.
+    pub(super) absent: u64,
     began: Instant,
     began_at: u64,
     seconds_before: f64,
@@ -115,6 +119,7 @@ impl<'a> Running<'a> {
             has_cleared: report.resumed > 0,
             has_held: false,
             has_wiped: false,
+            absent: 0,
             began: now,
             began_at: position,
             seconds_before: report.seconds,
@@ -182,6 +187,7 @@ impl<'a> Running<'a> {
             self.report.cleared += part.cleared;
             self.report.pending += part.pending;
             self.report.held_back += part.held_back;
+            self.absent += part.absent;
             self.has_cleared |= part.has_cleared;
             settled.extend(part.settled);
         }
@@ -206,19 +212,19 @@ impl<'a> Running<'a> {
     }
 
     async fn write(&self, decided: Decided) -> Result<Part, StoreError> {
-        let Decided { entries, courses, settled, changes, cleared, pending, risky } = decided;
-        let held_back = if self.options.allow_mass_change { 0 } else { risky };
+        let Decided { entries, courses, settled, changes, cleared, pending, risky, absent } = decided;
+        let (held_back, absent) = if self.options.allow_mass_change { (0, 0) } else { (risky, absent) };
         if self.options.dry_run {
             changes.iter().for_each(|change| self.progress.change(change));
             let cleared = changes.iter().filter(|c| c.from.is_some() && c.to.is_none()).count() as u64;
             let updated = changes.len() as u64 - cleared;
-            return Ok(Part { updated, cleared, pending, held_back, has_cleared: false, settled });
+            return Ok(Part { updated, cleared, pending, held_back, absent, has_cleared: false, settled });
         }
         let has_cleared = entries.iter().any(|entry| entry.cleared_at.is_some());
         let applied = self.store().apply(entries, courses).await?;
         let cleared = cleared.min(applied.overviews);
         let updated = applied.overviews - cleared;
-        Ok(Part { updated, cleared, pending, held_back, has_cleared, settled })
+        Ok(Part { updated, cleared, pending, held_back, absent, has_cleared, settled })
     }
 
     /// After each page or batch: row, bar and log line, each no more often than is of use.

@@ -156,10 +156,10 @@ fn an_overview_that_the_lms_brought_back_after_a_clear_is_a_risk_again() {
 fn absence_is_told_only_where_it_clears() {
     let snapshots = [snapshot(RUN, Some(OLD), Some(entry(Some(OLD), -99)))];
     let kept = decided(&snapshots, Observation::NotListed, rules(Some(1)));
-    assert_eq!((kept.changes.len(), kept.risky, kept.courses.len()), (0, 0, 0));
+    assert_eq!((kept.changes.len(), kept.risky, kept.absent, kept.courses.len()), (0, 0, 0, 0));
     assert!(!kept.entries[0].listed && kept.entries[0].in_force() == Some(OLD));
     let goes = decided(&snapshots, Observation::NotListed, Rules { clear_absent: true, ..rules(Some(1)) });
-    assert_eq!((goes.changes[0].why, goes.risky, goes.courses.len()), (Why::Absent, 1, 0));
+    assert_eq!((goes.changes[0].why, goes.risky, goes.absent, goes.courses.len()), (Why::Absent, 0, 1, 0));
     assert_eq!(goes.entries[0].in_force(), Some(OLD), "not before the pass is known to be complete");
 }
 

@@ -1,5 +1,6 @@
 //! A dry run writes nothing, and tells exactly what a pass then does.
 
+use course_sharing::config::Absent;
 use course_sharing::store::Verdict;
 
 use super::rig::Rig;
@@ -84,4 +85,26 @@ async fn it_says_when_the_brake_would_hold() {
     assert_eq!((report.verdict, report.held_back, changes.len()), (Verdict::Refused, 60, 60));
     assert_eq!(rig.run().await.held_back, 60);
     rig.drop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_longer_listed_counts_for_the_brake_only_where_the_pass_would_be_complete() {
+    for kind in KINDS {
+        let mut rig = Rig::generated(kind, 60).await;
+        rig.run().await;
+        rig.reconcile.absent = Absent::Clear;
+        for number in 20..40 {
+            rig.catalog.remove(&format!("course-v1:OrgX+C{number:07}+2026_T1"));
+        }
+        let (report, changes) = rig.dry_run().await;
+        let told = (report.verdict, report.held_back, changes.len());
+        assert_eq!(told, (Verdict::Refused, 20, 20), "{kind:?}");
+        rig.catalog.put("course-v1:OrgX+C0000050+2026_T1", Some("course/relative"));
+        for report in [rig.dry_run().await.0, rig.run().await] {
+            let found = (report.verdict, report.held_back, report.not_listed, report.unsettled);
+            assert_eq!(found, (Verdict::Incomplete, 0, 20, 1), "{kind:?} {:?}", report.reasons);
+        }
+        assert_eq!(rig.links().await.values().flatten().count(), 60, "{kind:?}");
+        rig.drop().await;
+    }
 }
