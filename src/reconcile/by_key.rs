@@ -1,5 +1,6 @@
 //! The second half of a pass: whatever the list did not show is asked for by key, so that no drift of the list, and
-//! no broken run on it, hides an overview.
+//! no broken run on it, hides an overview. So is what an event was told while the list was read, as the list may have
+//! shown something newer.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +16,7 @@ use super::running::Running;
 use super::trouble::is_of_the_page;
 use crate::catalog::{Observation, Purpose};
 use crate::course_key::{CourseKey, RunKey};
-use crate::store::MAX_ROWS;
+use crate::store::{MAX_ROWS, SeenSince, Standing};
 
 /// Batches without a single answer until asking is given up.
 const SILENT_BATCHES: u32 = 3;
@@ -26,22 +27,34 @@ impl Running<'_> {
         // What a killed pass counted here is met again, as only what was settled is marked.
         (self.report.unsettled, self.report.no_runs) = (0, 0);
         self.report.unsettled_keys.clear();
+        let since = SeenSince { began: self.report.started_at, listed: self.store().now().await? };
+        let is_real = !self.options.dry_run;
+        let unseen = if is_real { self.count_listed(since).await? } else { self.report.overviews };
         if matches!(listing, Listing::Gone | Listing::Nothing) || self.is_suddenly_empty() {
-            self.leave_the_rest().await?;
+            self.leave_the_rest(unseen);
             return Ok(false);
         }
-        if !self.options.dry_run && self.count_settled().await? == 0 {
+        if unseen == 0 {
             return Ok(true);
         }
+        let asked_all = self.ask_for_unseen(since).await?;
+        let unseen = if is_real { self.count_asked(since).await? } else { unseen };
+        if !asked_all {
+            self.leave_the_rest(unseen);
+        }
+        Ok(asked_all)
+    }
+
+    /// Once for each, whatever an event writes meanwhile: that is newer than the list. Returns whether the Catalog was
+    /// there to the end.
+    async fn ask_for_unseen(&mut self, since: SeenSince) -> Result<bool, PassError> {
         // A dry run notes nothing: it goes through all overviews, and leaves out what it knows to have seen.
-        let since = match self.options.dry_run {
-            true => self.report.started_at + TimeDelta::days(36_500),
-            false => self.report.started_at,
-        };
+        let never = since.began + TimeDelta::days(36_500);
+        let since = if self.options.dry_run { SeenSince { began: never, listed: never } } else { since };
         let (mut after, mut silent) = (None::<String>, 0);
         loop {
             let rows = self.store().unseen(since, after.as_deref(), MAX_ROWS as u64).await?;
-            let Some((last, _)) = rows.last() else { break };
+            let Some((last, _)) = rows.last() else { return Ok(true) };
             after = Some(last.clone());
             let courses = self.runs_among(rows.iter().map(|(id, _)| id.as_str()));
             match self.batch(&courses).await? {
@@ -50,18 +63,10 @@ impl Running<'_> {
                 Answer::Gone => silent = SILENT_BATCHES,
             }
             if silent >= SILENT_BATCHES {
-                self.leave_the_rest().await?;
                 return Ok(false);
             }
             self.tick(Phase::Keys).await?;
         }
-        if !self.options.dry_run {
-            // A parent asked for by key settles its custom courses.
-            let standing = self.store().standing(self.report.started_at).await?;
-            self.report.ccx_by_parent = standing.ccx_settled.unsigned_abs();
-            self.has_wiped |= standing.wiped > 0;
-        }
-        Ok(true)
     }
 
     /// An empty list where there were links is no answer to believe: a Catalog asked by a host that it does not know
@@ -107,7 +112,8 @@ impl Running<'_> {
         };
         for (course, _, settled) in self.settle(courses, &answers, &HashMap::new(), asked_at).await? {
             match settled {
-                // A custom course that is settled is counted at the end, with those that the list's runs settled.
+                // A custom course that is settled is counted at the end, as all are in a real pass: what is counted
+                // here says meanwhile how far it is.
                 Settled::Known if course.is_ccx() && !self.options.dry_run => {}
                 Settled::Known if course.is_ccx() => self.report.ccx_by_parent += 1,
                 Settled::Known | Settled::Before => self.report.settled_by_key += 1,
@@ -123,30 +129,40 @@ impl Running<'_> {
 
     /// Counts what the crawl has settled, by the database: whatever of it a killed pass had not counted is in it.
     /// Returns how many overviews are to be asked for by key.
-    async fn count_settled(&mut self) -> Result<u64, PassError> {
-        let since = self.report.started_at;
-        let store = self.store();
-        let (standing, found) = tokio::try_join!(store.standing(since), store.found(since))?;
+    async fn count_listed(&mut self, since: SeenSince) -> Result<u64, PassError> {
+        let (standing, found) = tokio::try_join!(self.store().standing(since), self.store().found(since))?;
         let settled = standing.settled.unsigned_abs();
         self.has_held |= found.held > 0;
-        self.has_wiped |= standing.wiped > 0;
         self.report.settled_by_crawl = settled.saturating_sub(self.report.settled_by_key);
         self.report.without_overview = found.listed.unsigned_abs().saturating_sub(settled);
-        self.report.ccx_by_parent = standing.ccx_settled.unsigned_abs();
-        Ok(standing.unseen.unsigned_abs())
+        Ok(self.count_others(standing))
     }
 
-    /// Counts what nobody will be asked for any more.
-    async fn leave_the_rest(&mut self) -> Result<(), PassError> {
-        if self.options.dry_run {
-            let settled = self.report.settled_by_crawl + self.report.settled_by_key + self.report.not_listed;
-            let settled = settled + self.report.ccx_by_parent + self.report.no_runs;
-            self.report.unsettled = self.report.overviews.saturating_sub(settled);
-        } else {
-            let unseen = self.count_settled().await?;
-            self.report.unsettled = unseen.saturating_sub(self.report.no_runs);
+    /// The same for what was asked for by key: a parent settles its custom courses and itself, whichever of them it
+    /// was asked for. Returns how many overviews are not settled.
+    async fn count_asked(&mut self, since: SeenSince) -> Result<u64, PassError> {
+        let standing = self.store().standing(since).await?;
+        self.report.settled_by_key =
+            standing.settled.unsigned_abs().saturating_sub(self.report.settled_by_crawl);
+        Ok(self.count_others(standing))
+    }
+
+    fn count_others(&mut self, standing: Standing) -> u64 {
+        self.has_wiped |= standing.wiped > 0;
+        self.report.ccx_by_parent = standing.ccx_settled.unsigned_abs();
+        self.report.not_listed = standing.not_listed.unsigned_abs();
+        standing.unseen.unsigned_abs()
+    }
+
+    /// Counts what nobody will be asked for any more, of so many that have not been seen.
+    fn leave_the_rest(&mut self, unseen: u64) {
+        let report = &mut self.report;
+        let mut rest = unseen.saturating_sub(report.no_runs);
+        if report.dry_run {
+            let settled = report.settled_by_crawl + report.settled_by_key + report.not_listed;
+            rest = rest.saturating_sub(settled + report.ccx_by_parent);
         }
-        Ok(())
+        report.unsettled = rest;
     }
 }
 

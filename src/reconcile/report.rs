@@ -16,7 +16,8 @@ const MAX_JSON: usize = 60_000;
 /// What a pass saw, did, and is worth.
 ///
 /// `overviews` = `settled_by_crawl` + `settled_by_key` + `not_listed` + `ccx_by_parent` + `unsettled` + `no_runs`,
-/// but for overviews that the LMS adds or deletes meanwhile, or that an event settled.
+/// but for overviews that the LMS adds or deletes meanwhile. An event's answer counts as the crawl's if it is newer
+/// than the list; otherwise its overview is settled by key.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {

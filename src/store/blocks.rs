@@ -10,7 +10,7 @@ use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, OnConflict, Query, S
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait};
 
 use super::limit::within;
-use super::{Store, StoreError, keys};
+use super::{ObservedBy, Store, StoreError, keys};
 
 /// What a block takes in a statement that notes it.
 const BYTES: usize = 60;
@@ -102,11 +102,27 @@ pub(super) fn block_seen_at() -> SimpleExpr {
     SimpleExpr::SubQuery(None, Box::new(seen_at.into()))
 }
 
-/// Whether a ledger row's run was last seen at or after `since`; where ledger and blocks are joined.
-pub(super) fn seen_since(since: DateTime<Utc>) -> Condition {
+/// From when on a run counts as seen by a pass.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenSince {
+    /// What a pass was answered: when this one began.
+    pub began: DateTime<Utc>,
+    /// What events and commands were answered: when the list had been read. Before that the list may have shown
+    /// something newer, which nobody has written, as a block vouched for it, or as it was asked for earlier and
+    /// answered later.
+    pub listed: DateTime<Utc>,
+}
+
+/// Whether a ledger row's run has been seen; where ledger and blocks are joined.
+pub(super) fn seen_since(since: SeenSince) -> Condition {
+    let row = |column| Expr::col((ledger::Entity, column));
+    let by_pass = Condition::all()
+        .add(row(ledger::Column::ObservedAt).gte(since.began))
+        .add(row(ledger::Column::ObservedBy).eq(ObservedBy::Pass.as_str()));
     Condition::any()
-        .add(Expr::col((ledger::Entity, ledger::Column::ObservedAt)).gte(since))
-        .add(Expr::col((block::Entity, block::Column::SeenAt)).gte(since))
+        .add(by_pass)
+        .add(row(ledger::Column::ObservedAt).gte(since.listed))
+        .add(Expr::col((block::Entity, block::Column::SeenAt)).gte(since.began))
 }
 
 /// Joins the ledger's blocks to it.

@@ -7,7 +7,7 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
 
-use super::blocks::{of_ledger, seen_since};
+use super::blocks::{SeenSince, of_ledger, seen_since};
 use super::copy::{Clears, is_due_any, run_of_overview};
 use super::{ObservedBy, Store, StoreError};
 
@@ -16,15 +16,17 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn standing(&self, since: DateTime<Utc>) -> Result<Standing, StoreError> {
+    pub async fn standing(&self, since: SeenSince) -> Result<Standing, StoreError> {
         let id = (overview::Entity, overview::Column::Id);
         let ccx = || Expr::col(id).like("ccx-v1:%");
-        let settled =
-            || Condition::all().add(in_ledger(ledger::Column::Listed).eq(true)).add(is_settled(since));
+        let found = |listed: bool| {
+            Condition::all().add(in_ledger(ledger::Column::Listed).eq(listed)).add(is_settled(since))
+        };
         let mut query = Query::select();
         query
-            .expr_as(count_where(settled().add(ccx().not())), Alias::new("settled"))
-            .expr_as(count_where(settled().add(ccx())), Alias::new("ccx_settled"))
+            .expr_as(count_where(found(true).add(ccx().not())), Alias::new("settled"))
+            .expr_as(count_where(found(true).add(ccx())), Alias::new("ccx_settled"))
+            .expr_as(count_where(found(false)), Alias::new("not_listed"))
             .expr_as(count_where(unsettled(since)), Alias::new("unseen"))
             .expr_as(count_where(is_due_any(self.backend(), Clears::Leave, &self.also)), Alias::new("wiped"))
             .from(overview::Entity)
@@ -37,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn found(&self, since: DateTime<Utc>) -> Result<Found, StoreError> {
+    pub async fn found(&self, since: SeenSince) -> Result<Found, StoreError> {
         let listed = Condition::all().add(in_ledger(ledger::Column::Listed).eq(true)).add(seen_since(since));
         let held = Condition::all().add(in_ledger(ledger::Column::HeldBy).is_not_null());
         let mut query = Query::select();
@@ -132,13 +134,15 @@ impl Store {
     }
 }
 
-/// Counts of overviews; each is in one of the first three at most.
+/// Counts of overviews; each is in exactly one of the first four.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Standing {
     /// Those whose run has been found listed.
     pub settled: i64,
     /// Those of custom courses whose parent has been found listed.
     pub ccx_settled: i64,
+    /// Those whose run, or whose parent, has been found not to be listed.
+    pub not_listed: i64,
     /// Those whose run has to be asked for by key, those included whose id is no course run.
     pub unseen: i64,
     /// Those that healing would write; whatever else they are.
@@ -156,7 +160,7 @@ pub struct Found {
 
 /// Whether an overview's run has been seen since `since`, and the overview follows it as far as only an answer can
 /// make it: that it has a link again after a clear is nothing that healing undoes.
-fn is_settled(since: DateTime<Utc>) -> Condition {
+fn is_settled(since: SeenSince) -> Condition {
     let no_link = Condition::any()
         .add(in_ledger(ledger::Column::ClearedAt).is_null())
         .add(in_ledger(ledger::Column::HeldBy).is_not_null())
@@ -166,7 +170,7 @@ fn is_settled(since: DateTime<Utc>) -> Condition {
 }
 
 /// The opposite, for an overview without a row in the ledger too; where overviews, ledger and blocks are joined.
-pub(super) fn unsettled(since: DateTime<Utc>) -> Condition {
+pub(super) fn unsettled(since: SeenSince) -> Condition {
     // NULL, where there is no block, is not true.
     let settled = Expr::case(is_settled(since), Expr::val(1)).finally(Expr::val(0));
     Condition::all().add(Expr::expr(settled).eq(0))

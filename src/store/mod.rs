@@ -23,7 +23,7 @@ mod schema;
 mod write;
 
 pub use self::blanks::{Blank, BlankCount};
-pub use self::blocks::Block;
+pub use self::blocks::{Block, SeenSince};
 pub use self::crawl::{Found, Standing};
 pub use self::error::StoreError;
 pub use self::lease::Lease;

@@ -2,14 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use entity::{block, ledger, overview};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait,
 };
 
-use super::blocks::of_ledger;
+use super::blocks::{SeenSince, of_ledger};
 use super::copy::run_of_overview;
 use super::crawl::unsettled;
 use super::limit::within;
@@ -171,7 +170,7 @@ impl Store {
     /// Those of the database.
     pub async fn unseen(
         &self,
-        since: DateTime<Utc>,
+        since: SeenSince,
         after: Option<&str>,
         limit: u64,
     ) -> Result<Vec<(String, Option<String>)>, StoreError> {

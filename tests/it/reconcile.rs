@@ -5,6 +5,7 @@ mod brake;
 mod broken;
 mod drift;
 mod dry_run;
+mod meanwhile;
 mod outage;
 mod resume;
 pub(crate) mod rig;

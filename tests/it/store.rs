@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::also::Also;
 use course_sharing::course_key::CourseKey;
-use course_sharing::store::{Counts, Entry, SchemaProblem, Verdict};
+use course_sharing::store::{Counts, Entry, SchemaProblem, SeenSince, Verdict};
 use migration::Direction;
 
 use crate::support::databases::{KINDS, Kind, TestDatabase};
@@ -165,18 +165,19 @@ async fn custom_courses_take_their_parents_url() {
         database.insert_overview("ccx-v1:edX+DemoX+2027+ccx@7", None).await;
         database.insert_overview("AcmeX/CS100/2013", None).await;
         let now = database.store.now().await.unwrap();
+        let seen = |at| SeenSince { began: at, listed: at };
         let applied = database.store.apply(vec![entry(RUN, Some(URL), now)], vec![key(ccx)]).await.unwrap();
         assert_eq!(applied.overviews, 1, "{kind:?}");
         database.execute("UPDATE course_overviews_courseoverview SET marketing_url = NULL").await;
         assert_eq!(database.store.heal().await.unwrap(), 1, "{kind:?}");
         assert_eq!(database.link(ccx).await.unwrap().as_deref(), Some(URL));
-        let unseen = database.store.unseen(now, None, 10).await.unwrap();
+        let unseen = database.store.unseen(seen(now), None, 10).await.unwrap();
         let unseen: Vec<&str> = unseen.iter().map(|(id, _)| id.as_str()).collect();
         assert_eq!(unseen.len(), 2, "{kind:?}: {unseen:?}");
-        let rest = database.store.unseen(now, Some(unseen[0]), 10).await.unwrap();
+        let rest = database.store.unseen(seen(now), Some(unseen[0]), 10).await.unwrap();
         assert_eq!(rest.len(), 1);
         assert_eq!(
-            database.store.unseen(now + TimeDelta::microseconds(1), None, 10).await.unwrap().len(),
+            database.store.unseen(seen(now + TimeDelta::microseconds(1)), None, 10).await.unwrap().len(),
             3,
             "{kind:?}"
         );

@@ -3,9 +3,10 @@
 use course_sharing::config::PageSize;
 use course_sharing::reconcile::{PassError, Silent};
 use course_sharing::store::Verdict;
+use serde_json::json;
 
 use super::rig::{PAGE, Rig};
-use crate::stand_in::{Run, Runs};
+use crate::stand_in::{Fault, Run, Runs};
 use crate::support::databases::{KINDS, Kind};
 
 #[tokio::test]
@@ -86,6 +87,31 @@ async fn custom_courses_follow_their_parent_and_what_is_no_run_is_left_alone() {
         rig.database.execute("UPDATE course_overviews_courseoverview SET marketing_url = NULL").await;
         assert_eq!(rig.run().await.updated, 4, "{kind:?}");
         assert_eq!(rig.database.link(&ccx).await.unwrap(), parent.1, "{kind:?}");
+        rig.drop().await;
+    }
+}
+
+/// A parent that is listed, and one that is not, neither of which the crawl shows.
+#[tokio::test]
+async fn parents_of_more_custom_courses_than_a_batch_has_are_counted_once_each() {
+    for kind in KINDS {
+        let mut rig = Rig::generated(kind, 40).await;
+        let parents = ["OrgX+C0000007+2026_T1", "OrgX+Gone+1"];
+        rig.insert_overviews(&[format!("course-v1:{}", parents[1])]).await;
+        for parent in parents {
+            let ccx: Vec<String> = (0..600).map(|n| format!("ccx-v1:{parent}+ccx@{n}")).collect();
+            rig.insert_overviews(&ccx).await;
+        }
+        let listed = rig.listed().into_iter().filter(|(key, _)| !key.contains(parents[0]));
+        let shown: Vec<_> = listed.map(|(key, url)| json!({"key": key, "marketing_url": url})).collect();
+        let body = json!({"count": shown.len(), "next": null, "results": shown});
+        rig.catalog.script([Fault::Body(body.to_string())]);
+        rig.reconcile.page_size = PageSize::Fixed(100);
+        let report = rig.run().await;
+        assert_eq!((report.verdict, report.listed), (Verdict::Complete, 39), "{kind:?} {:?}", report.reasons);
+        assert_eq!((report.settled_by_crawl, report.settled_by_key), (39, 1), "{kind:?}");
+        assert_eq!((report.ccx_by_parent, report.not_listed), (600, 601), "{kind:?}");
+        assert_eq!(report.overviews, 1241, "{kind:?}");
         rig.drop().await;
     }
 }
