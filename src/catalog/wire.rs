@@ -1,14 +1,14 @@
 //! What came: bytes to a list of rows, where one odd row harms itself alone and anything that is no list is an
 //! error. Pure.
 
+mod results;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use self::results::Results;
 use super::error::{Defect, quote};
 use crate::also::{Also, AlsoColumn, is_language};
-
-/// Rows of an answer, at most; it keeps what an answer takes in memory near what it took on the wire.
-const MOST_ROWS: usize = 1_000_000;
 
 /// One answer of the list.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ struct Envelope<'a> {
     #[serde(default)]
     next: serde_json::Value,
     #[serde(borrow)]
-    results: Vec<&'a RawValue>,
+    results: Results<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -112,15 +112,16 @@ pub(super) fn list(body: &[u8], secret: Option<&str>) -> Result<List, Defect> {
             told: quote(body, secret),
         },
     })?;
-    if envelope.results.len() > MOST_ROWS {
-        return Err(Defect::Odd(format!("it has {} rows", envelope.results.len())));
+    let Results { rows, count } = envelope.results;
+    if count > rows.len() {
+        return Err(Defect::Odd(format!("it has {count} rows")));
     }
     let has_next = match &envelope.next {
         serde_json::Value::Null => false,
         serde_json::Value::String(next) => !next.is_empty(),
         _ => true,
     };
-    let rows = envelope.results.iter().map(|raw| row(raw)).collect();
+    let rows = rows.into_iter().map(row).collect();
     Ok(List { count: envelope.count, has_next, rows })
 }
 
