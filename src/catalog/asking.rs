@@ -51,7 +51,7 @@ pub(super) struct Answered {
 
 impl Asker {
     /// Asks until there is a list, or no point in asking on: some thirty seconds at most, to which waiting at the
-    /// gate on behalf of a pass is not counted.
+    /// gate, or for a token, on behalf of a pass is not counted.
     ///
     /// # Errors
     /// Why the last attempt failed, or why there was none.
@@ -102,7 +102,17 @@ impl Asker {
             },
             // The gate knows better than a back-off: the pass waits there, all others are told at once.
             Next::Later(_) if self.door.state() != GateState::Closed => course.waits_at_the_gate(),
-            Next::Unthrottled if purpose == Purpose::Pass => true,
+            // It waits at the gate.
+            Next::Unthrottled if purpose == Purpose::Pass => course.waits_unthrottled(),
+            Next::Tokenless(until) => {
+                let now = Instant::now();
+                let until = until.unwrap_or(now);
+                let waits = purpose == Purpose::Pass && course.waits_for_a_token(now, until);
+                if waits {
+                    tokio::time::sleep_until(until.into()).await;
+                }
+                waits
+            }
             Next::Later(pause) => {
                 if let Some(pause) = pause {
                     tokio::time::sleep(pause).await;

@@ -14,7 +14,7 @@ use super::gate::{Admission, Gate, GateState, Ticket, Verdict};
 
 /// A pass gives up when the breaker has been open for so long without a break: then it is an outage, and the
 /// pass must end as failed rather than hang.
-const OUTAGE: Duration = Duration::from_secs(300);
+pub(super) const OUTAGE: Duration = Duration::from_secs(300);
 
 /// The gate, shared by every request of the process.
 pub(super) struct Door {

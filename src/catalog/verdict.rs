@@ -1,8 +1,9 @@
 //! What a failure means: for the Catalog as a whole (the gate), and for the question at hand (ask again, when,
 //! or give up). Pure.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::door::OUTAGE;
 use super::error::{CatalogError, Defect};
 use super::gate::Verdict;
 use super::retry::Retries;
@@ -33,6 +34,8 @@ pub(super) enum Next {
     Later(Option<Duration>),
     /// Ask again when the throttle allows, if that is soon.
     Unthrottled,
+    /// There is no token: none will be asked for until then, or the time for it is up.
+    Tokenless(Option<Instant>),
     /// Report the failure.
     GiveUp,
 }
@@ -47,13 +50,24 @@ pub(super) struct Course {
     blamed: bool,
     plain_500s: u32,
     restarts: u32,
+    refusals: u32,
+    tokenless_since: Option<Instant>,
 }
 
 impl Course {
     /// Before the first attempt.
     pub(super) fn new(kind: Kind) -> Self {
-        let retries = Retries::new();
-        Self { kind, retries, reconnected: false, renewed: false, blamed: false, plain_500s: 0, restarts: 0 }
+        Self {
+            kind,
+            retries: Retries::new(),
+            reconnected: false,
+            renewed: false,
+            blamed: false,
+            plain_500s: 0,
+            restarts: 0,
+            refusals: 0,
+            tokenless_since: None,
+        }
     }
 
     /// The time limit of the next attempt.
@@ -75,9 +89,26 @@ impl Course {
         self.restarts <= RESTARTS
     }
 
+    /// Whether to go on waiting out the throttle. False if this question has been refused again and again, with no
+    /// other answer: a Catalog that lets nothing through, and not one with an allowance to be shared by a few.
+    pub(super) fn waits_unthrottled(&self) -> bool {
+        const REFUSALS: u32 = 12;
+        self.refusals < REFUSALS
+    }
+
+    /// Whether to wait for a token until then; the time counts anew after it. False if there would have been none for
+    /// as long as makes an outage.
+    pub(super) fn waits_for_a_token(&mut self, now: Instant, until: Instant) -> bool {
+        let since = *self.tokenless_since.get_or_insert(now);
+        self.retries = Retries::new();
+        until.saturating_duration_since(since) < OUTAGE
+    }
+
     /// What the failure of an attempt that took `elapsed` means.
     pub(super) fn after(&mut self, error: &CatalogError, elapsed: Duration) -> (Verdict, Next) {
         self.retries.spend(elapsed);
+        let is_refusal = matches!(error, CatalogError::Status { code: 429, .. });
+        self.refusals = if is_refusal { self.refusals + 1 } else { 0 };
         match error {
             CatalogError::Status { code: 429, retry_after, .. } => {
                 (Verdict::Throttled(*retry_after), Next::Unthrottled)
@@ -93,8 +124,15 @@ impl Course {
                 self.reconnected = true;
                 (Verdict::Nothing, Next::Now)
             }
-            CatalogError::Token { transient, .. } => {
-                let next = if *transient { self.pause(None) } else { Next::GiveUp };
+            CatalogError::Token { transient, until, .. } => {
+                let next = match (until, transient) {
+                    (None, false) => Next::GiveUp,
+                    (None, true) => match self.pause(None) {
+                        Next::Later(None) => Next::Tokenless(None),
+                        next => next,
+                    },
+                    (until, _) => Next::Tokenless(*until),
+                };
                 (Verdict::Unsent, next)
             }
             _ => (self.verdict(error), self.next(error)),
@@ -176,6 +214,7 @@ mod tests {
             Next::Renew => "renew",
             Next::Later(_) => "after",
             Next::Unthrottled => "unthrottled",
+            Next::Tokenless(_) => "tokenless",
             Next::GiveUp => "give up",
         };
         (0..times).map(|_| step()).collect()
@@ -200,6 +239,37 @@ mod tests {
         assert_eq!(nexts(Kind::Part, &status(500), 1), ["give up"]);
         assert_eq!(nexts(Kind::Page, &CatalogError::Unreadable(Defect::Cut), 1), ["after"]);
         assert_eq!(nexts(Kind::Probe, &status(503), 1), ["give up"]);
+    }
+
+    #[test]
+    fn a_question_refused_again_and_again_is_given_up_and_one_that_gets_somewhere_is_not() {
+        let mut course = Course::new(Kind::Page);
+        for _ in 0..11 {
+            assert_eq!(course.after(&status(429), SOON).1, Next::Unthrottled);
+            assert!(course.waits_unthrottled(), "other questions may have been let through");
+        }
+        course.after(&status(503), SOON);
+        for _ in 0..11 {
+            course.after(&status(429), SOON);
+            assert!(course.waits_unthrottled(), "not in a row");
+        }
+        course.after(&status(429), SOON);
+        assert!(!course.waits_unthrottled());
+    }
+
+    #[test]
+    fn a_token_is_waited_for_as_long_as_a_catalog_that_is_out() {
+        let (mut course, begun) = (Course::new(Kind::Page), Instant::now());
+        let failed = |transient, until| CatalogError::Token { why: "it is out".to_owned(), transient, until };
+        assert_eq!(course.after(&failed(false, None), SOON).1, Next::GiveUp);
+        let left_alone = failed(false, Some(begun));
+        assert_eq!(course.after(&left_alone, SOON).1, Next::Tokenless(Some(begun)));
+        assert!(matches!(course.after(&failed(true, None), SOON).1, Next::Later(Some(_))));
+        assert_eq!(course.after(&failed(true, None), Duration::from_secs(30)).1, Next::Tokenless(None));
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        assert!(course.waits_for_a_token(begun, at(100)) && course.waits_for_a_token(at(100), at(299)));
+        assert!(!course.waits_for_a_token(at(299), at(300)));
+        assert!(!Course::new(Kind::Page).waits_for_a_token(begun, at(3600)));
     }
 
     #[test]

@@ -79,6 +79,24 @@ async fn a_token_endpoint_that_fails_is_left_alone_after_a_while() {
 }
 
 #[tokio::test]
+async fn a_pass_waits_out_a_token_endpoint_that_is_down_or_throttles_and_events_do_not() {
+    let (stand_in, client) = started(guarded()).await;
+    stand_in.token_script(std::iter::repeat_n(Fault::Status(503), 5));
+    for _ in 0..5 {
+        assert!(matches!(client.probe().await, Err(CatalogError::Token { until: None, .. })));
+    }
+    let event = client.page(0, 5, Purpose::Event).await;
+    assert!(matches!(event, Err(CatalogError::Token { until: Some(_), .. })), "{event:?}");
+    assert_eq!(client.page(0, 5, Purpose::Pass).await.unwrap().runs.len(), 5);
+    assert_eq!(stand_in.stats().tokens, 6, "it is left alone meanwhile");
+
+    let (stand_in, client) = started(guarded()).await;
+    stand_in.token_script([Fault::Throttled(RetryAfter::Seconds(3))]);
+    assert_eq!(client.page(0, 5, Purpose::Pass).await.unwrap().runs.len(), 5);
+    assert_eq!(stand_in.stats().tokens, 2);
+}
+
+#[tokio::test]
 async fn no_error_shows_a_token_that_the_catalog_echoes() {
     let (stand_in, client) = started(guarded()).await;
     stand_in.echo();

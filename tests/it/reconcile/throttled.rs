@@ -10,7 +10,7 @@ use course_sharing::store::Verdict;
 use tokio_util::sync::CancellationToken;
 
 use super::rig::Rig;
-use crate::stand_in::Throttle;
+use crate::stand_in::{Fault, RetryAfter, Throttle};
 use crate::support::databases::{KINDS, Kind};
 use crate::support::wait_until;
 
@@ -57,6 +57,19 @@ async fn a_pass_that_needs_more_than_an_hour_gives_goes_on_in_the_next() {
     // The last page is full, so that one more finds the end.
     assert_eq!(stats.requests - stats.throttled, 166, "each page was answered once");
     assert!((1..40).contains(&stats.throttled), "{}: it asks on while it is told not to", stats.throttled);
+    rig.drop().await;
+}
+
+#[tokio::test]
+async fn a_catalog_that_lets_nothing_through_any_more_ends_the_pass() {
+    let mut rig = Rig::generated(Kind::Sqlite, 100).await;
+    rig.at_once = 1;
+    let refusals = std::iter::repeat_n(Fault::Throttled(RetryAfter::Seconds(1)), 1000);
+    rig.catalog.script([Fault::Ok].into_iter().chain(refusals));
+    let report = rig.run().await;
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Incomplete, 3), "{:?}", report.reasons);
+    assert!(report.reasons[0].contains("the Catalog was gone at run"), "{:?}", report.reasons);
+    assert_eq!(rig.catalog.stats().requests, 13, "each as long after the other as was said");
     rig.drop().await;
 }
 
