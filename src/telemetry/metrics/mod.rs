@@ -55,9 +55,10 @@ pub fn catalog_request(outcome: &'static str, elapsed: Duration) {
     instruments().catalog_request.record(elapsed.as_secs_f64(), &[]);
 }
 
-/// Counts one request that was never sent, as the gate in front of the Catalog is shut; it has no duration.
-pub fn catalog_request_shut() {
-    instruments().catalog_requests.add(1, &[KeyValue::new("outcome", "shut")]);
+/// Counts one request that was never sent, and so has no duration: `shut`, by the gate in front of the Catalog, or
+/// `unauthorized`, where no token is given for it.
+pub fn catalog_request_unsent(outcome: &'static str) {
+    instruments().catalog_requests.add(1, &[KeyValue::new("outcome", outcome)]);
 }
 
 /// Says how many overviews have a URL and how many have none.
