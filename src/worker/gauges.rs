@@ -129,10 +129,10 @@ impl Gauges {
             self.store().now(),
         )?;
         metrics::overviews(overviews.linked, overviews.blank);
-        metrics::blanks(blanks.iter().map(|count| (count.reason.as_str(), count.overviews)));
+        let age = |count: &BlankCount| (now - count.oldest).to_std().unwrap_or_default();
+        metrics::blanks(blanks.iter().map(|count| (count.reason.as_str(), count.overviews, age(count))));
         let wrong = blanks.iter().filter(|count| !count.reason.is_right());
-        let oldest = wrong.map(|count| count.oldest).min();
-        metrics::blank_oldest(oldest.map(|since| (now - since).to_std().unwrap_or_default()));
+        metrics::blank_oldest(wrong.map(age).max());
         // From the table, as the last pass may have been another worker's, or this one's before a restart.
         if let Some(last) = ended {
             metrics::reconcile_verdict(&last.verdict);

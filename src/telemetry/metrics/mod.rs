@@ -8,6 +8,7 @@ mod labels;
 
 pub use self::instruments::Instruments;
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -67,13 +68,14 @@ pub fn overviews(linked: u64, blank: u64) {
     instruments().overviews.record(blank, &[KeyValue::new("state", labels::BLANK)]);
 }
 
-/// Says how many overviews are blank by each reason: the words of `store::Reason`, where there are any; no other
-/// reason has one.
-pub fn blanks<'a>(counts: impl Iterator<Item = (&'a str, u64)>) {
-    let counts: std::collections::HashMap<&str, u64> = counts.collect();
+/// Says how many overviews are blank by each reason, and for how long the longest-standing of them has been: the words
+/// of `store::Reason`, where there are any; no other reason has one.
+pub fn blanks<'a>(counts: impl Iterator<Item = (&'a str, u64, Duration)>) {
+    let counts: HashMap<&str, (u64, Duration)> = counts.map(|(reason, n, age)| (reason, (n, age))).collect();
     for reason in labels::BLANK_REASONS {
-        let n = counts.get(reason).copied().unwrap_or_default();
+        let (n, age) = counts.get(reason).copied().unwrap_or_default();
         instruments().blank.record(n, &[KeyValue::new("reason", reason)]);
+        instruments().blank_age.record(age.as_secs_f64(), &[KeyValue::new("reason", reason)]);
     }
 }
 
