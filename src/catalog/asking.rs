@@ -63,7 +63,8 @@ impl Asker {
     ) -> Result<Answered, CatalogError> {
         let mut course = Course::new(kind);
         loop {
-            let permit = self.door.enter(purpose).await.inspect_err(|_| metrics::catalog_request_shut())?;
+            let permit =
+                self.door.enter(purpose).await.inspect_err(|_| metrics::catalog_request_unsent("shut"))?;
             let begun = Instant::now();
             let mut token = None;
             let error = match self.attempt(url, course.limit(self.timeout), &mut token).await {
@@ -137,7 +138,12 @@ impl Asker {
         used: &mut Option<Token>,
     ) -> Result<Answered, CatalogError> {
         if let Some(tokens) = &self.tokens {
-            *used = Some(tokens.get().await?);
+            let refused = |error: &CatalogError| {
+                if error.is_refused_token() {
+                    metrics::catalog_request_unsent(error.outcome());
+                }
+            };
+            *used = Some(tokens.get().await.inspect_err(refused)?);
         }
         let span = span(url);
         let begun = Instant::now();

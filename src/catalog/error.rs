@@ -102,6 +102,11 @@ impl CatalogError {
         }
     }
 
+    /// The token endpoint was asked and refused: not one that is out for a moment, nor one that is left alone.
+    pub(super) fn is_refused_token(&self) -> bool {
+        matches!(self, Self::Token { transient: false, until: None, .. })
+    }
+
     /// The connection was closed without an answer, or the request was called malformed or too long: a shorter
     /// one may do.
     pub(super) fn may_be_too_long(&self) -> bool {
@@ -119,7 +124,9 @@ impl CatalogError {
             Self::Unreachable { .. } => "unreachable",
             Self::Timeout(_) => "timeout",
             Self::Status { code: 500.., .. } => "server_error",
-            Self::Status { code: 401, .. } | Self::Unauthorised { .. } | Self::Token { .. } => "unauthorized",
+            Self::Status { code: 401 | 403, .. } | Self::Unauthorised { .. } | Self::Token { .. } => {
+                "unauthorized"
+            }
             Self::Status { code: 429, .. } | Self::Throttled { .. } => "throttled",
             Self::Status { .. } => "client_error",
             Self::Shut { .. } => "shut",

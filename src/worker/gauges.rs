@@ -12,7 +12,8 @@ use super::port::{MAX_LETTERS, Port};
 use super::reading;
 use crate::broker::ladder;
 use crate::course_key::CourseKey;
-use crate::store::{BlankCount, Lease, Reason, Store, StoreError, Verdict};
+use crate::reconcile::Report;
+use crate::store::{BlankCount, Lease, PassRow, Reason, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};
 
 const JOB: &str = "blanks";
@@ -128,13 +129,14 @@ impl Gauges {
             self.store().now(),
         )?;
         metrics::overviews(overviews.linked, overviews.blank);
-        metrics::blanks(blanks.iter().map(|count| (count.reason.as_str(), count.overviews)));
+        let age = |count: &BlankCount| (now - count.oldest).to_std().unwrap_or_default();
+        metrics::blanks(blanks.iter().map(|count| (count.reason.as_str(), count.overviews, age(count))));
         let wrong = blanks.iter().filter(|count| !count.reason.is_right());
-        let oldest = wrong.map(|count| count.oldest).min();
-        metrics::blank_oldest(oldest.map(|since| (now - since).to_std().unwrap_or_default()));
+        metrics::blank_oldest(wrong.map(age).max());
         // From the table, as the last pass may have been another worker's, or this one's before a restart.
         if let Some(last) = ended {
             metrics::reconcile_verdict(&last.verdict);
+            show_changes(&last);
         }
         if let Some(at) = complete.and_then(|pass| pass.finished_at) {
             metrics::reconcile_success(at);
@@ -156,6 +158,21 @@ impl Gauges {
             }
             _ => {}
         }
+    }
+}
+
+/// What a pass did, by the report in its row; nothing where that cannot be read.
+fn show_changes(pass: &PassRow) {
+    let Ok(report) = serde_json::from_str::<Report>(&pass.report) else { return };
+    for (kind, runs) in [
+        ("updated", report.updated),
+        ("cleared", report.cleared),
+        ("kept", report.kept),
+        ("held_back", report.held_back),
+        ("not_listed", report.not_listed),
+        ("pending", report.pending),
+    ] {
+        metrics::reconcile_change(kind, runs);
     }
 }
 

@@ -12,7 +12,7 @@ use self::timetable::{Due, Timetable};
 use super::dead;
 use crate::broker::DeadLetters;
 use crate::config::{Every, PageSize, Schedule};
-use crate::reconcile::{Options, Pass, PassError, Report, Silent};
+use crate::reconcile::{Options, Pass, PassError, Silent};
 use crate::store::{Lease, Store, Verdict};
 use crate::telemetry::{metrics, report};
 
@@ -137,7 +137,6 @@ impl Nightly {
             Ok(None) => return true,
             // The pass has told of itself.
             Ok(Some(report)) => {
-                show_changes(&report);
                 metrics::reconcile_verdict(report.verdict.as_str());
                 if report.verdict == Verdict::Complete {
                     metrics::reconcile_success(Utc::now());
@@ -174,20 +173,6 @@ impl Nightly {
 
 fn taken() {
     tracing::info!(event = "reconcile.taken", "another worker runs this pass");
-}
-
-/// What the last pass did, by its report.
-fn show_changes(report: &Report) {
-    for (kind, runs) in [
-        ("updated", report.updated),
-        ("cleared", report.cleared),
-        ("kept", report.kept),
-        ("held_back", report.held_back),
-        ("not_listed", report.not_listed),
-        ("pending", report.pending),
-    ] {
-        metrics::reconcile_change(kind, runs);
-    }
 }
 
 /// Waits; false if told to stop meanwhile.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 PREFIX: Final = "COURSE_SHARING_EVENTS_"
 
@@ -92,8 +93,15 @@ def _url() -> str:
     url = _get("URL")
     if not isinstance(url, str) or not url:
         raise SettingError(f"{PREFIX}URL is not set")
-    if not all(part.startswith(_SCHEMES) for part in url.split(";")):
-        raise SettingError(f"{PREFIX}URL must start with amqp:// or amqps://")
+    for part in url.split(";"):
+        if not part.startswith(_SCHEMES):
+            raise SettingError(f"{PREFIX}URL must start with amqp:// or amqps://")
+        try:
+            address = urlsplit(part)
+            _ = address.hostname, address.port
+        except ValueError:
+            # It quotes what stands where the port should be: part of a password with a "/" in it.
+            raise SettingError(f"{PREFIX}URL cannot be read; percent-encode user and password") from None
     return url
 
 

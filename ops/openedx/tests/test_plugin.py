@@ -1,5 +1,6 @@
 """How edx-platform finds it, what it puts into the settings, and what ``manage.py check`` says."""
 
+import traceback
 from importlib.metadata import entry_points
 from types import SimpleNamespace
 
@@ -60,6 +61,17 @@ def test_check_names_a_wrong_setting(events, configure, settings, words):
     (warning,) = checks.run_checks(tags=["course_sharing_events"])
     assert warning.msg.startswith(words)
     assert warning.id == "course_sharing_events.W001"
+
+
+@pytest.mark.parametrize("password", ["s3cr3t/xyz", "s3cr3t#xyz", "s3cr3t?xyz", "[s3cr3t"])
+def test_a_password_that_breaks_the_url_is_named_and_never_shown(events, configure, password):
+    configure(URL=f"amqp://localhost;amqp://user:{password}@host/%2f")
+    (warning,) = checks.run_checks(tags=["course_sharing_events"])
+    assert "cannot be read; percent-encode user and password" in warning.msg
+    assert "s3cr3t" not in warning.msg
+    with pytest.raises(conf.SettingError) as raised:
+        conf.load()
+    assert "s3cr3t" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_check_has_nothing_to_say_when_all_is_well_or_off(events, configure):

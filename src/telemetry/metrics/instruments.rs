@@ -29,6 +29,7 @@ pub struct Instruments {
     pub(super) catalog_request: Histogram<f64>,
     pub(super) overviews: Gauge<u64>,
     pub(super) blank: Gauge<u64>,
+    pub(super) blank_age: Gauge<f64>,
     pub(super) blank_oldest: Gauge<f64>,
     pub(super) healed: Counter<u64>,
     pub(super) dead_letters: Gauge<u64>,
@@ -83,6 +84,7 @@ impl Instruments {
             catalog_request: times("course_sharing.catalog_request", &REQUEST_BOUNDS, "One request to the Catalog, from connecting to the last byte"),
             overviews: gauge("course_sharing.overviews", "{overview}", "Course overviews with a marketing URL, and without one"),
             blank: gauge("course_sharing.blank", "{overview}", "Course overviews without a marketing URL, by the reason why"),
+            blank_age: seconds("course_sharing.blank_age", "How long the longest-standing blank has been blank, by the reason why; 0: none is"),
             blank_oldest: seconds("course_sharing.blank_oldest", "How long the longest-standing blank has been blank, of those that should not be; 0: none is"),
             healed: counter("course_sharing.healed", "{overview}", "Overviews that got their last-known URL back, after an event or by the timer"),
             dead_letters: gauge("course_sharing.dead_letters", "{message}", "Messages in the dead-letter queue"),
@@ -109,6 +111,7 @@ impl Instruments {
         }
         for reason in labels::BLANK_REASONS {
             self.blank.record(0, &[KeyValue::new("reason", reason)]);
+            self.blank_age.record(0.0, &[KeyValue::new("reason", reason)]);
         }
         for verdict in labels::VERDICTS {
             self.reconcile_verdict.record(0, &[KeyValue::new("verdict", verdict)]);

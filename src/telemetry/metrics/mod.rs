@@ -8,6 +8,7 @@ mod labels;
 
 pub use self::instruments::Instruments;
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -55,9 +56,10 @@ pub fn catalog_request(outcome: &'static str, elapsed: Duration) {
     instruments().catalog_request.record(elapsed.as_secs_f64(), &[]);
 }
 
-/// Counts one request that was never sent, as the gate in front of the Catalog is shut; it has no duration.
-pub fn catalog_request_shut() {
-    instruments().catalog_requests.add(1, &[KeyValue::new("outcome", "shut")]);
+/// Counts one request that was never sent, and so has no duration: `shut`, by the gate in front of the Catalog, or
+/// `unauthorized`, where no token is given for it.
+pub fn catalog_request_unsent(outcome: &'static str) {
+    instruments().catalog_requests.add(1, &[KeyValue::new("outcome", outcome)]);
 }
 
 /// Says how many overviews have a URL and how many have none.
@@ -66,13 +68,14 @@ pub fn overviews(linked: u64, blank: u64) {
     instruments().overviews.record(blank, &[KeyValue::new("state", labels::BLANK)]);
 }
 
-/// Says how many overviews are blank by each reason: the words of `store::Reason`, where there are any; no other
-/// reason has one.
-pub fn blanks<'a>(counts: impl Iterator<Item = (&'a str, u64)>) {
-    let counts: std::collections::HashMap<&str, u64> = counts.collect();
+/// Says how many overviews are blank by each reason, and for how long the longest-standing of them has been: the words
+/// of `store::Reason`, where there are any; no other reason has one.
+pub fn blanks<'a>(counts: impl Iterator<Item = (&'a str, u64, Duration)>) {
+    let counts: HashMap<&str, (u64, Duration)> = counts.map(|(reason, n, age)| (reason, (n, age))).collect();
     for reason in labels::BLANK_REASONS {
-        let n = counts.get(reason).copied().unwrap_or_default();
+        let (n, age) = counts.get(reason).copied().unwrap_or_default();
         instruments().blank.record(n, &[KeyValue::new("reason", reason)]);
+        instruments().blank_age.record(age.as_secs_f64(), &[KeyValue::new("reason", reason)]);
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::*;
 
-const KNOWN: [(&str, &str); 13] = [
+const KNOWN: [(&str, &str); 14] = [
     ("course_sharing_events_total", "counter"),
     ("course_sharing_catalog_requests_total", "counter"),
     ("course_sharing_overviews", "gauge"),
     ("course_sharing_blank", "gauge"),
+    ("course_sharing_blank_age_seconds", "gauge"),
     ("course_sharing_blank_oldest_seconds", "gauge"),
     ("course_sharing_healed_total", "counter"),
     ("course_sharing_dead_letters", "gauge"),
@@ -24,7 +25,7 @@ fn use_all() {
     event_to_write(Duration::from_millis(3));
     catalog_request("ok", Duration::from_millis(700));
     overviews(1_234, 5);
-    blanks([("no_page", 4)].into_iter());
+    blanks([("no_page", 4, Duration::from_secs(600))].into_iter());
     reconcile_verdict("refused");
     database_up(true);
     blank_oldest(Some(Duration::from_secs(90)));
@@ -79,6 +80,8 @@ fn what_is_told_is_shown() {
         r#"course_sharing_overviews{state="linked"} 1234"#,
         r#"course_sharing_blank{reason="no_page"} 4"#,
         r#"course_sharing_blank{reason="no_run"} 0"#,
+        r#"course_sharing_blank_age_seconds{reason="no_page"} 600"#,
+        r#"course_sharing_blank_age_seconds{reason="no_run"} 0"#,
         "course_sharing_blank_oldest_seconds 90",
         r#"course_sharing_reconcile_last_verdict{verdict="refused"} 1"#,
         r#"course_sharing_reconcile_last_verdict{verdict="complete"} 0"#,

@@ -1,7 +1,7 @@
 //! How the Catalog is asked: by key, sparingly, in words that it understands.
 
 use super::PAGE;
-use crate::stand_in::{Runs, Setup};
+use crate::stand_in::{Auth, Fault, Runs, Setup};
 use crate::support::databases::Kind;
 use crate::support::stage::{SOON, with_catalog, with_stage};
 use crate::support::wait_until;
@@ -135,4 +135,24 @@ async fn a_hand_full_of_runs_looked_up_moments_ago_keeps_no_other_out() {
         worker.kill();
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_wrong_secret_and_a_403_count_as_unauthorized() {
+    let setup = || Setup { runs: Runs::default(), auth: Some(Auth::default()), ..Setup::default() };
+    for (settings, is_sent) in [(&[("catalog.client_secret", "not-the-secret")][..], false), (&[], true)] {
+        with_catalog(Kind::Sqlite, setup(), async |stage| {
+            let key = "course-v1:Acme+Shut+1";
+            stage.course(key, None, Some(PAGE)).await;
+            stage.catalog.script([Fault::Status(403)]);
+            let worker = stage.worker(settings).await;
+            stage.publish_course(key).await;
+            let series = r#"course_sharing_catalog_requests_total{outcome="unauthorized"}"#;
+            wait_until(SOON, series, || async { worker.metric(series).await >= Some(1.0) }).await;
+            let timed = worker.metric("course_sharing_catalog_request_seconds_count").await;
+            assert_eq!(timed.is_some(), is_sent, "a request that was not sent took no time");
+            worker.stop().await.expect(0);
+        })
+        .await;
+    }
 }
