@@ -5,9 +5,11 @@
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, ConnectionProperties, ErrorKind};
@@ -74,8 +76,8 @@ impl Broker {
     /// [`BrokerError::Unreachable`] for a URL that leads nowhere.
     pub fn new(config: &Amqp) -> Result<Self, BrokerError> {
         let text = config.url.expose_secret();
-        let url = Url::parse(text).map_err(|error| bad_url(&error))?;
-        let mut uri: AMQPUri = text.parse().map_err(|error: String| bad_url(&error))?;
+        let url = Url::parse(text).map_err(|_| bad_url())?;
+        let mut uri: AMQPUri = text.parse().map_err(|_| bad_url())?;
         // lapin takes an IPv6 address for no host at all, and would go to localhost.
         if let Some(Host::Ipv6(host)) = url.host() {
             uri.authority.host = host.to_string();
@@ -136,8 +138,9 @@ impl Broker {
     }
 }
 
-fn bad_url(error: &dyn std::fmt::Display) -> BrokerError {
-    BrokerError::Unreachable { address: "amqp.url".to_owned(), why: error.to_string() }
+/// Without what the parser says: it quotes the URL, password and all.
+fn bad_url() -> BrokerError {
+    BrokerError::Unreachable { address: "amqp.url".to_owned(), why: "it cannot be read".to_owned() }
 }
 
 /// lapin's connection over a socket that we keep a hand on.
@@ -187,6 +190,21 @@ impl Connection {
     /// True while an alarm on the broker (memory, disk) keeps it from reading what we send.
     pub fn is_blocked(&self) -> bool {
         self.inner.status().blocked()
+    }
+
+    /// Waits for what breaks the connection from now on; for ever, if nothing does. For questions whose answer may be
+    /// what breaks it, as lapin leaves them open then.
+    pub(super) fn broken(&self) -> impl Future<Output = lapin::Error> + '_ {
+        let events = self.inner.events_listener();
+        async move {
+            let mut events = pin!(events);
+            while let Some(event) = events.next().await {
+                if let lapin::Event::Error(error) = event {
+                    return error;
+                }
+            }
+            std::future::pending().await
+        }
     }
 
     /// Says goodbye and waits for the answer, but not for long; then hangs up.
@@ -258,7 +276,7 @@ async fn answer_within<T>(
 ) -> Result<T, BrokerError> {
     match tokio::time::timeout(limit, question).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(BrokerError::Lost { doing, source }),
+        Ok(Err(source)) => Err(BrokerError::broken(doing, source)),
         Err(_) => Err(timed_out(doing, limit)),
     }
 }

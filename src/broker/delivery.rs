@@ -48,6 +48,11 @@ impl Delivery {
     pub fn is_live(&self) -> bool {
         self.generation.is_live()
     }
+
+    /// Ends the connection that it came by: the broker delivers it again, and all others that came by it.
+    pub(super) fn give_back_all(&self) {
+        self.generation.connection.hang_up();
+    }
 }
 
 impl Generation {

@@ -66,6 +66,12 @@ pub enum BrokerError {
     /// copy of it is to be forgotten.
     #[error("the delivery's connection is gone ({0}); the broker will deliver it again")]
     Stale(String),
+    /// A message in the way that the client cannot read. RabbitMQ carries it, so it is of no use to try again.
+    #[error("{doing} failed: {UNREADABLE}")]
+    Unreadable {
+        /// What was being done.
+        doing: &'static str,
+    },
     /// The connection or channel broke while it was needed; worth another try.
     #[error("{doing} failed: the connection to RabbitMQ broke")]
     Lost {
@@ -76,15 +82,19 @@ pub enum BrokerError {
     },
 }
 
+/// What is said of a message for which [`is_unreadable`] is true.
+pub(super) const UNREADABLE: &str =
+    "a message has a property or the name of a header that is not UTF-8, and that ends the connection";
+
+/// True if the connection ended over what came, and not by itself.
+pub(super) fn is_unreadable(error: &lapin::Error) -> bool {
+    matches!(error.kind(), lapin::ErrorKind::ParsingError(_))
+}
+
 impl BrokerError {
-    /// True where trying again by itself can help; false where somebody has to change something first.
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } | Self::NotTaken { .. } | Self::Stale(_) | Self::Lost { .. } => true,
-            Self::Denied { .. } | Self::Conflict { .. } | Self::Missing { .. } | Self::Forbidden { .. } => {
-                false
-            }
-        }
+    /// The end of a connection or channel.
+    pub(super) fn broken(doing: &'static str, source: lapin::Error) -> Self {
+        if is_unreadable(&source) { Self::Unreadable { doing } } else { Self::Lost { doing, source } }
     }
 }
 

@@ -9,6 +9,9 @@ use std::time::Duration;
 /// most; together the steps reach over that.
 pub const STEPS: [u32; 6] = [10, 60, 180, 900, 3600, 14_400];
 
+/// The last step.
+pub const LONGEST: Duration = Duration::from_secs(STEPS[STEPS.len() - 1] as u64);
+
 /// The step after `attempt` delays, in seconds; None after the last.
 pub fn next(attempt: u32) -> Option<u32> {
     STEPS.get(usize::try_from(attempt).ok()?).copied()

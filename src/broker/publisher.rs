@@ -85,6 +85,16 @@ struct Link {
     idle: Mutex<Vec<Channel>>,
 }
 
+/// What became of a message.
+enum Confirmed {
+    /// A queue has it.
+    Taken,
+    /// It leads to no queue; in the broker's words.
+    Returned(String),
+    /// No queue would have it; why.
+    Refused(&'static str),
+}
+
 impl Publisher {
     /// A publisher that is not connected yet.
     pub fn new(broker: Broker) -> Self {
@@ -97,8 +107,8 @@ impl Publisher {
     /// message is sent.
     ///
     /// # Errors
-    /// [`BrokerError::NotTaken`] if no queue took it or no confirmation came; else why it could not be sent. After
-    /// an error the message may still arrive, never after an `Ok` be missing.
+    /// [`BrokerError::NotTaken`] if no queue took it or no confirmation came, [`BrokerError::Missing`] if the queue or
+    /// exchange that it was sent to is not there; else why it could not be sent. After an error the message may still arrive, never after an `Ok` be missing.
     pub async fn publish(
         &self,
         exchange: &str,
@@ -110,8 +120,18 @@ impl Publisher {
         let link = self.link().await?;
         let sent = tokio::time::timeout(CONFIRM_LIMIT, link.send(exchange, routing_key, message)).await;
         let error = match sent {
-            Ok(Ok(None)) => return Ok(()),
-            Ok(Ok(Some(why))) => return Err(self.not_taken(exchange, routing_key, &why)),
+            Ok(Ok(Confirmed::Taken)) => return Ok(()),
+            // The exchange without a name leads to every queue that there is.
+            Ok(Ok(Confirmed::Returned(_))) if exchange.is_empty() => {
+                let what = format!("queue {routing_key:?}");
+                let fix = "the worker declares it when it connects, with amqp.declare = true".to_owned();
+                return Err(BrokerError::Missing { what, fix });
+            }
+            Ok(Ok(Confirmed::Returned(said))) => {
+                let why = format!("RabbitMQ returned it ({said}); is a queue bound?");
+                return Err(self.not_taken(exchange, routing_key, &why));
+            }
+            Ok(Ok(Confirmed::Refused(why))) => return Err(self.not_taken(exchange, routing_key, why)),
             Ok(Err(error)) => error,
             // An alarm ends by itself, and a new connection would be blocked just the same.
             Err(_) if link.connection.is_blocked() => {
@@ -194,7 +214,7 @@ impl Publisher {
 }
 
 impl Link {
-    /// None: taken over. Some: why not, while the connection is fine.
+    /// What the broker did with it, while the connection is fine.
     ///
     /// The channel goes back among the idle ones only after a clear answer. Dropped on the way, by a time limit
     /// among others, it is closed, and takes a late confirmation with it.
@@ -203,7 +223,7 @@ impl Link {
         exchange: &str,
         routing_key: &str,
         message: &Message,
-    ) -> Result<Option<String>, BrokerError> {
+    ) -> Result<Confirmed, BrokerError> {
         self.unblocked().await;
         let channel = self.lane().await?;
         // Mandatory: a confirmation alone does not mean that there was a queue.
@@ -212,18 +232,18 @@ impl Link {
         let properties = message.properties.clone();
         let asked = channel.basic_publish(exchange, routing_key, options, &message.body, properties);
         let confirm = answer("publishing", asked).await?;
-        let problem = match answer("waiting for a confirmation", confirm).await? {
-            Confirmation::Ack(None) => None,
+        let confirmed = match answer("waiting for a confirmation", confirm).await? {
+            Confirmation::Ack(None) => Confirmed::Taken,
             Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
-                Some(format!("RabbitMQ returned it ({}); is a queue bound?", returned.reply_text))
+                Confirmed::Returned(returned.reply_text.to_string())
             }
             Confirmation::Nack(None) => {
-                Some("RabbitMQ refused it; is the queue full or without a leader?".into())
+                Confirmed::Refused("RabbitMQ refused it; is the queue full or without a leader?")
             }
-            Confirmation::NotRequested => Some("the channel does not confirm".into()),
+            Confirmation::NotRequested => Confirmed::Refused("the channel does not confirm"),
         };
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
-        Ok(problem)
+        Ok(confirmed)
     }
 
     /// What is sent while an alarm lasts stays in our memory; so nothing is, beyond what finds the alarm out.

@@ -19,8 +19,6 @@ pub struct Received {
     pub routing_key: String,
     /// The content type, with parameters.
     pub content_type: Option<String>,
-    /// True if it was delivered before, to whomever.
-    pub redelivered: bool,
     /// How many delays have counted as attempts.
     pub attempt: u32,
     /// When this program first saw it; else when the broker gave it up; now, if neither is known.
@@ -43,10 +41,10 @@ impl Received {
         Self {
             routing_key: find(headers, ROUTING_KEY)
                 .and_then(text)
+                .or_else(|| given_up_from(headers))
                 .filter(|key| key.len() <= MAX_ROUTING_KEY_BYTES)
                 .unwrap_or_else(|| message.routing_key.to_string()),
             content_type: properties.content_type().as_ref().map(ToString::to_string),
-            redelivered: message.redelivered,
             attempt: find(headers, ATTEMPT).and_then(count).unwrap_or(0),
             first_seen: find(headers, FIRST_SEEN)
                 .and_then(instant)
@@ -76,6 +74,13 @@ fn last_death(headers: &FieldTable) -> Option<&FieldTable> {
     let AMQPValue::FieldArray(deaths) = find(headers, "x-death")? else { return None };
     let AMQPValue::FieldTable(latest) = deaths.as_slice().first()? else { return None };
     Some(latest)
+}
+
+/// The routing key with which a message came to the queue that gave it up; it now has the one of the dead letters.
+fn given_up_from(headers: &FieldTable) -> Option<String> {
+    given_up_by_broker(headers)?;
+    let AMQPValue::FieldArray(keys) = find(last_death(headers)?, "routing-keys")? else { return None };
+    text(keys.as_slice().first()?)
 }
 
 /// Why the broker itself declared a message dead, if it did; "expired" is only the way out of a delay queue.

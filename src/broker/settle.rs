@@ -67,7 +67,12 @@ impl Settler {
             return Err(BrokerError::Stale("nothing was sent".to_owned()));
         }
         let copy = delivery.sent_on(attempt, Some(reason));
-        self.publisher.publish("", queue, &copy).await?;
+        let sent = self.publisher.publish("", queue, &copy).await;
+        if matches!(sent, Err(BrokerError::Missing { .. })) {
+            // The consumer's next life makes the topology stand again, or says what is missing.
+            delivery.give_back_all();
+        }
+        sent?;
         ack(delivery).await
     }
 }

@@ -8,7 +8,7 @@ use crate::course_key::{CourseKey, CourseKeyError, RunKey};
 use crate::marketing_url::UrlPolicy;
 
 use super::error::{CatalogError, Defect};
-use super::observation::Observation;
+use super::observation::{Observation, Unknown};
 use super::wire::{List, Listed, Row};
 
 /// What a `keys=` query has brought so far, over one or several answers.
@@ -62,9 +62,12 @@ impl Gathered {
         }
         let observe = |key: &RunKey| match listed.get(key.as_str()) {
             Some((Some(url), also)) => observation(url, also, policy),
-            Some((None, _)) => odd("the run is there twice, with different values"),
+            Some((None, _)) => odd("it is there twice, with different values"),
             None if self.is_whole() => Observation::NotListed,
-            None => odd("it is not whole, and this run is not in the part that came"),
+            None => {
+                let why = "it is not whole, and this run is not in the part that came";
+                Observation::Unknown(CatalogError::Unreadable(Defect::Odd(why.to_owned())).into())
+            }
         };
         keys.iter().map(|key| (key.clone(), observe(key))).collect()
     }
@@ -74,7 +77,7 @@ impl Gathered {
 pub(super) fn observation(url: &Listed, also: &Also, policy: &UrlPolicy) -> Observation {
     match url {
         Listed::Null => Observation::NoUrl(also.clone()),
-        Listed::Odd => odd("the run's marketing_url is missing, or neither a text nor null"),
+        Listed::Odd => odd("its marketing_url is missing, or neither a text nor null"),
         Listed::Text(text) => match policy.accept(text) {
             Ok(url) => Observation::Url(url, also.clone()),
             Err(why) => Observation::Unknown(why.into()),
@@ -92,8 +95,8 @@ pub(super) fn listed_key(row: &Row) -> Result<CourseKey, CourseKeyError> {
     if key.as_str() == text { Ok(key) } else { Err(malformed(text, "it names a version of a course")) }
 }
 
-fn odd(why: &str) -> Observation {
-    Observation::Unknown(CatalogError::Unreadable(Defect::Odd(why.to_owned())).into())
+fn odd(why: &'static str) -> Observation {
+    Observation::Unknown(Unknown::row(why))
 }
 
 #[cfg(test)]

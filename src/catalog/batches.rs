@@ -34,6 +34,17 @@ pub(super) struct Batch {
     shortened: bool,
 }
 
+/// Whom a failure leaves unknown.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// Nobody yet.
+    None,
+    /// One run, that was asked for alone.
+    One(Vec<RunKey>),
+    /// All that have not been answered yet.
+    All(Vec<RunKey>),
+}
+
 impl Batches {
     /// `keys` without duplicates; `budget` in bytes of `keys=`.
     pub(super) fn new(mut keys: Vec<RunKey>, budget: usize) -> Self {
@@ -67,9 +78,8 @@ impl Batches {
         }
     }
 
-    /// A request has failed for good. The keys given back are lost to this failure; what is not given back will
-    /// come again in [`Self::next`].
-    pub(super) fn failed(&mut self, mut batch: Batch, error: &CatalogError) -> Vec<RunKey> {
+    /// A request has failed for good. What is not lost to this failure will come again in [`Self::next`].
+    pub(super) fn failed(&mut self, mut batch: Batch, error: &CatalogError) -> Lost {
         self.failed_in_a_row += 1;
         let too_long = error.may_be_too_long();
         let closed = too_long && !matches!(error, CatalogError::Status { .. });
@@ -78,10 +88,10 @@ impl Batches {
             let mut lost = batch.keys;
             lost.extend(self.parts.drain(..).rev().flat_map(|part| part.keys));
             lost.extend(self.rest.drain(..).rev());
-            return lost;
+            return Lost::All(lost);
         }
         if batch.keys.len() == 1 {
-            return batch.keys;
+            return Lost::One(batch.keys);
         }
         let shortened = too_long || batch.shortened;
         let second = batch.keys.split_off(batch.keys.len() / 2);
@@ -90,7 +100,7 @@ impl Batches {
             let kind = if closed && keys.len() == 1 { Kind::One } else { Kind::Part };
             self.parts.push(Batch { keys, kind, shortened });
         }
-        Vec::new()
+        Lost::None
     }
 }
 
@@ -127,7 +137,10 @@ mod tests {
                     batches.succeeded(&batch);
                     found.extend(batch.keys);
                 }
-                Some(error) => lost.extend(batches.failed(batch, &error)),
+                Some(error) => match batches.failed(batch, &error) {
+                    Lost::None => {}
+                    Lost::One(keys) | Lost::All(keys) => lost.extend(keys),
+                },
             }
         }
         (requests, found, lost)

@@ -71,7 +71,7 @@ impl Client {
         let tokens = match (&settings.token_url, &settings.client_id, &settings.client_secret) {
             (None, _, _) => None,
             (Some(url), Some(id), Some(secret)) => {
-                Some(Tokens::new(http.clone(), url.clone(), id.clone(), secret.clone(), settings.timeout))
+                Some(Tokens::new(http.clone(), (**url).clone(), id.clone(), secret.clone(), settings.timeout))
             }
             _ => {
                 let why = "catalog.client_id and catalog.client_secret are needed too".to_owned();

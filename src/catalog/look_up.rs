@@ -9,9 +9,9 @@ use crate::marketing_url::UrlPolicy;
 use super::Purpose;
 use super::answers::Gathered;
 use super::asking::Asker;
-use super::batches::{Batch, Batches};
+use super::batches::{Batch, Batches, Lost};
 use super::error::CatalogError;
-use super::observation::Observation;
+use super::observation::{Observation, Unknown};
 use super::target::Targets;
 
 /// More answers than this to one query, and it is left as not whole.
@@ -37,12 +37,16 @@ pub(super) async fn look_up(
             }
             Err(error) => {
                 let lost = batches.failed(batch, &error);
-                if lost.is_empty() {
-                    tracing::debug!(error = %error, "a batch of runs failed and is asked for in halves");
-                }
-                let why = Arc::new(error);
-                observations
-                    .extend(lost.into_iter().map(|key| (key, Observation::Unknown(Arc::clone(&why).into()))));
+                let error = Arc::new(error);
+                let (keys, why) = match lost {
+                    Lost::None => {
+                        tracing::debug!(error = %error, "a batch of runs failed and is asked for in halves");
+                        continue;
+                    }
+                    Lost::One(keys) => (keys, Unknown::broken(error)),
+                    Lost::All(keys) => (keys, error.into()),
+                };
+                observations.extend(keys.into_iter().map(|key| (key, Observation::Unknown(why.clone()))));
             }
         }
     }

@@ -29,10 +29,27 @@ pub struct Unknown(Reason);
 #[derive(Debug, Clone)]
 enum Reason {
     Refused(UrlRefused),
+    Row(&'static str),
+    Broken(Arc<CatalogError>),
     Failed(Arc<CatalogError>),
 }
 
 impl Unknown {
+    /// For a row of this run, in a whole answer, that cannot be understood; why.
+    pub(crate) fn row(why: &'static str) -> Self {
+        Self(Reason::Row(why))
+    }
+
+    /// For a failure of a question about this run that others do not meet.
+    pub(crate) fn broken(error: Arc<CatalogError>) -> Self {
+        Self(Reason::Broken(error))
+    }
+
+    /// True if the run itself is what keeps it unknown, as far as can be told: no outage, whose end is to be waited for.
+    pub fn is_of_the_run_alone(&self) -> bool {
+        !matches!(self.0, Reason::Failed(_))
+    }
+
     /// When the gate is expected to let requests through again, if the gate is why; none otherwise.
     pub fn reopens_at(&self) -> Option<Instant> {
         self.error().and_then(CatalogError::reopens_at)
@@ -42,15 +59,15 @@ impl Unknown {
     pub fn refused(&self) -> Option<&UrlRefused> {
         match &self.0 {
             Reason::Refused(why) => Some(why),
-            Reason::Failed(_) => None,
+            Reason::Row(_) | Reason::Broken(_) | Reason::Failed(_) => None,
         }
     }
 
     /// The failure to ask or to understand, if that is why.
     pub fn error(&self) -> Option<&CatalogError> {
         match &self.0 {
-            Reason::Refused(_) => None,
-            Reason::Failed(error) => Some(error),
+            Reason::Refused(_) | Reason::Row(_) => None,
+            Reason::Broken(error) | Reason::Failed(error) => Some(error),
         }
     }
 }
@@ -77,6 +94,8 @@ impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Reason::Refused(why) => write!(f, "the URL that the Catalog lists is refused: {why}"),
+            Reason::Row(why) => write!(f, "what the Catalog lists of it cannot be used: {why}"),
+            Reason::Broken(error) => write!(f, "asked for alone, {error}"),
             Reason::Failed(error) => error.fmt(f),
         }
     }

@@ -197,7 +197,7 @@ fn event_kind(text: &str) -> Result<EventKind, String> {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let file = Config::file(cli.config);
-    let config = match Config::load(file.as_deref(), std::env::vars(), &cli.set) {
+    let config = match Config::load(file.as_deref(), std::env::vars_os(), &cli.set) {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };

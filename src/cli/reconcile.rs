@@ -22,7 +22,13 @@ pub(super) async fn run(context: &Context, args: &ReconcileArgs) -> anyhow::Resu
         allow_mass_change: args.allow_mass_change,
     };
     let screen = Screen::new(args);
-    let report = pass.run(options, &screen, stop).await?;
+    let report = match pass.run(options, &screen, stop).await {
+        Ok(report) => report,
+        Err(error) => {
+            screen.break_off();
+            return Err(error.into());
+        }
+    };
     screen.finish(&report)?;
     Ok(match report.exit_code() {
         0 => Exit::Done,
@@ -60,6 +66,14 @@ impl Screen {
         let mut failed = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Err(error) = self.bar.suspend(|| output::print(text)) {
             failed.get_or_insert(error);
+        }
+    }
+
+    /// There will be no report: what has been printed is made a whole document.
+    fn break_off(&self) {
+        self.bar.finish_and_clear();
+        if self.output == Output::Json && self.changes.load(Ordering::Relaxed) > 0 {
+            self.print("\n]}\n");
         }
     }
 

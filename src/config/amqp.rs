@@ -1,5 +1,6 @@
 //! `[amqp]`
 
+use lapin::uri::AMQPUri;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
@@ -44,9 +45,14 @@ impl Amqp {
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        let scheme = Url::parse(self.url.expose_secret()).map(|url| url.scheme().to_owned());
-        if !matches!(scheme.as_deref(), Ok("amqp" | "amqps")) {
-            let why = "expected a URL like amqp://user:password@host:5672/%2f, or amqps: for TLS".to_owned();
+        // Here, as the library quotes a URL that it cannot read, with the password in it; and it takes one without
+        // a host for this machine's.
+        let url = self.url.expose_secret();
+        let has_host = Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(|host| !host.is_empty()));
+        if !has_host || url.parse::<AMQPUri>().is_err() {
+            let why = "expected a URL like amqp://user:password@host:5672/%2f, or amqps: for TLS; \
+                       in a user name or password, percent-encode / # ? @ and :"
+                .to_owned();
             return Err(ConfigError::Invalid { key: "amqp.url", why });
         }
         if !self.queue.ends_with(EVENTS) || self.queue.len() == EVENTS.len() {

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use url::Url;
 
-use super::{ConfigError, duration::duration};
+use super::{ConfigError, WebUrl, duration::duration};
 
 /// course-discovery, and how gently it is asked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Catalog {
     /// The root; `/api/v1/course_runs/` is appended, a path in it is kept.
-    pub url: Url,
+    pub url: WebUrl,
     /// The LMS's token endpoint, usually `<LMS>/oauth2/access_token`. None: no authentication.
-    pub token_url: Option<Url>,
+    pub token_url: Option<WebUrl>,
     /// OAuth2 client id.
     pub client_id: Option<String>,
     /// OAuth2 client secret.
@@ -37,7 +36,7 @@ impl Default for Catalog {
     fn default() -> Self {
         Self {
             #[expect(clippy::unwrap_used, reason = "a literal that parses")]
-            url: Url::parse("http://127.0.0.1:18381").unwrap(),
+            url: "http://127.0.0.1:18381".parse().unwrap(),
             token_url: None,
             client_id: None,
             client_secret: None,
@@ -53,16 +52,11 @@ impl Default for Catalog {
 impl Catalog {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let invalid = |key, why: &str| Err(ConfigError::Invalid { key, why: why.to_owned() });
-        if !matches!(self.url.scheme(), "http" | "https") || self.url.query().is_some() {
+        if self.url.query().is_some() {
             return invalid("catalog.url", "expected an http: or https: URL without a query");
         }
-        if let Some(token_url) = &self.token_url {
-            if !matches!(token_url.scheme(), "http" | "https") {
-                return invalid("catalog.token_url", "expected an http: or https: URL");
-            }
-            if self.client_id.is_none() || self.client_secret.is_none() {
-                return invalid("catalog.token_url", "needs catalog.client_id and catalog.client_secret too");
-            }
+        if self.token_url.is_some() && (self.client_id.is_none() || self.client_secret.is_none()) {
+            return invalid("catalog.token_url", "needs catalog.client_id and catalog.client_secret too");
         }
         if self.concurrency == 0 {
             return invalid("catalog.concurrency", "expected 1 or more");

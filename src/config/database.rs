@@ -2,6 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use url::Url;
 
 use super::ConfigError;
 
@@ -23,9 +24,12 @@ impl Default for Database {
 
 impl Database {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        let scheme = self.url.expose_secret().split(':').next().unwrap_or_default();
-        if !matches!(scheme, "sqlite" | "mysql" | "mariadb" | "postgres" | "postgresql") {
-            let why = "expected a URL that begins with sqlite:, mysql: or postgres:".to_owned();
+        // Here, as the library quotes a URL that it cannot read, with the password in it.
+        let url = Url::parse(self.url.expose_secret());
+        if !url.is_ok_and(|url| matches!(url.scheme(), "sqlite" | "mysql" | "postgres" | "postgresql")) {
+            let why = "expected a URL that begins with sqlite:, mysql: (MySQL and MariaDB) or postgres:; \
+                       in a user name or password, percent-encode / # ? @ and :"
+                .to_owned();
             return Err(ConfigError::Invalid { key: "database.url", why });
         }
         if self.max_connections < 2 {

@@ -1,5 +1,7 @@
 //! `COURSE_SHARING_<SECTION>__<KEY>` and its `_FILE` form, as a list of overrides.
 
+use std::ffi::OsString;
+
 const PREFIX: &str = "COURSE_SHARING_";
 
 /// What can be wrong with the environment, before any value is looked at.
@@ -11,22 +13,26 @@ pub enum EnvironmentError {
         /// The variable's name.
         variable: String,
         /// What it names.
-        path: String,
+        path: OsString,
         /// Why it cannot be read.
         source: std::io::Error,
     },
     /// Both `X` and `X_FILE` are set.
     #[error("{0} and {0}_FILE are both set; leave one of them away")]
     Both(String),
+    /// A value of ours that is no text.
+    #[error("{0}: its value is not UTF-8")]
+    NotText(String),
 }
 
 /// `(section.key, value)` for every variable of ours. Variables without `__` are left alone, as Kubernetes sets
 /// some of its own (`COURSE_SHARING_SERVICE_HOST`) for a service of our name.
 pub(super) fn values(
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, EnvironmentError> {
-    let mut ours: Vec<(String, String)> = environment
+    let mut ours: Vec<(String, OsString)> = environment
         .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(name, _)| name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains("__")))
         .collect();
     ours.sort();
@@ -34,7 +40,10 @@ pub(super) fn values(
     for (name, value) in &ours {
         let (plain, value) =
             match name.strip_suffix("_FILE") {
-                None => (name.as_str(), value.clone()),
+                None => {
+                    let not_text = |_| EnvironmentError::NotText(name.clone());
+                    (name.as_str(), value.clone().into_string().map_err(not_text)?)
+                }
                 Some(plain) => {
                     if ours.iter().any(|(other, _)| other == plain) {
                         return Err(EnvironmentError::Both(plain.to_owned()));

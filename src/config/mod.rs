@@ -15,6 +15,7 @@ mod marketing_url;
 mod reconcile;
 mod secret;
 mod sync;
+mod web_url;
 
 pub use self::amqp::Amqp;
 pub use self::catalog::Catalog;
@@ -28,7 +29,9 @@ pub use self::marketing_url::MarketingUrl;
 pub use self::reconcile::{Absent, PageSize, Reconcile, Schedule};
 pub use self::secret::without_password;
 pub use self::sync::{Heal, Sync};
+pub use self::web_url::WebUrl;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -89,7 +92,7 @@ impl Config {
     /// The first thing that is wrong, naming the key, and the file or variable it stands in.
     pub fn load(
         file: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
         flags: &[String],
     ) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder();

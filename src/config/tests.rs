@@ -1,6 +1,7 @@
 //! Order of the sources, secrets from files, and errors that name the key.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -8,8 +9,8 @@ use secrecy::ExposeSecret;
 use super::*;
 use crate::also::AlsoColumn;
 
-fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+fn env(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
 }
 
 fn file(content: &str) -> tempfile::NamedTempFile {
@@ -85,6 +86,23 @@ fn a_secret_may_come_from_a_file_and_is_never_shown() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("12345") && !shown.contains("hush"), "{shown}");
     assert_eq!(without_password("amqp://u:hush@h/x"), "amqp://u:***@h/x");
+}
+
+#[test]
+fn a_web_url_is_shown_without_its_password_and_used_with_it() {
+    let url: WebUrl = "https://u:hush@catalog.example/x".parse().unwrap();
+    for shown in [format!("{url}"), format!("{url:?}")] {
+        assert!(shown.contains("u:***@catalog.example/x"), "{shown}");
+    }
+    assert_eq!(url.password(), Some("hush"));
+}
+
+#[test]
+fn a_foreign_variable_may_be_no_text_and_one_of_ours_may_not() {
+    let odd = || OsString::from_vec(vec![0xff]);
+    Config::load(None, [("FOREIGN".into(), odd()), (odd(), "x".into())], &[]).unwrap();
+    let error = Config::load(None, [("COURSE_SHARING_AMQP__URL".into(), odd())], &[]).unwrap_err();
+    assert!(error.to_string().contains("COURSE_SHARING_AMQP__URL"), "{error}");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use crate::broker::ladder;
 use crate::course_key::CourseKey;
 
-/// The last part of the delay, in which the copy may be on its way back by the broker's clock.
-const MARGIN: Duration = Duration::from_secs(1);
+/// How long a copy is surely away: less than the shortest delay, as the broker's clock may be ahead of ours.
+const AWAY: Duration = Duration::from_secs(ladder::STEPS[0] as u64 - 1);
 /// Copies, and likewise times, remembered at once; what is forgotten costs a look-up more.
 const MOST: usize = 20_000;
 /// A crowd's members are no further apart than this when they come back, and are no later.
@@ -61,7 +61,10 @@ impl Copies {
     /// Whether a copy does for an event about `course` that has climbed `attempt` steps.
     pub(super) fn cover(&mut self, course: &CourseKey, attempt: u32, now: Instant) -> bool {
         self.forget(now);
-        self.by_course.get(course).is_some_and(|(_, climbed)| *climbed <= attempt)
+        // Looked at here too: copies are noted once the broker has confirmed all that were sent with them, and so not
+        // in the order in which they were sent.
+        let is_away = |since: &Instant| now.saturating_duration_since(*since) < AWAY;
+        self.by_course.get(course).is_some_and(|(since, climbed)| is_away(since) && *climbed <= attempt)
     }
 
     /// If part of a crowd is about to come back: when to ask again. None, too, if it has not come in time, as another
@@ -81,9 +84,8 @@ impl Copies {
     }
 
     fn forget(&mut self, now: Instant) {
-        let away = Duration::from_secs(ladder::STEPS[0].into()).saturating_sub(MARGIN);
         while let Some((since, course)) = self.order.front() {
-            if now.saturating_duration_since(*since) < away {
+            if now.saturating_duration_since(*since) < AWAY {
                 break;
             }
             if self.by_course.get(course).is_some_and(|(last, _)| last == since) {
@@ -118,6 +120,16 @@ mod tests {
         assert!(copies.cover(&course(1), 0, now + Duration::from_secs(16)), "the second copy is still away");
         assert!(!copies.cover(&course(1), 0, now + Duration::from_secs(17)));
         assert!(copies.by_course.is_empty() && copies.order.is_empty());
+    }
+
+    #[test]
+    fn a_copy_that_was_noted_late_covers_no_longer_than_others() {
+        let (mut copies, now) = (Copies::default(), Instant::now());
+        copies.note(vec![copy(1, 0, now + Duration::from_secs(5))]);
+        copies.note(vec![copy(2, 0, now)]);
+        assert!(copies.cover(&course(2), 0, now + Duration::from_secs(8)));
+        assert!(!copies.cover(&course(2), 0, now + Duration::from_secs(9)), "it may be back");
+        assert!(copies.cover(&course(1), 0, now + Duration::from_secs(9)));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Dead letters that have lost their point: a later pass has found their course right.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
 use super::reading;
-use crate::broker::{BrokerError, DeadLetters};
+use crate::broker::{BrokerError, DeadLetters, Received};
 use crate::course_key::CourseKey;
 use crate::store::{MAX_ROWS, Snapshot, Store, StoreError};
 
@@ -42,23 +42,29 @@ pub(super) async fn drop_settled(letters: &DeadLetters, store: &Store) -> Result
         )
         .await?;
     let courses: Vec<CourseKey> = died.keys().cloned().collect();
-    let mut right = HashSet::new();
+    let mut right: HashMap<CourseKey, DateTime<Utc>> = HashMap::new();
     for courses in courses.chunks(MAX_ROWS) {
         let snapshots = store.snapshots(courses).await?;
-        right.extend(snapshots.into_iter().filter(|s| is_right(s, died.get(&s.course))).map(|s| s.course));
+        right.extend(snapshots.into_iter().filter_map(|snapshot| {
+            let seen = seen_right(&snapshot)
+                .filter(|seen| died.get(&snapshot.course).is_some_and(|died| seen > died));
+            Some((snapshot.course, seen?))
+        }));
     }
     if right.is_empty() {
         return Ok(0);
     }
-    let walk = letters.discard(|letter| reading::course(letter).is_some_and(|c| right.contains(&c))).await?;
-    Ok(walk.matched)
+    // Another may have died meanwhile, of which nothing is proven.
+    let is_settled = |letter: &Received| {
+        let seen = reading::course(letter).and_then(|course| right.get(&course));
+        seen.is_some_and(|seen| *seen > letter.first_seen)
+    };
+    Ok(letters.discard(is_settled).await?.matched)
 }
 
-/// Whether the overview has the URL that the Catalog gave after the letter was first seen.
-fn is_right(snapshot: &Snapshot, died: Option<&DateTime<Utc>>) -> bool {
-    let (Some(overview), Some(entry), Some(died)) = (&snapshot.overview, &snapshot.entry, died) else {
-        return false;
-    };
-    let link = overview.marketing_url.as_deref();
-    entry.listed && entry.observed_at > *died && link.is_some() && link == entry.in_force()
+/// When the Catalog gave the URL that the overview has; none if it has another, or none.
+fn seen_right(snapshot: &Snapshot) -> Option<DateTime<Utc>> {
+    let (overview, entry) = (snapshot.overview.as_ref()?, snapshot.entry.as_ref()?);
+    let link = overview.marketing_url.as_deref()?;
+    (entry.listed && entry.in_force() == Some(link)).then_some(entry.observed_at)
 }

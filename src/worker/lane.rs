@@ -75,6 +75,30 @@ impl<T: Send + 'static> Lane<T> {
     }
 }
 
+/// A step that could begin, and is held back for what is about to join it; not for long, as what it waits for may come
+/// again and again.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    since: Option<Instant>,
+}
+
+impl Hold {
+    /// Whether it is to be held back at `now`, as it may have been before.
+    pub(super) fn holds(&mut self, now: Instant) -> bool {
+        now < *self.since.get_or_insert(now) + LONG
+    }
+
+    /// It begins, or there is nothing to begin.
+    pub(super) fn end(&mut self) {
+        self.since = None;
+    }
+
+    /// When it is held back no more.
+    pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
+        self.since.map(|since| since + LONG).filter(|then| *then > now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +116,17 @@ mod tests {
         assert_eq!(lane.wake_at(now + LONG), None);
         lane.begin(std::future::pending());
         assert!(!lane.has_room(true, later) && !lane.has_room(true, later + PATIENCE));
+    }
+
+    #[test]
+    fn what_is_held_back_is_so_for_half_a_second_at_most() {
+        let (mut hold, now) = (Hold::default(), Instant::now());
+        assert_eq!(hold.wake_at(now), None);
+        assert!(hold.holds(now) && hold.holds(now + LONG / 2), "another look begins no other wait");
+        assert_eq!(hold.wake_at(now), Some(now + LONG));
+        assert!(!hold.holds(now + LONG) && hold.wake_at(now + LONG).is_none());
+        hold.end();
+        assert!(hold.holds(now + LONG));
     }
 
     #[tokio::test]

@@ -108,7 +108,9 @@ async fn drive(
         // First, as everything may have ended well by the time that anybody looks.
         biased;
         () = stop.cancelled() => None,
-        ended = &mut pipeline => Some(ended.map_or_else(|e| e.to_string(), |ended| format!("{ended:?}"))),
+        // Before the pipeline, which ends too when there is nobody to feed it.
+        ended = &mut consumer => Some(format!("the consumer: {}", how(ended.map(drop)))),
+        ended = &mut pipeline => Some(format!("the pipeline: {}", how(ended.flatten()))),
         died = failed_job(jobs) => Some(died),
     };
     if let Some(why) = early {
@@ -135,6 +137,11 @@ async fn drive(
             Ok(())
         }
     }
+}
+
+/// How a task that should have gone on came to its end.
+fn how(ended: Result<(), tokio::task::JoinError>) -> String {
+    ended.map_or_else(|died| died.to_string(), |()| "it ended by itself".to_owned())
 }
 
 /// Waits until a job dies; jobs that have nothing to do end, which is no failure.

@@ -17,7 +17,7 @@ use tracing::{Instrument, Span};
 
 use super::batcher::{Batch, Batcher, Limits};
 use super::copies::Copies;
-use super::lane::Lane;
+use super::lane::{Hold, Lane};
 use super::settlement::{Settlement, park};
 use super::settler::{Incoming, Job, Settled, Settler};
 use super::trace::Source;
@@ -58,6 +58,7 @@ pub(super) struct Pipeline {
     batcher: Batcher<Job>,
     copies: Copies,
     asking: Lane<AskDone>,
+    part_batch: Hold,
     answered: VecDeque<(Asked, Answered)>,
     writing: Lane<WriteDone>,
     settling: Lane<Settled>,
@@ -89,6 +90,7 @@ impl Pipeline {
             batcher: Batcher::new(limits),
             copies: Copies::default(),
             asking: Lane::new(config.catalog.concurrency + AHEAD),
+            part_batch: Hold::default(),
             answered: VecDeque::new(),
             writing: Lane::new(STATEMENTS),
             settling: Lane::new(usize::MAX),
@@ -146,6 +148,7 @@ impl Pipeline {
             self.writing.wake_at(now),
             self.settling.wake_at(now),
             self.copies.next_back(now),
+            self.part_batch.wake_at(now),
         ];
         changes.into_iter().filter(|_| waits).chain([self.batcher.wake_at()]).flatten().min()
     }

@@ -39,8 +39,14 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
         Outcome::NoOverview => {
             climb(attempt, "no_overview", "the LMS has no overview of the course yet".to_owned())
         }
-        // The Catalog answered, with something that must not be shown: no outage, so waiting has an end too.
-        Outcome::Unknown(why) if why.refused().is_some() => climb(attempt, "unchanged", why.to_string()),
+        // No outage: one run that the Catalog can say nothing of must not be asked for as if it were, again and again.
+        Outcome::Unknown(why) if why.is_of_the_run_alone() => {
+            match climb(attempt, "unchanged", why.to_string()) {
+                // Where the Catalog failed, it may have been an outage after all: waiting has no end.
+                Settlement::Ack(_) if why.error().is_some() => park(ladder::LONGEST, why.to_string()),
+                climbs_or_ends => climbs_or_ends,
+            }
+        }
         Outcome::Unknown(why) => {
             let wait = why.reopens_at().map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
             park(wait, why.to_string())
@@ -101,6 +107,20 @@ mod tests {
         let outcome = Outcome::Unknown(Unknown::from(refused));
         assert!(delay(10, true)(&settle(&outcome, 0, Instant::now())));
         assert_eq!(settle(&outcome, 6, Instant::now()), Settlement::Ack("unchanged"));
+    }
+
+    #[test]
+    fn a_run_that_the_catalog_cannot_show_is_asked_for_ever_more_rarely() {
+        let now = Instant::now();
+        let row = Outcome::Unknown(Unknown::row("it is there twice"));
+        let failed = CatalogError::Status { code: 500, told: String::new(), retry_after: None };
+        let broken = Outcome::Unknown(Unknown::broken(failed.into()));
+        for (attempt, step) in (0..).zip(ladder::STEPS) {
+            assert!(delay(step, true)(&settle(&row, attempt, now)), "{attempt}");
+            assert!(delay(step, true)(&settle(&broken, attempt, now)), "{attempt}");
+        }
+        assert_eq!(settle(&row, 6, now), Settlement::Ack("unchanged"));
+        assert!(delay(14_400, false)(&settle(&broken, 6, now)), "it may have been an outage");
     }
 
     #[test]

@@ -57,7 +57,8 @@ impl Stage {
         if let Ok(url) = std::env::var("COURSE_SHARING_AMQP__URL") {
             environment.push(("COURSE_SHARING_AMQP__URL".to_owned(), url));
         }
-        let config = Config::load(None, environment.clone(), &[]).unwrap();
+        let variables = environment.iter().map(|(name, value)| (name.into(), value.into()));
+        let config = Config::load(None, variables, &[]).unwrap();
         let broker = Broker::new(&config.amqp).unwrap();
         println!("   broker    {}", broker.address());
         println!("   database  SQLite, in {}", dir.path().display());

@@ -84,10 +84,14 @@ impl Pipeline {
     pub(super) fn ask(&mut self, now: Instant) {
         loop {
             let whole = self.batcher.is_full(now);
-            let waits = !self.batcher.has_due() || !self.asking.has_room(whole, now);
-            if waits || (!whole && self.more_is_coming(now)) {
+            if !self.batcher.has_due() {
+                return self.part_batch.end();
+            }
+            let waits = !whole && self.more_is_coming(now) && self.part_batch.holds(now);
+            if waits || !self.asking.has_room(whole, now) {
                 return;
             }
+            self.part_batch.end();
             let Some(batch) = self.batcher.next(now) else { return };
             let engine = self.engine.clone();
             let span = self.source.process(batch.iter().flat_map(|(_, jobs)| jobs));

@@ -29,7 +29,6 @@ async fn a_wrong_password_is_called_one_and_not_shown() {
     let said = error.to_string();
     assert!(said.contains("wrong user name or password") && said.contains("\"guest\""), "{said}");
     assert!(!format!("{error:?} {said}").contains("hush-hush"));
-    assert!(!error.is_passing());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,7 +45,7 @@ async fn a_closed_port_is_called_unreachable() {
     assert!(matches!(error, BrokerError::Unreachable { .. }), "{error:?}");
     let said = error.to_string();
     assert!(said.contains(&free.to_string()) && said.contains("refused"), "{said}");
-    assert!(!said.contains("hush-hush") && error.is_passing());
+    assert!(!said.contains("hush-hush"));
 }
 
 #[test]

@@ -85,7 +85,7 @@ async fn a_replay_that_cannot_be_sent_keeps_its_letters() {
         let mut elsewhere = rig.clone();
         elsewhere.topology.events = format!("{}.gone", rig.topology.events);
         let error = dead_letters(&elsewhere).replay(|_| true).await.unwrap_err();
-        assert!(matches!(error, BrokerError::NotTaken { .. }), "{error:?}");
+        assert!(matches!(error, BrokerError::Missing { .. }), "{error:?}");
         rig.wait_for_ready(0, 0, 5).await;
         assert_eq!(bodies(&dead_letters(&rig), 100).await.len(), 5);
     })

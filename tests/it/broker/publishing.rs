@@ -33,7 +33,7 @@ async fn what_no_queue_takes_is_a_failure() {
             rig.publisher.publish(&rig.config.exchange, "no-such-key", &message("{}")).await.unwrap_err();
         assert!(matches!(&error, BrokerError::NotTaken { why, .. } if why.contains("returned")), "{error:?}");
         let error = rig.publisher.publish("", "no-such-queue", &message("{}")).await.unwrap_err();
-        assert!(matches!(&error, BrokerError::NotTaken { target, .. } if target.contains("no-such-queue")));
+        assert!(matches!(&error, BrokerError::Missing { what, .. } if what.contains("no-such-queue")));
         let error = rig.publisher.publish("no-such-exchange", "x", &message("{}")).await.unwrap_err();
         assert!(matches!(&error, BrokerError::Missing { what, .. } if what.contains("no-such-exchange")));
         let error = rig.publisher.publish("", &"x".repeat(256), &message("{}")).await.unwrap_err();

@@ -74,16 +74,18 @@ async fn a_dead_letter_is_whole_whatever_its_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_no_queue_takes_leaves_the_delivery_as_it_was() {
+async fn a_copy_that_leads_to_no_queue_gives_the_delivery_back_to_the_broker() {
     with_rig(|rig| async move {
         let (mut consumer, settler) = (rig.consume(10), rig.settler());
         consumer.wait_for(true, SOON).await;
         rig.publish("{}").await;
         let delivery = consumer.next().await;
         let error = settler.delay(&delivery, 77, 1, "x").await.unwrap_err();
-        assert!(matches!(error, BrokerError::NotTaken { .. }), "{error:?}");
-        assert!(delivery.is_live());
-        settler.delay(&delivery, 1, 1, "x").await.unwrap();
+        assert!(matches!(error, BrokerError::Missing { .. }), "{error:?}");
+        assert!(error.to_string().contains("delay.77"), "{error}");
+        let again = consumer.next().await;
+        assert!(again.body == delivery.body && !delivery.is_live());
+        settler.delay(&again, 1, 1, "x").await.unwrap();
         settler.ack(&consumer.next().await).await.unwrap();
         consumer.stop().await.close().await;
         rig.wait_for_ready(0, 0, 0).await;
@@ -114,12 +116,10 @@ async fn with_its_delay_queue_deleted_the_topology_comes_back_with_the_next_life
         consumer.wait_for(true, SOON).await;
         let connection = rig.connection().await;
         let channel = connection.channel().await.unwrap();
-        for queue in [rig.topology.delay(1), rig.topology.events.clone()] {
-            channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
-        }
-        consumer.wait_for(false, SOON).await;
-        consumer.wait_for(true, SOON).await;
+        let queue = rig.topology.delay(1);
+        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
         rig.publish("{}").await;
+        settler.delay(&consumer.next().await, 1, 1, "x").await.unwrap_err();
         settler.delay(&consumer.next().await, 1, 1, "x").await.unwrap();
         settler.ack(&consumer.next().await).await.unwrap();
         consumer.stop().await.close().await;
@@ -145,9 +145,15 @@ async fn a_message_delivered_too_often_is_buried_by_the_broker_with_its_reason()
         }
         assert!(returned >= 20, "not before the limit");
         let dead = crate::support::broker::dead_letters(&rig);
-        let mut reasons = Vec::new();
-        dead.list(1, |_| true, |letter| reasons.extend(letter.reason.clone())).await.unwrap();
-        assert_eq!(reasons, ["given up by RabbitMQ: delivery_limit"]);
+        let mut letters = Vec::new();
+        dead.list(1, |_| true, |letter| letters.push(letter.clone())).await.unwrap();
+        assert_eq!(letters[0].reason.as_deref(), Some("given up by RabbitMQ: delivery_limit"));
+        assert_eq!(letters[0].routing_key, "course-publish", "which may be all that says what it is about");
+        // Replayed, it says so itself, whatever becomes of it then.
+        dead.replay(|_| true).await.unwrap();
+        let mut consumer = rig.consume(10);
+        assert_eq!(consumer.next().await.routing_key, "course-publish");
+        consumer.stop().await.close().await;
     })
     .await;
 }

@@ -11,7 +11,8 @@ async fn one_broken_row_is_lost_alone() {
     let found = client.look_up(&all, Purpose::Event).await;
     assert_eq!(found.len(), 60);
     assert_eq!(count(&found, |o| matches!(o, Observation::Unknown(_))), 1);
-    assert!(matches!(found[broken], Observation::Unknown(_)));
+    let Observation::Unknown(why) = &found[broken] else { panic!("{:?}", found[broken]) };
+    assert!(why.is_of_the_run_alone() && why.to_string().contains("asked for alone"), "{why}");
     assert_eq!(client.gate(), GateState::Closed, "one row says nothing about the Catalog");
 }
 
@@ -44,5 +45,7 @@ async fn an_ill_catalog_is_not_asked_for_every_run() {
     stand_in.script(std::iter::repeat_n(Fault::Status(500), 300));
     let found = client.look_up(&all, Purpose::Event).await;
     assert_eq!(count(&found, |o| matches!(o, Observation::Unknown(_))), 240);
+    let alone = |o: &Observation| matches!(o, Observation::Unknown(why) if why.is_of_the_run_alone());
+    assert!(count(&found, alone) <= 2, "an outage is nobody's own");
     assert!(client.requests() <= 12, "{}", client.requests());
 }

@@ -1,9 +1,13 @@
 //! `reconcile`: what a pass comes to, as a number, as one document, and in the database.
 
+use std::time::Duration;
+
 use crate::stand_in::{Auth, Health, Runs, Setup};
+use crate::support::broker::SOON;
 use crate::support::databases::{KINDS, Kind};
 use crate::support::process::Program;
 use crate::support::stage::{Stage, with_catalog, with_stage};
+use crate::support::wait_until;
 
 fn key(number: u32) -> String {
     format!("course-v1:OrgX+C{number:07}+2026_T1")
@@ -89,6 +93,21 @@ async fn a_dry_run_tells_every_change_in_one_document_and_makes_none() {
             }
         }
         stage.run(&["reconcile", "--dry-run"]).await.expect(0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dry_run_that_is_stopped_leaves_one_document_too() {
+    with_catalog(Kind::Sqlite, generated(2000), async |stage| {
+        overviews(stage, 5).await;
+        stage.catalog.state().setup.latency = Duration::from_millis(200);
+        let arguments = ["reconcile", "--dry-run", "--output", "json", "--page-size", "20"];
+        let program = Program::start(&arguments, &stage.environment(&[]));
+        wait_until(SOON, "a change is printed", || async { program.stdout().contains(&key(0)) }).await;
+        let ended = program.stop().await.expect(1);
+        assert!(!ended.json()["changes"].as_array().unwrap().is_empty());
+        assert!(ended.json().get("report").is_none(), "{}", ended.stdout);
     })
     .await;
 }

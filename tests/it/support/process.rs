@@ -98,6 +98,11 @@ impl Program {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// What it has printed on stdout so far.
+    pub(crate) fn stdout(&self) -> String {
+        read(&self.stdout)
+    }
+
     /// What it has said on stderr so far.
     pub(crate) fn stderr(&self) -> String {
         read(&self.stderr)

@@ -15,6 +15,9 @@ struct Wire {
     cuts: u32,
 }
 
+/// What is sent through a [`Proxy`] as this text arrives as bytes that are no UTF-8.
+pub(crate) const GARBLED: &str = "to-be-garbled";
+
 /// Forwards connections to one address. Ends with its handle.
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -116,9 +119,9 @@ async fn copy(from: &TcpStream, to: &TcpStream, mut wire: watch::Receiver<Wire>)
         if wire.borrow().frozen {
             continue;
         }
-        let mut read = match from.try_read(&mut buffer) {
+        let mut read: &[u8] = match from.try_read(&mut buffer) {
             Ok(0) => return,
-            Ok(read) => &buffer[..read],
+            Ok(read) => garbled(&mut buffer[..read]),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(_) => return,
         };
@@ -133,4 +136,11 @@ async fn copy(from: &TcpStream, to: &TcpStream, mut wire: watch::Receiver<Wire>)
             }
         }
     }
+}
+
+fn garbled(bytes: &mut [u8]) -> &[u8] {
+    if let Some(at) = bytes.windows(GARBLED.len()).position(|part| part == GARBLED.as_bytes()) {
+        bytes[at..at + GARBLED.len()].fill(0xff);
+    }
+    bytes
 }
