@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use entity::ledger::{Column, Entity, Model};
-use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query};
+use sea_orm::sea_query::{Expr, InsertStatement, OnConflict, Query};
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect,
 };
@@ -259,27 +259,39 @@ const WRITTEN: [Column; 10] = [
 
 /// The guard: an answer to an earlier question never replaces that to a later one, be it the row's own or its
 /// block's; and a clear is written only over the null that it was decided on, so that a URL seen in between survives.
+///
+/// An answer that brings no URL into force carries along the one that was read before: the row keeps its own, which
+/// may have been committed since.
 fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
+    let is_mysql = backend == DbBackend::MySql;
+    let new = |name: &str| if is_mysql { format!("VALUES({name})") } else { format!("excluded.{name}") };
+    let old = |name: &str| if is_mysql { name.to_owned() } else { format!("course_sharing_ledger.{name}") };
+    let (asked, cleared, null) = (new("observed_at"), new("cleared_at"), new("pending_clear_since"));
+    let (asked_before, cleared_before, null_before) =
+        (old("observed_at"), old("cleared_at"), old("pending_clear_since"));
+    let guard = format!(
+        "{asked} >= {asked_before} AND ({cleared} IS NULL OR {cleared_before} IS NOT NULL OR {null_before} <= {null}) \
+         AND {}",
+        not_before_its_block(backend)
+    );
+    let brings_no_url =
+        format!("({null} IS NOT NULL OR NOT {} OR {} IS NOT NULL)", new("listed"), new("held_by"));
     let mut conflict = OnConflict::column(Column::RunKey);
-    let written = also.iter().map(|column| also_column(*column)).chain(WRITTEN);
-    let not_before_its_block = not_before_its_block(backend);
-    if backend == DbBackend::MySql {
-        let guard = format!(
-            "VALUES(observed_at) >= observed_at AND (VALUES(cleared_at) IS NULL OR cleared_at IS NOT NULL OR \
-             pending_clear_since <= VALUES(pending_clear_since)) AND {not_before_its_block}"
-        );
-        for column in written {
-            let name = sea_orm::IdenStatic::as_str(&column).to_owned();
-            conflict.value(column, Expr::cust(format!("IF({guard}, VALUES({name}), {name})")));
-        }
-    } else {
-        let (old, new) = ("course_sharing_ledger", "excluded");
-        conflict.update_columns(written).action_and_where(
-            Expr::cust(format!("{new}.observed_at >= {old}.observed_at")).and(Expr::cust(format!(
-                "({new}.cleared_at IS NULL OR {old}.cleared_at IS NOT NULL OR \
-                 {old}.pending_clear_since <= {new}.pending_clear_since) AND {not_before_its_block}"
-            ))),
-        );
+    for column in also.iter().map(|column| also_column(*column)).chain(WRITTEN) {
+        let name = sea_orm::IdenStatic::as_str(&column);
+        let (new_value, old_value) = (new(name), old(name));
+        let kept_where = |case: &str| format!("CASE WHEN {case} THEN {old_value} ELSE {new_value} END");
+        let value = match column {
+            Column::MarketingUrl => kept_where(&brings_no_url),
+            // A clear changes what is in force.
+            Column::ChangedAt => kept_where(&format!("{brings_no_url} AND {cleared} IS NULL")),
+            _ => new_value,
+        };
+        let value = if is_mysql { format!("IF({guard}, {value}, {old_value})") } else { value };
+        conflict.value(column, Expr::cust(value));
+    }
+    if !is_mysql {
+        conflict.action_and_where(Expr::cust(guard));
     }
     conflict
 }

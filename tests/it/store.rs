@@ -1,5 +1,7 @@
 //! The store on SQLite, PostgreSQL and MariaDB: the same words, the same outcome, the LMS's own collation included.
 
+mod races;
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
