@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// From the request's last header to the answer's first byte.
+/// From the request's last byte to the answer's first.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// `{"error": …}`.
@@ -22,7 +22,7 @@ pub(super) fn ok_or_unavailable(fine: bool) -> StatusCode {
     if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// Ends a request that takes too long, its body included.
+/// Ends a request that takes too long.
 pub(super) async fn within_time(request: Request, next: Next) -> Response {
     tokio::time::timeout(REQUEST_LIMIT, next.run(request))
         .await

@@ -1,9 +1,9 @@
 //! Answers that cost something are shared: however many ask, the database and the broker are asked once a second.
 
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 /// How old an answer may be.
@@ -11,26 +11,33 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// The last answer; whoever asks while the next is under way waits for that one.
 #[derive(Debug)]
-pub(super) struct Fresh<T>(Mutex<Option<(Instant, T)>>);
+pub(super) struct Fresh<T> {
+    last: Mutex<Option<(Instant, T)>>,
+    asking: tokio::sync::Mutex<()>,
+}
 
 impl<T> Default for Fresh<T> {
     fn default() -> Self {
-        Self(Mutex::new(None))
+        Self { last: Mutex::default(), asking: tokio::sync::Mutex::default() }
     }
 }
 
 impl<T: Clone> Fresh<T> {
     /// The last answer if it is fresh enough, else a new one.
     pub(super) async fn get<F: Future<Output = T>>(&self, ask: impl FnOnce() -> F) -> T {
-        let mut last = self.0.lock().await;
-        if let Some((at, answer)) = &*last
-            && at.elapsed() < MAX_AGE
-        {
-            return answer.clone();
+        let _asking = self.asking.lock().await;
+        if let Some(answer) = self.last(MAX_AGE) {
+            return answer;
         }
         let answer = ask().await;
-        *last = Some((Instant::now(), answer.clone()));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), answer.clone()));
         answer
+    }
+
+    /// The last answer, unless it is older than this. Waits for nothing.
+    pub(super) fn last(&self, max_age: Duration) -> Option<T> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(at, _)| at.elapsed() < max_age).map(|(_, answer)| answer.clone())
     }
 }
 
@@ -43,7 +50,7 @@ pub(crate) async fn bounded<T: Send + 'static>(
     match timeout(limit, tokio::spawn(work)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err("it failed in a way that nobody foresaw; the log says more".to_owned()),
-        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
+        Err(_) => Err(format!("no answer within {limit:?}")),
     }
 }
 
@@ -63,7 +70,7 @@ mod tests {
     #[tokio::test]
     async fn work_that_hangs_or_panics_is_an_error() {
         let late = bounded(Duration::from_millis(1), std::future::pending::<()>()).await;
-        assert_eq!(late.unwrap_err(), "no answer within 0 s");
+        assert_eq!(late.unwrap_err(), "no answer within 1ms");
         let panicked = bounded(Duration::from_secs(9), async { panic!("as a test") }).await;
         let panicked: Result<(), String> = panicked;
         assert!(panicked.is_err());

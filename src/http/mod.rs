@@ -4,12 +4,14 @@
 //! it knows none of them. Nothing from outside can exhaust the process: connections, times and sizes have limits.
 
 mod answer;
+mod body;
 mod fresh;
 pub mod health;
 mod page;
 mod ready;
 mod server;
 mod share_links;
+mod slots;
 pub mod state;
 pub mod status;
 
@@ -22,7 +24,7 @@ pub use self::status::Status;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -59,8 +61,8 @@ fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(|| async {
             answer::error(StatusCode::METHOD_NOT_ALLOWED, "this method is not for this path")
         })
-        .layer(DefaultBodyLimit::max(share_links::MAX_BODY_BYTES))
         .layer(middleware::from_fn(answer::within_time))
+        .layer(middleware::from_fn_with_state(body::Budget::new(), body::read_first))
         .layer(middleware::map_response(answer::with_headers))
         .with_state(Arc::new(Shared::new(state)))
 }
@@ -71,7 +73,7 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    let report = shared.ready.get(|| ready::ask(shared.state.readiness.clone())).await;
+    let report = shared.ready.report(&shared.state.readiness).await;
     (answer::ok_or_unavailable(report.is_ready()), Json(report)).into_response()
 }
 

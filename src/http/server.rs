@@ -1,27 +1,30 @@
 //! Listening, with limits on how many connections there are, how slow they may be and how long they live.
 //!
-//! By hyper itself, as `axum::serve` has no such limits: whoever opens connections and says nothing would hold them,
-//! and the memory behind them, for ever.
+//! By hyper itself, as `axum::serve` has no such limits: clients that open connections and say nothing would hold
+//! them, and the memory behind them, for ever. A new connection is always taken: see [`super::slots`].
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::AppState;
+use super::slots::{Slots, TakenSlot};
 
-/// Connections at once; more wait in the kernel.
+/// Connections at once, and never more than half of the files that the process may open: database and broker need
+/// some too.
 const MAX_CONNECTIONS: usize = 512;
 /// For a request's headers, and for the next request on a connection that is kept.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
@@ -31,8 +34,13 @@ const MAX_HEAD_BYTES: usize = 128 * 1024;
 const LIFETIME: Duration = Duration::from_secs(300);
 /// For the requests under way when a connection is to end.
 const GRACE: Duration = Duration::from_secs(5);
-/// After the process ran out of file descriptors, say: trying again at once would only burn time.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// After a connection could not be taken, for one as the process has no file descriptor left: trying again at once
+/// would only burn time.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The same, if another connection is being closed to make room.
+const EVICT_PAUSE: Duration = Duration::from_millis(1);
+/// How often that is logged, at most.
+const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why the port cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -74,22 +82,20 @@ impl Server {
     /// Serves until `shutdown`, and then for at most five seconds more.
     pub async fn run(self, state: AppState, shutdown: CancellationToken) {
         tracing::info!(event = "http.listening", address = %self.address, "the HTTP port is open");
-        self.run_with(super::router(state), MAX_CONNECTIONS, shutdown).await;
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        self.run_with(super::router(state), max_connections(&limits), shutdown).await;
     }
 
     async fn run_with(self, router: Router, max_connections: usize, shutdown: CancellationToken) {
         let service = TowerToHyperService::new(router);
-        let slots = Arc::new(Semaphore::new(max_connections));
+        let slots = Slots::new(max_connections);
         let connections = TaskTracker::new();
         let accepting = async {
-            // The semaphore is never closed.
-            while let Ok(slot) = slots.clone().acquire_owned().await {
-                let stream = accept(&self.listener).await;
-                let connection = serve(stream, service.clone(), shutdown.clone());
-                connections.spawn(async move {
-                    connection.await;
-                    drop(slot);
-                });
+            let mut logged = None;
+            loop {
+                let stream = accept(&self.listener, &slots, &mut logged).await;
+                let taken = slots.take().await;
+                connections.spawn(serve(stream, taken, service.clone(), shutdown.clone()));
             }
         };
         shutdown.run_until_cancelled(accepting).await;
@@ -99,41 +105,67 @@ impl Server {
     }
 }
 
-/// The next connection, however long that takes.
-async fn accept(listener: &TcpListener) -> TcpStream {
+/// The limit on connections, by the process's own limits as `/proc/self/limits` shows them.
+fn max_connections(limits: &str) -> usize {
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = files.and_then(|values| values.split_whitespace().next()?.parse::<usize>().ok());
+    soft.map_or(MAX_CONNECTIONS, |soft| (soft / 2).clamp(1, MAX_CONNECTIONS))
+}
+
+/// The next connection, however long that takes. If the process cannot have another one, it closes a slow one.
+/// `logged` is when this was last said.
+async fn accept(listener: &TcpListener, slots: &Slots, logged: &mut Option<Instant>) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             // That one went before it was taken.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(event = "http.accept_failed", %error, "a connection could not be taken");
-                sleep(ACCEPT_PAUSE).await;
+                if logged.is_none_or(|at| at.elapsed() > LOG_PAUSE) {
+                    tracing::warn!(event = "http.accept_failed", %error, "a connection could not be taken");
+                    *logged = Some(Instant::now());
+                }
+                sleep(if slots.evict() { EVICT_PAUSE } else { ACCEPT_PAUSE }).await;
             }
         }
     }
 }
 
 /// One connection until it ends. What goes wrong on it is the other side's business and not worth a line.
-async fn serve(stream: TcpStream, service: TowerToHyperService<Router>, shutdown: CancellationToken) {
+async fn serve(
+    stream: TcpStream,
+    taken: TakenSlot,
+    service: TowerToHyperService<Router>,
+    shutdown: CancellationToken,
+) {
+    let slot = taken.slot().clone();
+    let with_slot = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(slot.clone());
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_LIMIT)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), with_slot);
     let mut connection = pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = taken.slot().evicted() => return,
         () = shutdown.cancelled() => {}
         () = sleep(LIFETIME) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(GRACE, connection).await;
+    tokio::select! {
+        _ = timeout(GRACE, connection) => {}
+        () = taken.slot().evicted() => {}
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -146,23 +178,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_connections_than_the_limit_wait_and_are_served() {
+    async fn slow_clients_make_room_and_more_than_the_limit_are_never_open() {
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let seen = most.clone();
         let handler = move || async move {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
             now.fetch_sub(1, Ordering::SeqCst);
         };
         let router = Router::new().route("/", axum::routing::get(handler));
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (address, shutdown) = (server.address(), CancellationToken::new());
         let served = tokio::spawn(server.run_with(router, 2, shutdown.clone()));
-        let answers = futures_util::future::join_all((0..20).map(|_| ask(address))).await;
-        assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200")), "{answers:?}");
-        assert_eq!(seen.load(Ordering::SeqCst), 2);
+        let mut slow = Vec::new();
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
+            slow.push(stream);
+            assert!(ask(address).await.starts_with("HTTP/1.1 200"));
+        }
+        assert!(seen.load(Ordering::SeqCst) <= 2);
         shutdown.cancel();
         served.await.unwrap();
+    }
+
+    #[test]
+    fn connections_take_at_most_half_of_the_files() {
+        let limits = |soft: &str| {
+            format!("Limit  Soft Limit  Hard Limit  Units\nMax open files            {soft}   4096   files\n")
+        };
+        assert_eq!(max_connections(&limits("256")), 128);
+        assert_eq!(max_connections(&limits("1")), 1);
+        for soft in ["1048576", "unlimited", ""] {
+            assert_eq!(max_connections(&limits(soft)), MAX_CONNECTIONS, "{soft}");
+        }
     }
 
     #[tokio::test]

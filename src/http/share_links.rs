@@ -19,8 +19,6 @@ use super::state::Shared;
 use crate::course_key::{CourseKey, CourseKeyError};
 use crate::share_link::ShareLink;
 
-/// A thousand keys of 255 characters of two bytes each take half of it.
-pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Courses in one request, at most.
 const MAX_IDS: usize = 1_000;
 /// Bad ids that an error names, at most.
@@ -57,7 +55,7 @@ pub(super) async fn by_query(State(shared): State<Arc<Shared>>, RawQuery(query):
 
 /// `POST`, with `{"course_ids": […]}`.
 pub(super) async fn by_body(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    // The turn comes first: it bounds how many bodies are in memory.
+    // The body is in memory by now. The turn comes before it is parsed, as its ids take more memory than its bytes.
     let Ok(_turn) = shared.lookups.acquire().await else { return unavailable() };
     match Json::<Body>::from_request(request, &()).await {
         Ok(Json(body)) => respond(&shared, body.course_ids.into_iter().map(read)).await,

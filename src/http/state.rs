@@ -14,8 +14,8 @@ use super::status::Status;
 use crate::course_key::CourseKey;
 use crate::share_link::ShareLink;
 
-/// Look-ups of links at once; the rest wait their turn. So the memory for bodies is bounded, and the pool of
-/// database connections is left to the worker's own use.
+/// Look-ups of links at once; the rest wait their turn. So the pool of database connections is left to the worker's
+/// own use, and the memory for ids is bounded.
 const LOOKUPS: usize = 8;
 /// Searches at once: each may look through the dead letters.
 const SEARCHES: usize = 2;
@@ -68,7 +68,7 @@ pub struct AppState {
 /// The same, with what the handlers share.
 pub(super) struct Shared {
     pub(super) state: AppState,
-    pub(super) ready: Fresh<ready::Report>,
+    pub(super) ready: ready::Answers,
     pub(super) lookups: Semaphore,
     searches: Semaphore,
     status: Fresh<Result<Status, String>>,
@@ -78,7 +78,7 @@ impl Shared {
     pub(super) fn new(state: AppState) -> Self {
         Self {
             state,
-            ready: Fresh::default(),
+            ready: ready::Answers::default(),
             lookups: Semaphore::new(LOOKUPS),
             searches: Semaphore::new(SEARCHES),
             status: Fresh::default(),

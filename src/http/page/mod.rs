@@ -23,7 +23,6 @@ use self::html::{Number, Text, plural};
 use self::parts::mark;
 use self::search::Search;
 use self::verdict::{Level, Problem, problems};
-use super::ready;
 use super::state::Shared;
 use super::status::Status;
 
@@ -51,7 +50,7 @@ struct View {
 pub(super) async fn show(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
     let (ready, status, search) = tokio::join!(
-        shared.ready.get(|| ready::ask(shared.state.readiness.clone())),
+        shared.ready.report(&shared.state.readiness),
         shared.status(),
         Search::run(&shared, &query),
     );

@@ -22,6 +22,8 @@ pub(super) const KNOWN: &str = "course-v1:edX+DemoX+2026";
 #[derive(Default)]
 pub(super) struct World {
     pub(super) database: Mutex<Option<String>>,
+    /// Its answer takes a second and a half.
+    pub(super) database_is_late: bool,
     pub(super) broker_hangs: bool,
     pub(super) lookups: AtomicUsize,
     pub(super) lookups_fail: bool,
@@ -30,7 +32,12 @@ pub(super) struct World {
 impl Readiness for World {
     fn database(&self) -> BoxFuture<'_, Result<(), String>> {
         let answer = self.database.lock().unwrap().clone().map_or(Ok(()), Err);
-        Box::pin(async { answer })
+        Box::pin(async {
+            if self.database_is_late {
+                tokio::time::sleep(Duration::from_millis(1_500)).await;
+            }
+            answer
+        })
     }
     fn broker(&self) -> BoxFuture<'_, Result<(), String>> {
         if self.broker_hangs { Box::pin(std::future::pending()) } else { Box::pin(async { Ok(()) }) }

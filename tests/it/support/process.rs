@@ -76,6 +76,11 @@ impl Program {
         Ended { code: status.code(), stdout: read(&self.stdout), stderr: self.stderr() }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, as in `TERM`, to this process alone.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());

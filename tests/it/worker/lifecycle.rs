@@ -25,6 +25,28 @@ async fn either_signal_ends_an_idle_worker_with_0() {
     .await;
 }
 
+#[tokio::test]
+async fn a_worker_that_may_open_no_more_files_closes_slow_connections() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let worker = stage.worker(&[]).await;
+        let port = worker.http().await;
+        let open = std::fs::read_dir(format!("/proc/{}/fd", worker.id())).unwrap().count();
+        let limit = format!("--nofile={0}:{0}", open + 20);
+        let pid = worker.id().to_string();
+        let set = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+        assert!(set.unwrap().success(), "prlimit {limit}");
+        let mut slow = Vec::new();
+        for _ in 0..100 {
+            slow.push(tokio::net::TcpStream::connect(port).await.unwrap());
+        }
+        worker.until_status("/healthz", 200, SOON).await;
+        assert_eq!(worker.logged("http.accept_failed").len(), 1, "{}", worker.stderr());
+        drop(slow);
+        worker.stop().await.expect(0);
+    })
+    .await;
+}
+
 /// Starts a worker and stops it in the middle, again and again until all is done.
 async fn stopped_under_load(stage: &Stage) {
     let keys = stage.catalog.state().setup.runs.keys();
