@@ -74,6 +74,16 @@ impl Load {
 
     /// Plays these steps, so many a second, and waits until the broker has confirmed all events.
     pub(crate) async fn play(&self, steps: &[Step], a_second: u32) -> anyhow::Result<()> {
+        self.play_until(steps, a_second, None).await
+    }
+
+    /// The same, but plays no step after `end`.
+    pub(crate) async fn play_until(
+        &self,
+        steps: &[Step],
+        a_second: u32,
+        end: Option<Instant>,
+    ) -> anyhow::Result<()> {
         self.note(format!("{} events, schedule {}", steps.len(), schedule::digest(steps)));
         self.played.send_replace(0);
         let mut ticks = interval_at(Instant::now(), Duration::from_secs(1) / a_second);
@@ -82,6 +92,12 @@ impl Load {
         let mut later = JoinSet::new();
         for step in steps {
             ticks.tick().await;
+            if end.is_some_and(|end| Instant::now() > end) {
+                break;
+            }
+            while let Some(saved) = later.try_join_next() {
+                saved??;
+            }
             self.step(step, &mut later).await.with_context(|| format!("at {step:?}"))?;
             self.played.send_modify(|played| *played += 1);
         }
@@ -104,15 +120,17 @@ impl Load {
         if step.edit {
             self.edit(&mut state, step.run);
         }
-        if let Some(pause) = step.stale_save {
-            let read = self.lms.column(step.run).await?;
+        let out = self.lms_is_out.load(Ordering::Relaxed);
+        // An LMS that cannot read the row has no copy to save.
+        if let Some(pause) = step.stale_save.filter(|_| !out)
+            && let Ok(read) = self.lms.column(step.run).await
+        {
             let (lms, run) = (Arc::clone(&self.lms), step.run);
             later.spawn(async move {
                 tokio::time::sleep(Duration::from_millis(pause)).await;
                 lms.save(run, read.as_deref()).await
             });
         }
-        let out = self.lms_is_out.load(Ordering::Relaxed);
         let wiped = match step.lms {
             _ if out => false,
             schedule::Lms::Leave => false,

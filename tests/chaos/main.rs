@@ -1,8 +1,8 @@
 //! The certificate: kills, freezes, cuts and starves the program on throw-away servers, and has a checker of its own
 //! say from the history whether an event was lost or a link wrong. Started by `ops/chaos`.
 //!
-//! `schedule` (pure) what will happen · `load` plays it · `scenarios` do the harm · `history` what was seen ·
-//! `checker` (pure) judges it · `servers`, `proxy`, `lms`, `publisher`, `queues`, `worker` the world around
+//! `schedule` (pure) what will happen · `load` plays it · `scenarios` do the harm · `soak` all of it at random ·
+//! `history` what was seen · `checker` (pure) judges it · `servers`, `proxy`, `lms`, `publisher`, `queues`, `worker` the world around
 
 mod checker;
 mod history;
@@ -17,6 +17,7 @@ mod report;
 mod scenarios;
 mod schedule;
 mod servers;
+mod soak;
 mod stage;
 #[path = "../stand_in/lib.rs"]
 mod stand_in;
@@ -25,7 +26,7 @@ mod worker;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -36,7 +37,8 @@ use tokio::sync::RwLock;
 use crate::report::Played;
 use crate::scenarios::{SCENARIOS, Scenario, Size};
 use crate::servers::{Database, Mariadb, Postgres, Rabbitmq};
-use crate::stage::{Place, Servers};
+use crate::soak::Soak;
+use crate::stage::{Place, Servers, Which};
 
 /// Small scenarios under way at once; they wait more than they work.
 const AT_ONCE: usize = 4;
@@ -57,6 +59,13 @@ struct Options {
     /// Each scenario in a small size; all together under three minutes.
     #[arg(long)]
     small: bool,
+    /// All faults at random, on two workers, for so many minutes, instead of the scenarios.
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=soak::MAX_MINUTES),
+          conflicts_with_all = ["events", "scenario", "small", "list"])]
+    soak: Option<u64>,
+    /// The database of a soak.
+    #[arg(long, value_enum, default_value = "postgres", requires = "soak")]
+    database: Which,
     /// Lists the scenarios and ends.
     #[arg(long)]
     list: bool,
@@ -116,12 +125,39 @@ async fn run(options: &Options, chosen: &[&'static Scenario]) -> anyhow::Result<
     println!("seed {seed}; servers, logs and histories in {}", directory.path().display());
 
     let place = Place { binary, root: directory.path().to_owned() };
+    let played = match options.soak {
+        Some(minutes) => {
+            let soak = Soak { length: Duration::from_secs(minutes * 60), which: options.database, seed };
+            let played = soak.play(&place).await?;
+            played.print();
+            vec![played]
+        }
+        None => play(options, chosen, seed, &place).await?,
+    };
+    let failed: Vec<&str> = played.iter().filter(|one| !one.passed()).map(|one| one.name).collect();
+    if options.keep || !failed.is_empty() {
+        directory.disable_cleanup(true);
+    }
+    match failed.as_slice() {
+        [] => println!("seed {seed}: nothing lost, nothing wrong, every demand held"),
+        failed => println!("seed {seed}: FAILED: {}; see {}", failed.join(", "), place.root.display()),
+    }
+    Ok(failed.is_empty())
+}
+
+/// Plays the scenarios, and prints what came of them.
+async fn play(
+    options: &Options,
+    chosen: &[&'static Scenario],
+    seed: u64,
+    place: &Place,
+) -> anyhow::Result<Vec<Played>> {
     let servers = start(&place.root).await?;
     // Small, what does not harm a server that others use is played beside them; in full, one after the other.
     let at_once = if options.small { AT_ONCE } else { 1 };
     let playing = chosen.iter().map(|scenario| {
         let size = Size::new(scenario, options.events, options.small);
-        Played::play(scenario, size, seed, &servers, &place)
+        Played::play(scenario, size, seed, &servers, place)
     });
     let mut playing = stream::iter(playing).buffer_unordered(at_once);
     let mut played = Vec::new();
@@ -131,20 +167,12 @@ async fn run(options: &Options, chosen: &[&'static Scenario]) -> anyhow::Result<
     }
     drop(playing);
     drop(servers);
-    let failed: Vec<&str> = played.iter().filter(|one| !one.passed()).map(|one| one.scenario.name).collect();
-    if options.keep || !failed.is_empty() {
-        directory.disable_cleanup(true);
-    }
     println!("\n{}", report::heading());
-    played.sort_by_key(|one| SCENARIOS.iter().position(|scenario| scenario.name == one.scenario.name));
+    played.sort_by_key(|one| SCENARIOS.iter().position(|scenario| scenario.name == one.name));
     for one in &played {
         println!("{}", one.line());
     }
-    match failed.as_slice() {
-        [] => println!("seed {seed}: nothing lost, nothing wrong, every demand held"),
-        failed => println!("seed {seed}: FAILED: {}; see {}", failed.join(", "), place.root.display()),
-    }
-    Ok(failed.is_empty())
+    Ok(played)
 }
 
 async fn start(root: &Path) -> anyhow::Result<Servers> {

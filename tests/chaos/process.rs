@@ -84,6 +84,11 @@ impl Process {
         Ok(())
     }
 
+    /// Its id, as in /proc.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)

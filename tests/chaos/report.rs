@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::checker::Verdict;
-use crate::scenarios::{Scenario, Size};
+use crate::scenarios::{self, Scenario, Size};
 use crate::stage::{Place, Servers};
 
 /// Something that a scenario demands beside "lost 0, wrong 0".
@@ -18,6 +17,11 @@ impl Demand {
     /// A demand, what was measured, and whether it held.
     pub(crate) fn new(what: &'static str, measured: impl Into<String>, held: bool) -> Self {
         Self { what, measured: measured.into(), held }
+    }
+
+    /// Whether it held.
+    pub(crate) fn held(&self) -> bool {
+        self.held
     }
 
     /// That a time is at most `limit`.
@@ -45,9 +49,10 @@ pub(crate) fn heading() -> String {
 
 /// A scenario that was played, with whatever came of it.
 pub(crate) struct Played {
-    /// Which.
-    pub(crate) scenario: &'static Scenario,
-    result: anyhow::Result<(Verdict, Vec<Demand>)>,
+    /// Its name.
+    pub(crate) name: &'static str,
+    what: &'static str,
+    result: scenarios::Result,
     notes: Vec<String>,
     took: Duration,
 }
@@ -64,13 +69,24 @@ impl Played {
         let since = Instant::now();
         let mut notes = Vec::new();
         let result = scenario.play(size, seed, servers, place, &mut notes).await;
-        Self { scenario, result, notes, took: since.elapsed() }
+        Self::new(scenario.name, scenario.what, result, notes, since.elapsed())
+    }
+
+    /// Something else that was played.
+    pub(crate) fn new(
+        name: &'static str,
+        what: &'static str,
+        result: scenarios::Result,
+        notes: Vec<String>,
+        took: Duration,
+    ) -> Self {
+        Self { name, what, result, notes, took }
     }
 
     /// Whether nothing is lost, nothing wrong, and every demand held.
     pub(crate) fn passed(&self) -> bool {
         self.result.as_ref().is_ok_and(|(verdict, demands)| {
-            verdict.lost == 0 && verdict.wrong == 0 && demands.iter().all(|demand| demand.held)
+            verdict.lost == 0 && verdict.wrong == 0 && demands.iter().all(Demand::held)
         })
     }
 
@@ -78,11 +94,11 @@ impl Played {
     pub(crate) fn line(&self) -> String {
         let (verdict, _) = match &self.result {
             Ok(result) => result,
-            Err(_) => return format!("{:<22} could not be played to its end", self.scenario.name),
+            Err(_) => return format!("{:<22} could not be played to its end", self.name),
         };
         format!(
             "{:<22} {:>9} {:>7} {:>6} {:>4} {:>4} {:>5} {:>17} {:>13}  {:>6.0}s",
-            self.scenario.name,
+            self.name,
             verdict.published,
             verdict.applied,
             verdict.parked,
@@ -97,7 +113,7 @@ impl Played {
 
     /// Prints everything there is to say.
     pub(crate) fn print(&self) {
-        println!("\n{}: {}", self.scenario.name, self.scenario.what);
+        println!("\n{}: {}", self.name, self.what);
         for note in &self.notes {
             println!("    {note}");
         }

@@ -144,6 +144,11 @@ impl Chance {
         self.0.random_range(from..=to)
     }
 
+    /// The index of one of so many.
+    pub(crate) fn index(&mut self, of: usize) -> usize {
+        self.0.random_range(0..of)
+    }
+
     /// `count` values, each of these equally often, in random order.
     pub(crate) fn deal<T: Copy>(&mut self, of: &[T], count: usize) -> Vec<T> {
         let mut dealt: Vec<T> = of.iter().copied().cycle().take(count).collect();

@@ -1,6 +1,8 @@
 //! What each scenario is played on: a database and queues of its own on the servers that all share, the Catalog,
 //! the load, and the workers.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,7 @@ use crate::stand_in::{Runs, Setup, StandIn};
 use crate::worker::{Program, Worker};
 
 /// Which database server a scenario runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Which {
     /// PostgreSQL.
     Postgres,
@@ -184,7 +186,9 @@ impl Stage {
             }
         }
         // The evidence, for whoever wants to know how a verdict came about.
-        std::fs::write(self.directory.join("history.txt"), format!("{history:#?}"))?;
+        let mut evidence = BufWriter::new(File::create(self.directory.join("history.txt"))?);
+        write!(evidence, "{history:#?}")?;
+        evidence.flush()?;
         Ok(checker::judge(&history))
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -64,20 +66,36 @@ pub(crate) struct Worker {
     program: Program,
     name: String,
     process: Option<Process>,
+    /// The id of the newest process.
+    id: Arc<AtomicU32>,
 }
 
 impl Worker {
     /// Starts one.
     pub(crate) fn start(program: Program, name: &str) -> anyhow::Result<Self> {
-        let mut worker = Self { program, name: name.to_owned(), process: None };
+        let mut worker = Self { program, name: name.to_owned(), process: None, id: Arc::default() };
         worker.start_again()?;
         Ok(worker)
     }
 
     /// Starts it again.
     pub(crate) fn start_again(&mut self) -> anyhow::Result<()> {
-        self.process = Some(self.program.start(&self.name, &["worker"])?);
+        let process = self.program.start(&self.name, &["worker"])?;
+        self.id.store(process.id(), Ordering::Relaxed);
+        self.process = Some(process);
         Ok(())
+    }
+
+    /// The id of its newest process, for somebody who watches while another restarts it.
+    pub(crate) fn id(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.id)
+    }
+
+    /// Freezes it for so long.
+    pub(crate) async fn freeze(&mut self, how_long: Duration) -> anyhow::Result<()> {
+        self.must_run()?.signal(Signal::Stop)?;
+        tokio::time::sleep(how_long).await;
+        self.must_run()?.signal(Signal::Cont)
     }
 
     /// SIGKILL.

@@ -66,6 +66,13 @@ impl Lms {
         Ok(())
     }
 
+    /// The worker's URL, by way of a proxy on this machine.
+    pub(crate) fn worker_url_at(&self, port: u16) -> anyhow::Result<String> {
+        let mut url = url::Url::parse(&self.worker_url)?;
+        let _ = url.set_port(Some(port));
+        Ok(url.to_string())
+    }
+
     /// Saves the row with this in the column, as the LMS saves every column of what it read.
     pub(crate) async fn save(&self, run: usize, column: Option<&str>) -> anyhow::Result<()> {
         let value = column.map_or("NULL".to_owned(), |url| format!("'{url}'"));

@@ -35,12 +35,21 @@ pub(crate) enum Database {
 }
 
 impl Database {
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Self::Postgres(server) => server.port,
+            Self::Mariadb(server) => server.port,
+        }
+    }
+
     /// The URL of a database on it, for a user.
     pub(crate) fn url(&self, user: &str, database: &str) -> String {
-        match self {
-            Self::Postgres(server) => format!("postgres://{user}@127.0.0.1:{}/{database}", server.port),
-            Self::Mariadb(server) => format!("mysql://{user}@127.0.0.1:{}/{database}", server.port),
-        }
+        let scheme = match self {
+            Self::Postgres(_) => "postgres",
+            Self::Mariadb(_) => "mysql",
+        };
+        format!("{scheme}://{user}@127.0.0.1:{}/{database}", self.port())
     }
 
     /// Takes it down, and brings it up again.
