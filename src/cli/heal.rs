@@ -1,9 +1,15 @@
 //! `heal`: last-known URLs back to overviews that lost them.
 
 use super::{Context, Exit, output};
+use crate::store::Healed;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
-    let healed = context.store().await?.heal().await?;
-    output::print(&format!("healed {healed} overviews\n"))?;
-    Ok(Exit::Done)
+    let Healed { overviews, rejected } = context.store().await?.heal().await?;
+    output::print(&format!("healed {overviews} overviews\n"))?;
+    let rows: Vec<_> = rejected
+        .iter()
+        .map(|row| [row.course.to_string(), "rejected".to_owned(), output::safe(&row.why)])
+        .collect();
+    output::columns(&rows)?;
+    Ok(if rejected.is_empty() { Exit::Done } else { Exit::Failed })
 }

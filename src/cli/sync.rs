@@ -10,7 +10,7 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
     engine.restore(courses).await?;
     let outcomes = engine.refresh(courses.to_vec(), Purpose::Command).await?;
     let mut rows = Vec::with_capacity(courses.len());
-    let mut unknown = false;
+    let (mut unknown, mut rejected) = (false, false);
     for course in courses {
         let Some(outcome) = outcomes.get(course) else { continue };
         let why = match outcome {
@@ -18,10 +18,18 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
                 unknown = true;
                 output::safe(&why.to_string())
             }
+            Outcome::Rejected(why) => {
+                rejected = true;
+                output::safe(why)
+            }
             _ => String::new(),
         };
         rows.push([course.to_string(), outcome.as_str().to_owned(), why]);
     }
     output::columns(&rows)?;
-    Ok(if unknown { Exit::Incomplete } else { Exit::Done })
+    Ok(match (rejected, unknown) {
+        (true, _) => Exit::Failed,
+        (false, true) => Exit::Incomplete,
+        (false, false) => Exit::Done,
+    })
 }

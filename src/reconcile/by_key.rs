@@ -118,7 +118,7 @@ impl Running<'_> {
                 Settled::Known if course.is_ccx() => self.report.ccx_by_parent += 1,
                 Settled::Known | Settled::Before => self.report.settled_by_key += 1,
                 Settled::NotListed => self.report.not_listed += 1,
-                Settled::Unknown(why) => {
+                Settled::Unknown(why) | Settled::Rejected(why) => {
                     self.report.unsettled += 1;
                     push(&mut self.report.unsettled_keys, format!("{course}: {why}"));
                 }

@@ -36,6 +36,8 @@ pub(super) enum Settled {
     NotListed,
     /// Nobody knows, and why.
     Unknown(String),
+    /// The database rejects its row, and why.
+    Rejected(String),
 }
 
 /// What to do.

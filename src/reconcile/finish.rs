@@ -11,7 +11,7 @@ use super::report::HELD_LISTED;
 use super::running::Running;
 use crate::config::Absent;
 use crate::course_key::CourseKey;
-use crate::store::Verdict;
+use crate::store::{Rejected, Verdict};
 
 impl Running<'_> {
     /// Ends the pass: its report and its row are whole after this.
@@ -26,6 +26,8 @@ impl Running<'_> {
         };
         if listing != Listing::Nothing && self.is_refused(complete).await? {
             verdict = Verdict::Refused;
+        } else if self.has_rejected && verdict == Verdict::Complete {
+            verdict = Verdict::Incomplete;
         }
         self.report.verdict = verdict;
         let changed = self.report.updated + self.report.cleared;
@@ -97,16 +99,30 @@ impl Running<'_> {
         self.go_on()?;
         // Custom courses, what was let through, and what the LMS has overwritten meanwhile.
         if self.has_wiped {
-            self.report.updated += store.heal().await?;
+            let healed = store.heal().await?;
+            self.report.updated += healed.overviews;
+            self.note_rejected(&healed.rejected);
         }
         // What healing leaves: clears, of custom courses too.
         if self.has_cleared {
-            self.report.cleared += store.copy_changes(self.report.started_at).await?;
+            let copied = store.copy_changes(self.report.started_at).await?;
+            self.report.cleared += copied.overviews;
+            self.note_rejected(&copied.rejected);
         }
         if self.has_held {
             store.forget_held_before(pass).await?;
         }
         Ok(refused)
+    }
+
+    /// Overviews that are to follow the ledger at the end, and that the database rejects.
+    fn note_rejected(&mut self, rejected: &[Rejected]) {
+        let Some(Rejected { course, why }) = rejected.first() else { return };
+        self.has_rejected = true;
+        let count = rejected.len();
+        self.report.reason(format!(
+            "the database rejects what {count} overviews should have, for one {course}: {why}"
+        ));
     }
 
     fn over_the_limit(&self) -> bool {

@@ -84,7 +84,7 @@ impl Running<'_> {
                 match settled {
                     Settled::Before => self.report.seen_twice += 1,
                     // Asked again by key, like a run that was not shown.
-                    Settled::Unknown(_) | Settled::NotListed => {}
+                    Settled::Unknown(_) | Settled::Rejected(_) | Settled::NotListed => {}
                     Settled::Known if has_overview => self.report.settled_by_crawl += 1,
                     Settled::Known => {
                         self.report.without_overview += 1;

@@ -34,6 +34,7 @@ mod ranges;
 mod report;
 mod running;
 mod seen;
+mod settle;
 mod table;
 mod trouble;
 mod vouched;

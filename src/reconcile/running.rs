@@ -1,15 +1,10 @@
-//! A pass while it runs: its row, its counters, and the one step that events share in kind: decide and write.
+//! A pass while it runs: its row and its counters.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 use super::begin::{resumable, with_overviews};
-use super::decide::{Decided, Rules, Settled, decide};
 use super::log;
 use super::page_size::PageSize;
 use super::pass::{Options, Pass, PassError};
@@ -18,31 +13,13 @@ use super::ranges::LowWater;
 use super::report::Report;
 use super::seen::Seen;
 use super::vouched::Vouched;
-use crate::catalog::Observation;
-use crate::config::Absent;
-use crate::course_key::{CourseKey, RunKey};
-use crate::store::{MAX_ROWS, ObservedBy, PassRow, Store, StoreError};
-use crate::sync::Question;
+use crate::store::{PassRow, Store};
 
 /// The row is written no more often than this: being killed costs this much work.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Parts of one page that are written at the same time.
-const PARTS_AT_ONCE: usize = 2;
-
 /// Refused URLs remembered; runs beyond that are asked for again, in vain.
 pub(super) const REFUSED: usize = 10_000;
-
-/// What settling a part of a page came to.
-struct Part {
-    updated: u64,
-    cleared: u64,
-    pending: u64,
-    held_back: u64,
-    absent: u64,
-    has_cleared: bool,
-    settled: Vec<(CourseKey, bool, Settled)>,
-}
 
 /// Everything that a running pass knows.
 pub(super) struct Running<'a> {
@@ -68,6 +45,8 @@ pub(super) struct Running<'a> {
     pub(super) has_held: bool,
     /// Whether overviews differ from the ledger.
     pub(super) has_wiped: bool,
+    /// Whether the database rejects overviews that are to follow the ledger at the end.
+    pub(super) has_rejected: bool,
     /// Runs no longer listed that lose their link for that at the end; counted for a dry run, as a pass sees them in
     /// the ledger.
     pub(super) absent: u64,
@@ -119,6 +98,7 @@ impl<'a> Running<'a> {
             has_cleared: report.resumed > 0,
             has_held: false,
             has_wiped: false,
+            has_rejected: false,
             absent: 0,
             began: now,
             began_at: position,
@@ -162,69 +142,6 @@ impl<'a> Running<'a> {
             return Err(PassError::LeaseLost);
         }
         if self.stop.is_cancelled() { Err(PassError::Stopped) } else { Ok(()) }
-    }
-
-    /// Decides and writes what `answers`, to a question asked at `asked_at`, mean for `courses`, each of which is
-    /// there once; `blocks` are those of the list that they stand in. Returns how each came out.
-    pub(super) async fn settle(
-        &mut self,
-        courses: &[CourseKey],
-        answers: &HashMap<RunKey, Observation>,
-        blocks: &HashMap<RunKey, i64>,
-        asked_at: DateTime<Utc>,
-    ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
-        let this = &*self;
-        // The parts of a large page have no run in common, so that two of them can be on their way at once.
-        let parts: Vec<_> = courses
-            .chunks(MAX_ROWS)
-            .map(|part| this.settle_part(part, answers, blocks, asked_at).boxed())
-            .collect();
-        let parts: Vec<Part> =
-            stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await.map_err(PassError::from)?;
-        let mut settled = Vec::with_capacity(courses.len());
-        for part in parts {
-            self.report.updated += part.updated;
-            self.report.cleared += part.cleared;
-            self.report.pending += part.pending;
-            self.report.held_back += part.held_back;
-            self.absent += part.absent;
-            self.has_cleared |= part.has_cleared;
-            settled.extend(part.settled);
-        }
-        Ok(settled)
-    }
-
-    async fn settle_part(
-        &self,
-        courses: &[CourseKey],
-        answers: &HashMap<RunKey, Observation>,
-        blocks: &HashMap<RunKey, i64>,
-        asked_at: DateTime<Utc>,
-    ) -> Result<Part, StoreError> {
-        let snapshots = self.store().snapshots(courses).await?;
-        let by = ObservedBy::Pass;
-        let question = Question { asked_at, by, clear_after: self.pass.clear_after };
-        let brake = self.row.as_ref().map(|row| row.id).filter(|_| !self.options.allow_mass_change);
-        let clear_absent = self.pass.settings.absent == Absent::Clear;
-        let rules = Rules { question, started_at: self.report.started_at, brake, clear_absent };
-        let decided = decide(&snapshots, answers, blocks, rules);
-        self.write(decided).instrument(tracing::info_span!("apply", runs = courses.len())).await
-    }
-
-    async fn write(&self, decided: Decided) -> Result<Part, StoreError> {
-        let Decided { entries, courses, settled, changes, cleared, pending, risky, absent } = decided;
-        let (held_back, absent) = if self.options.allow_mass_change { (0, 0) } else { (risky, absent) };
-        if self.options.dry_run {
-            changes.iter().for_each(|change| self.progress.change(change));
-            let cleared = changes.iter().filter(|c| c.from.is_some() && c.to.is_none()).count() as u64;
-            let updated = changes.len() as u64 - cleared;
-            return Ok(Part { updated, cleared, pending, held_back, absent, has_cleared: false, settled });
-        }
-        let has_cleared = entries.iter().any(|entry| entry.cleared_at.is_some());
-        let applied = self.store().apply(entries, courses).await?;
-        let cleared = cleared.min(applied.overviews);
-        let updated = applied.overviews - cleared;
-        Ok(Part { updated, cleared, pending, held_back, absent, has_cleared, settled })
     }
 
     /// After each page or batch: row, bar and log line, each no more often than is of use.

@@ -77,15 +77,32 @@ pub(super) fn statement(
 
 /// The ids of these courses' overviews that lack, or differ from, what the ledger has for them.
 pub(super) fn lost(backend: DbBackend, courses: &[CourseKey], also: &[AlsoColumn]) -> SelectStatement {
+    due(backend, Scope::Courses(courses), Clears::Leave, also)
+}
+
+/// The ids of the overviews that [`statement`] would write.
+pub(super) fn due(
+    backend: DbBackend,
+    scope: Scope<'_>,
+    clears: Clears,
+    also: &[AlsoColumn],
+) -> SelectStatement {
     let mut select = Query::select();
     select
         .column((overview::Entity, overview::Column::Id))
         .from(overview::Entity)
         .from(ledger::Entity)
         .cond_where(same_run(backend))
-        .cond_where(is_due_any(backend, Clears::Leave, also))
-        .cond_where(of_courses(backend, courses))
-        .cond_where(of_runs(backend, courses));
+        .cond_where(is_due_any(backend, clears, also));
+    match scope {
+        Scope::Courses(courses) => {
+            select.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, courses));
+        }
+        Scope::ChangedSince(since) => {
+            select.cond_where(col_l("changed_at").gte(since));
+        }
+        Scope::All => {}
+    }
     select
 }
 

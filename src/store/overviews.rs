@@ -114,6 +114,7 @@ impl Store {
     }
 
     async fn rows(&self, courses: &[CourseKey], doing: &'static str) -> Result<Vec<LinkRow>, StoreError> {
+        let courses = self.that_overviews_hold(courses).await?;
         if courses.is_empty() {
             return Ok(Vec::new());
         }

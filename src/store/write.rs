@@ -1,5 +1,6 @@
 //! Every write of links: restore, heal, apply. Each is short, sorted against deadlocks, and tried again after one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,9 +16,10 @@ use tracing::Instrument;
 
 use super::copy::{Clears, Scope, lost, statement};
 use super::limit::prompt;
-use super::{Entry, Store, StoreError, keys, ledger};
+use super::{Entry, Halving, Store, StoreError, keys, ledger};
 use crate::also::AlsoColumn;
 use crate::course_key::CourseKey;
+use crate::telemetry::report;
 
 /// How often a write is tried when another transaction is in its way.
 const TRIES: u32 = 3;
@@ -33,13 +35,32 @@ pub struct Applied {
 
 impl Store {
     /// Gives these courses' overviews the URLs that the ledger has for them, where they differ, and never a clear.
-    /// Returns which were written. Where nothing is lost it is one short statement that locks nothing.
+    /// Returns which were written. Where nothing is lost it is one short statement that locks nothing. An overview that
+    /// the database rejects stays as it is; writing what the Catalog says of it meets the same.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Those of the database; a row that it rejects is none.
     pub async fn restore(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
+        let (mut restored, mut halving) = (Vec::new(), Halving::new(courses.len()));
+        while let Some(part) = halving.next_part() {
+            match self.restore_at_once(&courses[part.clone()]).await {
+                Ok(written) => restored.extend(written),
+                Err(error) if error.is_of_a_row() => {
+                    if let Some(course) = halving.rejected(part).and_then(|alone| courses.get(alone)) {
+                        tracing::debug!(event = "overview.not_restored", %course, error = report(&error));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(restored)
+    }
+
+    /// The same, where a row that the database rejects fails all of them.
+    pub(super) async fn restore_at_once(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
+        let courses = self.that_overviews_hold(courses).await?;
         let mut restored = Vec::new();
-        for courses in keys::fitting(courses, keys::course_bytes) {
+        for courses in keys::fitting(&courses, keys::course_bytes) {
             let known: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
             let sent: Arc<[CourseKey]> = courses.into();
             let also = self.also.clone();
@@ -56,10 +77,7 @@ impl Store {
     }
 
     /// The same for every overview of the LMS, in one statement.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn heal(&self) -> Result<u64, StoreError> {
+    pub(super) async fn heal_at_once(&self) -> Result<u64, StoreError> {
         let also = self.also.clone();
         self.persistently(move |db| {
             let also = also.clone();
@@ -86,6 +104,9 @@ impl Store {
         // Sorted, as two workers that lock rows in one order cannot deadlock.
         entries.sort_unstable_by(|a, b| a.run.cmp(&b.run));
         courses.sort_unstable();
+        if let Cow::Owned(held) = self.that_overviews_hold(&courses).await? {
+            courses = held;
+        }
         let (entries, courses): (Arc<[Entry]>, Arc<[CourseKey]>) = (entries.into(), courses.into());
         let also = self.also.clone();
         let applying = self.persistently(move |db| {
@@ -105,12 +126,9 @@ impl Store {
         prompt("write links", applying).await
     }
 
-    /// Copies every change of the ledger since `since`, clears included, to all overviews of the runs; what a pass
-    /// does at its end for custom courses and for what its brake let through. Returns how many were written.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn copy_changes(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
+    /// Copies every change of the ledger since `since`, clears included, in one statement. Returns how many overviews
+    /// were written.
+    pub(super) async fn copy_changes_at_once(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
         let also = self.also.clone();
         self.persistently(move |db| {
             let (scope, also) = (Scope::ChangedSince(since), also.clone());

@@ -8,7 +8,8 @@ use tracing::Instrument;
 use super::{Change, Outcome, Plan, Question, plan};
 use crate::catalog::{CatalogError, Client, Defect, Observation, Purpose, Unknown};
 use crate::course_key::{CourseKey, RunKey};
-use crate::store::{MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
+use crate::store::{Halving, MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
+use crate::telemetry::report;
 
 /// Joins the database and the Catalog; cheap to clone.
 #[derive(Clone)]
@@ -85,7 +86,7 @@ impl Engine {
     /// course has an outcome, once; of two answers about one run the later counts.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Those of the database; a row that it rejects is an [`Outcome::Rejected`].
     pub async fn settle(&self, answered: Vec<Answered>) -> Result<HashMap<CourseKey, Outcome>, StoreError> {
         let mut courses: Vec<CourseKey> = answered.iter().flat_map(|a| a.courses.iter().cloned()).collect();
         courses.sort_unstable();
@@ -106,7 +107,19 @@ impl Engine {
             unknown.is_none_or(|why| outcomes.insert(course.clone(), Outcome::Unknown(why)).is_some())
         });
         for courses in courses.chunks(MAX_ROWS) {
-            outcomes.extend(self.settle_batch(courses, &answers).await?);
+            let mut halving = Halving::new(courses.len());
+            while let Some(part) = halving.next_part() {
+                match self.settle_batch(&courses[part.clone()], &answers).await {
+                    Ok(settled) => outcomes.extend(settled),
+                    Err(error) if error.is_of_a_row() => {
+                        let course = halving.rejected(part).and_then(|alone| courses.get(alone));
+                        let rejected =
+                            |course: &CourseKey| (course.clone(), Outcome::Rejected(report(&error)));
+                        outcomes.extend(course.map(rejected));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         }
         Ok(outcomes)
     }

@@ -17,6 +17,8 @@ pub enum Outcome {
     NotListed,
     /// The LMS has no overview of the course (yet); the URL is kept in the ledger for it.
     NoOverview,
+    /// The database rejects the row, which no waiting helps; what it says.
+    Rejected(String),
     /// The Catalog could not say.
     Unknown(Unknown),
 }
@@ -31,6 +33,7 @@ impl Outcome {
             Self::NoPage => "no_page",
             Self::NotListed => "not_listed",
             Self::NoOverview => "no_overview",
+            Self::Rejected(_) => "rejected",
             Self::Unknown(_) => "unknown",
         }
     }

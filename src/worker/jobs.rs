@@ -13,7 +13,7 @@ use super::dead;
 use crate::broker::DeadLetters;
 use crate::config::{Every, PageSize, Schedule};
 use crate::reconcile::{Options, Pass, PassError, Silent};
-use crate::store::{Lease, Store, Verdict};
+use crate::store::{Healed, Lease, Rejected, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};
 
 const HEAL: &str = "heal";
@@ -32,6 +32,7 @@ pub(super) fn holder() -> String {
 pub(super) async fn heal(store: Store, every: Every, holder: String, stop: CancellationToken) {
     let Every::Period(period) = every else { return };
     let mut failing = false;
+    let mut before = Vec::new();
     // At once, too: a worker that is started more often than it heals would otherwise never heal.
     loop {
         match heal_once(&store, period, &holder).await {
@@ -40,14 +41,16 @@ pub(super) async fn heal(store: Store, every: Every, holder: String, stop: Cance
                     tracing::info!(event = "heal.recovered", "healing again");
                 }
                 failing = false;
-                if healed > 0 {
-                    metrics::healed("heal", healed);
-                    tracing::info!(
-                        event = "overview.healed",
-                        overviews = healed,
-                        "links healed from the ledger"
-                    );
+                let Healed { overviews, rejected } = healed;
+                if overviews > 0 {
+                    metrics::healed("heal", overviews);
+                    tracing::info!(event = "overview.healed", overviews, "links healed from the ledger");
                 }
+                // Once, until others are rejected.
+                if !rejected.is_empty() && rejected != before {
+                    log_rejected(&rejected);
+                }
+                before = rejected;
             }
             Err(error) => {
                 if !failing {
@@ -64,12 +67,25 @@ pub(super) async fn heal(store: Store, every: Every, holder: String, stop: Cance
     let _ = store.release(&Lease { job: HEAL.to_owned(), holder }).await;
 }
 
-async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<u64, crate::store::StoreError> {
+async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<Healed, StoreError> {
     // As long as the period: one heal in each, by whoever is there when the last one's time is over.
     if store.acquire(HEAL, holder, period).await?.is_none() {
-        return Ok(0);
+        return Ok(Healed::default());
     }
     store.heal().await
+}
+
+fn log_rejected(rejected: &[Rejected]) {
+    let (overviews, first) = (rejected.len(), rejected.first());
+    let course = first.map(|row| row.course.to_string());
+    let error = first.map(|row| row.why.as_str());
+    tracing::warn!(
+        event = "heal.rejected",
+        overviews,
+        course,
+        error,
+        "the database rejects rows that heal would write"
+    );
 }
 
 /// The pass on its schedule, and what follows from it.

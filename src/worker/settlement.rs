@@ -25,6 +25,8 @@ pub enum Settlement {
         /// Why, for the header and the eye.
         reason: String,
     },
+    /// Send it to the dead letters, for this reason.
+    Dead(String),
 }
 
 /// Decides, for an event that has climbed `attempt` steps, by the outcome of its course.
@@ -39,6 +41,11 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
         Outcome::NoOverview => {
             climb(attempt, "no_overview", "the LMS has no overview of the course yet".to_owned())
         }
+        // Somebody may change what rejects it; if nobody does, somebody has to look.
+        Outcome::Rejected(why) => match climb(attempt, "dead_lettered", why.clone()) {
+            Settlement::Ack(_) => Settlement::Dead(why.clone()),
+            climbs => climbs,
+        },
         // No outage: one run that the Catalog can say nothing of must not be asked for as if it were, again and again.
         Outcome::Unknown(why) if why.is_of_the_run_alone() => {
             match climb(attempt, "unchanged", why.to_string()) {
@@ -121,6 +128,16 @@ mod tests {
         }
         assert_eq!(settle(&row, 6, now), Settlement::Ack("unchanged"));
         assert!(delay(14_400, false)(&settle(&broken, 6, now)), "it may have been an outage");
+    }
+
+    #[test]
+    fn a_row_that_the_database_rejects_climbs_and_is_at_last_a_dead_letter() {
+        let outcome = Outcome::Rejected("a constraint".to_owned());
+        for (attempt, step) in (0..).zip(ladder::STEPS) {
+            assert!(delay(step, true)(&settle(&outcome, attempt, Instant::now())), "{attempt}");
+        }
+        let dead = Settlement::Dead("a constraint".to_owned());
+        assert_eq!(settle(&outcome, 6, Instant::now()), dead);
     }
 
     #[test]

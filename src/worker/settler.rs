@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
@@ -104,10 +105,21 @@ impl Settler {
                     tracing::debug!(event = "event.delayed", %course, seconds, reason, "tried again later");
                     let attempt = delivery.attempt.saturating_add(u32::from(climbs));
                     let place = Place::Delay { seconds, attempt };
-                    moves.push(async move {
+                    let moving = async move {
                         let since = self.move_on(delivery, place, reason).await;
                         since.map(|since| Copy { course, attempt, seconds, since })
-                    });
+                    };
+                    moves.push(moving.boxed());
+                }
+                Settlement::Dead(reason) => {
+                    metrics::event(kind, "dead_lettered");
+                    let course = event.course;
+                    tracing::warn!(event = "event.dead_lettered", %course, reason, "the database rejects its row");
+                    let moving = async move {
+                        self.move_on(delivery, Place::Dead, reason).await;
+                        None
+                    };
+                    moves.push(moving.boxed());
                 }
             }
         }

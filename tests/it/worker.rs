@@ -4,6 +4,7 @@ mod lifecycle;
 mod look_ups;
 mod messages;
 mod outages;
+mod rejected;
 mod schedule;
 mod settling;
 mod traces;

@@ -161,8 +161,10 @@ impl Pipeline {
                 let now = Instant::now();
                 let settled = jobs.filter_map(|job| {
                     let outcome = outcomes.get(&job.event.course)?;
-                    if matches!(outcome, Outcome::Updated | Outcome::Cleared) {
-                        metrics::event_to_write(job.age());
+                    match outcome {
+                        Outcome::Updated | Outcome::Cleared => metrics::event_to_write(job.age()),
+                        Outcome::Rejected(why) => rejected(&job.event.course, why),
+                        _ => {}
                     }
                     let settlement = settle(outcome, job.delivery.attempt, now);
                     Some((job, settlement))
@@ -173,6 +175,11 @@ impl Pipeline {
             Err(error) => self.database_failed(&span, jobs.collect(), &error),
         }
     }
+}
+
+/// One line for each time it is tried: seven in five hours.
+fn rejected(course: &CourseKey, why: &str) {
+    tracing::warn!(event = "overview.rejected", %course, error = why, "the database rejects the row of a course");
 }
 
 /// The courses of these jobs, each once.

@@ -146,6 +146,25 @@ impl TestDatabase {
         assert_eq!(inserted, 1, "{id}");
     }
 
+    /// From now on the database lets nobody give this overview a link: a constraint, or a trigger.
+    pub(crate) async fn reject_link(&self, id: &str) {
+        let table = "course_overviews_courseoverview";
+        let refuses = format!("NEW.id = '{id}' AND NEW.marketing_url IS NOT NULL");
+        let sql = match self.kind {
+            Kind::Postgres => format!(
+                "ALTER TABLE {table} ADD CONSTRAINT no_link CHECK (id <> '{id}' OR marketing_url IS NULL)"
+            ),
+            Kind::Mysql => format!(
+                "CREATE TRIGGER no_link BEFORE UPDATE ON {table} FOR EACH ROW \
+                 IF {refuses} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no_link'; END IF"
+            ),
+            Kind::Sqlite => format!(
+                "CREATE TRIGGER no_link BEFORE UPDATE ON {table} WHEN {refuses} BEGIN SELECT RAISE(ABORT, 'no_link'); END"
+            ),
+        };
+        self.execute(&sql).await;
+    }
+
     /// The link of one overview, read byte for byte; `None` if there is no such overview.
     pub(crate) async fn link(&self, id: &str) -> Option<Option<String>> {
         let binary = if self.kind == Kind::Mysql { "BINARY " } else { "" };

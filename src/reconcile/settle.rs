@@ -1,0 +1,127 @@
+//! The one step of a pass that events share in kind: decide what answers mean for some courses, and write it.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use tracing::Instrument;
+
+use super::decide::{Decided, Rules, Settled, decide};
+use super::pass::PassError;
+use super::running::Running;
+use crate::catalog::Observation;
+use crate::config::Absent;
+use crate::course_key::{CourseKey, RunKey};
+use crate::store::{Halving, MAX_ROWS, ObservedBy, StoreError};
+use crate::sync::Question;
+use crate::telemetry::report;
+
+/// Parts of one page that are written at the same time.
+const PARTS_AT_ONCE: usize = 2;
+
+/// What settling a part of a page came to.
+#[derive(Default)]
+struct Part {
+    updated: u64,
+    cleared: u64,
+    pending: u64,
+    held_back: u64,
+    absent: u64,
+    has_cleared: bool,
+    settled: Vec<(CourseKey, bool, Settled)>,
+}
+
+impl Part {
+    /// Nothing is written of this one; the count of it is made where it is asked for by key.
+    fn rejected(course: &CourseKey, error: &StoreError) -> Self {
+        let settled = Settled::Rejected(report(error));
+        Self { settled: vec![(course.clone(), true, settled)], ..Self::default() }
+    }
+}
+
+impl Running<'_> {
+    /// Decides and writes what `answers`, to a question asked at `asked_at`, mean for `courses`, each of which is
+    /// there once; `blocks` are those of the list that they stand in. Returns how each came out.
+    pub(super) async fn settle(
+        &mut self,
+        courses: &[CourseKey],
+        answers: &HashMap<RunKey, Observation>,
+        blocks: &HashMap<RunKey, i64>,
+        asked_at: DateTime<Utc>,
+    ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
+        let this = &*self;
+        // The parts of a large page have no run in common, so that two of them can be on their way at once.
+        let parts: Vec<_> = courses
+            .chunks(MAX_ROWS)
+            .map(|part| this.settle_but_rejected(part, answers, blocks, asked_at).boxed())
+            .collect();
+        let parts: Vec<Part> =
+            stream::iter(parts).buffered(PARTS_AT_ONCE).try_concat().await.map_err(PassError::from)?;
+        let mut settled = Vec::with_capacity(courses.len());
+        for part in parts {
+            self.report.updated += part.updated;
+            self.report.cleared += part.cleared;
+            self.report.pending += part.pending;
+            self.report.held_back += part.held_back;
+            self.absent += part.absent;
+            self.has_cleared |= part.has_cleared;
+            settled.extend(part.settled);
+        }
+        Ok(settled)
+    }
+
+    /// Settles a part of a page but for rows that the database rejects: it is cut in halves until those stand alone.
+    async fn settle_but_rejected(
+        &self,
+        courses: &[CourseKey],
+        answers: &HashMap<RunKey, Observation>,
+        blocks: &HashMap<RunKey, i64>,
+        asked_at: DateTime<Utc>,
+    ) -> Result<Vec<Part>, StoreError> {
+        let (mut parts, mut halving) = (Vec::new(), Halving::new(courses.len()));
+        while let Some(part) = halving.next_part() {
+            match self.settle_part(&courses[part.clone()], answers, blocks, asked_at).await {
+                Ok(settled) => parts.push(settled),
+                Err(error) if error.is_of_a_row() => {
+                    let course = halving.rejected(part).and_then(|alone| courses.get(alone));
+                    parts.extend(course.map(|course| Part::rejected(course, &error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(parts)
+    }
+
+    async fn settle_part(
+        &self,
+        courses: &[CourseKey],
+        answers: &HashMap<RunKey, Observation>,
+        blocks: &HashMap<RunKey, i64>,
+        asked_at: DateTime<Utc>,
+    ) -> Result<Part, StoreError> {
+        let snapshots = self.store().snapshots(courses).await?;
+        let by = ObservedBy::Pass;
+        let question = Question { asked_at, by, clear_after: self.pass.clear_after };
+        let brake = self.row.as_ref().map(|row| row.id).filter(|_| !self.options.allow_mass_change);
+        let clear_absent = self.pass.settings.absent == Absent::Clear;
+        let rules = Rules { question, started_at: self.report.started_at, brake, clear_absent };
+        let decided = decide(&snapshots, answers, blocks, rules);
+        self.write(decided).instrument(tracing::info_span!("apply", runs = courses.len())).await
+    }
+
+    async fn write(&self, decided: Decided) -> Result<Part, StoreError> {
+        let Decided { entries, courses, settled, changes, cleared, pending, risky, absent } = decided;
+        let (held_back, absent) = if self.options.allow_mass_change { (0, 0) } else { (risky, absent) };
+        if self.options.dry_run {
+            changes.iter().for_each(|change| self.progress.change(change));
+            let cleared = changes.iter().filter(|c| c.from.is_some() && c.to.is_none()).count() as u64;
+            let updated = changes.len() as u64 - cleared;
+            return Ok(Part { updated, cleared, pending, held_back, absent, has_cleared: false, settled });
+        }
+        let has_cleared = entries.iter().any(|entry| entry.cleared_at.is_some());
+        let applied = self.store().apply(entries, courses).await?;
+        let cleared = cleared.min(applied.overviews);
+        let updated = applied.overviews - cleared;
+        Ok(Part { updated, cleared, pending, held_back, absent, has_cleared, settled })
+    }
+}

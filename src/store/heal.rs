@@ -1,0 +1,104 @@
+//! Healing, and what a pass copies at its end: one statement for all overviews; and where the database rejects a row of
+//! theirs, some at a time, so that all others are written.
+
+use chrono::{DateTime, Utc};
+use entity::overview;
+use sea_orm::ConnectionTrait;
+
+use super::copy::{Clears, Scope, due};
+use super::limit::within;
+use super::{Halving, MAX_ROWS, Rejected, Store, StoreError};
+use crate::course_key::CourseKey;
+use crate::telemetry::report;
+
+/// What a write of all overviews came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Healed {
+    /// Overviews that were written.
+    pub overviews: u64,
+    /// Those that the database rejects.
+    pub rejected: Vec<Rejected>,
+}
+
+impl Store {
+    /// Gives every overview the URL that the ledger has for it, where they differ, and never a clear.
+    ///
+    /// # Errors
+    /// Those of the database; a row that it rejects is none.
+    pub async fn heal(&self) -> Result<Healed, StoreError> {
+        match self.heal_at_once().await {
+            Err(error) if error.is_of_a_row() => self.in_parts(Scope::All, Clears::Leave).await,
+            done => Ok(Healed { overviews: done?, rejected: Vec::new() }),
+        }
+    }
+
+    /// Copies every change of the ledger since `since`, clears included, to all overviews of the runs; what a pass
+    /// does at its end for custom courses and for what its brake let through.
+    ///
+    /// # Errors
+    /// Those of the database; a row that it rejects is none.
+    pub async fn copy_changes(&self, since: DateTime<Utc>) -> Result<Healed, StoreError> {
+        match self.copy_changes_at_once(since).await {
+            Err(error) if error.is_of_a_row() => {
+                self.in_parts(Scope::ChangedSince(since), Clears::Copy).await
+            }
+            done => Ok(Healed { overviews: done?, rejected: Vec::new() }),
+        }
+    }
+
+    async fn in_parts(&self, scope: Scope<'_>, clears: Clears) -> Result<Healed, StoreError> {
+        let mut healed = Healed::default();
+        let mut after = None::<String>;
+        loop {
+            let ids = self.due(scope, clears, after.as_deref()).await?;
+            let Some(last) = ids.last() else { return Ok(healed) };
+            after = Some(last.clone());
+            // An id that is no key has no row in the ledger.
+            let courses: Vec<CourseKey> = ids
+                .iter()
+                .filter_map(|id| CourseKey::parse(id).ok().filter(|key| key.as_str() == id))
+                .collect();
+            let mut halving = Halving::new(courses.len());
+            while let Some(part) = halving.next_part() {
+                let written = match clears {
+                    Clears::Leave => {
+                        self.restore_at_once(&courses[part.clone()]).await.map(|ids| ids.len() as u64)
+                    }
+                    Clears::Copy => {
+                        let applied = self.apply(Vec::new(), courses[part.clone()].to_vec()).await;
+                        applied.map(|applied| applied.overviews)
+                    }
+                };
+                match written {
+                    Ok(overviews) => healed.overviews += overviews,
+                    Err(error) if error.is_of_a_row() => {
+                        let course = halving.rejected(part).and_then(|alone| courses.get(alone));
+                        let rejected =
+                            course.map(|course| Rejected { course: course.clone(), why: report(&error) });
+                        healed.rejected.extend(rejected);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// The next overviews that differ from the ledger, in the order of the database.
+    async fn due(
+        &self,
+        scope: Scope<'_>,
+        clears: Clears,
+        after: Option<&str>,
+    ) -> Result<Vec<String>, StoreError> {
+        let doing = "find overviews that differ from the ledger";
+        let mut query = due(self.backend(), scope, clears, &self.also);
+        let id = || sea_orm::sea_query::Expr::col((overview::Entity, overview::Column::Id));
+        if let Some(after) = after {
+            query.and_where(sea_orm::sea_query::ExprTrait::gt(id(), after));
+        }
+        query.order_by_expr(id(), sea_orm::Order::Asc).limit(MAX_ROWS as u64);
+        let rows = within(doing, self.db.query_all(&query)).await?;
+        let ids = rows.iter().map(|row| row.try_get_by_index::<String>(0));
+        ids.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+    }
+}
