@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use super::ConfigError;
+use super::{ConfigError, address, bounds};
 
 /// What every events queue's name ends with; the other queues' names are built from what is before it.
 const EVENTS: &str = ".events";
@@ -48,23 +48,23 @@ impl Amqp {
         // Here, as the library quotes a URL that it cannot read, with the password in it; and it takes one without
         // a host for this machine's.
         let url = self.url.expose_secret();
-        let has_host = Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(|host| !host.is_empty()));
-        if !has_host || url.parse::<AMQPUri>().is_err() {
-            let why = "expected a URL like amqp://user:password@host:5672/%2f, or amqps: for TLS; \
-                       in a user name or password, percent-encode / # ? @ and :"
-                .to_owned();
+        let has_host = |url: Url| url.host_str().is_some_and(|host| !host.is_empty());
+        if !address::parse(url).is_some_and(has_host) || url.parse::<AMQPUri>().is_err() {
+            let why = format!(
+                "expected a URL like amqp://user:password@host:5672/%2f, or amqps: for TLS; {}",
+                address::ENCODE
+            );
             return Err(ConfigError::Invalid { key: "amqp.url", why });
         }
+        bounds::name("amqp.exchange", &self.exchange, 255)?;
+        // 255, less what the longest name of a queue has more.
+        bounds::name("amqp.queue", &self.queue, 240)?;
         if !self.queue.ends_with(EVENTS) || self.queue.len() == EVENTS.len() {
             let why =
                 format!("expected a name that ends with {EVENTS}, as the other queues are named after it");
             return Err(ConfigError::Invalid { key: "amqp.queue", why });
         }
-        if self.prefetch == 0 {
-            let why =
-                "expected 1 or more: without a limit the broker would send all it has at once".to_owned();
-            return Err(ConfigError::Invalid { key: "amqp.prefetch", why });
-        }
-        Ok(())
+        // 0 would be no limit at all, to the broker.
+        bounds::number("amqp.prefetch", self.prefetch, 1..=10_000)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{ConfigError, WebUrl, duration::duration};
+use super::{ConfigError, WebUrl, bounds, duration::duration};
 
 /// course-discovery, and how gently it is asked.
 #[derive(Debug, Clone, Deserialize)]
@@ -58,19 +58,13 @@ impl Catalog {
         if self.token_url.is_some() && (self.client_id.is_none() || self.client_secret.is_none()) {
             return invalid("catalog.token_url", "needs catalog.client_id and catalog.client_secret too");
         }
-        if self.concurrency == 0 {
-            return invalid("catalog.concurrency", "expected 1 or more");
-        }
-        if self.timeout.is_zero() {
-            return invalid("catalog.timeout", "expected a time above 0");
-        }
-        // Room for the fixed part of the query and a few keys of the usual length. A longer key is asked for alone.
-        if self.max_url_bytes < 300 {
-            return invalid("catalog.max_url_bytes", "expected 300 or more");
-        }
-        if self.max_body_bytes < 64 * 1024 {
-            return invalid("catalog.max_body_bytes", "expected 65536 or more");
-        }
-        Ok(())
+        bounds::number("catalog.concurrency", self.concurrency, 1..=64)?;
+        let timeouts = Duration::from_millis(100)..=Duration::from_secs(10 * 60);
+        bounds::duration("catalog.timeout", self.timeout, timeouts)?;
+        bounds::number("catalog.requests_per_hour", self.requests_per_hour, 0..=1_000_000)?;
+        // At least room for the fixed part of the query and a few keys of the usual length. A longer key is asked for
+        // alone.
+        bounds::number("catalog.max_url_bytes", self.max_url_bytes, 300..=65_536)?;
+        bounds::number("catalog.max_body_bytes", self.max_body_bytes, 64 * 1024..=256 * 1024 * 1024)
     }
 }

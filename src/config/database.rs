@@ -4,7 +4,46 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use super::ConfigError;
+use super::{ConfigError, address, bounds};
+
+/// The parameters of `mysql:` URLs that the driver reads.
+const MYSQL: &[&str] = &[
+    "ssl-mode",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "sslmode",
+    "sslca",
+    "sslcert",
+    "sslkey",
+    "charset",
+    "collation",
+    "socket",
+    "statement-cache-capacity",
+    "timezone",
+    "time-zone",
+];
+/// The same of `postgres:` URLs.
+const POSTGRES: &[&str] = &[
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "ssl-mode",
+    "ssl-root-cert",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+    "statement-cache-capacity",
+];
 
 /// Where overviews and our own tables are.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,17 +64,27 @@ impl Default for Database {
 impl Database {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         // Here, as the library quotes a URL that it cannot read, with the password in it.
-        let url = Url::parse(self.url.expose_secret());
-        if !url.is_ok_and(|url| matches!(url.scheme(), "sqlite" | "mysql" | "postgres" | "postgresql")) {
-            let why = "expected a URL that begins with sqlite:, mysql: (MySQL and MariaDB) or postgres:; \
-                       in a user name or password, percent-encode / # ? @ and :"
-                .to_owned();
+        let text = self.url.expose_secret();
+        // A SQLite URL has no password, and its path may have any character.
+        let url = if text.starts_with("sqlite:") { Url::parse(text).ok() } else { address::parse(text) };
+        let known = url.as_ref().and_then(|url| match url.scheme() {
+            // Its driver refuses what it does not know.
+            "sqlite" => Some(None),
+            "mysql" => Some(Some(MYSQL)),
+            "postgres" | "postgresql" => Some(Some(POSTGRES)),
+            _ => None,
+        });
+        let (Some(url), Some(known)) = (url, known) else {
+            let why = format!(
+                "expected a URL that begins with sqlite:, mysql: (MySQL and MariaDB) or postgres:; {}",
+                address::ENCODE
+            );
             return Err(ConfigError::Invalid { key: "database.url", why });
+        };
+        if let Some(known) = known {
+            let unread = |why| ConfigError::Invalid { key: "database.url", why };
+            address::known_parameters(&url, known).map_err(unread)?;
         }
-        if self.max_connections < 2 {
-            let why = "expected 2 or more".to_owned();
-            return Err(ConfigError::Invalid { key: "database.max_connections", why });
-        }
-        Ok(())
+        bounds::number("database.max_connections", self.max_connections, 2..=1_000)
     }
 }

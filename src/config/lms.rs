@@ -30,8 +30,11 @@ impl Default for Lms {
 
 impl Lms {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        if !matches!(self.root_url.scheme(), "http" | "https") || self.root_url.query().is_some() {
-            let why = "expected an http: or https: URL without a query".to_owned();
+        let url = &self.root_url;
+        let is_web = matches!(url.scheme(), "http" | "https") && url.query().is_none();
+        // Learners are shown it.
+        if !is_web || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+            let why = "expected an http: or https: URL without a query, a user name or a password".to_owned();
             return Err(ConfigError::Invalid { key: "lms.root_url", why });
         }
         Ok(())

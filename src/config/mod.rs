@@ -2,7 +2,9 @@
 //!
 //! One section a file. [`Config::load`] is the only reader of files and environment.
 
+mod address;
 mod amqp;
+mod bounds;
 mod catalog;
 mod database;
 mod duration;
@@ -27,14 +29,19 @@ pub use self::lms::Lms;
 pub use self::log::{Log, LogFormat};
 pub use self::marketing_url::MarketingUrl;
 pub use self::reconcile::{Absent, PageSize, Reconcile, Schedule};
+use self::secret::mask;
 pub use self::secret::without_password;
 pub use self::sync::{Heal, Sync};
 pub use self::web_url::WebUrl;
 
 use std::ffi::OsString;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+/// A configuration file is not longer.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Everything that can be set, section by section. Its `Debug` shows no secret.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -97,24 +104,21 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder();
         if let Some(path) = file {
-            builder =
-                builder.add_source(config::File::from(path).format(config::FileFormat::Toml).required(true));
+            let text = read(path)?;
+            builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Toml));
         }
         for (key, value) in environment::values(environment)? {
             builder = builder.set_override(&key, value).map_err(|e| ConfigError::Value(e.to_string()))?;
         }
         for flag in flags {
             let wrong = || ConfigError::Flag(key_of(flag));
-            let (key, value) = flag.split_once('=').ok_or_else(wrong)?;
-            if !key.contains('.') {
-                return Err(wrong());
-            }
+            let (key, value) = flag.split_once('=').filter(|(key, _)| is_key(key)).ok_or_else(wrong)?;
             builder = builder.set_override(key, value).map_err(|_| wrong())?;
         }
         let config: Self = builder
             .build()
             .and_then(config::Config::try_deserialize)
-            .map_err(|e| ConfigError::Value(without_excerpt(&e.to_string())))?;
+            .map_err(|e| ConfigError::Value(mask(&without_excerpt(&e.to_string()))))?;
         config.validate()?;
         Ok(config)
     }
@@ -129,10 +133,31 @@ impl Config {
         self.amqp.validate()?;
         self.catalog.validate()?;
         self.lms.validate()?;
+        self.marketing_url.validate()?;
         self.sync.validate()?;
         self.reconcile.validate()?;
+        self.heal.validate()?;
         Ok(())
     }
+}
+
+/// The text of a configuration file: of any kind, as a shell may pass a pipe, and of 1 MiB at most.
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let failed = |why: String| ConfigError::Value(format!("cannot read {}: {why}", path.display()));
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(failed(format!("it is longer than {MAX_FILE_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+/// True for `section.key`. Anything more is an expression to the library: a number in brackets makes a list of that
+/// length.
+fn is_key(text: &str) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    text.split_once('.').is_some_and(|(section, key)| is_word(section) && is_word(key))
 }
 
 /// A flag's key, as far as it looks like one: what is behind it may be a secret.

@@ -7,7 +7,7 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{ConfigError, duration::duration};
+use super::{ConfigError, bounds, duration::duration};
 
 /// The pass over the whole Catalog.
 #[derive(Debug, Clone, Deserialize)]
@@ -41,11 +41,9 @@ impl Default for Reconcile {
 
 impl Reconcile {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        if !(0.0..=1.0).contains(&self.max_change_ratio) {
-            let why = "expected a number from 0 to 1".to_owned();
-            return Err(ConfigError::Invalid { key: "reconcile.max_change_ratio", why });
-        }
-        Ok(())
+        bounds::number("reconcile.max_change_ratio", self.max_change_ratio, 0.0..=1.0)?;
+        let week = Duration::from_secs(7 * 24 * 60 * 60);
+        bounds::duration("reconcile.resume_within", self.resume_within, Duration::ZERO..=week)
     }
 }
 
@@ -68,6 +66,9 @@ impl FromStr for Schedule {
         let cron = parser.parse(text).map_err(|e| {
             format!("{text:?} is no schedule ({e}); write seconds, minutes, hours, day, month, weekday, or \"off\"")
         })?;
+        if cron.find_next_occurrence(&chrono::Utc::now(), false).is_err() {
+            return Err(format!("{text:?}: this time never comes"));
+        }
         Ok(Self::Cron(Box::new(cron)))
     }
 }

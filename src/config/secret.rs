@@ -1,20 +1,105 @@
-//! URLs with passwords in them, fit to be shown.
+//! URLs with passwords in them, fit to be shown, and secrets in files.
 
-use url::Url;
+use std::fs::File;
+use std::io::{Error, ErrorKind, Read, Result};
+use std::path::Path;
 
-/// The URL with any user name kept and any password or query masked; for logs and error messages.
+/// No secret is longer.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// The URL with any user name kept and any password masked, and a query that may hold one; for logs and error
+/// messages. It goes by the text, not by a parser: a password with `/`, `?`, `#` or `@` in it, not encoded, ends for
+/// a parser where it should not, and the rest of it would be shown.
 pub fn without_password(url: &str) -> String {
-    match Url::parse(url) {
-        Ok(mut parsed) => {
-            if parsed.password().is_some() {
-                // Fails only for URLs that cannot have a password.
-                let _ = parsed.set_password(Some("***"));
-            }
-            if parsed.query().is_some_and(|query| query.to_ascii_lowercase().contains("pass")) {
-                parsed.set_query(Some("***"));
-            }
-            parsed.to_string()
+    let is_scheme =
+        |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    let shown = match url.split_once(':') {
+        Some((scheme, rest)) if is_scheme(scheme) && (rest.starts_with("//") || !rest.contains('@')) => {
+            mask(url)
         }
-        Err(_) => "(not a URL)".to_owned(),
+        _ => return "(not a URL)".to_owned(),
+    };
+    match shown.split_once('?') {
+        Some((before, query)) if may_hold_a_secret(query) => format!("{before}?***"),
+        _ => shown,
+    }
+}
+
+/// A text that may quote a URL, with everything masked from the first `:` after `//` to the last `@`.
+pub(super) fn mask(text: &str) -> String {
+    let masked = || {
+        let from = text.find("//")? + 2;
+        let colon = from + text[from..].find(':')? + 1;
+        let at = text.rfind('@').filter(|at| colon <= *at)?;
+        Some(format!("{}***{}", &text[..colon], &text[at..]))
+    };
+    masked().unwrap_or_else(|| text.to_owned())
+}
+
+fn may_hold_a_secret(query: &str) -> bool {
+    let query = query.to_ascii_lowercase();
+    ["pass", "secret", "token"].iter().any(|word| query.contains(word))
+}
+
+/// The content of a file that holds a secret.
+///
+/// # Errors
+/// The file cannot be read, is no regular file (a pipe or a device could go on for ever), is no UTF-8, or is longer
+/// than 64 KiB.
+pub(super) fn read_file(path: &Path) -> Result<String> {
+    let is_file = |is_file: bool| {
+        let why = || Error::new(ErrorKind::InvalidInput, "it is not a regular file");
+        is_file.then_some(()).ok_or_else(why)
+    };
+    // Before it is opened, as opening a pipe waits for a writer; and after, as the path may name another file by then.
+    is_file(std::fs::metadata(path)?.is_file())?;
+    let file = File::open(path)?;
+    is_file(file.metadata()?.is_file())?;
+    let mut content = String::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut content)?;
+    if content.len() as u64 > MAX_FILE_BYTES {
+        let why = format!("it is longer than {MAX_FILE_BYTES} bytes, which no secret is");
+        return Err(Error::new(ErrorKind::FileTooLarge, why));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn urls_are_shown_as_far_as_they_are_no_secret() {
+        for (url, shown) in [
+            ("amqp://u:hush@h/x", "amqp://u:***@h/x"),
+            ("amqp://u:hu@s/h#?:@h:5672/x", "amqp://u:***@h:5672/x"),
+            ("amqp://u:1/ush@h/x", "amqp://u:***@h/x"),
+            ("mysql://h:3306/edxapp?ssl-mode=REQUIRED", "mysql://h:3306/edxapp?ssl-mode=REQUIRED"),
+            ("postgres://u@h/db?password=hush", "postgres://u@h/db?***"),
+            ("sqlite::memory:", "sqlite::memory:"),
+            ("sqlite:///tmp/a@b.db?mode=rwc", "sqlite:///tmp/a@b.db?mode=rwc"),
+            ("http://[::1]:8080/", "http://[::1]:8080/"),
+            ("u:hush@h", "(not a URL)"),
+            ("hush and more: //u@h", "(not a URL)"),
+            ("hush", "(not a URL)"),
+            ("", "(not a URL)"),
+        ] {
+            assert_eq!(without_password(url), shown, "{url}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_part_of_a_password_is_shown(password in "\\PC{1,20}") {
+            let url = format!("amqp://user:{password}@host/x");
+            prop_assert_eq!(without_password(&url), "amqp://user:***@host/x");
+            prop_assert_eq!(mask(&format!("invalid: \"{url}\"")), "invalid: \"amqp://user:***@host/x\"");
+        }
+
+        #[test]
+        fn nothing_panics(text in "\\PC{0,40}|[a-z:/@?é]{0,20}") {
+            let _ = without_password(&text);
+        }
     }
 }

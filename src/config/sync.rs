@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{ConfigError, Every, duration::duration, list::list};
+use super::{ConfigError, Every, bounds, duration::duration, list::list};
 use crate::also::AlsoColumn;
 
 /// How events are worked off.
@@ -45,11 +45,11 @@ fn columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlsoColumn>
 
 impl Sync {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        if self.max_batch == 0 || self.max_batch > 500 {
-            let why = "expected 1 to 500, what one SQL statement takes".to_owned();
-            return Err(ConfigError::Invalid { key: "sync.max_batch", why });
-        }
-        Ok(())
+        // No more than one SQL statement takes.
+        bounds::number("sync.max_batch", self.max_batch, 1..=500)?;
+        let (hour, month) = (Duration::from_secs(60 * 60), Duration::from_secs(30 * 24 * 60 * 60));
+        bounds::duration("sync.min_interval", self.min_interval, Duration::ZERO..=hour)?;
+        bounds::duration("sync.clear_after", self.clear_after, Duration::ZERO..=month)
     }
 }
 
@@ -64,5 +64,17 @@ pub struct Heal {
 impl Default for Heal {
     fn default() -> Self {
         Self { interval: Every::Period(Duration::from_secs(60)) }
+    }
+}
+
+impl Heal {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        match self.interval {
+            Every::Off => Ok(()),
+            Every::Period(interval) => {
+                let day = Duration::from_secs(24 * 60 * 60);
+                bounds::duration("heal.interval", interval, Duration::from_secs(1)..=day)
+            }
+        }
     }
 }

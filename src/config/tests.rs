@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
@@ -115,6 +116,7 @@ fn what_is_wrong_is_named() {
         (error("[catalog]\ntimeout = \"soon\"", &[], &[]), "catalog.timeout"),
         (error("[http]\nlisten = \"8080\"", &[], &[]), "http.listen"),
         (error("[reconcile]\nschedule = \"0 3 * * *\"", &[], &[]), "reconcile.schedule"),
+        (error("[reconcile]\nschedule = \"0 0 0 30 2 *\"", &[], &[]), "never comes"),
         (error("[reconcile]\npage_size = 0", &[], &[]), "reconcile.page_size"),
         (error("[reconcile]\nmax_change_ratio = 7", &[], &[]), "reconcile.max_change_ratio"),
         (error("[amqp]\nqueue = \"q\"", &[], &[]), "amqp.queue"),
@@ -134,6 +136,177 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn errors_show_no_secret() {
-    let message = error("[amqp]\nurl = \"http://u:hush@h\"", &[], &[]);
-    assert!(!message.contains("hush"), "{message}");
+    for file in [
+        "[amqp]\nurl = \"http://u:hush@h\"",
+        "[amqp]\nurl = \"amqp://u:1/hush@h\"",
+        "[database]\nurl = \"mysql://u:1#hush@h/db\"",
+        "[catalog]\nurl = \"https://u:1?hush@h/\"",
+        "[catalog]\ntoken_url = \"https://u:1/hush@h/\"",
+        "amqp = \"amqp://u:hush@h\"",
+        "database = \"mysql://u:hush@h/db\"",
+        "[http]\nlisten = \"http://u:hush@h\"",
+    ] {
+        let message = error(file, &[], &[]);
+        assert!(!message.contains("hush"), "{message}");
+    }
+    let broken = error("[amqp]\nurl = \"amqp://u:1/hush@h\"", &[], &[]);
+    assert!(broken.contains("amqp.url") && broken.contains("percent-encode"), "{broken}");
+}
+
+#[test]
+fn a_number_or_a_length_of_time_beyond_its_bounds_is_refused_with_them() {
+    for (flag, bounds) in [
+        ("database.max_connections=1", "2 to 1000"),
+        ("database.max_connections=4294967295", "2 to 1000"),
+        ("amqp.prefetch=0", "1 to 10000"),
+        ("amqp.prefetch=10001", "1 to 10000"),
+        ("catalog.concurrency=0", "1 to 64"),
+        ("catalog.concurrency=18446744073709551615", "1 to 64"),
+        ("catalog.timeout=0s", "100ms to 10m"),
+        ("catalog.timeout=1year", "100ms to 10m"),
+        ("catalog.requests_per_hour=4294967295", "0 to 1000000"),
+        ("catalog.max_url_bytes=299", "300 to 65536"),
+        ("catalog.max_url_bytes=18446744073709551615", "300 to 65536"),
+        ("catalog.max_body_bytes=1", "65536 to 268435456"),
+        ("catalog.max_body_bytes=18446744073709551615", "65536 to 268435456"),
+        ("sync.max_batch=0", "1 to 500"),
+        ("sync.max_batch=501", "1 to 500"),
+        ("sync.min_interval=2h", "0s to 1h"),
+        ("sync.clear_after=500000000000years", "0s to 30days"),
+        ("reconcile.page_size=10001", "1 to 10000"),
+        ("reconcile.max_change_ratio=1.1", "0 to 1"),
+        ("reconcile.max_change_ratio=nan", "0 to 1"),
+        ("reconcile.resume_within=8days", "0s to 7days"),
+        ("heal.interval=500000000000years", "1s to 1day"),
+        ("heal.interval=1ms", "1s to 1day"),
+    ] {
+        let (key, _) = flag.split_once('=').unwrap();
+        let message = error("", &[], &[flag]);
+        assert!(message.contains(key) || key == "reconcile.page_size", "{message}");
+        assert!(message.contains(bounds), "{bounds:?} is not in {message:?}");
+    }
+    for flag in
+        ["amqp.exchange=", "marketing_url.allowed_hosts=https://h/", "marketing_url.allowed_hosts=*.*.h"]
+    {
+        let message = error("", &[], &[flag]);
+        assert!(message.contains(flag.split_once('=').unwrap().0), "{message}");
+    }
+    let long = format!("amqp.queue={}.events", "q".repeat(250));
+    assert!(error("", &[], &[&long]).contains("amqp.queue"));
+}
+
+#[test]
+fn a_secret_is_a_regular_file_of_64_kib_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let large = file(&"x".repeat(64 * 1024 + 1));
+    for (path, why) in [
+        (pipe.as_path(), "not a regular file"),
+        (Path::new("/dev/zero"), "not a regular file"),
+        (dir.path(), "not a regular file"),
+        (large.path(), "longer than 65536 bytes"),
+    ] {
+        let message = error("", &[("COURSE_SHARING_AMQP__URL_FILE", path.to_str().unwrap())], &[]);
+        assert!(message.contains("COURSE_SHARING_AMQP__URL_FILE") && message.contains(why), "{message}");
+    }
+    let message = Config::load(Some(Path::new("/dev/zero")), [], &[]).unwrap_err().to_string();
+    assert!(message.contains("/dev/zero") && message.contains("longer than"), "{message}");
+}
+
+#[test]
+fn a_key_is_a_section_and_a_word() {
+    for key in
+        ["sync.also[4000000000]", "sync.also[-1]", "sync", "sync.", ".also", "sync.also.more", "Sync.Also"]
+    {
+        let message = error("", &[], &[&format!("{key}=language")]);
+        assert!(message.contains("section.key=value"), "{message}");
+    }
+    for name in ["COURSE_SHARING_SYNC__ALSO[4000000000]", "COURSE_SHARING___"] {
+        let message = error("", &[(name, "language")], &[]);
+        assert!(message.contains(name), "{message}");
+    }
+}
+
+#[test]
+fn a_parameter_of_a_database_url_that_nobody_reads_is_named() {
+    for (url, name) in [
+        ("mysql://h/db?ssl-mod=REQUIRED", "ssl-mod"),
+        ("postgres://h/db?sslmode=require&connect_timeout=3", "connect_timeout"),
+    ] {
+        let message = error("", &[], &[&format!("database.url={url}")]);
+        assert!(message.contains("database.url") && message.contains(name), "{message}");
+    }
+    for url in [
+        "mysql://h/db?ssl-mode=VERIFY_IDENTITY&ssl-ca=/etc/ca.pem",
+        "postgres:///db?host=/run/postgresql&options[lock_timeout]=5s",
+        "sqlite:///tmp/a b@c.db?mode=rwc",
+    ] {
+        Config::load(None, [], &[format!("database.url={url}")]).unwrap();
+    }
+}
+
+#[test]
+fn a_text_that_nests_without_end_is_refused() {
+    for open in ["[", "{a=", "a=[", "[[", "a."] {
+        let text = format!("x = {}", open.repeat(200_000));
+        assert!(error(&text, &[], &[]).len() < 10_000);
+        let message = error(&format!("[sync]\nalso = {}", "[".repeat(200_000)), &[], &[]);
+        assert!(message.len() < 10_000);
+    }
+}
+
+const KEYS: &[&str] = &[
+    "database.url",
+    "database.max_connections",
+    "amqp.url",
+    "amqp.exchange",
+    "amqp.queue",
+    "amqp.prefetch",
+    "amqp.declare",
+    "catalog.url",
+    "catalog.token_url",
+    "catalog.client_id",
+    "catalog.client_secret",
+    "catalog.concurrency",
+    "catalog.timeout",
+    "catalog.requests_per_hour",
+    "catalog.max_url_bytes",
+    "catalog.max_body_bytes",
+    "lms.root_url",
+    "marketing_url.allowed_hosts",
+    "marketing_url.allow_http",
+    "sync.max_batch",
+    "sync.min_interval",
+    "sync.clear_after",
+    "sync.also",
+    "reconcile.schedule",
+    "reconcile.page_size",
+    "reconcile.resume_within",
+    "reconcile.max_change_ratio",
+    "reconcile.absent",
+    "heal.interval",
+    "http.listen",
+    "log.format",
+    "log.level",
+];
+
+proptest! {
+    #[test]
+    fn no_value_panics(
+        key in proptest::sample::select(KEYS),
+        value in "\\PC{0,30}|-?[0-9]{1,25}(\\.[0-9]{1,20})?(e[0-9]{1,5})?|[0-9]{1,20}(ns|ms|s|m|h|days|years)( [0-9]{1,20}s)?\
+                  |([*0-9/,LW#?-]{1,5} ){4,6}[*0-9MON-]{1,4}|(amqps?|mysql|postgres|sqlite|https?)://[a-z:@/?#%0-9=&\\[\\]]{0,30}",
+    ) {
+        let _ = Config::load(None, [], &[format!("{key}={value}")]);
+        let (section, word) = key.split_once('.').unwrap();
+        let file = file(&format!("[{section}]\n{word} = {value}\n"));
+        let _ = Config::load(Some(file.path()), [], &[]);
+    }
+
+    #[test]
+    fn no_text_panics(text in "\\PC{0,60}|([\\[\\]{}=.\"'#a-z0-9 \\n-]|\\[sync\\]\\n|also = ){0,60}") {
+        let file = file(&text);
+        let _ = Config::load(Some(file.path()), [], &[]);
+    }
 }

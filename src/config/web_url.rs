@@ -7,23 +7,21 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, de::Error};
 use url::Url;
 
-use super::secret::without_password;
+use super::{address, secret::without_password};
 
 /// An absolute `http:` or `https:` URL. `Display` and `Debug` mask its password; what it derefs to has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebUrl(Url);
 
 impl FromStr for WebUrl {
-    type Err = &'static str;
+    type Err = String;
 
     /// # Errors
     /// What was expected; the text itself is not repeated.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Self(url)),
-            _ => Err(
-                "expected an http: or https: URL; in a user name or password, percent-encode / # ? @ and :",
-            ),
+        match address::parse(text) {
+            Some(url) if matches!(url.scheme(), "http" | "https") => Ok(Self(url)),
+            _ => Err(format!("expected an http: or https: URL; {}", address::ENCODE)),
         }
     }
 }

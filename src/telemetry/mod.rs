@@ -44,6 +44,14 @@ pub enum TelemetryError {
         /// What the exporter says about them.
         source: opentelemetry_otlp::ExporterBuildError,
     },
+    /// An endpoint that is no URL; without the text, which may hold a password.
+    #[error("OpenTelemetry ({signal}): OTEL_EXPORTER_OTLP_ENDPOINT, or the one of {signal}: {why}")]
+    Endpoint {
+        /// `traces` or `metrics`.
+        signal: &'static str,
+        /// What was expected.
+        why: String,
+    },
     /// Telemetry was set up twice.
     #[error("telemetry is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),

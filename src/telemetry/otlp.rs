@@ -16,6 +16,7 @@ use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use super::TelemetryError;
+use crate::config::WebUrl;
 
 /// Which signals are exported, and where to; each is the whole URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,6 +76,7 @@ pub fn resource() -> Resource {
 pub fn metric_reader(
     endpoint: &str,
 ) -> Result<PeriodicReader<Reporting<opentelemetry_otlp::MetricExporter>>, TelemetryError> {
+    readable("metrics", endpoint)?;
     install_tls();
     let exporter = opentelemetry_otlp::MetricExporter::builder()
         .with_http()
@@ -90,6 +92,7 @@ pub fn metric_reader(
 /// # Errors
 /// An endpoint, or an `OTEL_EXPORTER_OTLP_*` variable, that cannot be used.
 pub fn span_exporter(endpoint: &str) -> Result<Reporting<opentelemetry_otlp::SpanExporter>, TelemetryError> {
+    readable("traces", endpoint)?;
     install_tls();
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
@@ -98,6 +101,11 @@ pub fn span_exporter(endpoint: &str) -> Result<Reporting<opentelemetry_otlp::Spa
         .build()
         .map_err(|source| TelemetryError::Exporter { signal: "traces", source })?;
     Ok(Reporting::new("traces", endpoint, exporter))
+}
+
+/// The exporter would quote an endpoint that it cannot read, and take part of a password for the host of another.
+fn readable(signal: &'static str, endpoint: &str) -> Result<(), TelemetryError> {
+    endpoint.parse::<WebUrl>().map(drop).map_err(|why| TelemetryError::Endpoint { signal, why })
 }
 
 /// reqwest is built without a provider of TLS of its own, and panics where the process has none.

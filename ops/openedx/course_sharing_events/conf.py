@@ -98,10 +98,13 @@ def _url() -> str:
             raise SettingError(f"{PREFIX}URL must start with amqp:// or amqps://")
         try:
             address = urlsplit(part)
-            _ = address.hostname, address.port
+            readable = bool(address.hostname) and address.port != 0
         except ValueError:
-            # It quotes what stands where the port should be: part of a password with a "/" in it.
-            raise SettingError(f"{PREFIX}URL cannot be read; percent-encode user and password") from None
+            # Not passed on: it quotes what stands where the port should be, part of a password with a "/" in it.
+            readable = False
+        # A password with "/", "?" or "#" in it, not encoded, goes on behind what is then taken for the host.
+        if not readable or address.fragment or "@" in address.path + address.query:
+            raise SettingError(f"{PREFIX}URL cannot be read; percent-encode user and password")
     return url
 
 
