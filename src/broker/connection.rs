@@ -5,11 +5,10 @@
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use async_rs::Tokio;
 use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, ConnectionProperties, ErrorKind};
@@ -17,6 +16,7 @@ use secrecy::ExposeSecret;
 use url::{Host, Url};
 
 use super::error::{BrokerError, timed_out};
+use super::transport::{self, Screened};
 use crate::config::Amqp;
 
 /// How long a connection may take, from the first packet to the broker's last word of welcome.
@@ -149,24 +149,25 @@ async fn connect(
     properties: ConnectionProperties,
     socket: Socket,
 ) -> lapin::Result<lapin::Connection> {
-    let runtime = lapin::runtime::default_runtime()?;
     lapin::Connection::connector(
         uri,
-        runtime,
-        async move |uri: AMQPUri, runtime| {
+        transport::runtime(),
+        async move |uri: AMQPUri, _| {
             let host = &uri.authority.host;
             let addresses = tokio::net::lookup_host((host.as_str(), uri.authority.port)).await?;
-            let stream = AsyncTcpStream::connect(&runtime, addresses.collect::<Vec<_>>());
+            let tokio = Tokio::current();
+            let stream = AsyncTcpStream::connect(&tokio, addresses.collect::<Vec<_>>());
             let stream =
                 tokio::time::timeout(CONNECT_LIMIT, stream).await.map_err(std::io::Error::from)??;
             if let AsyncTcpStream::Plain(plain) = &stream {
                 plain.get_ref().set_nodelay(true)?;
                 socket.hold(plain.get_ref().as_fd().try_clone_to_owned()?.into());
             }
-            match uri.scheme {
-                AMQPScheme::AMQP => Ok(stream),
-                AMQPScheme::AMQPS => Ok(stream.into_tls(host, OwnedTLSConfig::default().as_ref()).await?),
-            }
+            let stream = match uri.scheme {
+                AMQPScheme::AMQP => stream,
+                AMQPScheme::AMQPS => stream.into_tls(host, OwnedTLSConfig::default().as_ref()).await?,
+            };
+            Ok(AsyncTcpStream::Plain(Screened::new(stream, uri.query.frame_max)))
         },
         properties,
     )
@@ -190,21 +191,6 @@ impl Connection {
     /// True while an alarm on the broker (memory, disk) keeps it from reading what we send.
     pub fn is_blocked(&self) -> bool {
         self.inner.status().blocked()
-    }
-
-    /// Waits for what breaks the connection from now on; for ever, if nothing does. For questions whose answer may be
-    /// what breaks it, as lapin leaves them open then.
-    pub(super) fn broken(&self) -> impl Future<Output = lapin::Error> + '_ {
-        let events = self.inner.events_listener();
-        async move {
-            let mut events = pin!(events);
-            while let Some(event) = events.next().await {
-                if let lapin::Event::Error(error) = event {
-                    return error;
-                }
-            }
-            std::future::pending().await
-        }
     }
 
     /// Says goodbye and waits for the answer, but not for long; then hangs up.
@@ -276,7 +262,7 @@ async fn answer_within<T>(
 ) -> Result<T, BrokerError> {
     match tokio::time::timeout(limit, question).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(BrokerError::broken(doing, source)),
+        Ok(Err(source)) => Err(BrokerError::Lost { doing, source }),
         Err(_) => Err(timed_out(doing, limit)),
     }
 }

@@ -3,7 +3,6 @@
 //! The classic failure of a consumer is to be connected and to consume nothing. So the end of its stream counts as
 //! a failure like any other, and "attached" means that the broker has confirmed the consumer of this very life.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Broker, Role, answer};
 use super::delivery::{Delivery, Generation};
-use super::error::{BrokerError, UNREADABLE, is_unreadable};
+use super::error::BrokerError;
 use super::topology::{Topology, short};
 use crate::telemetry::metrics;
 
@@ -24,11 +23,6 @@ use crate::telemetry::metrics;
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const GROWTH: f64 = 1.3;
-/// Between two lives that a message ended which nobody can read: the broker has to count as many deliveries of it as its
-/// limit allows, before it gives it up and lets the others by.
-const UNREADABLE_PAUSE: Duration = Duration::from_millis(20);
-/// How long events are taken one at a time after such a message: long enough to come upon it again.
-const CAREFUL_LIFE: Duration = Duration::from_secs(60);
 /// How often a silent channel is looked at, besides waiting for what it says.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -58,17 +52,6 @@ pub struct Consumer {
     attachment: watch::Sender<Attachment>,
 }
 
-/// What ended a life.
-enum End {
-    /// The connection or the consumer is gone; why.
-    Lost(String),
-    /// A message that is no sound AMQP: a property or the name of a header that is not UTF-8. RabbitMQ carries it, and
-    /// lapin ends the connection over it.
-    Unreadable,
-    /// No such message came in the time for which one was expected.
-    Careful,
-}
-
 /// The last life of a consumer that has stopped. What is in hand can still be settled until it is closed.
 pub struct Stopped(Option<Arc<Generation>>);
 
@@ -93,36 +76,28 @@ impl Consumer {
     /// Then the broker is told to send no more; what has been delivered can still be settled, and is delivered
     /// again to whoever consumes next if it is not, once the returned [`Stopped`] is closed.
     pub async fn run(self, stop: CancellationToken) -> Stopped {
-        let (mut failures, mut careful) = (0, false);
+        let mut failures = 0;
         loop {
-            let end = match self.live(careful, &stop).await {
+            let why = match self.live(&stop).await {
                 Ok(stopped) => return stopped,
-                Err(end) => end,
+                Err(why) => why,
             };
             // However short, a life that consumed shows that the broker is there: the next pause is the shortest.
             let consumed = matches!(*self.attachment.borrow(), Attachment::Attached { .. });
             failures = if consumed { 1 } else { failures + 1 };
-            self.detached(end.to_string());
-            let pause = match end {
-                End::Lost(_) => pause(failures, rand::random()),
-                End::Unreadable | End::Careful => UNREADABLE_PAUSE,
-            };
+            self.detached(why.clone());
+            let pause = pause(failures, rand::random());
             let retry_in = humantime::format_duration(Duration::from_millis(pause.as_millis() as u64));
-            match &end {
-                End::Unreadable if !careful => tracing::error!(
-                    event = "consumer.unreadable",
-                    queue = self.topology.events,
-                    "a message is not sound AMQP; it is taken alone until RabbitMQ gives it up"
-                ),
-                End::Lost(why) if failures == 1 => tracing::warn!(
+            if failures == 1 {
+                tracing::warn!(
                     event = "consumer.detached",
                     why,
                     %retry_in,
                     "not consuming events; connecting anew"
-                ),
-                _ => tracing::debug!(why = %end, %retry_in, "still not consuming events"),
+                );
+            } else {
+                tracing::debug!(why, %retry_in, "still not consuming events");
             }
-            careful = matches!(end, End::Unreadable);
             tokio::select! {
                 () = stop.cancelled() => return Stopped(None),
                 () = tokio::time::sleep(pause) => {}
@@ -130,20 +105,15 @@ impl Consumer {
         }
     }
 
-    /// One life: from nothing to `stop`, or to whatever ended it.
-    async fn live(&self, careful: bool, stop: &CancellationToken) -> Result<Stopped, End> {
-        // Alone, so that what is delivered with it is not counted with it, and given up with it.
-        let prefetch = if careful { 1 } else { self.prefetch };
+    /// One life: from nothing to `stop`, or to whatever ended it, and why.
+    async fn live(&self, stop: &CancellationToken) -> Result<Stopped, String> {
         let built = tokio::select! {
             () = stop.cancelled() => return Ok(Stopped(None)),
-            built = self.build(prefetch) => built,
+            built = self.build() => built,
         };
-        let (generation, mut consumer) = built.map_err(|error| End::Lost(chain(&error)))?;
-        self.attached(careful);
-        let end = tokio::select! {
-            end = self.pump(&generation, &mut consumer, stop) => end,
-            () = tokio::time::sleep(CAREFUL_LIFE), if careful => Some(End::Careful),
-        };
+        let (generation, mut consumer) = built.map_err(|error| chain(&error))?;
+        self.attached();
+        let end = self.pump(&generation, &mut consumer, stop).await;
         if let Some(end) = end {
             // Nothing of this life is kept: an acknowledgement that still tried to use it is to fail at once.
             generation.connection.hang_up();
@@ -159,13 +129,13 @@ impl Consumer {
     }
 
     /// Connection, topology, channel, limit and consumer, as one unit.
-    async fn build(&self, prefetch: u16) -> Result<(Arc<Generation>, lapin::Consumer), BrokerError> {
+    async fn build(&self) -> Result<(Arc<Generation>, lapin::Consumer), BrokerError> {
         let connection = self.broker.open(Role::Consumer).await?;
         self.topology.ensure(&connection).await?;
         let channel = connection.channel().await?;
         // Before consuming, or all that is in the queue comes at once; and for the consumer alone, as RabbitMQ 4.3
         // refuses a limit that is shared by a channel.
-        let limit = channel.basic_qos(prefetch, BasicQosOptions { global: false });
+        let limit = channel.basic_qos(self.prefetch, BasicQosOptions { global: false });
         answer("setting the prefetch", limit).await?;
         let (queue, tag) = (short(&self.topology.events)?, "".into());
         let options = BasicConsumeOptions::default();
@@ -180,7 +150,7 @@ impl Consumer {
         generation: &Arc<Generation>,
         consumer: &mut lapin::Consumer,
         stop: &CancellationToken,
-    ) -> Option<End> {
+    ) -> Option<String> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             let next = tokio::select! {
@@ -196,7 +166,6 @@ impl Consumer {
             };
             let delivery = match next {
                 Some(Ok(message)) => generation.take(message),
-                Some(Err(error)) if is_unreadable(&error) => return Some(End::Unreadable),
                 Some(Err(error)) => return lost(&error.to_string()),
                 None => return lost("RabbitMQ cancelled the consumer; was the queue deleted?"),
             };
@@ -209,12 +178,10 @@ impl Consumer {
         }
     }
 
-    fn attached(&self, careful: bool) {
+    fn attached(&self) {
         metrics::consumer_up(true);
-        if !careful {
-            let (queue, broker) = (&self.topology.events, self.broker.address());
-            tracing::info!(event = "consumer.attached", queue, broker, "consuming events");
-        }
+        let (queue, broker) = (&self.topology.events, self.broker.address());
+        tracing::info!(event = "consumer.attached", queue, broker, "consuming events");
         self.attachment.send_replace(Attachment::Attached { since: Utc::now() });
     }
 
@@ -230,18 +197,8 @@ impl Consumer {
     }
 }
 
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lost(why) => why,
-            Self::Unreadable => UNREADABLE,
-            Self::Careful => "events are taken as many at a time as before",
-        })
-    }
-}
-
-fn lost(why: &str) -> Option<End> {
-    Some(End::Lost(why.to_owned()))
+fn lost(why: &str) -> Option<String> {
+    Some(why.to_owned())
 }
 
 impl Stopped {

@@ -4,7 +4,6 @@
 //! closes. Several hands at once see different letters, and none gets lost. The broker puts them back a moment after
 //! the channel is gone, so each walk waits for that moment: whoever comes next would miss them.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use lapin::Channel;
@@ -130,7 +129,6 @@ impl DeadLetters {
         kept: &mut u32,
     ) -> Result<Walk, BrokerError> {
         let channel = connection.channel().await?;
-        let mut broken = pin!(connection.broken());
         let mut walk = Walk::default();
         // What dies meanwhile is left for the next walk: else a letter that dies again at once would be replayed
         // for ever.
@@ -138,11 +136,7 @@ impl DeadLetters {
         while walk.seen < there {
             let get = channel.basic_get(short(&self.topology.dead)?, BasicGetOptions { no_ack: false });
             let doing = "reading a dead letter";
-            let got = tokio::select! {
-                got = answer(doing, get) => got?,
-                error = &mut broken => return Err(BrokerError::broken(doing, error)),
-            };
-            let Some(got) = got else { break };
+            let Some(got) = answer(doing, get).await? else { break };
             let tag = got.delivery.delivery_tag;
             let letter = Received::new(got.delivery, chrono::Utc::now());
             walk.seen += 1;

@@ -66,12 +66,6 @@ pub enum BrokerError {
     /// copy of it is to be forgotten.
     #[error("the delivery's connection is gone ({0}); the broker will deliver it again")]
     Stale(String),
-    /// A message in the way that the client cannot read. RabbitMQ carries it, so it is of no use to try again.
-    #[error("{doing} failed: {UNREADABLE}")]
-    Unreadable {
-        /// What was being done.
-        doing: &'static str,
-    },
     /// The connection or channel broke while it was needed; worth another try.
     #[error("{doing} failed: the connection to RabbitMQ broke")]
     Lost {
@@ -80,22 +74,6 @@ pub enum BrokerError {
         /// The cause.
         source: lapin::Error,
     },
-}
-
-/// What is said of a message for which [`is_unreadable`] is true.
-pub(super) const UNREADABLE: &str =
-    "a message has a property or the name of a header that is not UTF-8, and that ends the connection";
-
-/// True if the connection ended over what came, and not by itself.
-pub(super) fn is_unreadable(error: &lapin::Error) -> bool {
-    matches!(error.kind(), lapin::ErrorKind::ParsingError(_))
-}
-
-impl BrokerError {
-    /// The end of a connection or channel.
-    pub(super) fn broken(doing: &'static str, source: lapin::Error) -> Self {
-        if is_unreadable(&source) { Self::Unreadable { doing } } else { Self::Lost { doing, source } }
-    }
 }
 
 /// The refusals of the broker that have a meaning of their own here.

@@ -12,6 +12,10 @@ pub const REASON: &str = "x-course-sharing-reason";
 pub const FIRST_SEEN: &str = "x-course-sharing-first-seen";
 /// The routing key it was first published with: out of a delay queue it comes with the queue's name.
 pub const ROUTING_KEY: &str = "x-course-sharing-routing-key";
+/// In place of properties that cannot be read: why. Such a message is a dead letter.
+pub const UNREADABLE: &str = "x-course-sharing-unreadable";
+/// In place of properties that cannot be read: their bytes, as they are on the wire.
+pub const PROPERTIES: &str = "x-course-sharing-properties";
 
 const MAX_REASON_BYTES: usize = 255;
 
@@ -125,7 +129,9 @@ fn foreign(headers: &FieldTable) -> FieldTable {
 fn is_ours_or_the_brokers(name: &str) -> bool {
     let broker = ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count"];
     broker.iter().any(|prefix| name.starts_with(prefix))
-        || [ATTEMPT, REASON, FIRST_SEEN, ROUTING_KEY].iter().any(|ours| name.eq_ignore_ascii_case(ours))
+        || [ATTEMPT, REASON, FIRST_SEEN, ROUTING_KEY, UNREADABLE]
+            .iter()
+            .any(|ours| name.eq_ignore_ascii_case(ours))
         || matches!(name, "CC" | "BCC")
 }
 

@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::headers::{self, ATTEMPT, FIRST_SEEN, Ours, REASON, ROUTING_KEY, count, find, instant, text};
+use super::headers::{
+    self, ATTEMPT, FIRST_SEEN, Ours, REASON, ROUTING_KEY, UNREADABLE, count, find, instant, text,
+};
 use super::publisher::Message;
 
 /// AMQP's limit; a header of ours that holds more is not ours.
@@ -25,6 +27,8 @@ pub struct Received {
     pub first_seen: DateTime<Utc>,
     /// Why it was delayed or is dead, in one line.
     pub reason: Option<String>,
+    /// Why its properties cannot be read, if they cannot: none of them is there then.
+    pub unreadable: Option<String>,
     /// When it was published, by the sender's clock, where the sender says so in the message's properties.
     pub published: Option<DateTime<Utc>>,
     properties: BasicProperties,
@@ -37,6 +41,7 @@ impl Received {
         let none = FieldTable::default();
         let headers = properties.headers().as_ref().unwrap_or(&none);
         let seconds = properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok());
+        let unreadable = find(headers, UNREADABLE).and_then(text);
         let reason = given_up_by_broker(headers).or_else(|| find(headers, REASON).and_then(text));
         Self {
             routing_key: find(headers, ROUTING_KEY)
@@ -50,7 +55,8 @@ impl Received {
                 .and_then(instant)
                 .or_else(|| find(last_death(headers)?, "time").and_then(instant))
                 .unwrap_or(now),
-            reason: reason.map(|reason| headers::one_line(&reason)),
+            reason: reason.or_else(|| unreadable.clone()).map(|reason| headers::one_line(&reason)),
+            unreadable,
             published: seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
             body: message.data,
             properties,

@@ -39,6 +39,9 @@ pub(super) enum Incoming {
 impl Incoming {
     /// Reads what came.
     pub(super) fn read(delivery: Delivery) -> Self {
+        if let Some(why) = delivery.unreadable.clone() {
+            return Self::Dead(delivery, why);
+        }
         match reading::read(&delivery) {
             Ok(Decoded::Event(event)) => Self::Job(Job { event, delivery }),
             Ok(Decoded::Ignored(ignored)) => Self::Ignored(delivery, ignored.why),

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use course_sharing::broker::{Attachment, BrokerError, Message, Publisher, ack_many};
+use course_sharing::broker::{Attachment, BrokerError, ack_many};
 use lapin::options::QueueDeleteOptions;
 
 use super::publishing::by_proxy;
-use crate::support::broker::{Running, SOON, dead_letters, with_rig};
-use crate::support::proxy::GARBLED;
+use crate::support::broker::{Running, SOON, with_rig};
+use crate::support::raw;
 use crate::support::wait_until;
 
 /// What operators are promised for a wire that has gone dead.
@@ -153,29 +153,28 @@ async fn a_frozen_wire_is_seen_and_overcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_cannot_be_read_is_given_up_alone_and_the_others_go_by() {
+async fn a_message_that_cannot_be_read_is_delivered_with_the_reason_and_the_others_with_it() {
     with_rig(|rig| async move {
         rig.declare().await;
-        for n in 0..3 {
-            rig.publish(&n.to_string()).await;
+        rig.publish("before").await;
+        for properties in [raw::no_utf_8(), raw::nested(1_500), raw::nested(26_000)] {
+            let exchange = &rig.config.exchange;
+            raw::publish(&rig.config, exchange, "course-publish", &properties, b"odd").await;
         }
-        let (_proxy, broker) = by_proxy(&rig).await;
-        let odd = Message::json(b"{}".to_vec()).with_content_type(GARBLED).unwrap();
-        Publisher::new(broker).publish(&rig.config.exchange, "course-publish", &odd).await.unwrap();
-        rig.publish("3").await;
+        rig.publish("after").await;
         let mut consumer = rig.consume(10);
-        let mut settled = BTreeSet::new();
-        while settled.len() < 4 {
+        assert_eq!(consumer.next().await.body, b"before");
+        for reason in ["not UTF-8", "nested more than", "nested more than"] {
             let delivery = consumer.next().await;
-            let body = delivery.body.clone();
-            if ack_many(vec![delivery]).await.is_ok() {
-                settled.insert(body);
-            }
+            assert_eq!((delivery.body.as_slice(), &*delivery.routing_key), (&b"odd"[..], "course-publish"));
+            let unreadable = delivery.unreadable.clone().unwrap();
+            assert!(unreadable.contains(reason), "{unreadable}");
+            rig.settler().dead(&delivery, &unreadable).await.unwrap();
         }
-        rig.wait_for_ready(0, 0, 1).await;
+        let after = consumer.next().await;
+        assert_eq!((after.body.as_slice(), &after.unreadable), (&b"after"[..], &None));
+        assert!(after.is_live(), "on the one connection");
         consumer.stop().await.close().await;
-        let error = dead_letters(&rig).list(1, |_| true, |_| {}).await.unwrap_err();
-        assert!(error.to_string().contains("not UTF-8"), "{error:?}");
     })
     .await;
 }

@@ -8,6 +8,7 @@ pub(crate) mod databases;
 pub(crate) mod grants;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod raw;
 pub(crate) mod stage;
 
 use std::time::Duration;

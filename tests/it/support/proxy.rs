@@ -15,9 +15,6 @@ struct Wire {
     cuts: u32,
 }
 
-/// What is sent through a [`Proxy`] as this text arrives as bytes that are no UTF-8.
-pub(crate) const GARBLED: &str = "to-be-garbled";
-
 /// Forwards connections to one address. Ends with its handle.
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -121,7 +118,7 @@ async fn copy(from: &TcpStream, to: &TcpStream, mut wire: watch::Receiver<Wire>)
         }
         let mut read: &[u8] = match from.try_read(&mut buffer) {
             Ok(0) => return,
-            Ok(read) => garbled(&mut buffer[..read]),
+            Ok(read) => &buffer[..read],
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(_) => return,
         };
@@ -136,11 +133,4 @@ async fn copy(from: &TcpStream, to: &TcpStream, mut wire: watch::Receiver<Wire>)
             }
         }
     }
-}
-
-fn garbled(bytes: &mut [u8]) -> &[u8] {
-    if let Some(at) = bytes.windows(GARBLED.len()).position(|part| part == GARBLED.as_bytes()) {
-        bytes[at..at + GARBLED.len()].fill(0xff);
-    }
-    bytes
 }

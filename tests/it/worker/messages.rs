@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::PAGE;
 use crate::support::databases::{KINDS, Kind};
+use crate::support::raw;
 use crate::support::stage::{Stage, with_stage};
 
 const AUTHORING: &str = "org.openedx.content_authoring";
@@ -161,6 +162,31 @@ async fn keys_that_differ_only_in_case_or_accent_are_two_courses() {
         stage.rig.wait_for_ready(0, 2, 0).await;
         assert_eq!(stage.database.link(small).await.flatten(), Some(format!("{PAGE}/small")));
         worker.stop().await.expect(0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn messages_that_no_client_can_read_are_dead_letters_at_once_and_the_good_ones_are_applied() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let course = "course-v1:Acme+Behind+1";
+        stage.course(course, None, Some(&format!("{PAGE}/behind"))).await;
+        let worker = stage.worker(&[]).await;
+        // The deepest that a frame of 128 KiB can carry, and a content type that is not UTF-8.
+        for properties in [raw::nested(26_000), raw::no_utf_8()] {
+            let exchange = &stage.rig.config.exchange;
+            raw::publish(&stage.rig.config, exchange, "course-publish", &properties, b"{}").await;
+        }
+        publish(stage, course).await;
+        stage.until_link(course, Some(&format!("{PAGE}/behind"))).await;
+        stage.rig.wait_for_ready(0, 0, 2).await;
+        let ended = worker.stop().await.expect(0);
+        assert_eq!(ended.logged("event.dead_lettered").len(), 2, "{}", ended.stderr);
+        assert_eq!(ended.logged("consumer.detached").len(), 0, "{}", ended.stderr);
+        let ended = stage.run(&["dead-letters", "show", "--reason", "nested more than"]).await.expect(0);
+        ended.says(&["course-publish"]);
+        stage.run(&["dead-letters", "discard", "--reason", "not UTF-8"]).await.expect(0).says(&["1 of 2"]);
+        stage.run(&["dead-letters", "discard", "--all"]).await.expect(0).says(&["1 of 1"]);
     })
     .await;
 }
