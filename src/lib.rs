@@ -20,6 +20,7 @@ pub mod course_key;
 pub mod marketing_url;
 
 pub mod config;
+pub mod jobs;
 pub mod telemetry;
 
 pub mod broker;

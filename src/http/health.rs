@@ -1,4 +1,4 @@
-//! Whether the process still does its work, as far as a restart would help: the worker's loops turn, and the consumer
+//! Whether the process still does its work, as far as a restart would help: each of its jobs turns, and the consumer
 //! is attached or not for longer gone than it takes to reconnect.
 //!
 //! "Connected" means nothing here: a consumer can be gone from a connection that stands.
@@ -9,58 +9,61 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::jobs::{Jobs, Standing};
+
 /// The back-off's cap of 30 s, and as long again to connect and declare.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
-/// A loop that has not turned for this long hangs.
-const BEAT_LIMIT: Duration = Duration::from_secs(60);
 
-/// What the worker tells, and `/healthz` shows. Shared; each call holds a lock for a moment and never waits.
+/// What the worker notes, and `/healthz` shows. Shared; each call holds a lock for a moment and never waits.
 #[derive(Debug)]
-pub struct Health(Mutex<Seen>);
-
-#[derive(Debug, Clone)]
-struct Seen {
+pub struct Health {
     /// None while the consumer is attached.
-    detached_since: Option<Instant>,
-    /// When each loop last turned.
-    beats: BTreeMap<&'static str, Instant>,
+    detached_since: Mutex<Option<Instant>>,
+    jobs: Jobs,
 }
 
 impl Health {
     /// A process that started at `now`, whose consumer is not attached yet.
     pub fn new(now: Instant) -> Self {
-        Self(Mutex::new(Seen { detached_since: Some(now), beats: BTreeMap::new() }))
+        Self { detached_since: Mutex::new(Some(now)), jobs: Jobs::default() }
     }
 
     /// The consumer is attached to its queue.
     pub fn consumer_attached(&self) {
-        self.seen().detached_since = None;
+        *self.detached_since() = None;
     }
 
     /// The consumer is gone, since `now` if it was there until now.
     pub fn consumer_detached(&self, now: Instant) {
-        self.seen().detached_since.get_or_insert(now);
+        self.detached_since().get_or_insert(now);
     }
 
-    /// The loop `name` turned. It must do so every few seconds, also while it waits for something that takes longer;
-    /// from the first beat on it is watched.
-    pub fn beat(&self, name: &'static str, now: Instant) {
-        self.seen().beats.insert(name, now);
-    }
-
-    /// The loop `name` ended as it should; it is watched no longer.
-    pub fn ended(&self, name: &'static str) {
-        self.seen().beats.remove(name);
+    /// Where each job of the process adds itself.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// How things stand at `now`.
     pub fn verdict(&self, now: Instant) -> Verdict {
-        judge(&self.seen().clone(), now)
+        let detached = self.detached_since().map(|since| now.saturating_duration_since(since));
+        let jobs = self.jobs.standing(now);
+        let overdue: Vec<String> = jobs.iter().filter_map(|(name, job)| job.overdue(name)).collect();
+        let gone = detached.filter(|gone| *gone > RECONNECT_LIMIT);
+        let gone = gone.map(|gone| format!("the consumer has been gone for {} s", gone.as_secs()));
+        let reasons: Vec<String> = gone.into_iter().chain(overdue.iter().cloned()).collect();
+        Verdict {
+            status: if reasons.is_empty() { "ok" } else { "failing" },
+            consumer: if detached.is_none() { "attached" } else { "detached" },
+            detached_seconds: detached.map(|gone| gone.as_secs()),
+            jobs,
+            reasons,
+            overdue,
+        }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn detached_since(&self) -> MutexGuard<'_, Option<Instant>> {
         // Each change is one assignment, so a panic elsewhere leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.detached_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,10 +77,13 @@ pub struct Verdict {
     /// Whole seconds since the consumer went; none while it is attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     detached_seconds: Option<u64>,
-    /// Whole seconds since each loop last turned.
-    loops: BTreeMap<&'static str, u64>,
+    /// Each job of the process.
+    jobs: BTreeMap<&'static str, Standing>,
     /// What is wrong; empty if nothing is.
     reasons: Vec<String>,
+    /// Those of the reasons that are about jobs.
+    #[serde(skip)]
+    overdue: Vec<String>,
 }
 
 impl Verdict {
@@ -86,31 +92,14 @@ impl Verdict {
         &self.reasons
     }
 
+    /// What is wrong with jobs alone.
+    pub fn overdue(&self) -> &[String] {
+        &self.overdue
+    }
+
     /// False: a restart is called for.
     pub fn is_alive(&self) -> bool {
         self.reasons.is_empty()
-    }
-}
-
-fn judge(seen: &Seen, now: Instant) -> Verdict {
-    let age = |since: Instant| now.saturating_duration_since(since);
-    let detached = seen.detached_since.map(age);
-    let gone = detached.filter(|gone| *gone > RECONNECT_LIMIT);
-    let mut reasons = Vec::new();
-    if let Some(gone) = gone {
-        reasons.push(format!("the consumer has been gone for {} s", gone.as_secs()));
-    }
-    for (name, beat) in &seen.beats {
-        if age(*beat) > BEAT_LIMIT {
-            reasons.push(format!("the {name} loop has not turned for {} s", age(*beat).as_secs()));
-        }
-    }
-    Verdict {
-        status: if reasons.is_empty() { "ok" } else { "failing" },
-        consumer: if detached.is_none() { "attached" } else { "detached" },
-        detached_seconds: detached.map(|gone| gone.as_secs()),
-        loops: seen.beats.iter().map(|(name, beat)| (*name, age(*beat).as_secs())).collect(),
-        reasons,
     }
 }
 
@@ -138,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_to_reconnect_does_not_start_the_time_anew() {
+    fn failing_to_reconnect_does_not_start_the_time_again() {
         let start = Instant::now();
         let health = Health::new(start);
         health.consumer_attached();
@@ -149,23 +138,16 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_hangs_is_named() {
-        let start = Instant::now();
-        let health = Health::new(start);
+    fn a_job_that_hangs_is_named() {
+        let health = Health::new(Instant::now());
         health.consumer_attached();
-        health.beat("heal", start);
-        health.beat("intake", after(start, 50));
-        let verdict = health.verdict(after(start, 61));
-        assert_eq!(verdict.reasons, ["the heal loop has not turned for 61 s"]);
-        health.ended("heal");
-        assert!(health.verdict(after(start, 61)).is_alive());
-    }
-
-    #[test]
-    fn a_clock_before_the_beat_is_no_fault() {
-        let start = Instant::now();
-        let health = Health::new(after(start, 5));
-        health.beat("heal", after(start, 5));
-        assert!(health.verdict(start).is_alive());
+        let job = health.jobs().add("heal", Duration::from_secs(60));
+        job.begin();
+        let verdict = health.verdict(after(Instant::now(), 200));
+        assert!(!verdict.is_alive());
+        assert!(verdict.reasons()[0].contains("the job heal"), "{verdict:?}");
+        assert_eq!(verdict.reasons(), verdict.overdue());
+        drop(job);
+        assert!(health.verdict(after(Instant::now(), 200)).is_alive());
     }
 }

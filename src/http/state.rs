@@ -55,7 +55,7 @@ pub trait Look: Send + Sync {
 /// Everything the port shows.
 #[derive(Clone)]
 pub struct AppState {
-    /// Told by the worker's loops.
+    /// What the worker notes of its jobs and its consumer.
     pub health: Arc<Health>,
     /// For `/readyz`.
     pub readiness: Arc<dyn Readiness>,

@@ -7,9 +7,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::pass::PassError;
+use crate::jobs::{Job, Jobs};
 use crate::store::{Lease, Store};
 
 const JOB: &str = "reconcile";
+/// What `/healthz` calls the renewing.
+const LEASE_JOB: &str = "pass_lease";
 /// How long a killed pass keeps others out.
 const TTL: Duration = Duration::from_secs(30);
 const RENEW: Duration = Duration::from_secs(10);
@@ -29,7 +32,11 @@ impl Held {
     ///
     /// # Errors
     /// [`PassError::Taken`] if the other one is alive, or ends while this waits to see; [`PassError::Stopped`].
-    pub(super) async fn take(store: &Store, stop: &CancellationToken) -> Result<Self, PassError> {
+    pub(super) async fn take(
+        store: &Store,
+        jobs: &Jobs,
+        stop: &CancellationToken,
+    ) -> Result<Self, PassError> {
         let me = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
         let mut other: Option<(String, DateTime<Utc>)> = None;
         loop {
@@ -47,7 +54,7 @@ impl Held {
                     store.release(&lease).await?;
                     return Err(PassError::Taken { holder });
                 }
-                (Some(lease), _) => return Ok(Self::keep(store.clone(), lease)),
+                (Some(lease), _) => return Ok(Self::keep(store.clone(), lease, jobs.add(LEASE_JOB, RENEW))),
             }
             tokio::select! {
                 () = stop.cancelled() => return Err(PassError::Stopped),
@@ -56,9 +63,9 @@ impl Held {
         }
     }
 
-    fn keep(store: Store, lease: Lease) -> Self {
+    fn keep(store: Store, lease: Lease, job: Job) -> Self {
         let lost = CancellationToken::new();
-        let renewal = tokio::spawn(renew(store.clone(), lease.clone(), lost.clone()));
+        let renewal = tokio::spawn(renew(store.clone(), lease.clone(), lost.clone(), job));
         Self { store, lease, lost, _renewal: AbortOnDropHandle::new(renewal) }
     }
 
@@ -72,12 +79,15 @@ impl Held {
     }
 }
 
-async fn renew(store: Store, lease: Lease, lost: CancellationToken) {
+async fn renew(store: Store, lease: Lease, lost: CancellationToken, job: Job) {
     let mut held_since = Instant::now();
     loop {
         tokio::time::sleep(RENEW).await;
         let asked = Instant::now();
-        match store.acquire(&lease.job, &lease.holder, TTL).await {
+        job.begin();
+        let renewed = store.acquire(&lease.job, &lease.holder, TTL).await;
+        job.end();
+        match renewed {
             Ok(Some(_)) => held_since = asked,
             Ok(None) => return lost.cancel(),
             Err(error) => {

@@ -10,6 +10,7 @@ use super::progress::Progress;
 use super::report::Report;
 use super::running::Running;
 use crate::config;
+use crate::jobs::Jobs;
 use crate::store::{StoreError, Verdict};
 use crate::sync::Engine;
 
@@ -60,6 +61,7 @@ pub struct Pass {
     pub(super) settings: config::Reconcile,
     pub(super) clear_after: std::time::Duration,
     pub(super) at_once: usize,
+    jobs: Jobs,
 }
 
 impl Pass {
@@ -71,7 +73,13 @@ impl Pass {
         catalog: &config::Catalog,
     ) -> Self {
         let (clear_after, at_once) = (sync.clear_after, catalog.concurrency);
-        Self { engine, settings: settings.clone(), clear_after, at_once }
+        Self { engine, settings: settings.clone(), clear_after, at_once, jobs: Jobs::default() }
+    }
+
+    /// The same pass, whose lease keeping is one of these jobs while it runs.
+    #[must_use]
+    pub fn watched_by(self, jobs: Jobs) -> Self {
+        Self { jobs, ..self }
     }
 
     /// Runs one pass, or takes up one that was killed no longer than `reconcile.resume_within` ago. Stopping it by
@@ -105,7 +113,7 @@ impl Pass {
         }
         let span = tracing::info_span!("reconcile", dry_run = false);
         let page_size = self.page_size(options.page_size).await?;
-        let held = Held::take(self.engine.store(), &stop).await?;
+        let held = Held::take(self.engine.store(), &self.jobs, &stop).await?;
         // Another may have taken it up meanwhile, and have ended it.
         match self.is_left().await {
             Ok(true) => {
@@ -135,7 +143,7 @@ impl Pass {
             let running = Running::begin(self, options, page_size, progress, stop, never).await?;
             return running.complete().await;
         }
-        let held = Held::take(self.engine.store(), &stop).await?;
+        let held = Held::take(self.engine.store(), &self.jobs, &stop).await?;
         self.run_held(held, options, page_size, progress, stop).await
     }
 

@@ -12,6 +12,7 @@ use super::port::{MAX_LETTERS, Port};
 use super::reading;
 use crate::broker::ladder;
 use crate::course_key::CourseKey;
+use crate::jobs::Jobs;
 use crate::reconcile::Report;
 use crate::store::{BlankCount, Lease, PassRow, Reason, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};
@@ -40,16 +41,21 @@ impl Gauges {
     }
 
     /// Keeps both up to date until told to stop.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, jobs: Jobs, stop: CancellationToken) {
+        let job = jobs.add("gauges", EVERY);
         loop {
+            job.begin();
             // What cannot be told keeps its last value; that the broker is out is told elsewhere.
             let dead = self.port.counts().await.ok().map(|counts| counts.dead);
             if let Some(dead) = dead {
                 metrics::dead_letters(dead.into());
             }
+            job.progress();
             let kept = self.keep(dead).await;
             self.tell(kept);
+            job.progress();
             metrics::database_up(self.show().await.is_ok());
+            job.end();
             if !sleeps(EVERY, &stop).await {
                 break;
             }

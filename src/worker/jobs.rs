@@ -12,11 +12,16 @@ use self::timetable::{Due, Timetable};
 use super::dead;
 use crate::broker::DeadLetters;
 use crate::config::{Every, PageSize, Schedule};
-use crate::reconcile::{Options, Pass, PassError, Silent};
+use crate::jobs::{Job, Jobs};
+use crate::reconcile::{Options, Pass, PassError, Progress, Status};
 use crate::store::{Healed, Lease, Rejected, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};
 
 const HEAL: &str = "heal";
+/// The longest that a pass may wait for the Catalog's throttle, or for `catalog.requests_per_hour`.
+const PASS_INTERVAL: Duration = Duration::from_secs(3600);
+/// The longest that the wait for the next pass sleeps in one go.
+const STEP: Duration = Duration::from_secs(30);
 /// How far the clocks of two workers may be apart for a pass to count as the one that is due.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(30);
 
@@ -29,13 +34,17 @@ pub(super) fn holder() -> String {
 
 /// Heals every `every` until told to stop, if the lease is ours. A database that is out makes one line when it goes
 /// and one when it is back.
-pub(super) async fn heal(store: Store, every: Every, holder: String, stop: CancellationToken) {
+pub(super) async fn heal(store: Store, every: Every, holder: String, jobs: Jobs, stop: CancellationToken) {
     let Every::Period(period) = every else { return };
+    let job = jobs.add(HEAL, period);
     let mut failing = false;
     let mut before = Vec::new();
     // At once, too: a worker that is started more often than it heals would otherwise never heal.
     loop {
-        match heal_once(&store, period, &holder).await {
+        job.begin();
+        let healed = heal_once(&store, period, &holder).await;
+        job.end();
+        match healed {
             Ok(healed) => {
                 if failing {
                     tracing::info!(event = "heal.recovered", "healing again");
@@ -94,12 +103,23 @@ pub(super) struct Nightly {
     pub(super) page_size: PageSize,
     pub(super) letters: Arc<DeadLetters>,
     pub(super) store: Store,
+    pub(super) jobs: Jobs,
+}
+
+/// A pass gets on: each page shows that its job does not hang.
+struct Watched<'a>(&'a Job);
+
+impl Progress for Watched<'_> {
+    fn at(&self, _: &Status) {
+        self.0.progress();
+    }
 }
 
 impl Nightly {
     /// Runs a pass whenever the schedule says so, and takes up what broke off, until told to stop.
     pub(super) async fn run(self, schedule: Schedule, stop: CancellationToken) {
         let Schedule::Cron(cron) = schedule else { return };
+        let job = self.jobs.add("pass", PASS_INTERVAL);
         let mut timetable = Timetable::new(*cron, Utc::now());
         loop {
             let Some(due) = timetable.next(Utc::now()) else {
@@ -113,17 +133,20 @@ impl Nightly {
             // In steps, as clocks are set and machines sleep: a single long wait would end at the wrong time.
             while Utc::now() < at {
                 let left = (at - Utc::now()).to_std().unwrap_or_default();
-                if !sleeps(left.min(Duration::from_secs(30)), &stop).await {
+                if !sleeps(left.min(STEP), &stop).await {
                     return;
                 }
+                job.progress();
             }
+            job.begin();
             let has_ended = match due {
                 Due::New(at) if self.is_made(at, timetable.apart(at)).await => {
                     taken();
                     true
                 }
-                due => self.once(due, &stop).await,
+                due => self.once(due, &job, &stop).await,
             };
+            job.end();
             if stop.is_cancelled() {
                 return;
             }
@@ -143,11 +166,11 @@ impl Nightly {
     }
 
     /// A pass, or the rest of one. Returns false if there may be a rest to be taken up later.
-    async fn once(&self, due: Due, stop: &CancellationToken) -> bool {
+    async fn once(&self, due: Due, job: &Job, stop: &CancellationToken) -> bool {
         let options = Options { page_size: self.page_size, dry_run: false, allow_mass_change: false };
         let ended = match due {
-            Due::New(_) => self.pass.run(options, &Silent, stop.clone()).await.map(Some),
-            Due::Rest(_) => self.pass.resume(options, &Silent, stop.clone()).await,
+            Due::New(_) => self.pass.run(options, &Watched(job), stop.clone()).await.map(Some),
+            Due::Rest(_) => self.pass.resume(options, &Watched(job), stop.clone()).await,
         };
         match ended {
             Ok(None) => return true,

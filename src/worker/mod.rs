@@ -77,17 +77,28 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     }
     let mut jobs = JoinSet::new();
     let holder = jobs::holder();
-    jobs.spawn(jobs::heal(engine.store().clone(), config.heal.interval, holder.clone(), stop.clone()));
-    jobs.spawn(gauges::Gauges::new(port, holder).run(stop.clone()));
+    let watched = health.jobs();
+    let healing = jobs::heal(
+        engine.store().clone(),
+        config.heal.interval,
+        holder.clone(),
+        watched.clone(),
+        stop.clone(),
+    );
+    jobs.spawn(healing);
+    jobs.spawn(gauges::Gauges::new(port, holder).run(watched.clone(), stop.clone()));
     let nightly = jobs::Nightly {
-        pass: Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog),
+        pass: Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog)
+            .watched_by(watched.clone()),
         page_size: config.reconcile.page_size,
         letters,
         store: engine.store().clone(),
+        jobs: watched.clone(),
     };
     jobs.spawn(nightly.run(config.reconcile.schedule.clone(), stop.clone()));
 
-    let beat = move || health.beat("events", Instant::now());
+    let turns = watched.add("events", pipeline::HEARTBEAT);
+    let beat = move || turns.progress();
     let pipeline = Pipeline::new(engine, settler, config, Box::new(beat)).run(deliveries, stop.clone());
     let ended = drive(pipeline, consumer.run(stop.clone()), &mut jobs, publisher, &stop).await;
     side.shutdown().await;

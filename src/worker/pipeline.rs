@@ -33,7 +33,7 @@ const STATEMENTS: usize = 2;
 /// Whole batches that wait for a place at the Catalog beyond the requests allowed at once, so that none stays free.
 const AHEAD: usize = 2;
 /// How often the loop shows that it turns while nothing happens.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
 type RestoreDone = (Span, Vec<Job>, Result<Vec<CourseKey>, StoreError>);
 type AskDone = (Span, Batch<Job>, Result<Answered, StoreError>);

@@ -29,10 +29,15 @@ async fn health_follows_the_worker() {
     assert!(body["reasons"][0].as_str().unwrap().contains("consumer"), "{body}");
 
     port.health.consumer_attached();
-    port.health.beat("heal", long_ago);
+    let job = port.health.jobs().add("heal", Duration::from_secs(60));
+    job.begin_at(Instant::now().checked_sub(Duration::from_secs(181)).unwrap());
     let (status, body) = port.get("/healthz").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(body["reasons"][0].as_str().unwrap().contains("heal"), "{body}");
+    assert!(body["reasons"][0].as_str().unwrap().contains("the job heal"), "{body}");
+    // A run that fails has ended too.
+    job.end();
+    let (status, body) = port.get("/healthz").await;
+    assert_eq!((status, &body["jobs"]["heal"]["running"]), (StatusCode::OK, &json!(false)), "{body}");
     port.close().await;
 }
 

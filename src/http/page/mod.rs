@@ -39,7 +39,7 @@ struct View {
     database: String,
     /// `ok`, or what is wrong with it.
     broker: String,
-    /// What is wrong with the worker's own loops.
+    /// Which of the worker's jobs are overdue.
     health: Vec<String>,
     /// How things stand, or why that cannot be told.
     status: Result<Status, String>,
@@ -54,7 +54,7 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, RawQuery(query): Raw
         shared.status(),
         Search::run(&shared, &query),
     );
-    let health = shared.state.health.verdict(Instant::now()).reasons().to_vec();
+    let health = shared.state.health.verdict(Instant::now()).overdue().to_vec();
     let view = View { database: ready.database, broker: ready.broker, health, status, search };
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(render(&view))).into_response()
 }

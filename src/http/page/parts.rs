@@ -102,7 +102,7 @@ pub(super) fn surroundings(page: &mut String, view: &View, now: DateTime<Utc>) {
         budget(page, &status.catalog);
     }
     let (level, text) = if view.health.is_empty() {
-        (Level::Fine, "its loops turn".to_owned())
+        (Level::Fine, "its jobs turn".to_owned())
     } else {
         (Level::Wrong, Text(&view.health.join("; ")).to_string())
     };

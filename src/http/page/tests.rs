@@ -114,11 +114,7 @@ fn each_fault_is_the_headline_with_its_weight() {
             Watch,
         ),
         (with(|s| s.catalog = open), "The Catalog fails, and is left alone but for probes", Watch),
-        (
-            View { health: vec!["the heal loop has not turned".into()], ..fine() },
-            "A part of the worker hangs",
-            Wrong,
-        ),
+        (View { health: vec!["the job heal hangs".into()], ..fine() }, "A part of the worker hangs", Wrong),
         (View { status: Err("no answer".into()), ..fine() }, "The status cannot be told", Wrong),
     ] {
         assert_eq!(says(&view), (headline.to_owned(), Some(level)));
@@ -161,7 +157,7 @@ fn nothing_from_outside_becomes_markup() {
     let hostile = View {
         database: HOSTILE.to_owned(),
         broker: HOSTILE.to_owned(),
-        health: vec![HOSTILE.to_owned(), format!("loop {HOSTILE}")],
+        health: vec![HOSTILE.to_owned(), format!("job {HOSTILE}")],
         search: Some(Search::of(HOSTILE, Ok(vec![("why", HOSTILE.to_owned())]))),
         ..with(|status| {
             status.overviews = told_of(HOSTILE);

@@ -63,7 +63,7 @@ pub(super) fn problems(view: &View) -> Vec<Problem> {
         }
         Err(why) => found.push(Problem::new(Level::Wrong, "The status cannot be told", why)),
     }
-    for why in view.health.iter().filter(|why| why.contains("loop")) {
+    for why in &view.health {
         found.push(Problem::new(Level::Wrong, "A part of the worker hangs", why));
     }
     found.sort_by_key(|problem| problem.level);

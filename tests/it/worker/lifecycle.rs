@@ -145,6 +145,30 @@ async fn without_a_port_it_works_all_the_same() {
 }
 
 #[tokio::test]
+async fn every_job_of_the_worker_is_watched_and_failing_is_not_hanging() {
+    with_stage(Kind::Sqlite, async |stage| {
+        // Its heal fails each time, and ends.
+        stage.database.execute("DROP TABLE course_sharing_ledger").await;
+        let settings = [("heal.interval", "1s"), ("reconcile.schedule", "0 0 0 1 1 *")];
+        let worker = stage.worker(&settings).await;
+        wait_until(SOON, "heal fails", || async { !worker.logged("heal.failed").is_empty() }).await;
+        let health = || async {
+            let health = worker.until_status("/healthz", 200, SOON).await;
+            serde_json::from_str::<serde_json::Value>(&health).unwrap()
+        };
+        let named = || async {
+            let jobs = health().await["jobs"].clone();
+            ["events", "gauges", "heal", "pass"]
+                .iter()
+                .all(|job| jobs[job]["limit_seconds"].as_u64() >= Some(90))
+        };
+        wait_until(SOON, "each job is named", named).await;
+        worker.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_port_shows_what_is_there() {
     with_stage(Kind::Sqlite, async |stage| {
         stage.course(KEY, None, Some(PAGE)).await;
