@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret;
 
-use super::{Context, Exit, output};
+use super::{Context, Exit, output, partner};
 use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::CatalogError;
 use crate::config::{PageSize, without_password};
@@ -167,7 +167,12 @@ async fn catalog(context: &Context) -> (Found, Found) {
     match catalog.probe().await {
         Ok(count) => {
             let hint = if count == 0 { ": is this the right partner's host?" } else { "" };
-            (token, Found::Well(format!("{}: {count} runs listed{hint}", settings.url)))
+            let text = format!("{}: {count} runs listed{hint}", settings.url);
+            let found = match partner::doubt(context, &catalog).await {
+                Some(doubt) => Found::Doubtful(format!("{text}; {doubt}")),
+                None => Found::Well(text),
+            };
+            (token, found)
         }
         Err(error @ CatalogError::Token { .. }) => (Found::Wrong(report(&error)), unasked()),
         Err(error) => (token, Found::Wrong(report(&error))),

@@ -7,6 +7,7 @@ mod explain;
 mod heal;
 mod migrate;
 mod output;
+mod partner;
 mod publish;
 mod reconcile;
 mod share_link;
@@ -123,7 +124,7 @@ struct ReconcileArgs {
     /// Print each change it would make, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Let changes through that the brake would hold back
+    /// Let changes through that the brake would hold back, and believe a list that lacks most linked courses
     #[arg(long)]
     allow_mass_change: bool,
     /// A table for people or one JSON document

@@ -151,6 +151,7 @@ impl Running<'_> {
         self.has_wiped |= standing.wiped > 0;
         self.report.ccx_by_parent = standing.ccx_settled.unsigned_abs();
         self.report.not_listed = standing.not_listed.unsigned_abs();
+        self.report.unlisted_links = standing.unlisted_links.unsigned_abs();
         standing.unseen.unsigned_abs()
     }
 

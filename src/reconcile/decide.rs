@@ -59,6 +59,8 @@ pub(super) struct Decided {
     pub(super) risky: u64,
     /// Runs that are no longer listed and lose their link for that, if the pass is complete; the brake is for them too.
     pub(super) absent: u64,
+    /// Overviews with a link whose run is not listed.
+    pub(super) unlisted_links: u64,
 }
 
 /// Decides about `snapshots`, whose runs were `answered` so, in these `blocks` of the list.
@@ -93,7 +95,9 @@ pub(super) fn decide(
         let run = snapshot.course.run_key();
         let planned = plans.get(&run);
         if let Some((plan, risk)) = planned {
-            let goes = rules.clear_absent && matches!(answered.get(&run), Some(Observation::NotListed));
+            let is_unlisted = matches!(answered.get(&run), Some(Observation::NotListed));
+            decided.unlisted_links += u64::from(is_unlisted && link(snapshot).is_some());
+            let goes = rules.clear_absent && is_unlisted;
             if goes && link(snapshot).is_some() {
                 decided.absent += u64::from(absent.insert(run.clone()));
             }

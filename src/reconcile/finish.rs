@@ -8,7 +8,9 @@ use super::log;
 use super::pass::PassError;
 use super::progress::{Change, Phase, Why};
 use super::report::HELD_LISTED;
+use super::report::Report;
 use super::running::Running;
+use super::suspect::is_suspect;
 use crate::config::Absent;
 use crate::course_key::CourseKey;
 use crate::store::{Rejected, Verdict};
@@ -16,7 +18,8 @@ use crate::store::{Rejected, Verdict};
 impl Running<'_> {
     /// Ends the pass: its report and its row are whole after this.
     pub(super) async fn finish(&mut self, listing: Listing, asked_all: bool) -> Result<(), PassError> {
-        let complete = self.judge(listing, asked_all);
+        let suspect = self.is_suspect().await?;
+        let complete = self.judge(listing, asked_all) && !suspect;
         let settings = &self.pass.settings;
         self.report.allowance = brake::allowance(self.report.linked, settings.max_change_ratio);
         let mut verdict = match (listing, complete) {
@@ -24,7 +27,7 @@ impl Running<'_> {
             (_, true) => Verdict::Complete,
             (_, false) => Verdict::Incomplete,
         };
-        if listing != Listing::Nothing && self.is_refused(complete).await? {
+        if listing != Listing::Nothing && self.is_refused(complete, suspect).await? {
             verdict = Verdict::Refused;
         } else if self.has_rejected && verdict == Verdict::Complete {
             verdict = Verdict::Incomplete;
@@ -65,9 +68,32 @@ impl Running<'_> {
         listing != Listing::Nothing && asked_all && !empty && unsettled == 0
     }
 
+    /// Whether most links are of courses that the Catalog does not list any more, which is said as a reason.
+    async fn is_suspect(&mut self) -> Result<bool, PassError> {
+        if self.options.allow_mass_change {
+            return Ok(false);
+        }
+        let last = self.store().last_ended(Some(Verdict::Complete)).await?;
+        let last = last.and_then(|row| serde_json::from_str::<Report>(&row.report).ok());
+        let accepted = last.map_or(0, |report| report.unlisted_links);
+        let (linked, unlisted) = (self.report.linked, self.report.unlisted_links);
+        let suspect = is_suspect(linked, unlisted, accepted);
+        if suspect {
+            self.report.reason(format!(
+                "{unlisted} of {linked} linked courses are not listed: the host in catalog.url probably reaches \
+                 another partner's list; set it to the site's public host name. Nothing is cleared. If the Catalog has \
+                 really dropped these courses: course-sharing reconcile --allow-mass-change"
+            ));
+        }
+        Ok(suspect)
+    }
+
     /// The brake, and the statements that bring all overviews in line with the ledger. Returns whether it refused.
-    async fn is_refused(&mut self, complete: bool) -> Result<bool, PassError> {
+    async fn is_refused(&mut self, complete: bool, suspect: bool) -> Result<bool, PassError> {
         let Some(pass) = self.row.as_ref().map(|row| row.id) else {
+            if suspect {
+                self.report.held_back = 0;
+            }
             if complete {
                 self.report.held_back += self.absent;
             }
@@ -82,6 +108,11 @@ impl Running<'_> {
             self.has_held |= store.hold_absent(pass, self.report.started_at).await? > 0;
         }
         self.has_held |= self.report.held_back > 0;
+        if suspect && self.has_held {
+            // What another site's list clears or re-hosts is dropped; a later pass finds it again if it is so.
+            store.forget_held_before(pass.saturating_add(1)).await?;
+            (self.report.held_back, self.has_held) = (0, false);
+        }
         if self.has_held {
             // A newer answer to an event may have overruled what was held meanwhile: the ledger is right.
             self.report.held_back = store.held_count(pass).await?;

@@ -100,6 +100,7 @@ pub(super) fn finished(r: &Report) {
                 found_in_overviews = r.settled_by_crawl,
                 found_by_key = r.settled_by_key,
                 not_found = r.not_listed,
+                unlisted_links = r.unlisted_links,
                 ccx_by_parent = r.ccx_by_parent,
                 unsettled = r.unsettled,
                 no_runs = r.no_runs,

@@ -35,6 +35,7 @@ mod report;
 mod running;
 mod seen;
 mod settle;
+mod suspect;
 mod table;
 mod trouble;
 mod vouched;

@@ -24,7 +24,7 @@ pub struct Options {
     pub page_size: config::PageSize,
     /// Write nothing; tell [`Progress::change`] of each change that a pass would make.
     pub dry_run: bool,
-    /// Let any number of links be cleared or re-hosted.
+    /// Let any number of links be cleared or re-hosted, and believe a list that lacks most linked courses.
     pub allow_mass_change: bool,
 }
 

@@ -61,6 +61,8 @@ pub struct Report {
     pub settled_by_key: u64,
     /// Overviews whose run the Catalog does not list; their links stay.
     pub not_listed: u64,
+    /// Of these, with a link.
+    pub unlisted_links: u64,
     /// Overviews of custom courses whose parent was settled.
     pub ccx_by_parent: u64,
     /// Overviews that the Catalog could not be asked for, or gave no sound answer for.

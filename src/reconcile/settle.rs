@@ -27,6 +27,7 @@ struct Part {
     pending: u64,
     held_back: u64,
     absent: u64,
+    unlisted_links: u64,
     has_cleared: bool,
     settled: Vec<(CourseKey, bool, Settled)>,
 }
@@ -64,6 +65,7 @@ impl Running<'_> {
             self.report.pending += part.pending;
             self.report.held_back += part.held_back;
             self.absent += part.absent;
+            self.report.unlisted_links += part.unlisted_links;
             self.has_cleared |= part.has_cleared;
             settled.extend(part.settled);
         }
@@ -110,18 +112,27 @@ impl Running<'_> {
     }
 
     async fn write(&self, decided: Decided) -> Result<Part, StoreError> {
-        let Decided { entries, courses, settled, changes, cleared, pending, risky, absent } = decided;
-        let (held_back, absent) = if self.options.allow_mass_change { (0, 0) } else { (risky, absent) };
+        let Decided { entries, courses, changes, cleared, risky, .. } = decided;
+        let (held_back, absent) =
+            if self.options.allow_mass_change { (0, 0) } else { (risky, decided.absent) };
+        let part = Part {
+            pending: decided.pending,
+            held_back,
+            absent,
+            unlisted_links: decided.unlisted_links,
+            settled: decided.settled,
+            ..Part::default()
+        };
         if self.options.dry_run {
             changes.iter().for_each(|change| self.progress.change(change));
             let cleared = changes.iter().filter(|c| c.from.is_some() && c.to.is_none()).count() as u64;
             let updated = changes.len() as u64 - cleared;
-            return Ok(Part { updated, cleared, pending, held_back, absent, has_cleared: false, settled });
+            return Ok(Part { updated, cleared, ..part });
         }
         let has_cleared = entries.iter().any(|entry| entry.cleared_at.is_some());
         let applied = self.store().apply(entries, courses).await?;
         let cleared = cleared.min(applied.overviews);
         let updated = applied.overviews - cleared;
-        Ok(Part { updated, cleared, pending, held_back, absent, has_cleared, settled })
+        Ok(Part { updated, cleared, has_cleared, ..part })
     }
 }

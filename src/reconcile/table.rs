@@ -40,6 +40,7 @@ impl Report {
             ("found in overviews (crawl)", n(self.settled_by_crawl)),
             ("found by key", n(self.settled_by_key)),
             ("not found", n(self.not_listed)),
+            ("not found, with a link", n(self.unlisted_links)),
             ("custom courses, by their parent", n(self.ccx_by_parent)),
             ("not settled", n(self.unsettled)),
             ("no course runs", n(self.no_runs)),

@@ -27,6 +27,7 @@ impl Store {
             .expr_as(count_where(found(true).add(ccx().not())), Alias::new("settled"))
             .expr_as(count_where(found(true).add(ccx())), Alias::new("ccx_settled"))
             .expr_as(count_where(found(false)), Alias::new("not_listed"))
+            .expr_as(count_where(found(false).add(has_link())), Alias::new("unlisted_links"))
             .expr_as(count_where(unsettled(since)), Alias::new("unseen"))
             .expr_as(count_where(is_due_any(self.backend(), Clears::Leave, &self.also)), Alias::new("wiped"))
             .from(overview::Entity)
@@ -70,10 +71,7 @@ impl Store {
         let backend = self.backend();
         self.persistently(move |db| {
             let mut linked = Query::select();
-            linked
-                .expr(run_of_overview(backend))
-                .from(overview::Entity)
-                .and_where(Expr::col((overview::Entity, overview::Column::MarketingUrl)).ne(""));
+            linked.expr(run_of_overview(backend)).from(overview::Entity).and_where(has_link());
             Box::pin(async move {
                 use ledger::Column as C;
                 let in_force =
@@ -134,7 +132,7 @@ impl Store {
     }
 }
 
-/// Counts of overviews; each is in exactly one of the first four.
+/// Counts of overviews; each is in exactly one of `settled`, `ccx_settled`, `not_listed` and `unseen`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Standing {
     /// Those whose run has been found listed.
@@ -143,6 +141,8 @@ pub struct Standing {
     pub ccx_settled: i64,
     /// Those whose run, or whose parent, has been found not to be listed.
     pub not_listed: i64,
+    /// Of `not_listed`, those with a link.
+    pub unlisted_links: i64,
     /// Those whose run has to be asked for by key, those included whose id is no course run.
     pub unseen: i64,
     /// Those that healing would write; whatever else they are.
@@ -174,6 +174,10 @@ pub(super) fn unsettled(since: SeenSince) -> Condition {
     // NULL, where there is no block, is not true.
     let settled = Expr::case(is_settled(since), Expr::val(1)).finally(Expr::val(0));
     Condition::all().add(Expr::expr(settled).eq(0))
+}
+
+fn has_link() -> Expr {
+    Expr::col((overview::Entity, overview::Column::MarketingUrl)).ne("")
 }
 
 fn count_where(condition: Condition) -> FunctionCall {

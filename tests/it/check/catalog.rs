@@ -1,6 +1,6 @@
 //! What can be wrong with the Catalog and the token for it.
 
-use super::{SECRET, one_is_wrong, with_all_well};
+use super::{SECRET, checked, one_is_wrong, with_all_well};
 use crate::stand_in::{Fault, RetryAfter};
 use crate::support::databases::Kind;
 
@@ -95,4 +95,21 @@ async fn the_secret_may_come_from_a_file() {
         ended.keeps_quiet_about(SECRET);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_list_of_which_the_lms_has_hardly_any_course_may_be_another_partners() {
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::Mysql] {
+        with_all_well(kind, async |stage| {
+            for number in 0..10 {
+                let key = format!("course-v1:Own+N{number}+1");
+                stage.database.insert_overview(&key, Some("https://www.campus.example/own")).await;
+            }
+            let ended = checked(stage, &[]).await.expect(0);
+            let line = ended.stdout.lines().find(|line| line.contains("catalog  ")).unwrap();
+            let words = ["0 of the first", "another partner's list", "public host name"];
+            assert!(line.starts_with("warn") && words.iter().all(|word| line.contains(word)), "{line}");
+        })
+        .await;
+    }
 }

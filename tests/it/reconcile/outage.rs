@@ -4,7 +4,7 @@ use course_sharing::config::Absent;
 use course_sharing::store::Verdict;
 
 use super::rig::Rig;
-use crate::stand_in::{Fault, RetryAfter, Runs};
+use crate::stand_in::{Fault, RetryAfter, Run, Runs};
 use crate::support::databases::{KINDS, Kind};
 
 /// A full LMS that would clear what is gone.
@@ -94,5 +94,67 @@ async fn a_throttled_pass_waits_and_ends_well() {
     let report = rig.run().await;
     assert_eq!((report.verdict, report.settled_by_crawl), (Verdict::Complete, 60), "{:?}", report.reasons);
     assert!(report.seconds > 1.0, "it asked on while it was told not to");
+    rig.drop().await;
+}
+
+/// Another partner's list: sound answers, in which no course of this LMS is listed.
+#[tokio::test]
+async fn another_partners_list_is_suspect_and_clears_nothing() {
+    for kind in KINDS {
+        let rig = full(kind).await;
+        let before = rig.links().await;
+        let own = rig.catalog.state().setup.runs.clone();
+        let mut theirs = Runs::default();
+        for number in 0..5 {
+            theirs.put(Run::new(&format!("course-v1:Other+O{number}+1"), Some("https://other.example/o")));
+        }
+        rig.catalog.state().setup.runs = theirs;
+        // The second night too.
+        for _ in 0..2 {
+            let (dry, changes) = rig.dry_run().await;
+            assert_eq!((dry.verdict, dry.unlisted_links), (Verdict::Incomplete, 60), "{kind:?}");
+            assert!(changes.iter().all(|change| change.to.is_none()), "{kind:?} {changes:?}");
+            let report = rig.run().await;
+            assert_eq!((report.verdict, report.exit_code()), (Verdict::Incomplete, 3), "{kind:?}");
+            assert_eq!((report.unlisted_links, report.unsettled, report.held_back), (60, 0, 0), "{kind:?}");
+            assert!(report.reasons[0].contains("another partner's list"), "{:?}", report.reasons);
+            assert_eq!(rig.links().await, before, "{kind:?}");
+        }
+        let complete = rig.database.store.last_ended(Some(Verdict::Complete)).await.unwrap().unwrap();
+        assert_eq!(complete.id, 1, "{kind:?}: nothing of it counts as a success");
+
+        rig.catalog.state().setup.runs = own;
+        assert_eq!(rig.run().await.verdict, Verdict::Complete, "{kind:?}");
+        rig.drop().await;
+    }
+}
+
+/// Once an operator has said that it is so, the same courses are no reason any more.
+#[tokio::test]
+async fn a_catalog_that_really_dropped_most_courses_is_believed_once_that_is_said() {
+    for kind in KINDS {
+        let mut rig = full(kind).await;
+        rig.reconcile.absent = Absent::Keep;
+        for key in rig.listed().into_keys().skip(20) {
+            rig.catalog.remove(&key);
+        }
+        let suspect = rig.run().await;
+        assert_eq!((suspect.verdict, suspect.unlisted_links), (Verdict::Incomplete, 40), "{kind:?}");
+        assert_eq!(rig.run_letting_through().await.verdict, Verdict::Complete, "{kind:?}");
+        let after = rig.run().await;
+        assert_eq!((after.verdict, after.unlisted_links), (Verdict::Complete, 40), "{:?}", after.reasons);
+        assert!(rig.links().await.values().all(Option::is_some), "{kind:?}");
+        rig.drop().await;
+    }
+}
+
+/// An LMS whose overviews have no link yet, and most of whose courses the Catalog does not list.
+#[tokio::test]
+async fn a_first_pass_over_few_of_many_courses_is_complete() {
+    let rig = Rig::generated(Kind::Sqlite, 5).await;
+    let others: Vec<String> = (0..100).map(|number| format!("course-v1:Own+N{number}+1")).collect();
+    rig.insert_overviews(&others).await;
+    let report = rig.run().await;
+    assert_eq!((report.verdict, report.not_listed, report.updated), (Verdict::Complete, 100, 5));
     rig.drop().await;
 }

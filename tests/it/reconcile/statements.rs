@@ -44,7 +44,7 @@ async fn what_a_pass_has_not_settled_is_counted_as_it_is_listed() {
         let t = store.now().await.unwrap();
         let seen = |at| SeenSince { began: at, listed: at };
         let standing = async |since| {
-            let Standing { settled, ccx_settled, not_listed, unseen, wiped } =
+            let Standing { settled, ccx_settled, not_listed, unlisted_links: _, unseen, wiped } =
                 store.standing(since).await.unwrap();
             (settled, ccx_settled, not_listed, unseen, wiped)
         };
