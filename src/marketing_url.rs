@@ -36,8 +36,9 @@ pub enum UrlRefused {
     /// `https://user:password@host/`.
     #[error("it carries a user name or password")]
     Credentials,
-    /// Blanks, control characters, backslashes, quotes, angle brackets, or anything beyond U+FFFF.
-    #[error("it has a character that no URL has")]
+    /// Blanks, control characters, backslashes, quotes, angle brackets, anything that cannot be seen or turns the
+    /// direction of the text, or is beyond U+FFFF; or a percent sign in its host.
+    #[error("it has a character that no URL has, or that cannot be seen")]
     Character,
     /// Somebody's `utm_…` parameters, although `exclude_utm=1` was asked for.
     #[error("it carries utm_ parameters, although the Catalog was asked for none")]
@@ -58,7 +59,11 @@ impl UrlPolicy {
         }
         // Beyond U+FFFF, as the LMS's older tables (utf8mb3) cannot hold it, and one such URL would fail its batch.
         let odd = |c: char| {
-            c.is_control() || c.is_whitespace() || c > '\u{FFFF}' || matches!(c, '<' | '>' | '"' | '\\' | '`')
+            c.is_control()
+                || c.is_whitespace()
+                || is_invisible(c)
+                || c > '\u{FFFF}'
+                || matches!(c, '<' | '>' | '"' | '\\' | '`')
         };
         if text.chars().any(odd) {
             return Err(UrlRefused::Character);
@@ -72,6 +77,10 @@ impl UrlPolicy {
             other => return Err(UrlRefused::Scheme(other.to_owned())),
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(UrlRefused::NotAbsolute)?;
+        // Decoded for the host, and then those that cannot be seen are dropped: the text would show another host.
+        if text.split('/').nth(2).is_some_and(|authority| authority.contains('%')) {
+            return Err(UrlRefused::Character);
+        }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlRefused::Credentials);
         }
@@ -83,6 +92,17 @@ impl UrlPolicy {
         }
         Ok(MarketingUrl(text.into()))
     }
+}
+
+/// True for characters that show nothing, or that turn the direction of what is behind them: with one of them a URL
+/// looks like another. Unicode's `Default_Ignorable_Code_Point`, up to U+FFFF, and the interlinear marks. Written as
+/// `%E2%80%AE` and the like in a path or a query they are harmless, as browsers do not decode these when they show a
+/// URL.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
+        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}')
 }
 
 fn host_matches(rule: &str, host: &str) -> bool {
@@ -172,6 +192,29 @@ mod tests {
             strict().accept(&format!("https://www.campus.example/{}", "x".repeat(2048))),
             Err(UrlRefused::TooLong)
         );
+    }
+
+    #[test]
+    fn what_cannot_be_seen_or_turns_the_text_is_refused() {
+        let ranges = [
+            '\u{202A}'..='\u{202E}',
+            '\u{2066}'..='\u{2069}',
+            '\u{200B}'..='\u{200F}',
+            '\u{FEFF}'..='\u{FEFF}',
+        ];
+        for c in ranges.into_iter().flatten().chain(['\u{AD}', '\u{85}', '\u{7F}', '\u{2028}', '\u{2060}']) {
+            for text in [
+                format!("https://www.campus.example/gro.live{c}/c"),
+                format!("https://www.cam{c}pus.example/c"),
+                format!("https://www.campus.example/c?x={c}"),
+            ] {
+                assert_eq!(strict().accept(&text), Err(UrlRefused::Character), "{text:?}");
+            }
+        }
+        let hidden = "https://www.cam%E2%80%8Bpus.example/c";
+        assert_eq!(strict().accept(hidden), Err(UrlRefused::Character));
+        let encoded = "https://www.campus.example/gro.live%E2%80%AE/c?x=%EF%BB%BF";
+        assert_eq!(strict().accept(encoded).unwrap().as_str(), encoded);
     }
 
     proptest! {
