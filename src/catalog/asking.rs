@@ -16,6 +16,7 @@ use super::Purpose;
 use super::door::Door;
 use super::error::CatalogError;
 use super::gate::GateState;
+use super::target::Target;
 use super::token::{Token, Tokens};
 use super::transport;
 use super::verdict::{Course, Kind, Next};
@@ -57,7 +58,7 @@ impl Asker {
     /// Why the last attempt failed, or why there was none.
     pub(super) async fn ask(
         &self,
-        url: &Url,
+        target: &Target,
         kind: Kind,
         purpose: Purpose,
     ) -> Result<Answered, CatalogError> {
@@ -67,7 +68,7 @@ impl Asker {
                 self.door.enter(purpose).await.inspect_err(|_| metrics::catalog_request_unsent("shut"))?;
             let begun = Instant::now();
             let mut token = None;
-            let error = match self.attempt(url, course.limit(self.timeout), &mut token).await {
+            let error = match self.attempt(target, course.limit(self.timeout), &mut token).await {
                 Ok(answered) => {
                     permit.report(super::gate::Verdict::Good);
                     return Ok(answered);
@@ -133,7 +134,7 @@ impl Asker {
 
     async fn attempt(
         &self,
-        url: &Url,
+        target: &Target,
         limit: Duration,
         used: &mut Option<Token>,
     ) -> Result<Answered, CatalogError> {
@@ -145,10 +146,10 @@ impl Asker {
             };
             *used = Some(tokens.get().await.inspect_err(refused)?);
         }
-        let span = span(url);
+        let span = span(&target.url);
         let begun = Instant::now();
         self.sent.fetch_add(1, Ordering::Relaxed);
-        let result = self.exchange(url, limit, used.as_ref()).instrument(span.clone()).await;
+        let result = self.exchange(target, limit, used.as_ref()).instrument(span.clone()).await;
         let elapsed = begun.elapsed();
         let outcome = result.as_ref().map_or_else(CatalogError::outcome, |_| "ok");
         if result.is_err() {
@@ -161,11 +162,11 @@ impl Asker {
 
     async fn exchange(
         &self,
-        url: &Url,
+        target: &Target,
         limit: Duration,
         token: Option<&Token>,
     ) -> Result<(List, usize), CatalogError> {
-        let mut request = self.http.get(url.clone());
+        let mut request = self.http.get(target.url.clone());
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token.header());
         }
@@ -176,7 +177,7 @@ impl Asker {
         let answer = transport::send(request, limit, self.max_body_bytes).await?;
         Span::current().record("http.response.status_code", i64::from(answer.status()));
         let body = answer.into_body(secret)?;
-        Ok((wire::list(&body, secret)?.only(&self.also), body.len()))
+        Ok((wire::list(&body, target.rows, secret)?.only(&self.also), body.len()))
     }
 
     /// The failure as callers know it: 401 and 429 have names of their own.

@@ -102,8 +102,8 @@ impl Client {
     /// # Errors
     /// The last failure. A 500 may come of a single broken run in the page.
     pub async fn page(&self, offset: u64, limit: u32, purpose: Purpose) -> Result<Page, CatalogError> {
-        let url = self.0.targets.page(offset, limit);
-        let answered = self.0.asker.ask(&url, Kind::Page, purpose).await?;
+        let target = self.0.targets.page(offset, limit);
+        let answered = self.0.asker.ask(&target, Kind::Page, purpose).await?;
         let run = |row: &Row| ListedRun {
             key: listed_key(row),
             observation: observation(&row.url, &row.also, &self.0.policy),
@@ -122,8 +122,8 @@ impl Client {
     /// # Errors
     /// What is wrong, in words that say what to do about it.
     pub async fn probe(&self) -> Result<u64, CatalogError> {
-        let url = self.0.targets.page(0, 1);
-        Ok(self.0.asker.ask(&url, Kind::Probe, Purpose::Command).await?.list.count)
+        let target = self.0.targets.page(0, 1);
+        Ok(self.0.asker.ask(&target, Kind::Probe, Purpose::Command).await?.list.count)
     }
 
     /// What an event would meet now.

@@ -63,8 +63,8 @@ async fn gather(
 ) -> Result<Gathered, CatalogError> {
     let mut gathered = Gathered::default();
     for _ in 0..ANSWERS {
-        let Some(url) = targets.keys(&batch.keys, gathered.len()) else { break };
-        let answered = asker.ask(&url, batch.kind, purpose).await?;
+        let Some(target) = targets.keys(&batch.keys, gathered.len()) else { break };
+        let answered = asker.ask(&target, batch.kind, purpose).await?;
         for row in &answered.list.rows {
             let course = row.key.as_deref().unwrap_or_default();
             for column in &row.odd {

@@ -16,6 +16,15 @@ const SLACK: usize = 20;
 /// `keys=`, `&limit=` and `&offset=` with the longest numbers that go into them, and `&`.
 const AROUND: usize = "keys=&limit=100000&offset=1000000&".len();
 
+/// One request.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Where it goes.
+    pub(super) url: Url,
+    /// Rows asked for; an answer with more is of no use.
+    pub(super) rows: usize,
+}
+
 /// Where the list of runs is.
 #[derive(Debug, Clone)]
 pub(super) struct Targets {
@@ -44,26 +53,26 @@ impl Targets {
     }
 
     /// One stretch of the whole list. A limit of 0 would mean 20 to the Catalog; it is taken as 1.
-    pub(super) fn page(&self, offset: u64, limit: u32) -> Url {
-        let limit = limit.max(1);
-        self.with_query(&format!("limit={limit}&offset={offset}&{}", self.always))
+    pub(super) fn page(&self, offset: u64, limit: u32) -> Target {
+        let rows = limit.max(1) as usize;
+        self.with_query(&format!("limit={rows}&offset={offset}&{}", self.always), rows)
     }
 
     /// These runs, from `offset` of the answer on. None for no keys: an empty `keys=` means every run there is.
-    pub(super) fn keys(&self, keys: &[RunKey], offset: u64) -> Option<Url> {
+    pub(super) fn keys(&self, keys: &[RunKey], offset: u64) -> Option<Target> {
         if keys.is_empty() {
             return None;
         }
         let list = keys.iter().map(|key| encode(key.as_str())).collect::<Vec<_>>().join(",");
         let offset = if offset == 0 { String::new() } else { format!("&offset={offset}") };
-        let limit = keys.len() + SLACK;
-        Some(self.with_query(&format!("keys={list}&limit={limit}{offset}&{}", self.always)))
+        let rows = keys.len() + SLACK;
+        Some(self.with_query(&format!("keys={list}&limit={rows}{offset}&{}", self.always), rows))
     }
 
-    fn with_query(&self, query: &str) -> Url {
+    fn with_query(&self, query: &str, rows: usize) -> Target {
         let mut url = self.list.clone();
         url.set_query(Some(query));
-        url
+        Target { url, rows }
     }
 }
 
@@ -112,7 +121,8 @@ mod tests {
         Targets::new(&Url::parse(root).unwrap(), max, &[])
     }
 
-    fn target(url: &Url) -> String {
+    fn target(target: &Target) -> String {
+        let url = &target.url;
         url.as_str()[url.origin().ascii_serialization().len()..].to_owned()
     }
 
@@ -174,9 +184,9 @@ mod tests {
                 let (batch, after) = rest.split_at(fitting(rest.iter(), targets.key_budget()));
                 let url = targets.keys(batch, 999_999).unwrap();
                 prop_assert!(batch.len() == 1 || target(&url).len() <= max);
-                let keys_value = url.query().unwrap().strip_prefix("keys=").unwrap().split('&').next().unwrap();
+                let keys_value = url.url.query().unwrap().strip_prefix("keys=").unwrap().split('&').next().unwrap();
                 prop_assert_eq!(keys_value.len() + 1, batch.iter().map(key_cost).sum::<usize>());
-                let read: Vec<_> = url.query_pairs().find(|(name, _)| name == "keys").unwrap().1
+                let read: Vec<_> = url.url.query_pairs().find(|(name, _)| name == "keys").unwrap().1
                     .split(',').map(str::to_owned).collect();
                 prop_assert_eq!(&read, &batch.iter().map(ToString::to_string).collect::<Vec<_>>());
                 seen.extend_from_slice(batch);

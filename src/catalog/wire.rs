@@ -3,12 +3,18 @@
 
 mod results;
 
+use std::cell::Cell;
+
+use serde::de::DeserializeSeed;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use self::results::Results;
+use self::results::Envelope;
 use super::error::{Defect, quote};
 use crate::also::{Also, AlsoColumn, is_language};
+
+/// Bytes of a text that are kept: twice as long as any URL that may be shown, and longer than any key.
+const MAX_TEXT: usize = 4096;
 
 /// One answer of the list.
 #[derive(Debug)]
@@ -57,93 +63,90 @@ impl List {
     }
 }
 
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    count: u64,
-    #[serde(default)]
-    next: serde_json::Value,
-    #[serde(borrow)]
-    results: Results<'a>,
-}
-
+/// The fields of a row as they stand in the body: a value may be of any kind and size, and only what is used is read.
 #[derive(Deserialize, Default)]
-struct Fields {
-    #[serde(default, deserialize_with = "text")]
-    key: Option<String>,
-    #[serde(default)]
-    marketing_url: Listed,
-    #[serde(default)]
-    eligible_for_financial_aid: serde_json::Value,
-    #[serde(default)]
-    content_language: serde_json::Value,
+struct Fields<'a> {
+    #[serde(borrow, default)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    marketing_url: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    eligible_for_financial_aid: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    content_language: Option<&'a RawValue>,
 }
 
-impl<'de> Deserialize<'de> for Listed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match serde_json::Value::deserialize(deserializer)? {
-            serde_json::Value::Null => Self::Null,
-            serde_json::Value::String(text) if text.is_empty() => Self::Null,
-            serde_json::Value::String(text) => Self::Text(text),
-            _ => Self::Odd,
-        })
+/// A null too: it is not the same as a field that is missing.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// A JSON text, but no more than the start of one that is longer than any text that is of use.
+fn text(raw: &RawValue) -> Option<String> {
+    let mut text: String = serde_json::from_str(raw.get()).ok()?;
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.shrink_to_fit();
+    }
+    Some(text)
+}
+
+fn listed(raw: Option<&RawValue>) -> Listed {
+    match raw {
+        None => Listed::Odd,
+        Some(raw) if raw.get() == "null" => Listed::Null,
+        Some(raw) => match text(raw) {
+            Some(text) if text.is_empty() => Listed::Null,
+            Some(text) => Listed::Text(text),
+            None => Listed::Odd,
+        },
     }
 }
 
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match serde_json::Value::deserialize(deserializer)? {
-        serde_json::Value::String(text) => Some(text),
-        _ => None,
-    })
-}
-
-/// Reads the body of an answer with status 200. `secret` is the token sent, which no error may quote.
+/// Reads the body of an answer with status 200, to a request for `most` rows. `secret` is the token sent, which no
+/// error may quote. Beside the body it takes as much memory as the texts of the rows.
 ///
 /// # Errors
 /// [`Defect::Html`], [`Defect::NotJson`] or [`Defect::Odd`], with the start of the body.
-pub(super) fn list(body: &[u8], secret: Option<&str>) -> Result<List, Defect> {
+pub(super) fn list(body: &[u8], most: usize, secret: Option<&str>) -> Result<List, Defect> {
     if body.trim_ascii_start().first() == Some(&b'<') {
         return Err(Defect::Html(quote(body, secret)));
     }
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| match error.classify() {
+    let too_many = Cell::new(false);
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let envelope = Envelope { most, too_many: &too_many };
+    let read = envelope.deserialize(&mut json).and_then(|list| json.end().map(|()| list));
+    read.map_err(|error| match error.classify() {
+        _ if too_many.get() => Defect::Odd(format!("it has more rows than the {most} that were asked for")),
         serde_json::error::Category::Data => Defect::Odd(quote(body, secret)),
         // The category and place, not the parser's own text, which may quote the body.
         _ => Defect::NotJson {
             why: format!("line {}, column {}", error.line(), error.column()),
             told: quote(body, secret),
         },
-    })?;
-    let Results { rows, count } = envelope.results;
-    if count > rows.len() {
-        return Err(Defect::Odd(format!("it has {count} rows")));
-    }
-    let has_next = match &envelope.next {
-        serde_json::Value::Null => false,
-        serde_json::Value::String(next) => !next.is_empty(),
-        _ => true,
-    };
-    let rows = rows.into_iter().map(row).collect();
-    Ok(List { count: envelope.count, has_next, rows })
+    })
 }
 
 fn row(raw: &RawValue) -> Row {
-    let fields: Fields = serde_json::from_str(raw.get()).unwrap_or_default();
+    let fields: Fields<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
     let (also, odd) = also(fields.eligible_for_financial_aid, fields.content_language);
-    Row { key: fields.key, url: fields.marketing_url, also, odd }
+    Row { key: fields.key.and_then(text), url: listed(fields.marketing_url), also, odd }
 }
 
 /// What stands in the two fields, and which of them hold what they should not.
-fn also(financial_aid: serde_json::Value, language: serde_json::Value) -> (Also, Vec<AlsoColumn>) {
+fn also(financial_aid: Option<&RawValue>, language: Option<&RawValue>) -> (Also, Vec<AlsoColumn>) {
     let (mut also, mut odd) = (Also::NOTHING, Vec::new());
-    match financial_aid {
-        serde_json::Value::Null => {}
-        serde_json::Value::Bool(is) => also.eligible_for_financial_aid = Some(is),
-        _ => odd.push(AlsoColumn::EligibleForFinancialAid),
+    match financial_aid.map(RawValue::get) {
+        None => {}
+        Some("true") => also.eligible_for_financial_aid = Some(true),
+        Some("false") => also.eligible_for_financial_aid = Some(false),
+        Some(_) => odd.push(AlsoColumn::EligibleForFinancialAid),
     }
-    match language {
-        serde_json::Value::Null => {}
-        serde_json::Value::String(text) if text.is_empty() => {}
-        serde_json::Value::String(code) if is_language(&code) => also.language = Some(code),
-        _ => odd.push(AlsoColumn::Language),
+    match language.map(text) {
+        None => {}
+        Some(Some(text)) if text.is_empty() => {}
+        Some(Some(code)) if is_language(&code) => also.language = Some(code),
+        Some(_) => odd.push(AlsoColumn::Language),
     }
     (also, odd)
 }
@@ -154,7 +157,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn rows(results: &str) -> Vec<Row> {
-        list(format!(r#"{{"count": 9, "next": null, "results": [{results}]}}"#).as_bytes(), None)
+        list(format!(r#"{{"count": 9, "next": null, "results": [{results}]}}"#).as_bytes(), 1000, None)
             .unwrap()
             .rows
     }
@@ -162,7 +165,7 @@ mod tests {
     #[test]
     fn the_recorded_rows_have_the_columns_of_sync_also() {
         let list =
-            list(include_bytes!("../../tests/fixtures/catalog/list-page1-size100.json"), None).unwrap();
+            list(include_bytes!("../../tests/fixtures/catalog/list-page1-size100.json"), 1000, None).unwrap();
         let known = Also { eligible_for_financial_aid: Some(true), language: Some("en-us".to_owned()) };
         assert_eq!(list.rows.iter().filter(|row| row.also == known).count(), 99);
         let without = list.rows.iter().find(|row| row.also.language.is_none()).unwrap();
@@ -197,7 +200,7 @@ mod tests {
     #[test]
     fn the_recorded_list_is_read_whole() {
         let body = include_bytes!("../../tests/fixtures/catalog/list-limit1000-fields.json");
-        let list = list(body, None).unwrap();
+        let list = list(body, 1000, None).unwrap();
         assert_eq!((list.count, list.rows.len(), list.has_next), (241, 241, false));
         assert_eq!(list.rows.iter().filter(|row| row.url == Listed::Null).count(), 40);
         assert!(list.rows.iter().all(|row| row.key.is_some() && row.url != Listed::Odd));
@@ -206,7 +209,7 @@ mod tests {
     #[test]
     fn a_list_with_all_fields_reads_the_same() {
         let body = include_bytes!("../../tests/fixtures/catalog/list-page1-size2.json");
-        let list = list(body, None).unwrap();
+        let list = list(body, 1000, None).unwrap();
         assert_eq!((list.count, list.rows.len(), list.has_next), (241, 2, true));
     }
 
@@ -237,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_told_apart() {
-        let defect = |body: &str| list(body.as_bytes(), None).unwrap_err();
+        let defect = |body: &str| list(body.as_bytes(), 1000, None).unwrap_err();
         assert!(matches!(defect("\n<!doctype html><html>"), Defect::Html(_)));
         for cut in ["", "{\"count\": 1, \"results\": [{\"ke", "{\"count\": 1, \"results\": []} x"] {
             assert!(matches!(defect(cut), Defect::NotJson { .. }), "{cut}");
@@ -260,10 +263,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_a_text_without_end_only_the_start_is_kept() {
+        let long = "é".repeat(1_000_000);
+        let row = rows(&format!(r#"{{"key": "{long}", "marketing_url": "{long}"}}"#)).remove(0);
+        let Listed::Text(url) = row.url else { panic!("{:?}", row.url) };
+        assert_eq!((row.key.unwrap().len(), url.len()), (MAX_TEXT, MAX_TEXT));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = list(&body, None);
+            let _ = list(&body, 1000, None);
         }
 
         #[test]
@@ -272,9 +283,9 @@ mod tests {
             cut in 0usize..200,
         ) {
             let body = format!("{{\"count\": 1, \"next\": null, \"results\": [{rows}]}}");
-            let _ = list(body.as_bytes(), None);
+            let _ = list(body.as_bytes(), 1000, None);
             if let Some(part) = body.get(..cut.min(body.len() - 1)) {
-                prop_assert!(list(part.as_bytes(), None).is_err());
+                prop_assert!(list(part.as_bytes(), 1000, None).is_err());
             }
         }
     }

@@ -238,3 +238,33 @@ fn the_sample_configuration_has_every_key_at_its_default() {
         }
     }
 }
+
+/// The number behind this text, and what its unit makes of it.
+fn amount(text: &str, before: &str) -> u64 {
+    let value = text.split(before).nth(1).unwrap_or_else(|| panic!("no {before:?}")).trim_start();
+    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let unit = if value[digits..].to_ascii_lowercase().starts_with('m') { 1 << 20 } else { 1 };
+    value[..digits].parse::<u64>().unwrap() * unit
+}
+
+#[test]
+fn no_shipped_manifest_gives_a_worker_less_memory_than_it_can_take() {
+    let catalog = Config::load(None, [], &[]).unwrap().catalog;
+    let message = amount(&read("ops/rabbitmq/course-sharing.conf"), "\nmax_message_size =");
+    let compose = read("docker-compose.yml");
+    assert!(compose.contains("./ops/rabbitmq/course-sharing.conf:/etc/rabbitmq/conf.d/"));
+    let unit = read("ops/systemd/course-sharing.service");
+    for (prefetch, limit) in [
+        (
+            amount(&read("ops/kubernetes/config.yaml"), "\n    prefetch ="),
+            amount(&read("ops/kubernetes/worker.yaml"), "limits: { memory:"),
+        ),
+        (amount(&compose, "AMQP__PREFETCH:"), amount(&compose, "mem_limit:")),
+        (amount(&unit, "AMQP__PREFETCH="), amount(&unit, "MemoryMax=")),
+    ] {
+        let bodies = 2 * (catalog.concurrency * catalog.max_body_bytes) as u64;
+        // The formula of ops/ROLLOUT.md.
+        let most = (128 << 20) + bodies + prefetch * message * 3 / 2;
+        assert!(most < limit, "{prefetch} messages of {message} bytes: {most} of {limit}");
+    }
+}

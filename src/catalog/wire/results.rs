@@ -1,46 +1,86 @@
-//! The rows of an answer, and no more of them than memory is meant for.
+//! The envelope of an answer, read row by row: an answer with more rows than were asked for is given up at the first
+//! row too many, and no row is kept longer than it takes to read it.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Rows of an answer, at most; it keeps what an answer takes in memory near what it took on the wire.
-const MOST_ROWS: usize = 1_000_000;
+use super::{List, Row, row};
 
-/// The rows as they stand in the body, up to [`MOST_ROWS`], and how many there are in all: rows of a byte or two would
-/// take eight times the body.
-pub(super) struct Results<'a> {
-    /// The first of them.
-    pub(super) rows: Vec<&'a RawValue>,
-    /// How many there are.
-    pub(super) count: usize,
+/// Reads an envelope whose list has at most `most` rows.
+pub(super) struct Envelope<'a> {
+    pub(super) most: usize,
+    /// Set if there are more.
+    pub(super) too_many: &'a Cell<bool>,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Results<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Rows;
-        impl<'de> Visitor<'de> for Rows {
-            type Value = Results<'de>;
+struct Rows<'a>(Envelope<'a>);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
+impl<'de> DeserializeSeed<'de> for Envelope<'_> {
+    type Value = List;
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Results<'de>, A::Error> {
-                let mut rows = Vec::new();
-                while rows.len() < MOST_ROWS {
-                    let Some(row) = list.next_element()? else { break };
-                    rows.push(row);
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<List, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Envelope<'_> {
+    type Value = List;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of runs")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<List, A::Error> {
+        let (mut count, mut next, mut rows) = (None, None, None);
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                "count" if count.is_none() => count = Some(map.next_value::<u64>()?),
+                // As it stands: its value may be anything, of any size.
+                "next" if next.is_none() => next = Some(map.next_value::<&RawValue>()?.get()),
+                "results" if rows.is_none() => {
+                    let Self { most, too_many } = self;
+                    rows = Some(map.next_value_seed(Rows(Envelope { most, too_many }))?);
                 }
-                let mut count = rows.len();
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    count += 1;
-                }
-                Ok(Results { rows, count })
+                "count" | "next" | "results" => return Err(A::Error::custom("a field is there twice")),
+                _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        deserializer.deserialize_seq(Rows)
+        let has_next = !matches!(next, None | Some("null" | "\"\""));
+        match (count, rows) {
+            (Some(count), Some(rows)) => Ok(List { count, has_next, rows }),
+            _ => Err(A::Error::custom("count or results is missing")),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Rows<'_> {
+    type Value = Vec<Row>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Row>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Rows<'_> {
+    type Value = Vec<Row>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Row>, A::Error> {
+        let mut rows = Vec::new();
+        while let Some(raw) = list.next_element::<&RawValue>()? {
+            if rows.len() == self.0.most {
+                self.0.too_many.set(true);
+                return Err(A::Error::custom("more rows than were asked for"));
+            }
+            rows.push(row(raw));
+        }
+        Ok(rows)
     }
 }
 
@@ -48,16 +88,25 @@ impl<'de: 'a, 'a> Deserialize<'de> for Results<'a> {
 mod tests {
     use super::super::super::error::Defect;
     use super::super::list;
-    use super::*;
 
     #[test]
-    fn rows_beyond_the_limit_are_counted_and_not_kept() {
-        let of = |rows: usize| format!("[{}0]", "0,".repeat(rows - 1));
-        let many = of(MOST_ROWS + 2);
-        let results: Results<'_> = serde_json::from_str(&many).unwrap();
-        assert_eq!((results.rows.len(), results.count), (MOST_ROWS, MOST_ROWS + 2));
-        let body = format!("{{\"count\": 1, \"results\": {}}}", of(MOST_ROWS + 1));
-        assert_eq!(list(body.as_bytes(), None).unwrap_err(), Defect::Odd("it has 1000001 rows".to_owned()));
-        assert_eq!(list(body.replacen("0,", "", 1).as_bytes(), None).unwrap().rows.len(), MOST_ROWS);
+    fn an_answer_with_more_rows_than_were_asked_for_is_given_up_at_the_first_of_them() {
+        let body = |rows: &str| format!("{{\"count\": 1, \"results\": [{rows}");
+        // What is behind the row too many is never looked at: this is no JSON.
+        let error = list(body("0,0,0,!!!").as_bytes(), 2, None).unwrap_err();
+        assert_eq!(error, Defect::Odd("it has more rows than the 2 that were asked for".to_owned()));
+        assert_eq!(list(body("0,0]}").as_bytes(), 2, None).unwrap().rows.len(), 2);
+    }
+
+    #[test]
+    fn the_next_page_is_there_or_not() {
+        for (next, has_next) in
+            [("null", false), ("\"\"", false), ("\"https://x/?page=2\"", true), ("[0]", true)]
+        {
+            let body = format!("{{\"next\": {next}, \"count\": 1, \"results\": [], \"more\": {{}}}}");
+            assert_eq!(list(body.as_bytes(), 1, None).unwrap().has_next, has_next, "{next}");
+        }
+        assert!(!list(b"{\"count\": 1, \"results\": []}", 1, None).unwrap().has_next);
+        assert!(list(b"{\"count\": 1, \"count\": 1, \"results\": []}", 1, None).is_err());
     }
 }

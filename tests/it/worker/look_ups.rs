@@ -156,3 +156,24 @@ async fn a_wrong_secret_and_a_403_count_as_unauthorized() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn an_answer_of_far_more_rows_than_were_asked_for_takes_no_more_memory_than_its_bytes() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let key = "course-v1:Acme+Rows+1";
+        stage.course(key, None, Some(PAGE)).await;
+        let worker = stage.worker(&[]).await;
+        let row = r#"{"key":"a/b/c","marketing_url":null},"#;
+        let body = format!("{{\"count\":1,\"results\":[{}0]}}", row.repeat(800_000));
+        assert!(body.len() > 28 << 20, "{}", body.len());
+        stage.catalog.script([Fault::Body(body)]);
+        stage.publish_course(key).await;
+        // The same request is tried again, and answered well.
+        stage.until_link(key, Some(PAGE)).await;
+        // Its bytes are some 30 MiB; its rows, kept, were 320 MB.
+        let peak = worker.peak_memory();
+        assert!(peak < 160 << 20, "{} MiB", peak >> 20);
+        worker.stop().await.expect(0);
+    })
+    .await;
+}
