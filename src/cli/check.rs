@@ -5,8 +5,9 @@ use secrecy::ExposeSecret;
 use super::{Context, Exit, output, partner};
 use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::CatalogError;
-use crate::config::{PageSize, without_password};
-use crate::store::{Need, Needs, Rights, SchemaProblem, Store, StoreError};
+use crate::config::without_password;
+use crate::http::status::reads_only;
+use crate::store::{Needs, SchemaProblem, Store, StoreError};
 use crate::telemetry::report;
 
 /// Rights too many that are named.
@@ -58,15 +59,20 @@ async fn database(context: &Context) -> Found {
     let looked = async {
         let store = Store::connect(&context.config.database).await.map_err(|error| unconnected(&error))?;
         let store = store.with_also(&context.config.sync.also);
-        let rights = store.rights(&needs(context)).await.map_err(|error| report(&error))?;
+        let rights = store.rights(&Needs::under(&context.config)).await.map_err(|error| report(&error))?;
         let schema = store.check_schema().await;
         let refused = match &schema {
             Ok(()) | Err(SchemaProblem::Denied(_)) => true,
             // A schema that the user may not look into seems to be empty.
             Err(_) => rights.missing.iter().any(|need| need.right == "USAGE"),
         };
-        if refused && !rights.missing.is_empty() {
-            return Err(lacking(&rights, schema.is_err()));
+        if let Some(lacking) = rights.lacking().filter(|_| refused) {
+            let absent =
+                if schema.is_err() { "; if a table is not there: course-sharing migrate first" } else { "" };
+            return Err(format!("{lacking}{absent}"));
+        }
+        if let Some(why) = &rights.refused {
+            return Err(reads_only(why));
         }
         schema.map_err(|error| report(&error))?;
         let counts = store.counts().await.map_err(|error| report(&error))?;
@@ -79,7 +85,7 @@ async fn database(context: &Context) -> Found {
         Ok((text, rights)) => Found::Doubtful(format!(
             "{text}; but the user {} may do more than this program ever does: {}; the least rights are in \
              ops/ROLLOUT.md",
-            rights.user,
+            rights.user.name,
             some(&rights.beyond, "; "),
         )),
     }
@@ -90,29 +96,6 @@ fn unconnected(error: &StoreError) -> String {
     let right = "and may the user connect to it (GRANT CONNECT ON DATABASE …, see ops/ROLLOUT.md)?";
     let refused = report(error).contains("permission denied for database");
     format!("{}; {}", report(error), if refused { right } else { hint })
-}
-
-/// What the user has to be allowed under this configuration.
-fn needs(context: &Context) -> Needs {
-    let also: Vec<&str> = context.config.sync.also.iter().map(|column| column.name()).collect();
-    let needs = Needs::default().also(&also);
-    match context.config.reconcile.page_size {
-        PageSize::Lms => needs.and("SELECT", "catalog_catalogintegration", &["id", "page_size"]),
-        PageSize::Auto | PageSize::Fixed(_) => needs,
-    }
-}
-
-fn lacking(rights: &Rights, unread: bool) -> String {
-    let missing: Vec<String> = rights.missing.iter().map(Need::to_string).collect();
-    let grants: Vec<String> = rights.grants().iter().map(|grant| format!("{grant};")).collect();
-    let table =
-        if unread { ", if the tables are there (else: course-sharing migrate, as who may)" } else { "" };
-    format!(
-        "the user {} lacks {}; as an administrator run{table}: {}",
-        rights.user,
-        missing.join(", "),
-        grants.join(" ")
-    )
 }
 
 /// The first few of a list that may be long.

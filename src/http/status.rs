@@ -10,6 +10,8 @@ use serde::Serialize;
 pub struct Status {
     /// When this was gathered, by the worker's clock.
     pub at: DateTime<Utc>,
+    /// Whether the database writes.
+    pub database: Database,
     /// The LMS's overviews.
     pub overviews: Told<Overviews>,
     /// Those without a link.
@@ -22,6 +24,32 @@ pub struct Status {
     pub catalog: Catalog,
     /// The last passes, the newest first.
     pub passes: Told<Vec<Pass>>,
+}
+
+/// Whether the database writes, as far as this worker knows.
+#[derive(Debug, Clone, Serialize)]
+pub struct Database {
+    /// False: it reads, and refuses to write.
+    pub writable: bool,
+    /// Since when this worker knows that it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_since: Option<DateTime<Utc>>,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl Database {
+    /// `refused`: since when it does not write, and why not.
+    pub fn of(refused: Option<(DateTime<Utc>, String)>) -> Self {
+        let (refused_since, why) = refused.unzip();
+        Self { writable: why.is_none(), refused_since, why }
+    }
+}
+
+/// What is said of a database that does not write, for this reason.
+pub fn reads_only(why: &str) -> String {
+    format!("reads, does not write: {why}")
 }
 
 /// What database or broker say; else why they do not, and what they last said. As JSON the value alone, or

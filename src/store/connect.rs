@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::{ConnectOptions, Database};
 use secrecy::ExposeSecret;
 
-use super::{Store, StoreError, clock::DatabaseClock};
+use super::{Store, StoreError, Writes, clock::DatabaseClock};
 use crate::config;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -38,7 +38,12 @@ impl Store {
         let db = Database::connect(options(url, settings.max_connections, lazy))
             .await
             .map_err(|source| StoreError::Connect { url: config::without_password(url), source })?;
-        Ok(Self { db, clock: Arc::new(DatabaseClock::default()), also: Arc::new([]) })
+        Ok(Self {
+            db,
+            clock: Arc::new(DatabaseClock::default()),
+            also: Arc::new([]),
+            writes: Writes::default(),
+        })
     }
 }
 

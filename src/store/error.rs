@@ -42,6 +42,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// True if the database answered, and what it answered is that it will not do this.
+    pub(super) fn is_reported(&self) -> bool {
+        let Self::Statement { source: DbErr::Exec(e) | DbErr::Query(e) | DbErr::Conn(e), .. } = self else {
+            return false;
+        };
+        matches!(e, RuntimeErr::SqlxError(e) if e.as_database_error().is_some())
+    }
+
     pub(super) fn doing(doing: &'static str) -> impl FnOnce(DbErr) -> Self {
         move |source| Self::Statement { doing, source }
     }

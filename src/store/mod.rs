@@ -21,6 +21,7 @@ mod limit;
 mod overviews;
 mod passes;
 mod reason;
+mod refusal;
 mod rejection;
 mod rights;
 mod schema;
@@ -37,6 +38,7 @@ pub use self::ledger::{Entry, ObservedBy};
 pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
 pub use self::passes::{Held, PassRow, Verdict};
 pub use self::reason::Reason;
+pub use self::refusal::{Refusal, Refused, Writes};
 pub use self::rejection::Rejected;
 pub use self::rights::{Need, Needs, Rights};
 pub use self::schema::SchemaProblem;
@@ -58,6 +60,7 @@ pub struct Store {
     db: DatabaseConnection,
     clock: Arc<DatabaseClock>,
     also: Arc<[AlsoColumn]>,
+    writes: Writes,
 }
 
 impl Store {
@@ -66,6 +69,11 @@ impl Store {
     #[must_use]
     pub fn with_also(self, columns: &[AlsoColumn]) -> Self {
         Self { also: columns.into(), ..self }
+    }
+
+    /// Whether the database writes, as far as is known.
+    pub fn writes(&self) -> &Writes {
+        &self.writes
     }
 
     /// SeaORM's connection, for migrations and for tests.

@@ -146,7 +146,7 @@ impl Store {
             + Send
             + 'static,
     {
-        let db = self.db.clone();
+        let (db, writes) = (self.db.clone(), self.writes.clone());
         let trying = async move {
             let mut tries = 1;
             loop {
@@ -155,7 +155,10 @@ impl Store {
                         tracing::debug!(event = "store.retried", tries, error = ?error);
                         tries += 1;
                     }
-                    done => return done,
+                    done => {
+                        let _ = done.as_ref().inspect_err(|error| writes.note(error));
+                        return done;
+                    }
                 }
             }
         };

@@ -12,7 +12,8 @@ use crate::broker::{Attachment, Counts};
 use crate::catalog::GateState;
 use crate::http::bounded;
 use crate::http::status::{
-    Blank, BlankCount, Blanks, Catalog, Consumer, Delayed, Last, Overviews, Pass, Queues, Status, Told,
+    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Status,
+    Told,
 };
 use crate::store::{PassRow, Reason, Store, StoreError};
 use crate::telemetry::report;
@@ -69,8 +70,10 @@ impl Port {
             asked(async move { for_passes.engine.store().last_passes(PASSES).await }),
             asked(async move { for_queues.counts().await }),
         );
+        let refused = self.engine.store().writes().refused();
         Status {
             at: Utc::now(),
+            database: Database::of(refused.map(|refused| (refused.since, refused.why))),
             overviews: heard.overviews.told(overviews),
             blank: heard.blanks.told(blanks),
             consumer: match &*self.attachment.borrow() {

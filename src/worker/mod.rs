@@ -5,7 +5,7 @@
 //!                       │ restore, look up, write (sync::Engine), in batches (batcher, pure)
 //!                       │ how many of each at once (lane)    who need not wait (batcher, copies: pure)
 //!                       └ what becomes of each event (settlement, pure)
-//! jobs: heal, pass, gauges        port, looking: what the HTTP port asks
+//! jobs: heal, pass, gauges, writes        port, looking: what the HTTP port asks
 //! ```
 
 pub mod batcher;
@@ -23,6 +23,7 @@ pub mod settlement;
 mod settler;
 pub mod shutdown;
 mod trace;
+mod writes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +39,7 @@ use crate::broker::{self, Attachment, Broker, Consumer, DeadLetters, Publisher, 
 use crate::config::{Config, Listen};
 use crate::http::{self, AppState, Health};
 use crate::reconcile::Pass;
+use crate::store::Needs;
 use crate::sync::Engine;
 
 /// How long what is in hand may take at the end; together with closing, less than the 20 s that an operator waits.
@@ -86,6 +88,8 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
         stop.clone(),
     );
     jobs.spawn(healing);
+    let needs = Needs::under(config);
+    jobs.spawn(writes::watch(engine.store().clone(), needs, holder.clone(), watched.clone(), stop.clone()));
     jobs.spawn(gauges::Gauges::new(port, holder).run(watched.clone(), stop.clone()));
     let nightly = jobs::Nightly {
         pass: Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog)

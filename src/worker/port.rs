@@ -11,6 +11,7 @@ use super::looking::Heard;
 use crate::broker::{Attachment, Broker, BrokerError, Counts, DeadLetters, Role, Topology};
 use crate::config;
 use crate::course_key::CourseKey;
+use crate::http::status::reads_only;
 use crate::http::{Line, Links, Look, Readiness, Status};
 use crate::share_link::{self, ShareLink};
 use crate::store::StoreError;
@@ -58,7 +59,11 @@ impl Port {
 
 impl Readiness for Port {
     fn database(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { self.engine.store().check_schema().await.map_err(|error| report(&error)) })
+        Box::pin(async {
+            let store = self.engine.store();
+            store.check_schema().await.map_err(|error| report(&error))?;
+            store.writes().refused().map_or(Ok(()), |refused| Err(reads_only(&refused.why)))
+        })
     }
 
     fn broker(&self) -> BoxFuture<'_, Result<(), String>> {

@@ -9,6 +9,7 @@ mod schedule;
 mod settling;
 mod traces;
 mod urls;
+mod writes;
 
 /// Where runs have their pages.
 const PAGE: &str = "https://www.campus.example/course";

@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::View;
 use super::html::{Moment, Number, Span, Text};
-use super::verdict::Level;
-use crate::http::status::{Catalog, Consumer, Delayed, Queues, Status, Told};
+use super::verdict::{Level, refused};
+use crate::http::status::{Catalog, Consumer, Delayed, Queues, Status, Told, reads_only};
 
 impl Level {
     /// The class in the style sheet.
@@ -83,7 +83,10 @@ fn delayed(queue: &Delayed) -> String {
 /// What the worker depends on, a line each.
 pub(super) fn surroundings(page: &mut String, view: &View, now: DateTime<Utc>) {
     page.push_str("<section aria-labelledby=parts><h2 id=parts>Parts</h2><dl>");
-    let (level, text) = answers(&view.database);
+    let (level, text) = match refused(view) {
+        Some(why) => (Level::Wrong, Text(&reads_only(why)).to_string()),
+        None => answers(&view.database),
+    };
     line(page, "Database", level, &text);
     let (level, text) = answers(&view.broker);
     line(page, "Broker", level, &text);

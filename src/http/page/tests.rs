@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::http::status::{
-    Blank, BlankCount, Blanks, Catalog, Consumer, Delayed, Last, Overviews, Pass, Queues, Told,
+    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Told,
 };
 
 const HOSTILE: &str = "<script>alert('x')</script>\"&<b onclick=\"x\">";
@@ -35,6 +35,7 @@ fn pass(hours_ago: i64, verdict: &str) -> Pass {
 fn fine() -> View {
     let status = Status {
         at: now(),
+        database: Database::of(None),
         overviews: Told::Now(Overviews { linked: 13_912, blank: 0, counted_at: now() }),
         blank: Told::Now(Blanks::default()),
         consumer: Consumer::Attached { attached_since: now() - TimeDelta::hours(5) },
@@ -93,6 +94,11 @@ fn each_fault_is_the_headline_with_its_weight() {
         (out("no answer", "ok"), "The database does not answer", Wrong),
         (out("ok", "no answer"), "The broker does not answer", Wrong),
         (with(|s| s.consumer = gone), "No events are consumed, for 3 min", Wrong),
+        (
+            with(|s| s.database = Database::of(Some((now(), "no right".into())))),
+            "The database reads, and does not write",
+            Wrong,
+        ),
         (with(|s| s.blank = Told::Now(blanks(5, 1, "restorable", false))), "1 link is blank", Watch),
         (with(|s| s.blank = Told::Now(blanks(7, 12, "no_answer", false))), "12 links are blank", Wrong),
         (with(|s| s.passes = Told::Now(vec![])), "No pass over the Catalog has ended yet", Watch),

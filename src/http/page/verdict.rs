@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::View;
 use super::html::{Number, Span, plural};
-use crate::http::status::{Blanks, Catalog, Consumer, Pass, Status};
+use crate::http::status::{Blanks, Catalog, Consumer, Pass, Status, reads_only};
 
 /// Longer than the delay queues wait for the Catalog.
 const BLANK_TOO_LONG: TimeDelta = TimeDelta::hours(6);
@@ -43,8 +43,12 @@ impl Problem {
 /// All that is wrong, the worst first.
 pub(super) fn problems(view: &View) -> Vec<Problem> {
     let mut found = Vec::new();
-    if view.database != "ok" {
-        found.push(Problem::new(Level::Wrong, "The database does not answer", &view.database));
+    match refused(view) {
+        Some(why) => found.push(Problem::new(Level::Wrong, "The database reads, and does not write", why)),
+        None if view.database != "ok" => {
+            found.push(Problem::new(Level::Wrong, "The database does not answer", &view.database));
+        }
+        None => {}
     }
     if view.broker != "ok" {
         found.push(Problem::new(Level::Wrong, "The broker does not answer", &view.broker));
@@ -68,6 +72,12 @@ pub(super) fn problems(view: &View) -> Vec<Problem> {
     }
     found.sort_by_key(|problem| problem.level);
     found
+}
+
+/// Why the database does not write, where it answers and does not.
+pub(super) fn refused(view: &View) -> Option<&str> {
+    let why = view.status.as_ref().ok()?.database.why.as_deref()?;
+    (view.database == "ok" || view.database == reads_only(why)).then_some(why)
 }
 
 fn consumer(status: &Status, broker_answers: bool) -> Option<Problem> {

@@ -1,10 +1,9 @@
-//! The verdict: what is missing, and what is too much.
+//! What the user may do beyond what is needed. Pure: rights in, words out.
 
-use super::{ALL, Held, Need, On, Rights};
+use super::{Held, Need, On};
 
-/// Compares what is needed with what there is.
-pub(super) fn judge(needs: &[Need], held: &[Held], user: String) -> Rights {
-    let missing = needs.iter().filter_map(|need| lacking(need, held)).collect();
+/// What of `held` no need asks for, in words: the rights on each thing.
+pub(super) fn beyond(needs: &[Need], held: &[Held]) -> Vec<String> {
     let mut beyond: Vec<(String, Vec<String>)> = Vec::new();
     for held in held {
         let Some((right, on)) = surplus(held, needs) else { continue };
@@ -14,27 +13,7 @@ pub(super) fn judge(needs: &[Need], held: &[Held], user: String) -> Rights {
             None => beyond.push((on, vec![right])),
         }
     }
-    let beyond = beyond.into_iter().map(|(on, rights)| format!("{} on {on}", rights.join(", "))).collect();
-    Rights { missing, beyond, user }
-}
-
-/// The part of a need that nothing covers.
-fn lacking(need: &Need, held: &[Held]) -> Option<Need> {
-    let covers = |held: &Held, column: Option<&String>| {
-        let on = match &held.on {
-            On::Everything(_) => true,
-            On::Table(table) => *table == need.table,
-            On::Elsewhere(_) => false,
-        };
-        let columns = held.columns.is_empty() || column.is_some_and(|column| held.columns.contains(column));
-        on && columns && (held.right == need.right || held.right == ALL)
-    };
-    if need.columns.is_empty() {
-        return (!held.iter().any(|held| covers(held, None))).then(|| need.clone());
-    }
-    let columns = need.columns.iter().filter(|column| !held.iter().any(|held| covers(held, Some(column))));
-    let columns: Vec<String> = columns.cloned().collect();
-    (!columns.is_empty()).then(|| Need { columns, ..need.clone() })
+    beyond.into_iter().map(|(on, rights)| format!("{} on {on}", rights.join(", "))).collect()
 }
 
 /// The part of a right that no need asks for: the right, and on what, in words.
@@ -42,8 +21,7 @@ fn surplus(held: &Held, needs: &[Need]) -> Option<(String, String)> {
     let right = held.right.clone();
     let table = match &held.on {
         On::Table(table) => table,
-        // Whatever is needed of it, a right on everything is on more than that.
-        On::Everything(on) | On::Elsewhere(on) => return Some((right, on.clone())),
+        On::Elsewhere(on) => return Some((right, on.clone())),
     };
     let Some(need) = needs.iter().find(|need| need.right == held.right && need.table == *table) else {
         return Some((right, table.clone()));
@@ -61,7 +39,7 @@ fn surplus(held: &Held, needs: &[Need]) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Needs;
+    use super::super::{ALL, Needs};
     use super::*;
 
     const LMS: &str = "course_overviews_courseoverview";
@@ -77,49 +55,29 @@ mod tests {
 
     fn least() -> Vec<Held> {
         let needs = Needs::default();
-        needs
-            .list()
-            .iter()
+        let least = needs.list().iter();
+        least
             .map(|n| Held { right: n.right.to_owned(), on: on(&n.table), columns: n.columns.clone() })
             .collect()
     }
 
-    fn verdict(held: &[Held]) -> (Vec<String>, Vec<String>) {
-        let rights = judge(Needs::default().list(), held, "'u'@'%'".to_owned());
-        (rights.missing.iter().map(Need::to_string).collect(), rights.beyond)
+    fn words(held: &[Held]) -> Vec<String> {
+        beyond(Needs::default().list(), held)
     }
 
     #[test]
-    fn the_least_rights_are_neither_too_little_nor_too_much() {
-        assert_eq!(verdict(&least()), (vec![], vec![]));
+    fn the_least_rights_are_not_too_much() {
+        assert_eq!(words(&least()), Vec::<String>::new());
     }
 
     #[test]
-    fn each_right_that_is_taken_away_is_the_one_named() {
-        for (n, need) in Needs::default().list().iter().enumerate() {
-            let mut held = least();
-            held.remove(n);
-            assert_eq!(verdict(&held).0, [need.to_string()]);
-        }
-        let mut held = least();
-        held[0].columns.remove(0);
-        assert_eq!(verdict(&held).0, [format!("SELECT (id) ON {LMS}")]);
+    fn a_right_on_everything_is_too_much() {
+        let all = [held(ALL, On::Elsewhere("*.*".to_owned()), &[])];
+        assert_eq!(words(&all), ["ALL PRIVILEGES on *.*"]);
     }
 
     #[test]
-    fn a_right_on_everything_covers_all_and_is_too_much() {
-        let all = [held(ALL, On::Everything("*.*".to_owned()), &[])];
-        assert_eq!(verdict(&all), (vec![], vec!["ALL PRIVILEGES on *.*".to_owned()]));
-        let one = held("SELECT", On::Everything("lms.*".to_owned()), &[]);
-        let (missing, beyond) = verdict(&[one]);
-        assert!(missing.iter().all(|need| !need.starts_with("SELECT")), "{missing:?}");
-        assert_eq!(beyond, ["SELECT on lms.*"]);
-        let elsewhere = held(ALL, On::Elsewhere("other.*".to_owned()), &[]);
-        assert_eq!(verdict(&[elsewhere]).0.len(), Needs::default().list().len());
-    }
-
-    #[test]
-    fn what_is_too_much_is_told_by_right_column_and_table() {
+    fn what_is_too_much_is_named_by_right_column_and_table() {
         let mut more = least();
         more.push(held("SELECT", on(LMS), &["id", "org"]));
         more.push(held("UPDATE", on(LMS), &[]));
@@ -131,14 +89,6 @@ mod tests {
             format!("UPDATE on every column of {LMS}"),
             "SELECT, UPDATE on auth_user".to_owned(),
         ];
-        assert_eq!(verdict(&more), (vec![], beyond.to_vec()));
-    }
-
-    #[test]
-    fn a_right_on_a_whole_table_covers_its_columns() {
-        let mut held_ = least();
-        held_[0] = held("SELECT", on(LMS), &[]);
-        held_[1] = held(ALL, on(LMS), &[]);
-        assert_eq!(verdict(&held_).0, Vec::<String>::new());
+        assert_eq!(words(&more), beyond);
     }
 }

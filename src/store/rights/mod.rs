@@ -1,25 +1,29 @@
 //! What the database user may do, beside what the program needs: too little stops it in the middle of its work, too
 //! much is a risk that nobody asked for.
 //!
-//! Each database tells in its own way what it allows (`mysql.rs`, `postgres.rs`); the verdict on it is one and pure.
+//! Whether the user may do what is needed is tried out, by statements that touch no row (`probe.rs`): that is the
+//! truth, also where the server only reads. What the user may do beyond that is in the servers' own catalogs
+//! (`mysql.rs`, `postgres.rs`).
 
-mod grants;
 mod judge;
 mod mysql;
 mod needs;
 mod postgres;
+mod probe;
 
-use sea_orm::DbBackend;
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 
 pub use self::needs::{Need, Needs};
 
-use self::judge::judge;
+use self::judge::beyond;
+use super::limit::within;
 use super::{Store, StoreError};
 
+const DOING: &str = "tell what the user may do";
 /// The right that stands for all others.
 const ALL: &str = "ALL PRIVILEGES";
 
-/// A right that the user has, as the database tells it.
+/// A right that the user has, as the catalogs have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Held {
     /// In capitals, as in GRANT.
@@ -32,11 +36,9 @@ struct Held {
 /// What a right is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum On {
-    /// Every table of our database and perhaps of others; in words.
-    Everything(String),
     /// One table of our database.
     Table(String),
-    /// Something that is none of our business; in words.
+    /// Anything else; in words.
     Elsewhere(String),
 }
 
@@ -45,32 +47,123 @@ enum On {
 pub struct Rights {
     /// What the program needs and the user may not do.
     pub missing: Vec<Need>,
+    /// Why the server refuses to write, whatever the rights.
+    pub refused: Option<String>,
     /// What the user may do and the program never does, in words, as in `DELETE on auth_user`.
     pub beyond: Vec<String>,
-    /// The user, as a GRANT names it.
-    pub user: String,
+    /// Who the user is, and where.
+    pub user: User,
+}
+
+/// Who the database takes this program for, as GRANT names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct User {
+    /// In quotes.
+    pub name: String,
+    /// What stands before a table's name: the database, or on PostgreSQL the schema.
+    pub place: String,
+    /// The database, for people.
+    pub database: String,
 }
 
 impl Rights {
-    /// The statements that give the user what is missing.
-    pub fn grants(&self) -> Vec<String> {
-        self.missing.iter().map(|need| format!("GRANT {need} TO {}", self.user)).collect()
+    /// What is missing, in words, and the statements that give it; none if nothing is.
+    pub fn lacking(&self) -> Option<String> {
+        let User { name, place, database } = &self.user;
+        let missing: Vec<String> = self.missing.iter().map(Need::to_string).collect();
+        let grant = |need: &Need| {
+            let on =
+                if need.right == "USAGE" { need.table.clone() } else { format!("{place}.{}", need.table) };
+            format!("GRANT {} ON {on} TO {name};", need.what())
+        };
+        let grants: Vec<String> = self.missing.iter().map(grant).collect();
+        (!missing.is_empty()).then(|| {
+            format!(
+                "the user {name} lacks {}; as an administrator run in the database {database}: {}",
+                missing.join(", "),
+                grants.join(" ")
+            )
+        })
     }
 }
 
 impl Store {
-    /// Looks at what the user of this connection may do. Nobody is asked on SQLite, where a file's owner may do all.
-    ///
-    /// # Errors
-    /// Those of the database.
+    /// Looks at what the user of this connection may do. On SQLite a file's owner may do all.
     pub async fn rights(&self, needs: &Needs) -> Result<Rights, StoreError> {
-        match self.backend() {
-            DbBackend::MySql => {
-                let (user, held) = self.mysql_rights().await?;
-                Ok(judge(needs.list(), &held, user))
-            }
-            DbBackend::Postgres => self.postgres_rights(needs).await,
-            _ => Ok(Rights::default()),
+        let user = self.user().await?;
+        if let Some(need) = self.shut_schema().await? {
+            return Ok(Rights { missing: vec![need], user, ..Rights::default() });
         }
+        let (missing, refused) = self.try_out(needs.list()).await?;
+        let held = match self.backend() {
+            DbBackend::MySql => self.mysql_rights(&user).await?,
+            DbBackend::Postgres => self.postgres_rights().await?,
+            _ => Vec::new(),
+        };
+        Ok(Rights { missing, refused, beyond: beyond(needs.list(), &held), user })
+    }
+
+    /// Looks whether the database writes what the program needs, and notes it for [`Store::writes`]. Returns why it
+    /// does not, if it does not.
+    pub async fn check_writes(&self, needs: &Needs, holder: &str) -> Result<Option<String>, StoreError> {
+        let needs: Vec<Need> = needs.list().iter().filter(|need| need.right != "SELECT").cloned().collect();
+        let (missing, refused) = self.try_out(&needs).await?;
+        let refused = if missing.is_empty() {
+            refused
+        } else {
+            Rights { missing, user: self.user().await?, ..Rights::default() }.lacking()
+        };
+        let refused = match refused {
+            Some(why) => Some(why),
+            // What touches no row does not meet a full disk: a row of our own is written, too.
+            None => match self.acquire("write_check", holder, std::time::Duration::ZERO).await {
+                Err(error) if error.refusal().is_some() => Some(crate::telemetry::report(&error)),
+                done => done.map(|_| None)?,
+            },
+        };
+        self.writes.set(refused.clone());
+        Ok(refused)
+    }
+
+    async fn user(&self) -> Result<User, StoreError> {
+        let sql = match self.backend() {
+            DbBackend::MySql => {
+                "SELECT CAST(CURRENT_USER() AS CHAR) AS name, CAST(DATABASE() AS CHAR) AS place, \
+                 CAST(DATABASE() AS CHAR) AS base"
+            }
+            DbBackend::Postgres => {
+                "SELECT quote_ident(current_user) AS name, quote_ident(COALESCE((SELECT n.nspname::text FROM pg_class c \
+                 JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE c.oid = to_regclass('course_overviews_courseoverview')), current_schema()::text, 'public')) AS place, \
+                 current_database()::text AS base"
+            }
+            _ => return Ok(User::default()),
+        };
+        let rows = self.look(Statement::from_string(self.backend(), sql)).await?;
+        let Some(row) = rows.first() else { return Ok(User::default()) };
+        let text = |name| row.try_get::<Option<String>>("", name).map_err(StoreError::doing(DOING));
+        let (name, place, database) = (text("name")?, text("place")?, text("base")?);
+        let mut user = User {
+            name: name.unwrap_or_default(),
+            place: place.unwrap_or_default(),
+            database: database.unwrap_or_default(),
+        };
+        if self.backend() == DbBackend::MySql {
+            let (name, host) = user.name.rsplit_once('@').unwrap_or((&user.name, "%"));
+            user.name = format!("'{name}'@'{host}'");
+            if !user.place.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                user.place = format!("`{}`", user.place.replace('`', "``"));
+            }
+        }
+        Ok(user)
+    }
+
+    async fn look(&self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
+        within(DOING, self.db.query_all_raw(statement)).await
+    }
+
+    /// Executes what touches no row.
+    async fn touch(&self, sql: &str) -> Result<(), StoreError> {
+        within(DOING, self.db.execute_unprepared(sql)).await.map(drop)
     }
 }

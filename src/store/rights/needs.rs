@@ -5,6 +5,8 @@ use std::fmt;
 use entity::{blank, overview};
 use sea_orm::{EntityName, IdenStatic, Iterable};
 
+use crate::config::{Config, PageSize};
+
 /// One right on one table, or on some of its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
@@ -16,14 +18,20 @@ pub struct Need {
     pub columns: Vec<String>,
 }
 
+impl Need {
+    /// As GRANT has it before ON: `SELECT (id, marketing_url)`.
+    pub(super) fn what(&self) -> String {
+        match self.columns.as_slice() {
+            [] => self.right.to_owned(),
+            columns => format!("{} ({})", self.right, columns.join(", ")),
+        }
+    }
+}
+
 /// As GRANT has it: `SELECT (id, marketing_url) ON course_overviews_courseoverview`.
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.right)?;
-        if !self.columns.is_empty() {
-            write!(f, " ({})", self.columns.join(", "))?;
-        }
-        write!(f, " ON {}", self.table)
+        write!(f, "{} ON {}", self.what(), self.table)
     }
 }
 
@@ -53,6 +61,16 @@ impl Default for Needs {
 }
 
 impl Needs {
+    /// What it needs under this configuration.
+    pub fn under(config: &Config) -> Self {
+        let also: Vec<&str> = config.sync.also.iter().map(|column| column.name()).collect();
+        let needs = Self::default().also(&also);
+        match config.reconcile.page_size {
+            PageSize::Lms => needs.and("SELECT", "catalog_catalogintegration", &["id", "page_size"]),
+            PageSize::Auto | PageSize::Fixed(_) => needs,
+        }
+    }
+
     /// With these columns of the LMS's table, to read and to write.
     #[must_use]
     pub fn also(self, columns: &[&str]) -> Self {

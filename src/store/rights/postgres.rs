@@ -1,11 +1,10 @@
-//! PostgreSQL is asked table by table, so that roles, PUBLIC, ownership and superusers are all taken into account.
+//! What PostgreSQL has in its catalogs, table by table, so that roles, PUBLIC, ownership and superusers all count.
 
 use entity::overview;
-use sea_orm::{ConnectionTrait, DbErr, EntityName, QueryResult, Statement};
+use sea_orm::{DbBackend, DbErr, EntityName, QueryResult, Statement};
 
-use super::super::limit::within;
 use super::super::{Store, StoreError};
-use super::{ALL, Held, Need, Needs, On, Rights, judge};
+use super::{ALL, DOING, Held, Need, On};
 
 /// What the role is, and what it may do to the database and its schemas. One line for each, in words.
 const AT_LARGE: &str = "
@@ -37,54 +36,52 @@ FROM tables JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND attacl IS NOT
   unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS held
 WHERE NOT has_table_privilege(oid, held) AND has_column_privilege(oid, attnum, held)";
 
-/// Schemas with the LMS's table that the user may not look into; such a table is as if it were not there.
+/// A schema on the search path that has the LMS's table and that the user may not look into: the table is then as if it
+/// were not there. Schemas that are not on the path are another tenant's.
 const SHUT: &str = "
 SELECT quote_ident(n.nspname) AS place FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relname = $1 AND NOT has_schema_privilege(n.oid, 'USAGE') LIMIT 1";
+WHERE c.relname = $1 AND to_regclass($1) IS NULL AND NOT has_schema_privilege(n.oid, 'USAGE')
+  AND n.nspname::text IN (
+    SELECT replace(trim(both '\" ' FROM part), '$user', current_user::text)
+    FROM unnest(string_to_array(current_setting('search_path'), ',')) AS part)
+LIMIT 1";
 
 impl Store {
-    pub(super) async fn postgres_rights(&self, needs: &Needs) -> Result<Rights, StoreError> {
-        let user =
-            self.ask("SELECT quote_ident(current_user) AS name", |row| row.try_get("", "name")).await?;
-        let user: String = user.into_iter().next().unwrap_or_default();
+    /// The right that is needed to see the LMS's table at all, if it is missing.
+    pub(super) async fn shut_schema(&self) -> Result<Option<Need>, StoreError> {
+        if self.backend() != DbBackend::Postgres {
+            return Ok(None);
+        }
         let shut =
             Statement::from_sql_and_values(self.backend(), SHUT, [overview::Entity.table_name().into()]);
-        let shut = self.ask_by(shut, |row| row.try_get::<String>("", "place")).await?;
-        if let Some(schema) = shut.first() {
-            let need = Need { right: "USAGE", table: format!("SCHEMA {schema}"), columns: Vec::new() };
-            return Ok(Rights { missing: vec![need], beyond: Vec::new(), user });
-        }
-        let mut held = self.ask(AT_LARGE, at_large).await?;
+        let shut = self.ask(shut, |row| row.try_get::<String>("", "place")).await?;
+        let need = |schema| Need { right: "USAGE", table: format!("SCHEMA {schema}"), columns: Vec::new() };
+        Ok(shut.first().map(need))
+    }
+
+    pub(super) async fn postgres_rights(&self) -> Result<Vec<Held>, StoreError> {
+        let plain = |sql: &str| Statement::from_string(self.backend(), sql);
+        let mut held = self.ask(plain(AT_LARGE), at_large).await?;
         // Of a superuser nothing more need be said, and it would be every table of the LMS's.
         if !held.iter().any(|held| held.right == ALL) {
-            held.extend(self.ask(ON_TABLES, on_table).await?);
+            held.extend(self.ask(plain(ON_TABLES), on_table).await?);
         }
-        Ok(judge(needs.list(), &held, user))
+        Ok(held)
     }
 
     async fn ask<T>(
         &self,
-        sql: &str,
-        read: impl Fn(&QueryResult) -> Result<T, DbErr>,
-    ) -> Result<Vec<T>, StoreError> {
-        self.ask_by(Statement::from_string(self.backend(), sql), read).await
-    }
-
-    async fn ask_by<T>(
-        &self,
         statement: Statement,
         read: impl Fn(&QueryResult) -> Result<T, DbErr>,
     ) -> Result<Vec<T>, StoreError> {
-        let doing = "tell what the user may do";
-        let rows = within(doing, self.db.query_all_raw(statement)).await?;
-        rows.iter().map(read).collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+        let rows = self.look(statement).await?;
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(StoreError::doing(DOING))
     }
 }
 
 fn at_large(row: &QueryResult) -> Result<Held, DbErr> {
-    let (right, place): (String, String) = (row.try_get("", "held")?, row.try_get("", "place")?);
-    let on = if right == ALL { On::Everything(place) } else { On::Elsewhere(place) };
-    Ok(Held { right, on, columns: Vec::new() })
+    let on = On::Elsewhere(row.try_get("", "place")?);
+    Ok(Held { right: row.try_get("", "held")?, on, columns: Vec::new() })
 }
 
 fn on_table(row: &QueryResult) -> Result<Held, DbErr> {

@@ -39,6 +39,7 @@ pub struct Instruments {
     pub(super) reconcile_verdict: Gauge<u64>,
     pub(super) reconcile_changes: Gauge<u64>,
     pub(super) database_up: Gauge<u64>,
+    pub(super) database_writable: Gauge<u64>,
 }
 
 impl Instruments {
@@ -94,6 +95,7 @@ impl Instruments {
             reconcile_verdict: gauge("course_sharing.reconcile_last_verdict", "{pass}", "1 for the verdict that the last pass ended with; all 0: none has ended yet"),
             reconcile_changes: gauge("course_sharing.reconcile_changes", "{run}", "What the last pass did, in runs"),
             database_up: gauge("course_sharing.database_up", "{database}", "1 while the database answers"),
+            database_writable: gauge("course_sharing.database_writable", "{database}", "1 while the database writes what the worker needs; 0: it refuses to, or has not been looked at yet"),
         }
     }
 
@@ -129,6 +131,7 @@ impl Instruments {
         self.dead_letters.record(0, &[]);
         self.consumer_up.record(0, &[]);
         self.database_up.record(0, &[]);
+        self.database_writable.record(0, &[]);
         self.reconcile_success.record(0.0, &[]);
     }
 

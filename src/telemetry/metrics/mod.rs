@@ -124,6 +124,11 @@ pub fn database_up(up: bool) {
     instruments().database_up.record(up.into(), &[]);
 }
 
+/// Says whether the database writes what the worker needs.
+pub fn database_writable(writable: bool) {
+    instruments().database_writable.record(writable.into(), &[]);
+}
+
 /// Says what the last pass did to how many runs; `kind` is `updated`, `cleared`, `kept`, `held_back`,
 /// `not_listed` or `pending`.
 pub fn reconcile_change(kind: &'static str, n: u64) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use course_sharing::course_key::CourseKey;
-use course_sharing::http::status::{Blanks, Catalog, Consumer, Overviews, Queues, Status, Told};
+use course_sharing::http::status::{Blanks, Catalog, Consumer, Database, Overviews, Queues, Status, Told};
 use course_sharing::http::{AppState, Health, Line, Links, Look, Readiness, Server};
 use course_sharing::share_link::{LinkSource, ShareLink};
 use futures_util::future::BoxFuture;
@@ -62,6 +62,7 @@ impl Look for World {
         let now = chrono::Utc::now();
         let status = Status {
             at: now,
+            database: Database::of(None),
             overviews: Told::Now(Overviews { linked: 3, blank: 1, counted_at: now }),
             blank: Told::Now(Blanks::default()),
             consumer: Consumer::Detached { detached_since: now, why: "<b>gone</b>".to_owned() },

@@ -1,0 +1,58 @@
+//! Whether the database writes what this program needs: looked at when the worker starts, when a write is refused, and
+//! again and again while that lasts. Everything else shows what was found.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::jobs::sleeps;
+use crate::jobs::Jobs;
+use crate::store::{Needs, Refused, Store};
+use crate::telemetry::metrics;
+
+/// Between two looks while all is well: any write that is refused is heard of at once.
+const WELL: Duration = Duration::from_secs(300);
+/// Between two looks while the database does not write, or does not answer.
+const REFUSED: Duration = Duration::from_secs(10);
+/// Between a write that was refused and the look that follows.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Looks until told to stop. A database that stops writing makes one line, and one when it writes again.
+pub(super) async fn watch(store: Store, needs: Needs, holder: String, jobs: Jobs, stop: CancellationToken) {
+    let job = jobs.add("writes", WELL);
+    let mut changes = store.writes().watch();
+    let mut logged: Option<String> = None;
+    loop {
+        job.begin();
+        let checked = store.check_writes(&needs, &holder).await;
+        job.end();
+        let refused = changes.borrow_and_update().clone();
+        // A database that does not answer leaves it at what was known.
+        if checked.is_ok() || refused.is_some() {
+            metrics::database_writable(refused.is_none());
+            log(refused, &mut logged);
+        }
+        let pause = if matches!(checked, Ok(None)) { WELL } else { REFUSED };
+        tokio::select! {
+            going_on = sleeps(pause, &stop) => if !going_on { return },
+            _ = changes.changed() => if !sleeps(PAUSE, &stop).await { return },
+        }
+    }
+}
+
+fn log(refused: Option<Refused>, logged: &mut Option<String>) {
+    match refused {
+        Some(Refused { why, .. }) if logged.as_ref() != Some(&why) => {
+            tracing::error!(
+                event = "database.read_only",
+                error = why,
+                "the database reads, and does not write"
+            );
+            *logged = Some(why);
+        }
+        None if logged.take().is_some() => {
+            tracing::info!(event = "database.writable", "the database writes again");
+        }
+        _ => {}
+    }
+}
