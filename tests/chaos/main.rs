@@ -72,6 +72,9 @@ struct Options {
     /// Keeps the servers' and workers' logs also if all is well.
     #[arg(long)]
     keep: bool,
+    /// A folder with a whole system, as `ops/servers` makes them: the servers are started from it, in it.
+    #[arg(long)]
+    programs: Option<PathBuf>,
     /// The program to be tested.
     #[arg(long, default_value = "target/debug/course-sharing")]
     binary: PathBuf,
@@ -119,7 +122,11 @@ async fn run(options: &Options, chosen: &[&'static Scenario]) -> anyhow::Result<
     let seed = options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let binary = options.binary.canonicalize();
     let binary = binary.with_context(|| format!("{} is not built", options.binary.display()))?;
-    let mut directory = tempfile::Builder::new().prefix("course-sharing-chaos-").tempdir()?;
+    if let Some(folder) = &options.programs {
+        programs::take_from(folder)?;
+    }
+    let mut directory =
+        tempfile::Builder::new().prefix("course-sharing-chaos-").tempdir_in(programs::temporary())?;
     // The servers' own users have to pass through it; what is in it is theirs alone.
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711))?;
     println!("seed {seed}; servers, logs and histories in {}", directory.path().display());

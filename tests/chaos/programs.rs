@@ -1,7 +1,10 @@
 //! Where the servers' programs are, and what to install where they are not.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::bail;
 
@@ -15,13 +18,74 @@ const PLACES: [&str; 6] = [
     "/usr/lib/erlang/erts-*/bin",
 ];
 
+/// The folder of another system, as `ops/servers` makes them. Unset: the servers are this machine's own.
+static SYSTEM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes all servers from the system in `folder`, and starts them in it by `chroot`; to be called once, before any.
+///
+/// # Errors
+/// If that is no whole system with its `/proc`, or was called before.
+pub(crate) fn take_from(folder: &Path) -> anyhow::Result<()> {
+    let folder = folder.canonicalize()?;
+    for needed in ["etc/passwd", "tmp", "proc/self"] {
+        if std::fs::symlink_metadata(folder.join(needed)).is_err() {
+            bail!(
+                "{} has no {needed}: name a folder that `ops/servers` has made and started servers in",
+                folder.display()
+            );
+        }
+    }
+    SYSTEM.set(folder).map_err(|_| anyhow::anyhow!("the servers' system can be chosen only once"))
+}
+
+/// A path of the system that the servers run in, `place` being absolute there.
+fn within(place: &Path) -> PathBuf {
+    match SYSTEM.get() {
+        Some(system) => system.join(place.strip_prefix("/").unwrap_or(place)),
+        None => place.to_owned(),
+    }
+}
+
+/// A path as the servers see it.
+pub(crate) fn seen(path: &Path) -> PathBuf {
+    match SYSTEM.get().and_then(|system| path.strip_prefix(system).ok()) {
+        Some(inside) => Path::new("/").join(inside),
+        None => path.to_owned(),
+    }
+}
+
+/// Where the servers' files can be.
+pub(crate) fn temporary() -> PathBuf {
+    if SYSTEM.get().is_some() { within(Path::new("/tmp")) } else { std::env::temp_dir() }
+}
+
+/// A command that runs `program`, a path from [`find`], as `owner`.
+pub(crate) fn command(program: &Path, owner: Option<(u32, u32)>) -> Command {
+    match SYSTEM.get() {
+        Some(system) => {
+            let (user, group) = owner.unwrap_or_default();
+            let mut command = Command::new("chroot");
+            command.arg(format!("--userspec={user}:{group}")).arg(system).arg(seen(program));
+            command
+        }
+        None => {
+            let mut command = Command::new(program);
+            if let Some((user, group)) = owner {
+                command.gid(group).uid(user);
+            }
+            command
+        }
+    }
+}
+
 /// A program's path; a place of its distribution goes before PATH, where Debian has wrappers that change the user.
 ///
 /// # Errors
 /// If it is nowhere: the words say which package brings it.
 pub(crate) fn find(program: &str, package: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = PLACES.iter().flat_map(|place| expand(place)).chain(std::env::split_paths(&path));
+    let places = PLACES.iter().flat_map(|place| expand(&within(Path::new(place)).to_string_lossy()));
+    let places = places.chain(std::env::split_paths(&path).map(|place| within(&place)));
     let mut candidates = places.map(|place| place.join(program)).filter(|path| executable(path));
     if let Some(found) = candidates.next() {
         return Ok(found);
@@ -60,7 +124,7 @@ pub(crate) fn unprivileged(preferred: &str) -> anyhow::Result<Option<(u32, u32)>
     if Path::new("/proc/self").metadata()?.uid() != 0 {
         return Ok(None);
     }
-    let users = std::fs::read_to_string("/etc/passwd")?;
+    let users = std::fs::read_to_string(within(Path::new("/etc/passwd")))?;
     for name in [preferred, "nobody"] {
         let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
         let user = fields.into_iter().find(|fields| fields.len() > 3 && fields[0] == name);

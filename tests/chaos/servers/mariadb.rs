@@ -35,7 +35,7 @@ impl Mariadb {
 
         let mut command = unprivileged(&install, owner, &home);
         command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        command.arg(format!("--datadir={}", home.join("data").display()));
+        command.arg(format!("--datadir={}", programs::seen(&home.join("data")).display()));
         let mut made = Process::start("mariadb-install-db", &mut command, &home.join("out.log"))?;
         if !made.wait(UP).await?.success() {
             bail!("mariadb-install-db failed:\n{}", made.last_words());
@@ -77,7 +77,7 @@ fn launch(program: &Path, home: &Path, port: u16, owner: Option<(u32, u32)>) -> 
     ]);
     command.arg(format!("--port={port}"));
     for (option, file) in [("datadir", "data"), ("socket", "socket"), ("pid-file", "pid")] {
-        command.arg(format!("--{option}={}", home.join(file).display()));
+        command.arg(format!("--{option}={}", programs::seen(&home.join(file)).display()));
     }
     Process::start("MariaDB", &mut command, &home.join("out.log"))
 }

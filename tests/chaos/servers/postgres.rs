@@ -1,6 +1,5 @@
 //! A PostgreSQL cluster of our own.
 
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -35,7 +34,7 @@ impl Postgres {
         let port = free_port()?;
 
         let mut command = unprivileged(&initdb, owner, &home);
-        command.arg("-D").arg(home.join("data"));
+        command.arg("-D").arg(programs::seen(&home.join("data")));
         command.args(["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"]);
         let mut made = Process::start("initdb", &mut command, &home.join("out.log"))?;
         if !made.wait(UP).await?.success() {
@@ -69,16 +68,13 @@ impl Postgres {
 
 fn launch(program: &Path, home: &Path, port: u16, owner: Option<(u32, u32)>) -> anyhow::Result<Process> {
     let mut command = unprivileged(program, owner, home);
-    command.arg("-D").arg(home.join("data"));
+    command.arg("-D").arg(programs::seen(&home.join("data")));
     command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "unix_socket_directories="]);
     Process::start("PostgreSQL", &mut command, &home.join("out.log"))
 }
 
 pub(super) fn unprivileged(program: &Path, owner: Option<(u32, u32)>, home: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(home).env("HOME", home).env("LC_ALL", "C.UTF-8");
-    if let Some((user, group)) = owner {
-        command.gid(group).uid(user);
-    }
+    let mut command = programs::command(program, owner);
+    command.current_dir(home).env("HOME", programs::seen(home)).env("LC_ALL", "C.UTF-8");
     command
 }

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -43,7 +42,7 @@ impl Rabbitmq {
         std::fs::write(&cookie, format!("{:016x}", rand::random::<u64>()))?;
         std::fs::set_permissions(&cookie, std::fs::Permissions::from_mode(0o400))?;
 
-        let mut command = Command::new(epmd);
+        let mut command = programs::command(&epmd, None);
         command.args(["-port", &epmd_port.to_string(), "-address", "127.0.0.1"]);
         let epmd = Process::start("epmd", &mut command, &home.join("epmd.log"))?;
         until("epmd listens", UP, async || Ok(super::listens(epmd_port).await)).await?;
@@ -110,10 +109,12 @@ fn configuration(port: u16) -> String {
 }
 
 fn launch(program: &Path, home: &Path, distribution: u16, epmd: u16) -> anyhow::Result<Process> {
-    let mut command = Command::new(program);
+    let mut command = programs::command(program, None);
+    command.current_dir(home);
+    let log = home.join("out.log");
+    let home = programs::seen(home);
     command
-        .current_dir(home)
-        .env("HOME", home)
+        .env("HOME", &home)
         .env("ERL_EPMD_PORT", epmd.to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
         // Named after the port, so that two runs at once stay apart.
@@ -126,7 +127,7 @@ fn launch(program: &Path, home: &Path, distribution: u16, epmd: u16) -> anyhow::
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", home.join("enabled_plugins"))
         .env("RABBITMQ_PID_FILE", home.join("pid"))
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none");
-    Process::start("RabbitMQ", &mut command, &home.join("out.log"))
+    Process::start("RabbitMQ", &mut command, &log)
 }
 
 /// Whether the broker greets: it listens some time before it does.
