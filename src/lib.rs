@@ -36,3 +36,6 @@ pub mod sync;
 pub mod cli;
 pub mod http;
 pub mod worker;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

@@ -18,6 +18,8 @@ mod budget;
 mod client;
 mod door;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod look_up;
 mod observation;

@@ -107,6 +107,25 @@ impl Config {
             let text = read(path)?;
             builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Toml));
         }
+        Self::build(builder, environment, flags)
+    }
+
+    /// As [`Self::load`], with the content of the file.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn from_toml(
+        toml: &str,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        flags: &[String],
+    ) -> Result<Self, ConfigError> {
+        let toml = config::File::from_str(toml, config::FileFormat::Toml);
+        Self::build(config::Config::builder().add_source(toml), environment, flags)
+    }
+
+    fn build(
+        mut builder: config::ConfigBuilder<config::builder::DefaultState>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        flags: &[String],
+    ) -> Result<Self, ConfigError> {
         for (key, value) in environment::values(environment)? {
             builder = builder.set_override(&key, value).map_err(|e| ConfigError::Value(e.to_string()))?;
         }

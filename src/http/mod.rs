@@ -6,6 +6,8 @@
 mod answer;
 mod body;
 mod fresh;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod health;
 mod page;
 mod ready;

@@ -39,9 +39,9 @@ struct Answer {
 }
 
 /// An id as it was asked for, with the key it stands for, or why it is none.
-type Id = (String, Result<CourseKey, CourseKeyError>);
+pub(super) type Id = (String, Result<CourseKey, CourseKeyError>);
 /// Ids as they were asked for, each with the key it stands for.
-type Asked = Vec<(String, CourseKey)>;
+pub(super) type Asked = Vec<(String, CourseKey)>;
 
 /// `GET`, with `course_id` once or more. No id at all is an error here, as it is a mistyped query.
 pub(super) async fn by_query(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
@@ -109,7 +109,7 @@ fn unavailable() -> Response {
 
 /// The values of `course_id`. A `+` that nobody encoded arrives as a blank; as no key has a blank, an id is read with
 /// pluses in their place if that makes a key of it.
-fn ids_of_query(query: &str) -> Vec<Id> {
+pub(super) fn ids_of_query(query: &str) -> Vec<Id> {
     let values = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "course_id");
     values
         .map(|(_, value)| {
@@ -125,7 +125,7 @@ fn read(id: String) -> Id {
 }
 
 /// The keys of all ids, or the error's body: there are too many, which none of them is read for, or these are no keys.
-fn parse(ids: impl ExactSizeIterator<Item = Id>) -> Result<Asked, serde_json::Value> {
+pub(super) fn parse(ids: impl ExactSizeIterator<Item = Id>) -> Result<Asked, serde_json::Value> {
     if ids.len() > MAX_IDS {
         return Err(
             json!({ "error": format!("at most {MAX_IDS} ids in one request; these are {}", ids.len()) }),

@@ -1,0 +1,4 @@
+//! `decode`; its property is in `src/fuzzing.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| course_sharing::fuzzing::decode_event(data));
