@@ -1,6 +1,6 @@
 //! Plays a schedule: Catalog's editor, LMS and Studio, one step after the other, at a given pace.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,11 +9,20 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::history::{Cell, Event, key, now, url};
+use crate::history::{Cell, Event, Poison, key, now, url};
 use crate::lms::Lms;
 use crate::publisher::{Message, Publisher, Sent};
+use crate::raw;
 use crate::schedule::{self, Form, Step};
 use crate::stand_in::StandIn;
+
+/// The field of a body that has our id, where no header can have it.
+const ID_IN_BODY: &str = "chaos";
+
+/// The id that such a body has.
+pub(crate) fn id_in(body: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(body).ok()?.get(ID_IN_BODY)?.as_u64()
+}
 
 /// Everything outside of the program that events come from and go to.
 pub(crate) struct Load {
@@ -25,6 +34,7 @@ pub(crate) struct Load {
     pub(crate) runs: usize,
     /// While true the LMS writes nothing: its database is out, for it as for the worker.
     pub(crate) lms_is_out: AtomicBool,
+    elsewhere: AtomicU32,
     played: watch::Sender<usize>,
     state: Mutex<State>,
     notes: std::sync::Mutex<Vec<String>>,
@@ -47,6 +57,7 @@ impl Load {
             catalog,
             runs,
             lms_is_out: AtomicBool::new(false),
+            elsewhere: AtomicU32::new(0),
             played: watch::Sender::new(0),
             state: Mutex::new(State { publisher, versions: vec![1; runs], next_id: 1 }),
             notes: std::sync::Mutex::default(),
@@ -167,6 +178,39 @@ impl Load {
             Ok(Cell::read(0, column.as_deref()).version() >= Some(version))
         })
         .await
+    }
+
+    /// Publishes a message with these properties, which count as bad ones whatever its body says.
+    ///
+    /// # Errors
+    /// If the broker does not take it.
+    pub(crate) async fn harm(
+        &self,
+        kind: &'static str,
+        broker: u16,
+        exchange: &str,
+        properties: &[u8],
+    ) -> anyhow::Result<()> {
+        let mut state = self.state.lock().await;
+        let id = state.id();
+        // Its properties may not survive, so the body has the id.
+        let body = serde_json::json!({ "type": "course-publish", "course_id": key(0), ID_IN_BODY: id });
+        raw::publish(broker, exchange, properties, body.to_string().as_bytes()).await?;
+        state.publisher.note(Sent::Bad(Poison { id, kind }));
+        Ok(())
+    }
+
+    /// Publishes an event about a course that the LMS does not have. It may wait in a delay queue for hours.
+    pub(crate) async fn publish_elsewhere(&self, course: &str) {
+        let mut state = self.state.lock().await;
+        let id = state.id();
+        state.publisher.send(Message::elsewhere(id, course)).await;
+        self.elsewhere.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many of those there were.
+    pub(crate) fn elsewhere(&self) -> u32 {
+        self.elsewhere.load(Ordering::Relaxed)
     }
 
     /// Whether every column has the Catalog's last URL.

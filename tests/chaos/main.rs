@@ -2,17 +2,19 @@
 //! say from the history whether an event was lost or a link wrong. Started by `ops/chaos`.
 //!
 //! `schedule` (pure) what will happen · `load` plays it · `scenarios` do the harm · `soak` all of it at random ·
-//! `history` what was seen · `checker` (pure) judges it · `servers`, `proxy`, `lms`, `publisher`, `queues`, `worker` the world around
+//! `history` what was seen · `checker` (pure) judges it · `servers`, `proxy`, `lms`, `publisher`, `queues`, `worker`, `raw`, `probe` the world around
 
 mod checker;
 mod history;
 mod lms;
 mod load;
+mod probe;
 mod process;
 mod programs;
 mod proxy;
 mod publisher;
 mod queues;
+mod raw;
 mod report;
 mod scenarios;
 mod schedule;
@@ -56,7 +58,7 @@ struct Options {
     /// Only these scenarios.
     #[arg(long, num_args = 1..)]
     scenario: Vec<String>,
-    /// Each scenario in a small size; all together under three minutes.
+    /// Each scenario in a small size; all together under five minutes.
     #[arg(long)]
     small: bool,
     /// All faults at random, on two workers, for so many minutes, instead of the scenarios.

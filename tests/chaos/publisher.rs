@@ -37,6 +37,8 @@ pub(crate) enum Sent {
     Good(Event),
     /// A bad one.
     Bad(Poison),
+    /// A good one about a course that this LMS does not have.
+    Elsewhere(u64),
 }
 
 /// One message.
@@ -72,6 +74,13 @@ impl Message {
         Self { sent: Sent::Good(event), body: body.to_string().into_bytes(), content_type }
     }
 
+    /// An event about a course that this LMS does not have.
+    pub(crate) fn elsewhere(id: u64, course: &str) -> Self {
+        let body = serde_json::json!({ "type": "course-publish", "course_id": course });
+        let body = body.to_string().into_bytes();
+        Self { sent: Sent::Elsewhere(id), body, content_type: "application/json" }
+    }
+
     /// One that nobody can understand.
     pub(crate) fn bad(id: u64, bad: Bad) -> Self {
         let body = match bad {
@@ -92,6 +101,7 @@ impl Message {
         match &self.sent {
             Sent::Good(event) => event.id,
             Sent::Bad(poison) => poison.id,
+            Sent::Elsewhere(id) => *id,
         }
     }
 }
@@ -116,6 +126,11 @@ impl Publisher {
         while !self.pending.is_empty() {
             self.settle_oldest().await;
         }
+    }
+
+    /// Notes down what somebody else has published, and the broker has confirmed.
+    pub(crate) fn note(&mut self, sent: Sent) {
+        self.confirmed.push(sent);
     }
 
     /// What the broker has confirmed.

@@ -41,6 +41,11 @@ impl Queues {
         Self { url, prefix }
     }
 
+    /// What their names begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// How much is in them now.
     ///
     /// # Errors
@@ -104,17 +109,17 @@ async fn depth(channel: &Channel, queue: &str) -> anyhow::Result<(u32, u32)> {
 async fn take(channel: &Channel, queue: &str) -> anyhow::Result<Vec<Found>> {
     let mut found = Vec::new();
     while let Some(message) = channel.basic_get(queue.into(), BasicGetOptions::default()).await? {
-        found.push(read(&message.properties));
+        found.push(read(&message.properties, &message.data));
     }
     Ok(found)
 }
 
-fn read(properties: &BasicProperties) -> Found {
+fn read(properties: &BasicProperties, body: &[u8]) -> Found {
     let header =
         |name: &str| properties.headers().as_ref().and_then(|headers| headers.inner().get(name).cloned());
     let id = match header(ID) {
         Some(AMQPValue::LongLongInt(id)) => u64::try_from(id).ok(),
-        _ => None,
+        _ => crate::load::id_in(body),
     };
     let reason = match header(REASON) {
         Some(AMQPValue::LongString(reason)) => Some(reason.to_string()),

@@ -17,7 +17,7 @@ use crate::process::until;
 use crate::publisher::{Publisher, Sent};
 use crate::queues::{Depths, Queues};
 use crate::schedule::Chance;
-use crate::servers::{Database, Rabbitmq};
+use crate::servers::{Database, Rabbitmq, free_port};
 use crate::stand_in::{Runs, Setup, StandIn};
 use crate::worker::{Program, Worker};
 
@@ -122,6 +122,18 @@ impl Stage {
         })
     }
 
+    /// Has workers that are started from now on listen for HTTP; where.
+    pub(crate) fn open_http(&mut self) -> anyhow::Result<u16> {
+        let port = free_port()?;
+        self.program.set("http.listen", format!("127.0.0.1:{port}"));
+        Ok(port)
+    }
+
+    /// How many dead letters there are now.
+    pub(crate) async fn dead(&self) -> anyhow::Result<usize> {
+        Ok(self.queues.depths().await?.dead as usize)
+    }
+
     /// Starts a worker with the stage's settings, and waits until it consumes.
     pub(crate) async fn start_worker(&mut self) -> anyhow::Result<()> {
         let name = format!("worker-{}", self.workers.len() + 1);
@@ -150,7 +162,9 @@ impl Stage {
         let mut quiet_since: Option<Instant> = None;
         let quiet = async || {
             let depths = self.queues.depths().await;
-            let empty = depths.is_ok_and(|Depths { events, delayed, .. }| events + delayed == 0);
+            // What is about a course that is not here waits for it.
+            let others = self.load.elsewhere();
+            let empty = depths.is_ok_and(|Depths { events, delayed, .. }| events == 0 && delayed <= others);
             if !empty || !self.load.is_right().await? {
                 quiet_since = None;
                 return Ok(false);
@@ -183,6 +197,8 @@ impl Stage {
             match sent {
                 Sent::Good(event) => history.events.push(event),
                 Sent::Bad(poison) => history.poison.push(poison),
+                // It has no link that could be right or wrong.
+                Sent::Elsewhere(_) => {}
             }
         }
         // The evidence, for whoever wants to know how a verdict came about.

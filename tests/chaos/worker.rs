@@ -57,7 +57,11 @@ impl Program {
             }
         }
         command.args(arguments).envs(&self.environment).current_dir(&self.directory);
-        Process::start("course-sharing", &mut command, &self.directory.join(format!("{name}.log")))
+        Process::start("course-sharing", &mut command, &self.log(name))
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.log"))
     }
 }
 
@@ -124,8 +128,14 @@ impl Worker {
         self.process.is_some()
     }
 
+    /// How many lines of its log have this in them.
+    pub(crate) fn log_lines(&self, what: &str) -> usize {
+        let log = std::fs::read(self.program.log(&self.name)).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().filter(|line| line.contains(what)).count()
+    }
+
     /// The process; a worker that ended by itself is an error, whatever the fault was.
-    fn must_run(&mut self) -> anyhow::Result<&mut Process> {
+    pub(crate) fn must_run(&mut self) -> anyhow::Result<&mut Process> {
         let Some(process) = self.process.as_mut() else { bail!("the worker was not started") };
         if let Some(status) = process.ended()? {
             bail!("the worker ended by itself with {status}:\n{}", process.last_words());

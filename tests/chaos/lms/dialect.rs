@@ -35,10 +35,11 @@ impl Dialect {
         }
     }
 
-    pub(super) fn first_database(self) -> &'static str {
+    /// One that is there before ours is made.
+    pub(super) fn first_database(self) -> Option<&'static str> {
         match self {
-            Self::Postgres => "postgres",
-            Self::Mariadb => "mysql",
+            Self::Postgres => Some("postgres"),
+            Self::Mariadb => Some("mysql"),
         }
     }
 
@@ -69,7 +70,9 @@ impl Dialect {
 
     pub(super) fn insert(self, key: &str) -> String {
         match self {
-            Self::Postgres => format!("INSERT INTO course_overviews_courseoverview (id) VALUES ('{key}')"),
+            Self::Postgres => {
+                format!("INSERT INTO course_overviews_courseoverview (id) VALUES ('{key}')")
+            }
             Self::Mariadb => format!("{MARIADB_INSERT}'{key}'"),
         }
     }
@@ -123,6 +126,29 @@ impl Dialect {
             ],
             Self::Mariadb => vec![format!("SET GLOBAL read_only = {word}")],
         }
+    }
+
+    /// Asks for the tables that a right has to be given on one by one; none where it need not be.
+    pub(super) fn own_tables(self, database: &str) -> Option<String> {
+        (self == Self::Mariadb).then(|| {
+            format!(
+                "SELECT table_name AS t FROM information_schema.tables \
+                 WHERE table_schema = '{database}' AND table_name <> 'course_overviews_courseoverview'"
+            )
+        })
+    }
+
+    /// MariaDB knows no right on a database without one of its tables.
+    pub(super) fn grant_by_table(self, database: &str, tables: &[String], worker: &str) -> Vec<String> {
+        let revoke = format!("REVOKE UPDATE ON {database}.* FROM {worker}@'127.0.0.1'");
+        let grants = tables.iter().map(|table| format!("GRANT UPDATE ON {table} TO {worker}@'127.0.0.1'"));
+        std::iter::once(revoke).chain(grants).collect()
+    }
+
+    pub(super) fn may_update(self, may: bool, worker: &str) -> String {
+        let user = if self == Self::Mariadb { format!("{worker}@'127.0.0.1'") } else { worker.to_owned() };
+        let (verb, to) = if may { ("GRANT", "TO") } else { ("REVOKE", "FROM") };
+        format!("{verb} UPDATE ON course_overviews_courseoverview {to} {user}")
     }
 }
 

@@ -27,6 +27,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// A database with the LMS's table.
 pub(crate) struct Lms {
     dialect: Dialect,
+    name: String,
     db: DatabaseConnection,
     admin_url: String,
     /// For the program under test.
@@ -37,7 +38,7 @@ impl Lms {
     /// Makes a database on the server; the tables come with [`Lms::watch`], when the program has migrated.
     pub(crate) async fn create(server: &Database, name: &str) -> anyhow::Result<Self> {
         let dialect = Dialect::of(server);
-        let admin = connect(&server.url(dialect.admin(), dialect.first_database())).await?;
+        let admin = connect(&server.url(dialect.admin(), dialect.first_database().unwrap_or(name))).await?;
         // Scenarios played side by side share a server, and PostgreSQL fails when two change one role at a time.
         let one_at_a_time = CREATING.lock().await;
         for sql in dialect.create(name, WORKER) {
@@ -50,7 +51,7 @@ impl Lms {
         if let Some(table) = dialect.overview_table() {
             db.execute_unprepared(table).await?;
         }
-        Ok(Self { dialect, db, admin_url, worker_url: server.url(WORKER, name) })
+        Ok(Self { dialect, name: name.to_owned(), db, admin_url, worker_url: server.url(WORKER, name) })
     }
 
     /// Fills the table with runs, and has every change noted down from then on.
@@ -168,6 +169,34 @@ impl Lms {
         for sql in self.dialect.read_only(on) {
             self.db.execute_unprepared(&sql).await.with_context(|| sql.clone())?;
         }
+        Ok(())
+    }
+
+    /// Makes the LMS's table one of old times, which holds no character beyond U+FFFF.
+    pub(crate) async fn old_character_set(&self) -> anyhow::Result<()> {
+        let sql = "ALTER TABLE course_overviews_courseoverview \
+                   CONVERT TO CHARACTER SET utf8mb3 COLLATE utf8mb3_unicode_ci";
+        self.db.execute_unprepared(sql).await?;
+        Ok(())
+    }
+
+    /// Gives the worker its right to UPDATE table by table, so that the one on the LMS's can be taken away.
+    pub(crate) async fn grant_by_table(&self) -> anyhow::Result<()> {
+        let Some(ask) = self.dialect.own_tables(&self.name) else { return Ok(()) };
+        let mut tables = Vec::new();
+        for row in self.db.query_all_raw(self.statement(&ask)).await? {
+            tables.push(row.try_get::<String>("", "t")?);
+        }
+        for sql in self.dialect.grant_by_table(&self.name, &tables, WORKER) {
+            self.db.execute_unprepared(&sql).await.with_context(|| sql.clone())?;
+        }
+        self.may_update(true).await
+    }
+
+    /// Gives the worker the right to UPDATE the LMS's table, or takes it away.
+    pub(crate) async fn may_update(&self, may: bool) -> anyhow::Result<()> {
+        let sql = self.dialect.may_update(may, WORKER);
+        self.db.execute_unprepared(&sql).await.with_context(|| sql.clone())?;
         Ok(())
     }
 

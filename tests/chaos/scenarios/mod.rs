@@ -3,7 +3,10 @@
 mod broker;
 mod catalog;
 mod database;
+mod http;
 mod lms;
+mod message;
+mod rights;
 mod worker;
 
 use std::time::Duration;
@@ -44,6 +47,11 @@ enum Kind {
     CatalogFaults,
     StaleSave,
     Poison,
+    DbRevoked,
+    Deep,
+    Unreadable,
+    BeyondTheTable,
+    SlowHttp,
 }
 
 /// How large a scenario is played.
@@ -71,7 +79,7 @@ const fn scenario(
 /// All of them: name, what it does, where, (events, times) in full and in small. First those that want a server for
 /// themselves, so that the others need not wait for one another.
 #[rustfmt::skip]
-pub(crate) const SCENARIOS: [Scenario; 16] = {
+pub(crate) const SCENARIOS: [Scenario; 22] = {
     use Which::{Mariadb, Postgres};
     [
         scenario("broker-restart", "the broker restarted, in order and by a crash", Kind::BrokerRestart, Postgres, (10_000, 5), (200, 1)),
@@ -82,6 +90,12 @@ pub(crate) const SCENARIOS: [Scenario; 16] = {
         scenario("db-readonly-mariadb", "MariaDB read-only for 10 s", Kind::DbReadOnly, Mariadb, (10_000, 5), (200, 1)),
         scenario("db-lock-postgres", "tables locked for 10 s, PostgreSQL", Kind::DbLock, Postgres, (10_000, 5), (200, 1)),
         scenario("db-lock-mariadb", "tables locked for 10 s, MariaDB", Kind::DbLock, Mariadb, (10_000, 5), (200, 1)),
+        scenario("unreadable", "a message whose properties are not UTF-8", Kind::Unreadable, Mariadb, (1_000, 1), (200, 1)),
+        scenario("db-revoked-postgres", "the right to UPDATE taken away for a while, PostgreSQL", Kind::DbRevoked, Postgres, (1_000, 1), (200, 1)),
+        scenario("db-revoked-mariadb", "the right to UPDATE taken away for a while, MariaDB", Kind::DbRevoked, Mariadb, (1_000, 1), (200, 1)),
+        scenario("deep-headers", "headers nested as deep as a frame can carry", Kind::Deep, Postgres, (1_000, 1), (200, 1)),
+        scenario("beyond-utf8mb3", "a course whose key the LMS's old table cannot hold", Kind::BeyondTheTable, Mariadb, (1_000, 20), (200, 5)),
+        scenario("slow-http", "HTTP clients that send a byte a second", Kind::SlowHttp, Postgres, (2_000, 1), (300, 1)),
         scenario("broker-cut", "the worker's sockets to the broker cut every 1 to 5 s", Kind::BrokerCut, Mariadb, (10_000, 5), (400, 2)),
         scenario("kill9", "SIGKILL of the worker at random moments", Kind::Kill9, Mariadb, (10_000, 50), (400, 4)),
         scenario("sigterm", "SIGTERM of the worker under load", Kind::Sigterm, Postgres, (10_000, 50), (300, 4)),
@@ -109,6 +123,11 @@ impl Size {
     /// Events a second.
     pub(crate) fn pace(self) -> u32 {
         if self.small { 100 } else { 200 }
+    }
+
+    /// How long the events themselves take.
+    pub(crate) fn playing(self) -> Duration {
+        Duration::from_secs_f64(self.events as f64 / f64::from(self.pace()))
     }
 
     /// How long everything may take to settle: the delay queues have fixed times, the longest of which that an
@@ -147,6 +166,11 @@ impl Scenario {
             Kind::CatalogFaults => catalog::faults(&mut stage, size).await,
             Kind::StaleSave => lms::stale_save(&mut stage, size).await,
             Kind::Poison => lms::poison(&mut stage, size).await,
+            Kind::DbRevoked => rights::revoked(&mut stage, size).await,
+            Kind::Deep => message::deep(&mut stage, &rabbitmq, size).await,
+            Kind::Unreadable => message::unreadable(&mut stage, &rabbitmq, size).await,
+            Kind::BeyondTheTable => message::beyond_the_table(&mut stage, size).await,
+            Kind::SlowHttp => http::slow(&mut stage, size).await,
         };
         notes.extend(stage.load.notes());
         played

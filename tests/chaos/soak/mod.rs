@@ -51,13 +51,9 @@ impl Soak {
     /// Plays it on servers of its own.
     pub(crate) async fn play(self, place: &Place) -> anyhow::Result<Played> {
         let rabbitmq = Rabbitmq::start(&place.root).await?;
-        let database = match self.which {
-            Which::Postgres => Database::Postgres(Postgres::start(&place.root).await?),
-            Which::Mariadb => Database::Mariadb(Mariadb::start(&place.root).await?),
-        };
-        let name = match self.which {
-            Which::Postgres => "soak-postgres",
-            Which::Mariadb => "soak-mariadb",
+        let (name, database) = match self.which {
+            Which::Postgres => ("soak-postgres", Database::Postgres(Postgres::start(&place.root).await?)),
+            Which::Mariadb => ("soak-mariadb", Database::Mariadb(Mariadb::start(&place.root).await?)),
         };
         let since = std::time::Instant::now();
         let setting = Setting { name, runs: RUNS, seed: self.seed };
