@@ -132,8 +132,9 @@ async fn each_right_too_many_is_told() {
             database.execute(&format!("GRANT UPDATE ON {LMS} TO {role}")).await;
             database.execute(&format!("GRANT {role} TO {user}{at}")).await;
             if kind == Kind::Mysql {
-                // There a role counts when it is active.
-                database.execute(&format!("SET DEFAULT ROLE {role} FOR {user}{at}")).await;
+                // There a role counts when it is active. MariaDB reads the first comment, MySQL the second.
+                let sets = format!("SET DEFAULT ROLE {role} /*M! FOR */ /*!80000 TO */ {user}{at}");
+                database.execute(&sets).await;
             }
             warns(stage, &ALL_ON, &["UPDATE on every column of", LMS]).await;
             let owned =
