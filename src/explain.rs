@@ -6,7 +6,7 @@ use crate::also::{Also, AlsoColumn};
 use crate::config;
 use crate::course_key::CourseKey;
 use crate::share_link::{self, ShareLink};
-use crate::store::{Blank, Entry, LinkRow};
+use crate::store::{Blank, Entry, Failure, LinkRow};
 
 /// Everything known of one course.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Explanation {
     pub overview: Option<LinkRow>,
     /// Its run's row in the ledger.
     pub entry: Option<Entry>,
+    /// The last look-up of its run alone that failed, if none has been answered since.
+    pub failure: Option<Failure>,
     /// Since when its overview is blank and why, if it is and that has been noted.
     pub blank: Option<Blank>,
     /// Its dead letters, or why nobody can tell.
@@ -49,22 +51,28 @@ impl Explanation {
             };
         };
         let link = overview.marketing_url.as_deref();
-        let Some(entry) = &self.entry else {
-            return match link {
-                Some(_) => {
-                    "the link was there before this program; the Catalog has not been asked yet".into()
-                }
-                None => {
-                    "the Catalog has not been asked yet; the next pass will, or: course-sharing sync".into()
-                }
-            };
-        };
+        let Some(entry) = &self.entry else { return self.without_an_answer(link) };
         if let Some((pass, url)) = &entry.held {
             let change =
                 url.as_deref().map_or("clearing it".to_owned(), |url| format!("changing it to {url}"));
             return format!(
                 "the brake of pass {pass} holds back {change}; course-sharing reconcile --allow-mass-change lets it through"
             );
+        }
+        if let Some(refused) = &entry.refused {
+            let why = &refused.what.why;
+            return match entry.in_force() {
+                Some(url) if link == Some(url) => format!(
+                    "the Catalog lists a URL now that is refused ({why}); the last good one stays until that is mended \
+                     in the Catalog"
+                ),
+                Some(_) => "it differs from the last URL known, which the next heal puts back; the Catalog lists one \
+                            now that is refused"
+                    .into(),
+                None => format!(
+                    "the Catalog lists a URL that is refused ({why}); after mending it there: course-sharing sync"
+                ),
+            };
         }
         match (link, entry.in_force()) {
             (Some(link), Some(url)) if link == url && entry.listed => match entry.pending_clear_since {
@@ -84,6 +92,17 @@ impl Explanation {
             }
             (None, None) if entry.listed => "the Catalog lists the run without a page".into(),
             (None, None) => "the Catalog does not list the run (yet)".into(),
+        }
+    }
+
+    /// The sentence for a course of which the Catalog has never said anything.
+    fn without_an_answer(&self, link: Option<&str>) -> String {
+        if let Some(Failure { at, why }) = &self.failure {
+            return format!("the Catalog was asked at {} and could not say: {why}", instant(*at));
+        }
+        match link {
+            Some(_) => "the link was there before this program; the Catalog has not been asked yet".into(),
+            None => "the Catalog has not been asked yet; the next pass will, or: course-sharing sync".into(),
         }
     }
 
@@ -110,6 +129,9 @@ impl Explanation {
         match &self.entry {
             None => lines.push(("ledger", "nothing is known of the run".to_owned())),
             Some(entry) => lines.extend(ledger_lines(entry)),
+        }
+        if let Some(Failure { at, why }) = &self.failure {
+            lines.push(("failed look-up", format!("{}: {why}", instant(*at))));
         }
         match &self.dead_letters {
             Err(why) => lines.push(("dead letters", format!("cannot be told: {why}"))),
@@ -155,6 +177,11 @@ fn ledger_lines(entry: &Entry) -> Vec<(&'static str, String)> {
         ("cleared", entry.cleared_at),
     ];
     lines.extend(times.into_iter().filter_map(|(label, time)| Some((label, instant(time?)))));
+    if let Some(refused) = &entry.refused {
+        lines.push(("refused URL", refused.what.url.clone()));
+        lines.push(("refused because", refused.what.why.clone()));
+        lines.push(("refused since", instant(refused.since)));
+    }
     if let Some((pass, url)) = &entry.held {
         lines.push(("held back", format!("{} (pass {pass})", blank(url.as_deref()))));
     }
@@ -172,7 +199,8 @@ fn instant(time: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Reason;
+    use crate::refused_url::RefusedUrl;
+    use crate::store::{Reason, UrlRefusal};
 
     const URL: &str = "https://www.campus.example/course/a";
 
@@ -191,12 +219,14 @@ mod tests {
             observed_by: "event".to_owned(),
             block: None,
             also: Also::NOTHING,
+            refused: None,
         };
         change(&mut entry);
         let marketing_url = link.map(str::to_owned);
         let row =
             LinkRow { course: course.clone(), marketing_url, social_sharing_url: None, also: Also::NOTHING };
-        Explanation { course, overview: Some(row), entry: Some(entry), blank: None, dead_letters: Ok(vec![]) }
+        let (overview, entry) = (Some(row), Some(entry));
+        Explanation { course, overview, entry, failure: None, blank: None, dead_letters: Ok(vec![]) }
     }
 
     #[test]
@@ -204,6 +234,12 @@ mod tests {
         let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let no_entry = Explanation { entry: None, ..known(None, |_| {}) };
         let no_overview = Explanation { overview: None, ..known(None, |_| {}) };
+        let failure = Some(Failure { at, why: "the Catalog answered 500".to_owned() });
+        let failed = Explanation { entry: None, failure, ..known(None, |_| {}) };
+        let refused = |entry: &mut Entry| {
+            let what = RefusedUrl { url: "course/a".to_owned(), why: "it is relative".to_owned() };
+            entry.refused = Some(UrlRefusal { what, since: at });
+        };
         let sentences = [
             known(Some(URL), |_| {}).why(),
             known(Some(URL), |e| e.pending_clear_since = Some(at)).why(),
@@ -216,6 +252,10 @@ mod tests {
             known(Some(URL), |e| e.url = None).why(),
             no_entry.why(),
             no_overview.why(),
+            failed.why(),
+            known(Some(URL), refused).why(),
+            known(None, refused).why(),
+            known(None, |e| (e.url, e.refused) = (None, known(None, refused).entry.unwrap().refused)).why(),
         ];
         let distinct: std::collections::HashSet<&String> = sentences.iter().collect();
         assert_eq!(distinct.len(), sentences.len(), "{sentences:#?}");

@@ -30,6 +30,7 @@ pub mod store;
 
 pub mod explain;
 pub mod reconcile;
+pub mod refused_url;
 pub mod share_link;
 pub mod sync;
 

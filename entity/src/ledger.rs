@@ -33,6 +33,12 @@ pub struct Model {
     pub eligible_for_financial_aid: Option<bool>,
     /// The same of this column.
     pub language: Option<String>,
+    /// The URL that the Catalog lists, where it is not fit to be shared; for the eye only.
+    pub refused_url: Option<String>,
+    /// Why it is not.
+    pub refused_why: Option<String>,
+    /// Since when the Catalog lists it, as far as it was seen; NULL: it lists no such URL.
+    pub refused_since: Option<DateTimeUtc>,
 }
 
 /// None.

@@ -1,7 +1,8 @@
-//! The tables as SeaORM entities: our own five, and the three columns of the LMS's that the program may see.
+//! The tables as SeaORM entities: our own six, and the three columns of the LMS's that the program may see.
 
 pub mod blank;
 pub mod block;
+pub mod failure;
 pub mod lease;
 pub mod ledger;
 pub mod overview;

@@ -8,4 +8,5 @@ GRANT SELECT, INSERT, UPDATE ON edxapp.course_sharing_reconcile TO 'course_shari
 GRANT SELECT, INSERT, UPDATE ON edxapp.course_sharing_block TO 'course_sharing'@'%';
 GRANT SELECT, INSERT, UPDATE ON edxapp.course_sharing_lease TO 'course_sharing'@'%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON edxapp.course_sharing_blank TO 'course_sharing'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON edxapp.course_sharing_failure TO 'course_sharing'@'%';
 GRANT SELECT ON edxapp.course_sharing_migrations TO 'course_sharing'@'%';

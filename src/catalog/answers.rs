@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use crate::also::Also;
 use crate::course_key::{CourseKey, CourseKeyError, RunKey};
 use crate::marketing_url::UrlPolicy;
+use crate::refused_url::RefusedUrl;
 
 use super::error::{CatalogError, Defect};
 use super::observation::{Observation, Unknown};
@@ -73,14 +74,14 @@ impl Gathered {
     }
 }
 
-/// What one row says. A URL that the policy refuses is not known, which is not the same as there being none.
+/// What one row says. A URL that the policy refuses is not the same as there being none.
 pub(super) fn observation(url: &Listed, also: &Also, policy: &UrlPolicy) -> Observation {
     match url {
         Listed::Null => Observation::NoUrl(also.clone()),
         Listed::Odd => odd("its marketing_url is missing, or neither a text nor null"),
         Listed::Text(text) => match policy.accept(text) {
             Ok(url) => Observation::Url(url, also.clone()),
-            Err(why) => Observation::Unknown(why.into()),
+            Err(why) => Observation::Refused(RefusedUrl::new(text, &why)),
         },
     }
 }
@@ -182,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_url_is_unknown_and_says_why() {
+    fn a_refused_url_is_an_answer_and_says_why() {
         let answer = observation(&Listed::Text("course/relative".into()), &Also::NOTHING, &ANY);
-        let Observation::Unknown(why) = answer else { panic!("{answer:?}") };
-        assert!(why.refused().is_some() && why.reopens_at().is_none());
-        assert!(why.to_string().contains("relative"), "{why}");
+        let Observation::Refused(refused) = answer else { panic!("{answer:?}") };
+        assert_eq!(refused.url, "course/relative");
+        assert!(refused.why.contains("relative"), "{refused:?}");
     }
 
     #[test]

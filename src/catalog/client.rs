@@ -50,7 +50,7 @@ pub struct Page {
 pub struct ListedRun {
     /// Its key, or why it has none.
     pub key: Result<CourseKey, CourseKeyError>,
-    /// `Url`, `NoUrl`, or `Unknown` with a refused URL or an odd row.
+    /// `Url`, `NoUrl`, `Refused`, or `Unknown` with an odd row.
     pub observation: Observation,
     /// Columns of `sync.also` for which the row holds nothing usable.
     pub odd: Vec<AlsoColumn>,

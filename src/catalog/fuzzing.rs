@@ -107,6 +107,13 @@ fn observations_are_sound(list: List) {
         match &observed[key] {
             Observation::NotListed => assert!(is_whole && !named, "{key} is not known to be absent"),
             Observation::Url(..) | Observation::NoUrl(_) => assert!(named, "{key} was not in the answer"),
+            Observation::Refused(refused) => {
+                assert!(named, "{key} was not in the answer");
+                assert!(
+                    refused.url.chars().count() <= 301 && refused.why.chars().count() <= 301,
+                    "{refused:?}"
+                );
+            }
             Observation::Unknown(why) => is_short_line(why),
         }
     }

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::also::Also;
-use crate::marketing_url::{MarketingUrl, UrlRefused};
+use crate::marketing_url::MarketingUrl;
+use crate::refused_url::RefusedUrl;
 
 use super::error::CatalogError;
 
-/// The four ways in which a look-up of one run can end.
+/// The ways in which a look-up of one run can end.
 #[derive(Debug, Clone)]
 pub enum Observation {
     /// Listed, with a URL that may be shared, and with what `sync.also` asks for.
     Url(MarketingUrl, Also),
     /// Listed, with an explicit null (or an empty text, which the Catalog means the same by); the rest likewise.
     NoUrl(Also),
+    /// Listed, with a URL that must not be shared. It is an answer, and no reason to change a link.
+    Refused(RefusedUrl),
     /// A whole and valid answer came without it.
     NotListed,
     /// Anything else. It is no reason to change anything.
@@ -28,7 +31,6 @@ pub struct Unknown(Reason);
 
 #[derive(Debug, Clone)]
 enum Reason {
-    Refused(UrlRefused),
     Row(&'static str),
     Broken(Arc<CatalogError>),
     Failed(Arc<CatalogError>),
@@ -55,26 +57,12 @@ impl Unknown {
         self.error().and_then(CatalogError::reopens_at)
     }
 
-    /// The rule that the listed URL breaks, if that is why: true of this run alone, and until someone acts.
-    pub fn refused(&self) -> Option<&UrlRefused> {
-        match &self.0 {
-            Reason::Refused(why) => Some(why),
-            Reason::Row(_) | Reason::Broken(_) | Reason::Failed(_) => None,
-        }
-    }
-
     /// The failure to ask or to understand, if that is why.
     pub fn error(&self) -> Option<&CatalogError> {
         match &self.0 {
-            Reason::Refused(_) | Reason::Row(_) => None,
+            Reason::Row(_) => None,
             Reason::Broken(error) | Reason::Failed(error) => Some(error),
         }
-    }
-}
-
-impl From<UrlRefused> for Unknown {
-    fn from(why: UrlRefused) -> Self {
-        Self(Reason::Refused(why))
     }
 }
 
@@ -93,7 +81,6 @@ impl From<CatalogError> for Unknown {
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Reason::Refused(why) => write!(f, "the URL that the Catalog lists is refused: {why}"),
             Reason::Row(why) => write!(f, "what the Catalog lists of it cannot be used: {why}"),
             Reason::Broken(error) => write!(f, "asked for alone, {error}"),
             Reason::Failed(error) => error.fmt(f),

@@ -18,6 +18,8 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
                 unknown = true;
                 output::safe(&why.to_string())
             }
+            // An answer, though not a good one: the text says what to mend.
+            Outcome::Refused(refused) => output::safe(&format!("{}: {}", refused.url, refused.why)),
             Outcome::Rejected(why) => {
                 rejected = true;
                 output::safe(why)

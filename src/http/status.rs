@@ -16,6 +16,8 @@ pub struct Status {
     pub overviews: Told<Overviews>,
     /// Those without a link.
     pub blank: Told<Blanks>,
+    /// Those whose URL in the Catalog is refused, with a link or without.
+    pub refused: Told<Refused>,
     /// The consumer of events.
     pub consumer: Consumer,
     /// Messages in each queue.
@@ -147,6 +149,28 @@ pub struct Blank {
     pub since: DateTime<Utc>,
     /// Why; a key of [`Blanks::reasons`].
     pub reason: &'static str,
+}
+
+/// The courses whose URL in the Catalog is refused. Their link stays as it was.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Refused {
+    /// How many.
+    pub overviews: u64,
+    /// The first of them, the oldest first.
+    pub oldest: Vec<RefusedUrl>,
+}
+
+/// A course whose URL in the Catalog is refused.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusedUrl {
+    /// The overview's id.
+    pub course_id: String,
+    /// Since when the Catalog lists it, as far as it was seen.
+    pub since: DateTime<Utc>,
+    /// The URL: cut, with odd characters escaped, and without a password.
+    pub url: String,
+    /// Why it is refused.
+    pub why: String,
 }
 
 /// Whether the worker is on the events queue.

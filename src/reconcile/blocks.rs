@@ -167,7 +167,7 @@ fn fingerprint(run: &ListedRun) -> digest::Digest {
             said.push(1);
             add(&mut said, also);
         }
-        Observation::NotListed | Observation::Unknown(_) => said.push(2),
+        Observation::Refused(_) | Observation::NotListed | Observation::Unknown(_) => said.push(2),
     }
     digest::digest(&digest::SHA256, &said)
 }

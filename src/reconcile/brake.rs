@@ -34,7 +34,7 @@ pub(super) fn allowance(linked: u64, max_change_ratio: f64) -> u64 {
 pub(super) fn risk(shown: Option<&str>, planned: &Entry, change: Change) -> Option<Risk> {
     let shown = shown?;
     match planned.in_force() {
-        None if planned.cleared_at.is_some() => Some(Risk::Clear),
+        None if planned.cleared_at.is_some() && planned.refused.is_none() => Some(Risk::Clear),
         Some(url) if change == Change::Set => {
             let (old, new) = (host_of(shown), host_of(url));
             (old.is_some() && old != new).then_some(Risk::Rehost)
@@ -78,6 +78,7 @@ mod tests {
             observed_by: "pass".to_owned(),
             block: None,
             also: Also::NOTHING,
+            refused: None,
         }
     }
 

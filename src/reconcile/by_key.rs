@@ -79,11 +79,6 @@ impl Running<'_> {
         let mut courses = Vec::new();
         for id in ids {
             match CourseKey::parse(id) {
-                Ok(key) if key.as_str() == id && self.refused.contains(&key.run_key()) => {
-                    self.report.unsettled += 1;
-                    let why = "the URL that the Catalog lists for its run is refused";
-                    push(&mut self.report.unsettled_keys, format!("{key}: {why}"));
-                }
                 Ok(key) if key.as_str() == id => {
                     // A custom course's link follows from its parent's new one, which a dry run has not written.
                     if !self.options.dry_run || key.is_ccx() || !self.seen.contains(&key.run_key()) {
@@ -116,7 +111,11 @@ impl Running<'_> {
                 // here says meanwhile how far it is.
                 Settled::Known if course.is_ccx() && !self.options.dry_run => {}
                 Settled::Known if course.is_ccx() => self.report.ccx_by_parent += 1,
-                Settled::Known | Settled::Before => self.report.settled_by_key += 1,
+                Settled::Refused(why) if !course.is_ccx() => {
+                    self.report.settled_by_key += 1;
+                    self.report.refused(&course, &why);
+                }
+                Settled::Known | Settled::Before | Settled::Refused(_) => self.report.settled_by_key += 1,
                 Settled::NotListed => self.report.not_listed += 1,
                 Settled::Unknown(why) | Settled::Rejected(why) => {
                     self.report.unsettled += 1;
@@ -152,6 +151,7 @@ impl Running<'_> {
         self.report.ccx_by_parent = standing.ccx_settled.unsigned_abs();
         self.report.not_listed = standing.not_listed.unsigned_abs();
         self.report.unlisted_links = standing.unlisted_links.unsigned_abs();
+        self.report.refused = standing.refused.unsigned_abs();
         standing.unseen.unsigned_abs()
     }
 

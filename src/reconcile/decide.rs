@@ -32,6 +32,8 @@ pub(super) enum Settled {
     Before,
     /// The Catalog has it, with a URL or without.
     Known,
+    /// The Catalog has it, with a URL that must not be shared; which, and why.
+    Refused(String),
     /// The Catalog does not list it.
     NotListed,
     /// Nobody knows, and why.
@@ -120,6 +122,7 @@ fn outcome(snapshot: &Snapshot, answer: Option<&Observation>, rules: Rules) -> S
         Some(Observation::Unknown(why)) => Settled::Unknown(why.to_string()),
         None => Settled::Unknown("the Catalog gave no answer about it".to_owned()),
         Some(_) if before => Settled::Before,
+        Some(Observation::Refused(refused)) => Settled::Refused(format!("{}: {}", refused.url, refused.why)),
         Some(Observation::Url(..) | Observation::NoUrl(_)) => Settled::Known,
         Some(Observation::NotListed) => Settled::NotListed,
     }
@@ -173,7 +176,8 @@ impl Decided {
             }
             return;
         }
-        let stays = from == to || (to.is_none() && entry.cleared_at.is_none());
+        let clears = entry.cleared_at.is_some() && entry.refused.is_none();
+        let stays = from == to || (to.is_none() && !clears);
         if stays && also.is_empty() {
             return;
         }
@@ -209,7 +213,8 @@ fn is_final(entry: &Entry, observation: &Observation) -> bool {
     match observation {
         Observation::Url(url, _) => entry.in_force() == Some(url.as_str()),
         Observation::NoUrl(_) => entry.cleared_at.is_some(),
-        Observation::NotListed | Observation::Unknown(_) => false,
+        // A row that says so is written each time: it holds the text of one refusal only.
+        Observation::Refused(_) | Observation::NotListed | Observation::Unknown(_) => false,
     }
 }
 

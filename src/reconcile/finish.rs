@@ -58,6 +58,11 @@ impl Running<'_> {
             let first = first.unwrap_or_default();
             report.reason(format!("{unsettled} overviews could not be settled{first}"));
         }
+        if report.refused > 0 {
+            let first = report.refused_urls.first().map(|first| format!(", for one {first}"));
+            let (refused, first) = (report.refused, first.unwrap_or_default());
+            report.reason(format!("{refused} courses have a URL in the Catalog that is refused{first}"));
+        }
         if broken > 0 && unsettled == 0 {
             let first = report.broken.first().map_or(0, |broken| broken.position);
             report.reason(format!(
@@ -143,6 +148,7 @@ impl Running<'_> {
         if self.has_held {
             store.forget_held_before(pass).await?;
         }
+        store.forget_failures().await?;
         Ok(refused)
     }
 

@@ -10,7 +10,7 @@ use super::log;
 use super::pass::PassError;
 use super::progress::Phase;
 use super::report::push;
-use super::running::{REFUSED, Running};
+use super::running::Running;
 use super::vouched::Voucher;
 use crate::catalog::{ListedRun, Observation};
 use crate::course_key::{CourseKey, RunKey};
@@ -85,8 +85,12 @@ impl Running<'_> {
                     Settled::Before => self.report.seen_twice += 1,
                     // Asked again by key, like a run that was not shown.
                     Settled::Unknown(_) | Settled::Rejected(_) | Settled::NotListed => {}
+                    Settled::Refused(why) if has_overview => {
+                        self.report.settled_by_crawl += 1;
+                        self.report.refused(&course, &why);
+                    }
                     Settled::Known if has_overview => self.report.settled_by_crawl += 1,
-                    Settled::Known => {
+                    Settled::Known | Settled::Refused(_) => {
                         self.report.without_overview += 1;
                         log::without_overview(course.as_str());
                     }
@@ -147,11 +151,6 @@ impl Running<'_> {
                 push(&mut report.odd, format!("{key}: its {} can be none, and is left out", column.field()));
             }
             let run = key.run_key();
-            if matches!(&listed.observation, Observation::Unknown(why) if why.refused().is_some())
-                && self.refused.len() < REFUSED
-            {
-                self.refused.insert(&run);
-            }
             let again = self.options.dry_run && !self.seen.insert(&run);
             let elsewhere = others.contains_key(&run);
             if again || elsewhere || answers.contains_key(&run) {

@@ -103,6 +103,7 @@ pub(super) fn finished(r: &Report) {
                 unlisted_links = r.unlisted_links,
                 ccx_by_parent = r.ccx_by_parent,
                 unsettled = r.unsettled,
+                refused = r.refused,
                 no_runs = r.no_runs,
                 updated = r.updated,
                 cleared = r.cleared,

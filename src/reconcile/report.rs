@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::progress::Change;
+use crate::course_key::CourseKey;
 use crate::store::Verdict;
 
 /// Lines in any one list of the report; beyond it only the number grows.
@@ -65,6 +66,9 @@ pub struct Report {
     pub unlisted_links: u64,
     /// Overviews of custom courses whose parent was settled.
     pub ccx_by_parent: u64,
+    /// Overviews, those of custom courses not included, whose run has a URL in the Catalog that must not be shared; they
+    /// are settled, and keep their link.
+    pub refused: u64,
     /// Overviews that the Catalog could not be asked for, or gave no sound answer for.
     pub unsettled: u64,
     /// Overviews whose id is the key of no course run.
@@ -87,8 +91,8 @@ pub struct Report {
     pub failed_pages: u64,
     /// Runs that make any page with them fail.
     pub broken_runs: u64,
-    /// Listed rows that could not be used, or not wholly: a key that is none, a URL not fit to be shared, a value of
-    /// `sync.also` that can be none.
+    /// Listed rows that could not be used, or not wholly: a key that is none, a value that is neither URL nor null, a
+    /// value of `sync.also` that can be none.
     pub odd_rows: u64,
     /// Requests to the Catalog, quick retries and events' own in the meantime included.
     pub requests: u64,
@@ -103,6 +107,8 @@ pub struct Report {
     pub broken: Vec<Broken>,
     /// The first rows that could not be used, and why.
     pub odd: Vec<String>,
+    /// The first overviews whose URL is refused, with that URL and why.
+    pub refused_urls: Vec<String>,
     /// The first overviews that could not be settled, and why.
     pub unsettled_keys: Vec<String>,
     /// The first changes that the brake holds back.
@@ -139,6 +145,16 @@ impl Report {
         self.failed_pages + self.odd_rows
     }
 
+    /// Counts a course whose URL is refused.
+    pub(super) fn refused(&mut self, course: &CourseKey, why: &str) {
+        self.refused += 1;
+        let line = format!("{course}: {why}");
+        // One is met again where a killed pass read its page before.
+        if !self.refused_urls.contains(&line) {
+            push(&mut self.refused_urls, line);
+        }
+    }
+
     /// Adds a reason, unless there are many already.
     pub(super) fn reason(&mut self, why: impl Into<String>) {
         push(&mut self.reasons, why.into());
@@ -155,6 +171,7 @@ impl Report {
             report.held.truncate(report.held.len() / 2);
             report.odd.truncate(report.odd.len() / 2);
             report.unsettled_keys.truncate(report.unsettled_keys.len() / 2);
+            report.refused_urls.truncate(report.refused_urls.len() / 2);
             report.broken.truncate(report.broken.len() / 2);
             report.reasons.truncate((report.reasons.len() / 2).max(1));
             if report.held.is_empty() && report.odd.is_empty() && report.broken.is_empty() {
@@ -198,6 +215,7 @@ mod tests {
             report.reason("é".repeat(5000));
             push(&mut report.odd, url.repeat(5));
             push(&mut report.unsettled_keys, url.clone());
+            push(&mut report.refused_urls, url.clone());
         }
         report
     }

@@ -18,9 +18,6 @@ use crate::store::{PassRow, Store};
 /// The row is written no more often than this: being killed costs this much work.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Refused URLs remembered; runs beyond that are asked for again, in vain.
-pub(super) const REFUSED: usize = 10_000;
-
 /// Everything that a running pass knows.
 pub(super) struct Running<'a> {
     pub(super) pass: &'a Pass,
@@ -35,8 +32,6 @@ pub(super) struct Running<'a> {
     pub(super) low: LowWater,
     /// In a dry run only.
     pub(super) seen: Seen,
-    /// Runs whose URL on the list is not fit to be shared, up to [`REFUSED`]: asked by key it would be the same one.
-    pub(super) refused: Seen,
     /// What the ledger vouches for.
     pub(super) vouched: Vouched,
     /// Whether the ledger may hold clears of this pass, which overviews have to follow at the end.
@@ -93,7 +88,6 @@ impl<'a> Running<'a> {
             row,
             low: LowWater::new(position),
             seen: Seen::default(),
-            refused: Seen::default(),
             vouched: Vouched::default(),
             has_cleared: report.resumed > 0,
             has_held: false,

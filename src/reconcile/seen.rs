@@ -1,4 +1,4 @@
-//! Sets of runs, sixteen bytes each: which runs a dry run has seen, and the first few thousand with a refused URL.
+//! A set of runs, sixteen bytes each: which runs a dry run has seen.
 //!
 //! A real pass marks what it has seen in the ledger; a dry run writes nothing, and keeps it in memory instead: the one
 //! thing in this room that grows, by some 32 MB for a million runs.
@@ -25,11 +25,6 @@ impl Seen {
     /// Whether the run has been added.
     pub(super) fn contains(&self, run: &RunKey) -> bool {
         self.hashes.contains(&self.hash(run))
-    }
-
-    /// How many have been added.
-    pub(super) fn len(&self) -> usize {
-        self.hashes.len()
     }
 
     fn hash(&self, run: &RunKey) -> u128 {

@@ -101,6 +101,11 @@ impl Running<'_> {
         blocks: &HashMap<RunKey, i64>,
         asked_at: DateTime<Utc>,
     ) -> Result<Part, StoreError> {
+        if !self.options.dry_run {
+            let asked = courses.iter().filter_map(|course| answers.get_key_value(&course.run_key()));
+            let asked = asked.map(|(run, answer)| (run, answer, asked_at));
+            self.pass.engine.note_failures(asked).await?;
+        }
         let snapshots = self.store().snapshots(courses).await?;
         let by = ObservedBy::Pass;
         let question = Question { asked_at, by, clear_after: self.pass.clear_after };

@@ -43,6 +43,7 @@ impl Report {
             ("not found, with a link", n(self.unlisted_links)),
             ("custom courses, by their parent", n(self.ccx_by_parent)),
             ("not settled", n(self.unsettled)),
+            ("with a refused URL", n(self.refused)),
             ("no course runs", n(self.no_runs)),
         ];
         let changes = vec![
@@ -77,7 +78,12 @@ impl Report {
                 broken.position, broken.error
             );
         }
-        for (title, lines) in [("Rows of no use", &self.odd), ("Not settled", &self.unsettled_keys)] {
+        let lists = [
+            ("Refused URLs", &self.refused_urls),
+            ("Rows of no use", &self.odd),
+            ("Not settled", &self.unsettled_keys),
+        ];
+        for (title, lines) in lists {
             if !lines.is_empty() {
                 let _ = writeln!(out, "\n{title}");
             }

@@ -180,7 +180,10 @@ fn differs(backend: DbBackend) -> Expr {
 fn is_due(backend: DbBackend, clears: Clears) -> Condition {
     let has_url = col_l("marketing_url").is_not_null();
     let decided = match clears {
-        Clears::Copy => Condition::any().add(has_url).add(col_l("cleared_at").is_not_null()),
+        // A URL that is refused says nothing about a link that came back after a clear.
+        Clears::Copy => Condition::any()
+            .add(has_url.and(col_l("cleared_at").is_null()))
+            .add(col_l("cleared_at").is_not_null().and(col_l("refused_since").is_null())),
         Clears::Leave => Condition::all().add(has_url).add(col_l("cleared_at").is_null()),
     };
     Condition::all().add(differs(backend)).add(decided)

@@ -28,6 +28,7 @@ impl Store {
             .expr_as(count_where(found(true).add(ccx())), Alias::new("ccx_settled"))
             .expr_as(count_where(found(false)), Alias::new("not_listed"))
             .expr_as(count_where(found(false).add(has_link())), Alias::new("unlisted_links"))
+            .expr_as(count_where(found(true).add(is_refused()).add(ccx().not())), Alias::new("refused"))
             .expr_as(count_where(unsettled(since)), Alias::new("unseen"))
             .expr_as(count_where(is_due_any(self.backend(), Clears::Leave, &self.also)), Alias::new("wiped"))
             .from(overview::Entity)
@@ -52,7 +53,7 @@ impl Store {
         self.numbers(&query, "count the runs found").await
     }
 
-    async fn numbers<T: FromQueryResult + Default>(
+    pub(super) async fn numbers<T: FromQueryResult + Default>(
         &self,
         query: &SelectStatement,
         doing: &'static str,
@@ -143,6 +144,8 @@ pub struct Standing {
     pub not_listed: i64,
     /// Of `not_listed`, those with a link.
     pub unlisted_links: i64,
+    /// Of `settled`, those whose run has a URL that is refused.
+    pub refused: i64,
     /// Those whose run has to be asked for by key, those included whose id is no course run.
     pub unseen: i64,
     /// Those that healing would write; whatever else they are.
@@ -164,6 +167,7 @@ fn is_settled(since: SeenSince) -> Condition {
     let no_link = Condition::any()
         .add(in_ledger(ledger::Column::ClearedAt).is_null())
         .add(in_ledger(ledger::Column::HeldBy).is_not_null())
+        .add(is_refused())
         .add(Expr::col((overview::Entity, overview::Column::MarketingUrl)).is_null())
         .add(Expr::col((overview::Entity, overview::Column::MarketingUrl)).eq(""));
     Condition::all().add(seen_since(since)).add(no_link)
@@ -174,6 +178,10 @@ pub(super) fn unsettled(since: SeenSince) -> Condition {
     // NULL, where there is no block, is not true.
     let settled = Expr::case(is_settled(since), Expr::val(1)).finally(Expr::val(0));
     Condition::all().add(Expr::expr(settled).eq(0))
+}
+
+fn is_refused() -> Expr {
+    in_ledger(ledger::Column::RefusedSince).is_not_null()
 }
 
 fn has_link() -> Expr {

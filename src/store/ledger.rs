@@ -14,6 +14,7 @@ use super::limit::within;
 use super::{Store, StoreError, keys};
 use crate::also::{Also, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
+use crate::refused_url::RefusedUrl;
 
 /// What asked the Catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,15 @@ impl ObservedBy {
             Self::Command => "command",
         }
     }
+}
+
+/// A URL of the Catalog that is not fit to be shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlRefusal {
+    /// Which, and why.
+    pub what: RefusedUrl,
+    /// Since when the Catalog lists it, as far as it was seen.
+    pub since: DateTime<Utc>,
 }
 
 /// What is known of one run; the row of `course_sharing_ledger` in this program's types.
@@ -62,6 +72,8 @@ pub struct Entry {
     pub block: Option<i64>,
     /// The last values that the Catalog gave for the columns of `sync.also`; others are not looked at.
     pub also: Also,
+    /// The URL that the Catalog lists, where it is refused; what is in force stays as it was.
+    pub refused: Option<UrlRefusal>,
 }
 
 impl Entry {
@@ -72,7 +84,9 @@ impl Entry {
 
     /// Whether another entry says the same of the run, whoever looked and when.
     pub fn says_the_same(&self, other: &Self) -> bool {
-        let Self { run, url, listed, pending_clear_since, cleared_at, changed_at, held, also, .. } = self;
+        let Self {
+            run, url, listed, pending_clear_since, cleared_at, changed_at, held, also, refused, ..
+        } = self;
         *run == other.run
             && *url == other.url
             && *listed == other.listed
@@ -81,6 +95,7 @@ impl Entry {
             && *changed_at == other.changed_at
             && *held == other.held
             && *also == other.also
+            && *refused == other.refused
     }
 
     /// `vouched_at`: when the row's block was last on the Catalog's list.
@@ -93,6 +108,9 @@ impl Entry {
         };
         let Model { eligible_for_financial_aid, language, .. } = row;
         let also = Also { eligible_for_financial_aid, language }.only(also);
+        let (url, why) = (row.refused_url.unwrap_or_default(), row.refused_why.unwrap_or_default());
+        let what = RefusedUrl { url, why };
+        let refused = row.refused_since.map(|since| UrlRefusal { what, since });
         Some(Self {
             run,
             url: row.marketing_url,
@@ -105,6 +123,7 @@ impl Entry {
             observed_by,
             block: row.block,
             also,
+            refused,
         })
     }
 
@@ -114,11 +133,16 @@ impl Entry {
         let words = self.run.as_str().len() + self.url.as_deref().map_or(0, str::len) + held;
         // Up to four times of 27 bytes, a block of 20, the small columns, and the length of each.
         let language = self.also.language.as_deref().map_or(0, str::len);
-        words + language + 215
+        let refused =
+            self.refused.as_ref().map_or(0, |refused| refused.what.url.len() + refused.what.why.len());
+        words + language + refused + 260
     }
 
     fn into_model(self) -> Model {
         let (held_by, held_url) = self.held.map_or((None, None), |(pass, url)| (Some(pass), url));
+        let (what, refused_since) =
+            self.refused.map_or((None, None), |refused| (Some(refused.what), Some(refused.since)));
+        let (refused_url, refused_why) = what.map(|what| (what.url, what.why)).unzip();
         Model {
             run_key: self.run.as_str().to_owned(),
             marketing_url: self.url,
@@ -133,6 +157,9 @@ impl Entry {
             block: self.block,
             eligible_for_financial_aid: self.also.eligible_for_financial_aid,
             language: self.also.language,
+            refused_url,
+            refused_why,
+            refused_since,
         }
     }
 }
@@ -202,6 +229,9 @@ fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
         })
     };
     let held = |entry: &Entry| entry.held.clone().unwrap_or_default();
+    let refused = |of: &dyn Fn(&UrlRefusal) -> String| {
+        text(&|entry| entry.refused.as_ref().map(of).unwrap_or_default())
+    };
     let values = [
         (Column::RunKey, text(&|entry| entry.run.as_str().to_owned())),
         (Column::MarketingUrl, text(&|entry| entry.url.clone().unwrap_or_default())),
@@ -211,6 +241,9 @@ fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
         (Column::ChangedAt, time(&|entry| entry.changed_at)),
         (Column::HeldBy, values_of("NULLIF(unnest($1), '0')::bigint", &|entry| held(entry).0.to_string())),
         (Column::HeldUrl, text(&|entry| held(entry).1.unwrap_or_default())),
+        (Column::RefusedUrl, refused(&|refused| refused.what.url.clone())),
+        (Column::RefusedWhy, refused(&|refused| refused.what.why.clone())),
+        (Column::RefusedSince, time(&|entry| entry.refused.as_ref().map(|refused| refused.since))),
         (Column::ObservedAt, time(&|entry| Some(entry.observed_at))),
         (Column::ObservedBy, text(&|entry| entry.observed_by.clone())),
         (
@@ -243,7 +276,7 @@ fn also_column(column: AlsoColumn) -> Column {
     }
 }
 
-const WRITTEN: [Column; 10] = [
+const WRITTEN: [Column; 13] = [
     Column::MarketingUrl,
     Column::Listed,
     Column::PendingClearSince,
@@ -251,6 +284,9 @@ const WRITTEN: [Column; 10] = [
     Column::ChangedAt,
     Column::HeldBy,
     Column::HeldUrl,
+    Column::RefusedUrl,
+    Column::RefusedWhy,
+    Column::RefusedSince,
     Column::ObservedBy,
     // Last: MySQL assigns from left to right, and the guard of each column reads these.
     Column::ObservedAt,
@@ -274,8 +310,12 @@ fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
          AND {}",
         not_before_its_block(backend)
     );
-    let brings_no_url =
-        format!("({null} IS NOT NULL OR NOT {} OR {} IS NOT NULL)", new("listed"), new("held_by"));
+    let brings_no_url = format!(
+        "({null} IS NOT NULL OR NOT {} OR {} IS NOT NULL OR {} IS NOT NULL)",
+        new("listed"),
+        new("held_by"),
+        new("refused_since")
+    );
     let mut conflict = OnConflict::column(Column::RunKey);
     for column in also.iter().map(|column| also_column(*column)).chain(WRITTEN) {
         let name = sea_orm::IdenStatic::as_str(&column);

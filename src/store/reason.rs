@@ -20,8 +20,10 @@ pub enum Reason {
     Restorable,
     /// A dead letter is about it, and the Catalog has not been asked since.
     DeadLettered,
-    /// The Catalog has never said anything of it that could be used: not asked yet, out, or a URL that is refused.
+    /// The Catalog has never said anything of it that could be used: not asked yet, or out.
     NoAnswer,
+    /// The Catalog lists it with a URL that must not be shared.
+    Refused,
     /// The Catalog lists it, explicitly without a page.
     NoPage,
     /// The Catalog does not list it, and an event about it may still be waiting for that.
@@ -32,12 +34,13 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their deciding.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoRun,
         Self::PendingClear,
         Self::Restorable,
         Self::DeadLettered,
         Self::NoAnswer,
+        Self::Refused,
         Self::NoPage,
         Self::NotListedYet,
         Self::NotInCatalog,
@@ -51,6 +54,7 @@ impl Reason {
             Self::Restorable => "restorable",
             Self::DeadLettered => "dead_lettered",
             Self::NoAnswer => "no_answer",
+            Self::Refused => "refused",
             Self::NoPage => "no_page",
             Self::NotListedYet => "not_listed_yet",
             Self::NotInCatalog => "not_in_catalog",
@@ -72,6 +76,7 @@ impl Reason {
             Self::Restorable => "heal brings the last known URL back",
             Self::DeadLettered => "a message about it is a dead letter, and the Catalog was not asked since",
             Self::NoAnswer => "the Catalog has not been asked, or gave no answer that can be used",
+            Self::Refused => "the Catalog lists a URL that must not be shared; it has to be mended there",
             Self::NoPage => "the Catalog lists the run without a page",
             Self::NotListedYet => "the Catalog does not list the run yet; it is asked again",
             Self::NotInCatalog => "the Catalog does not list the run",
@@ -101,6 +106,7 @@ pub(super) fn of_overview(backend: DbBackend, now: DateTime<Utc>, waiting: Durat
         .case(in_force(), word(Reason::Restorable))
         .case(dead, word(Reason::DeadLettered))
         .case(ledger(L::RunKey).is_null(), word(Reason::NoAnswer))
+        .case(ledger(L::RefusedSince).is_not_null(), word(Reason::Refused))
         .case(ledger(L::Listed).eq(true), word(Reason::NoPage))
         .case(ledger(L::ClearedAt).is_null().and(waits), word(Reason::NotListedYet))
         .finally(word(Reason::NotInCatalog))
@@ -136,7 +142,7 @@ mod tests {
     fn each_reason_has_a_word_and_an_explanation_of_its_own() {
         let words: HashSet<&str> = Reason::ALL.into_iter().map(Reason::as_str).collect();
         let explained: HashSet<&str> = Reason::ALL.into_iter().map(Reason::explained).collect();
-        assert_eq!((words.len(), explained.len()), (8, 8));
+        assert_eq!((words.len(), explained.len()), (9, 9));
         for reason in Reason::ALL {
             assert_eq!(Reason::from_word(reason.as_str()), Some(reason));
             assert!(reason.as_str().len() <= 16, "the column's length");

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tracing::Instrument;
 
 use super::{Change, Outcome, Plan, Question, plan};
-use crate::catalog::{CatalogError, Client, Defect, Observation, Purpose, Unknown};
+use crate::catalog::{CatalogError, Client, Defect, GateState, Observation, Purpose, Unknown};
 use crate::course_key::{CourseKey, RunKey};
-use crate::store::{Halving, MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
+use crate::store::{Failure, Halving, MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
 use crate::telemetry::report;
 
 /// Joins the database and the Catalog; cheap to clone.
@@ -100,6 +101,8 @@ impl Engine {
                 }
             }
         }
+        self.note_failures(answers.iter().map(|(run, (question, seen))| (run, seen, question.asked_at)))
+            .await?;
         let mut outcomes = HashMap::with_capacity(courses.len());
         // Of what is not known nothing changes, so the database is not asked either.
         courses.retain(|course| {
@@ -122,6 +125,26 @@ impl Engine {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Keeps what the Catalog could not say of one run alone, for `explain`: run, answer, and when it was asked for.
+    /// While requests are held back after failures in a row, it may be an outage: nothing is kept of that.
+    pub async fn note_failures<'a>(
+        &self,
+        answers: impl Iterator<Item = (&'a RunKey, &'a Observation, DateTime<Utc>)>,
+    ) -> Result<(), StoreError> {
+        let failures: HashMap<RunKey, Failure> = answers
+            .filter_map(|(run, observation, at)| match observation {
+                Observation::Unknown(why) if why.is_of_the_run_alone() => {
+                    Some((run.clone(), Failure { at, why: why.to_string() }))
+                }
+                _ => None,
+            })
+            .collect();
+        if failures.is_empty() || self.catalog.gate() != GateState::Closed {
+            return Ok(());
+        }
+        self.store.note_failures(failures).await
     }
 
     async fn settle_batch(
@@ -172,6 +195,10 @@ fn asked_by(purpose: Purpose) -> ObservedBy {
 }
 
 fn outcome(snapshot: &Snapshot, plan: &Plan) -> Outcome {
+    // Nothing comes of waiting for an overview: there is no URL for it.
+    if let Some(refused) = &plan.entry.refused {
+        return Outcome::Refused(refused.what.clone());
+    }
     let Some(overview) = &snapshot.overview else { return Outcome::NoOverview };
     let is_as_wanted = overview.marketing_url.as_deref() == plan.entry.in_force()
         && overview.also_changes(&plan.entry.also).is_empty();
@@ -179,7 +206,8 @@ fn outcome(snapshot: &Snapshot, plan: &Plan) -> Outcome {
         Change::Same | Change::Set if is_as_wanted => Outcome::Unchanged,
         Change::Same | Change::Set => Outcome::Updated,
         Change::Clear => Outcome::Cleared,
-        Change::PendingClear | Change::NoPage => Outcome::NoPage,
+        // Refused is said above.
+        Change::PendingClear | Change::NoPage | Change::Refused => Outcome::NoPage,
         Change::NotListed => Outcome::NotListed,
     }
 }

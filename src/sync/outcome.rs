@@ -1,6 +1,7 @@
 //! How a look-up of one course ended; what events are settled by, and what `sync` prints.
 
 use crate::catalog::Unknown;
+use crate::refused_url::RefusedUrl;
 
 /// How it ended for one course.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub enum Outcome {
     Cleared,
     /// The Catalog says that there is no page; a URL, if there was one, stays until it says so again.
     NoPage,
+    /// The Catalog lists a URL that must not be shared; a URL known before stays.
+    Refused(RefusedUrl),
     /// The Catalog does not list the run (yet).
     NotListed,
     /// The LMS has no overview of the course (yet); the URL is kept in the ledger for it.
@@ -31,6 +34,7 @@ impl Outcome {
             Self::Unchanged => "unchanged",
             Self::Cleared => "cleared",
             Self::NoPage => "no_page",
+            Self::Refused(_) => "refused",
             Self::NotListed => "not_listed",
             Self::NoOverview => "no_overview",
             Self::Rejected(_) => "rejected",

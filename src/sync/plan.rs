@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::also::Also;
 use crate::catalog::Observation;
 use crate::course_key::RunKey;
-use crate::store::{Entry, ObservedBy};
+use crate::store::{Entry, ObservedBy, UrlRefusal};
 
 /// The question that the answer belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +43,8 @@ pub enum Change {
     Clear,
     /// The run has no page, and had none.
     NoPage,
+    /// The Catalog lists a URL that must not be shared: it stays.
+    Refused,
     /// The Catalog does not list the run: it stays.
     NotListed,
 }
@@ -67,6 +69,7 @@ pub fn plan(
         observed_by: question.by.as_str().to_owned(),
         block: None,
         also: also(known, observation),
+        refused: None,
     };
     let mut plan = planned(base, known, observation, question)?;
     // What the block says of the run stays true as long as the row says it too.
@@ -92,6 +95,13 @@ fn planned(
             let cleared_at = known.and_then(|known| known.cleared_at);
             Some(Plan { entry: Entry { listed: false, cleared_at, ..base }, change: Change::NotListed })
         }
+        Observation::Refused(what) => {
+            let before = known.and_then(|known| known.refused.as_ref()).filter(|before| before.what == *what);
+            let since = before.map_or(question.asked_at, |before| before.since);
+            let refused = Some(UrlRefusal { what: what.clone(), since });
+            let cleared_at = known.and_then(|known| known.cleared_at);
+            Some(Plan { entry: Entry { refused, cleared_at, ..base }, change: Change::Refused })
+        }
         Observation::Unknown(_) => None,
     }
 }
@@ -102,7 +112,7 @@ fn also(known: Option<&Entry>, observation: &Observation) -> Also {
     let known = known.map_or(&Also::NOTHING, |known| &known.also);
     match observation {
         Observation::Url(_, also) | Observation::NoUrl(also) => also.or(known),
-        Observation::NotListed | Observation::Unknown(_) => known.clone(),
+        Observation::Refused(_) | Observation::NotListed | Observation::Unknown(_) => known.clone(),
     }
 }
 
@@ -130,8 +140,10 @@ fn no_url(base: Entry, known: Option<&Entry>, question: Question) -> Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::{CatalogError, Defect};
     use crate::course_key::CourseKey;
     use crate::marketing_url::UrlPolicy;
+    use crate::refused_url::RefusedUrl;
     use proptest::prelude::*;
 
     const NO_URL: Observation = Observation::NoUrl(Also::NOTHING);
@@ -143,6 +155,11 @@ mod tests {
 
     fn url(text: &str) -> Observation {
         Observation::Url(UrlPolicy::default().accept(text).unwrap(), Also::NOTHING)
+    }
+
+    fn refused(text: &str) -> Observation {
+        let why = UrlPolicy::default().accept(text).unwrap_err();
+        Observation::Refused(RefusedUrl::new(text, &why))
     }
 
     fn at(seconds: i64) -> Question {
@@ -172,9 +189,33 @@ mod tests {
 
     #[test]
     fn not_knowing_changes_nothing() {
-        let refused = UrlPolicy::default().accept("course/x").unwrap_err();
+        let unknown = Observation::Unknown(CatalogError::from(Defect::Cut).into());
         let known = play(&[(0, url("https://e/a"))]).0;
-        assert_eq!(plan(&run(), known.as_ref(), &Observation::Unknown(refused.into()), at(9)), None);
+        assert_eq!(plan(&run(), known.as_ref(), &unknown, at(9)), None);
+    }
+
+    #[test]
+    fn a_refused_url_is_kept_beside_the_one_in_force_until_the_catalog_lists_another() {
+        let (known, changes) =
+            play(&[(0, url("https://e/a")), (5, refused("course/x")), (9, refused("course/x"))]);
+        assert_eq!(changes, [Change::Set, Change::Refused, Change::Refused]);
+        let known = known.unwrap();
+        assert_eq!((known.in_force(), known.listed), (Some("https://e/a"), true));
+        let refusal = known.refused.unwrap();
+        assert_eq!((refusal.what.url.as_str(), refusal.since), ("course/x", at(5).asked_at));
+        let (other, _) = play(&[(5, refused("course/x")), (9, refused("course/y"))]);
+        assert_eq!(other.unwrap().refused.unwrap().since, at(9).asked_at);
+        for answer in [url("https://e/b"), NO_URL, Observation::NotListed] {
+            assert_eq!(play(&[(5, refused("course/x")), (9, answer)]).0.unwrap().refused, None);
+        }
+    }
+
+    #[test]
+    fn a_refused_url_neither_clears_nor_ends_a_clear() {
+        let nulls = [(0, url("https://e/a")), (1, NO_URL), (901, NO_URL)];
+        let (known, changes) = play(&[&nulls[..], &[(902, refused("course/x"))]].concat());
+        assert_eq!(changes[3], Change::Refused);
+        assert_eq!(known.unwrap().in_force(), None);
     }
 
     #[test]
@@ -191,7 +232,7 @@ mod tests {
 
     #[test]
     fn anything_whole_in_between_starts_the_wait_anew() {
-        for other in [url("https://e/a"), Observation::NotListed] {
+        for other in [url("https://e/a"), Observation::NotListed, refused("course/x")] {
             let (known, changes) =
                 play(&[(0, url("https://e/a")), (10, NO_URL), (20, other), (2000, NO_URL)]);
             assert_eq!(changes[3], Change::PendingClear);
@@ -213,6 +254,7 @@ mod tests {
             Just(url("https://e/b")),
             Just(NO_URL),
             Just(Observation::NotListed),
+            Just(refused("course/x")),
         ];
         proptest::collection::vec((1..1000_i64, observation), 1..20).prop_map(|mut steps| {
             let mut now = 0;

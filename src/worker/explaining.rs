@@ -20,10 +20,13 @@ pub async fn explain(
     dead_letters: impl Future<Output = Result<Vec<DeadLetter>, String>>,
 ) -> Result<Explanation, StoreError> {
     let (courses, runs) = (std::slice::from_ref(course), [course.run_key()]);
-    let (mut links, mut entries, blank, dead_letters) =
-        tokio::try_join!(store.links(courses), store.entries(&runs), store.blank(course.as_str()), async {
-            Ok(dead_letters.await)
-        })?;
+    let (mut links, mut entries, failure, blank, dead_letters) = tokio::try_join!(
+        store.links(courses),
+        store.entries(&runs),
+        store.failure(&runs[0]),
+        store.blank(course.as_str()),
+        async { Ok(dead_letters.await) }
+    )?;
     let overview = links.pop();
     // What was noted some seconds ago may have come right since.
     let blank = blank.filter(|_| overview.as_ref().is_some_and(|row| row.marketing_url.is_none()));
@@ -31,6 +34,7 @@ pub async fn explain(
         course: course.clone(),
         overview,
         entry: entries.remove(&course.run_key()),
+        failure,
         blank,
         dead_letters,
     })

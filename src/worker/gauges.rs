@@ -127,11 +127,12 @@ impl Gauges {
 
     /// Sets the gauges that the database knows.
     async fn show(&self) -> Result<(), StoreError> {
-        let (overviews, ended, complete, blanks, now) = tokio::try_join!(
+        let (overviews, ended, complete, blanks, refused, now) = tokio::try_join!(
             self.port.overviews(),
             self.store().last_ended(None),
             self.store().last_ended(Some(Verdict::Complete)),
             self.store().blank_counts(),
+            self.store().refusal_count(),
             self.store().now(),
         )?;
         metrics::overviews(overviews.linked, overviews.blank);
@@ -139,6 +140,7 @@ impl Gauges {
         metrics::blanks(blanks.iter().map(|count| (count.reason.as_str(), count.overviews, age(count))));
         let wrong = blanks.iter().filter(|count| !count.reason.is_right());
         metrics::blank_oldest(wrong.map(age).max());
+        metrics::refused_urls(refused);
         // From the table, as the last pass may have been another worker's, or this one's before a restart.
         if let Some(last) = ended {
             metrics::reconcile_verdict(&last.verdict);

@@ -12,10 +12,10 @@ use crate::broker::{Attachment, Counts};
 use crate::catalog::GateState;
 use crate::http::bounded;
 use crate::http::status::{
-    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Status,
-    Told,
+    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Refused,
+    RefusedUrl, Status, Told,
 };
-use crate::store::{PassRow, Reason, Store, StoreError};
+use crate::store::{PassRow, Reason, RefusedCourse, Store, StoreError};
 use crate::telemetry::report;
 
 /// For each part.
@@ -24,6 +24,8 @@ const LIMIT: Duration = Duration::from_secs(3);
 const PASSES: u64 = 14;
 /// Blank overviews shown.
 const BLANKS: u64 = 50;
+/// Refused URLs shown.
+const REFUSED: u64 = 20;
 /// Counting the overviews reads the LMS's whole table: it takes at most this part of the database's time.
 const COUNTING: u32 = 20;
 
@@ -33,6 +35,7 @@ pub(super) struct Heard {
     counted: tokio::sync::Mutex<Option<(Instant, Duration, Overviews)>>,
     overviews: Memory<Overviews>,
     blanks: Memory<Blanks>,
+    refused: Memory<Refused>,
     queues: Memory<Queues>,
     passes: Memory<Vec<Pass>>,
 }
@@ -63,19 +66,21 @@ impl Port {
     /// Everything the status shows.
     pub(super) async fn look(&self) -> Status {
         let heard = &self.heard;
-        let [for_overviews, for_blanks, for_passes, for_queues] = [(); 4].map(|()| self.clone());
-        let (overviews, blanks, passes, queues) = tokio::join!(
+        let [for_overviews, for_blanks, for_refused, for_passes, for_queues] = [(); 5].map(|()| self.clone());
+        let (overviews, blanks, refused, passes, queues) = tokio::join!(
             asked(async move { for_overviews.overviews().await }),
             asked(async move { blanks(for_blanks.engine.store()).await }),
+            asked(async move { refused(for_refused.engine.store()).await }),
             asked(async move { for_passes.engine.store().last_passes(PASSES).await }),
             asked(async move { for_queues.counts().await }),
         );
-        let refused = self.engine.store().writes().refused();
+        let unwritable = self.engine.store().writes().refused();
         Status {
             at: Utc::now(),
-            database: Database::of(refused.map(|refused| (refused.since, refused.why))),
+            database: Database::of(unwritable.map(|refused| (refused.since, refused.why))),
             overviews: heard.overviews.told(overviews),
             blank: heard.blanks.told(blanks),
+            refused: heard.refused.told(refused),
             consumer: match &*self.attachment.borrow() {
                 Attachment::Attached { since } => Consumer::Attached { attached_since: *since },
                 Attachment::Detached { since, why } => {
@@ -165,6 +170,16 @@ async fn blanks(store: &Store) -> Result<Blanks, StoreError> {
             })
             .collect(),
     })
+}
+
+async fn refused(store: &Store) -> Result<Refused, StoreError> {
+    let overviews = store.refusal_count().await?;
+    let oldest = if overviews > 0 { store.refusals(REFUSED).await? } else { Vec::new() };
+    let oldest = oldest.into_iter().map(|course| {
+        let RefusedCourse { course_id, since, url, why } = course;
+        RefusedUrl { course_id, since, url, why }
+    });
+    Ok(Refused { overviews, oldest: oldest.collect() })
 }
 
 fn queues_of(counts: &Counts) -> Queues {

@@ -35,6 +35,8 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
         Outcome::Updated | Outcome::Cleared => Settlement::Ack("applied"),
         Outcome::Unchanged => Settlement::Ack("unchanged"),
         Outcome::NoPage => Settlement::Ack("no_page"),
+        // An answer, which the ledger has: a mended URL is found by the next event or pass.
+        Outcome::Refused(_) => Settlement::Ack("refused"),
         Outcome::NotListed => {
             climb(attempt, "not_listed", "the Catalog does not list the run yet".to_owned())
         }
@@ -79,6 +81,7 @@ mod tests {
     use super::*;
     use crate::catalog::{CatalogError, Unknown};
     use crate::marketing_url::UrlPolicy;
+    use crate::refused_url::RefusedUrl;
 
     fn delay(seconds: u32, climbs: bool) -> impl Fn(&Settlement) -> bool {
         move |settlement| matches!(settlement, Settlement::Delay { seconds: s, climbs: c, .. } if (*s, *c) == (seconds, climbs))
@@ -109,11 +112,12 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_must_not_be_shown_is_no_outage() {
+    fn a_url_that_must_not_be_shown_is_an_answer() {
         let refused = UrlPolicy::default().accept("course/x").unwrap_err();
-        let outcome = Outcome::Unknown(Unknown::from(refused));
-        assert!(delay(10, true)(&settle(&outcome, 0, Instant::now())));
-        assert_eq!(settle(&outcome, 6, Instant::now()), Settlement::Ack("unchanged"));
+        let outcome = Outcome::Refused(RefusedUrl::new("course/x", &refused));
+        for attempt in [0, 6] {
+            assert_eq!(settle(&outcome, attempt, Instant::now()), Settlement::Ack("refused"));
+        }
     }
 
     #[test]

@@ -117,6 +117,7 @@ fn planning(criterion: &mut Criterion) {
         observed_by: "event".to_owned(),
         block: None,
         also: Also::NOTHING,
+        refused: None,
     };
     let url = UrlPolicy::default().accept("https://www.campus.example/course/orgx-c0000001").unwrap();
     let mut group = criterion.benchmark_group("plan");

@@ -7,7 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::also::Also;
 use course_sharing::course_key::CourseKey;
-use course_sharing::store::{Entry, Reason, Store};
+use course_sharing::refused_url::RefusedUrl;
+use course_sharing::store::{Entry, Reason, Store, UrlRefusal};
 use migration::Direction;
 
 use crate::support::databases::{KINDS, Kind, TestDatabase};
@@ -33,6 +34,7 @@ fn entry(course: &str, observed_at: DateTime<Utc>) -> Entry {
         observed_by: "event".to_owned(),
         also: Also::NOTHING,
         block: None,
+        refused: None,
     }
 }
 
@@ -71,10 +73,14 @@ async fn every_blank_overview_has_one_reason() {
         let now = store.now().await.unwrap();
         let run = |name: &str| format!("course-v1:edX+{name}+1");
         let in_force = |name| Entry { url: Some(URL.to_owned()), listed: true, ..entry(&run(name), now) };
+        let what = RefusedUrl { url: "course/x".to_owned(), why: "it is relative".to_owned() };
+        let refused = Some(UrlRefusal { what, since: now });
         let entries = vec![
             in_force("Restorable"),
             Entry { pending_clear_since: Some(now), ..in_force("Pending") },
             Entry { listed: true, pending_clear_since: Some(now), ..entry(&run("Null"), now) },
+            Entry { listed: true, refused: refused.clone(), ..entry(&run("Refused"), now) },
+            Entry { refused, ..in_force("Kept") },
             Entry { cleared_at: Some(now), ..in_force("Cleared") },
             Entry { listed: false, cleared_at: Some(now), ..in_force("Absent") },
             entry(&run("Waits"), now),
@@ -86,6 +92,8 @@ async fn every_blank_overview_has_one_reason() {
             ("ccx-v1:edX+Restorable+1+ccx@5".to_owned(), Reason::Restorable),
             (run("Pending"), Reason::PendingClear),
             (run("Null"), Reason::NoPage),
+            (run("Refused"), Reason::Refused),
+            (run("Kept"), Reason::Restorable),
             (run("Cleared"), Reason::NoPage),
             (run("Absent"), Reason::NotInCatalog),
             (run("Waits"), Reason::NotListedYet),

@@ -7,6 +7,7 @@ mod drift;
 mod dry_run;
 mod meanwhile;
 mod outage;
+mod refused;
 mod rejected;
 mod resume;
 pub(crate) mod rig;

@@ -32,6 +32,7 @@ fn entry(run: &str, url: Option<&str>, observed_at: DateTime<Utc>) -> Entry {
         observed_by: "event".to_owned(),
         block: None,
         also: Also::NOTHING,
+        refused: None,
     }
 }
 
@@ -42,11 +43,12 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
         let db = database.owner.connection();
         let up = Direction::Up { create_overview_table: true };
         let planned = migration::plan(db, up).await.unwrap();
-        assert_eq!(planned.len(), 18, "{kind:?}: {planned:?}");
+        assert_eq!(planned.len(), 25, "{kind:?}: {planned:?}");
         for step in &planned {
             database.execute(&step.sql).await;
         }
         for table in [
+            "course_sharing_failure",
             "course_sharing_blank",
             "course_sharing_lease",
             "course_sharing_reconcile",
@@ -61,7 +63,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             migration::migrate(db, up).await.unwrap();
             assert!(migration::plan(db, up).await.unwrap().is_empty(), "{kind:?}");
             database.store.check_schema().await.unwrap();
-            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 9);
+            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 11);
             migration::migrate(db, Direction::Down).await.unwrap();
             assert!(migration::plan(db, Direction::Down).await.unwrap().is_empty());
             assert!(matches!(

@@ -4,6 +4,7 @@ mod lifecycle;
 mod look_ups;
 mod messages;
 mod outages;
+mod refusals;
 mod rejected;
 mod schedule;
 mod settling;

@@ -1,4 +1,4 @@
-//! The links: how many there are, why the others are blank, and which those are.
+//! The links: how many there are, why the others are blank, which those are, and which the Catalog has wrong.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use url::form_urlencoded::byte_serialize;
 use super::html::{Id, Moment, Number, Span, Text, plural};
 use super::parts::{mark, untold};
 use super::verdict::{Level, label};
-use crate::http::status::{Blanks, Overviews, Status, Told};
+use crate::http::status::{Blanks, Overviews, Refused, Status, Told};
 
 /// Numbers and reasons.
 pub(super) fn summary(page: &mut String, status: &Status) {
@@ -84,12 +84,10 @@ pub(super) fn blank(page: &mut String, blanks: &Told<Blanks>, now: chrono::DateT
     );
     for blank in &blanks.oldest {
         let right = blanks.reasons.get(blank.reason).is_some_and(|count| count.right);
-        let query: String = byte_serialize(blank.course_id.as_bytes()).collect();
+        course(page, &blank.course_id);
         let _ = write!(
             page,
-            "<tr><th scope=row class=id><a href=\"?course={}\">{}</a><td>{}<small>{}</small><td>{}{}",
-            Text(&query),
-            Id(&blank.course_id),
+            "<td>{}<small>{}</small><td>{}{}",
             Moment { at: blank.since, now },
             Span(now - blank.since),
             mark(if right { Level::Fine } else { Level::Watch }),
@@ -97,4 +95,36 @@ pub(super) fn blank(page: &mut String, blanks: &Told<Blanks>, now: chrono::DateT
         );
     }
     page.push_str("</tbody></table></section>");
+}
+
+/// The courses whose URL in the Catalog is refused, with what is wrong with it.
+pub(super) fn refused(page: &mut String, refused: &Told<Refused>, now: chrono::DateTime<chrono::Utc>) {
+    let Some(refused) = refused.latest().filter(|refused| refused.overviews > 0) else { return };
+    let (all, shown) = (refused.overviews, refused.oldest.len() as u64);
+    page.push_str("<section aria-labelledby=refused><h2 id=refused>Refused URLs</h2><table><caption>");
+    if shown < all {
+        let _ = write!(page, "The oldest {} of {}: ", Number(shown), Number(all));
+    }
+    page.push_str(
+        "The Catalog lists these URLs, which must not be shared. A link that was there before stays. Mend them in the \
+         Catalog.</caption><thead><tr><th scope=col>Course<th scope=col>Since<th scope=col>URL and why</thead><tbody>",
+    );
+    for found in &refused.oldest {
+        course(page, &found.course_id);
+        let _ = write!(
+            page,
+            "<td>{}<small>{}</small><td class=id>{}<small>{}</small>",
+            Moment { at: found.since, now },
+            Span(now - found.since),
+            Id(&found.url),
+            Text(&found.why),
+        );
+    }
+    page.push_str("</tbody></table></section>");
+}
+
+/// The first cell of a row about a course: its id, which leads to what is known of it.
+fn course(page: &mut String, id: &str) {
+    let query: String = byte_serialize(id.as_bytes()).collect();
+    let _ = write!(page, "<tr><th scope=row class=id><a href=\"?course={}\">{}</a>", Text(&query), Id(id));
 }

@@ -88,6 +88,7 @@ fn render(view: &View) -> String {
     page.push_str("</div></div>");
     if let Ok(status) = &view.status {
         links::blank(&mut page, &status.blank, now);
+        links::refused(&mut page, &status.refused, now);
         passes::section(&mut page, &status.passes, now);
     }
     page.push_str(

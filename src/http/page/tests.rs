@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::http::status::{
-    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Told,
+    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Refused,
+    RefusedUrl, Told,
 };
 
 const HOSTILE: &str = "<script>alert('x')</script>\"&<b onclick=\"x\">";
@@ -38,6 +39,7 @@ fn fine() -> View {
         database: Database::of(None),
         overviews: Told::Now(Overviews { linked: 13_912, blank: 0, counted_at: now() }),
         blank: Told::Now(Blanks::default()),
+        refused: Told::Now(Refused::default()),
         consumer: Consumer::Attached { attached_since: now() - TimeDelta::hours(5) },
         queues: Told::Now(Queues { events: 0, delayed: vec![Delayed { seconds: 10, messages: 0 }], dead: 0 }),
         catalog: Catalog { state: "closed", until: None, requests_last_hour: Some(9), requests_per_hour: 90 },
@@ -90,7 +92,15 @@ fn each_fault_is_the_headline_with_its_weight() {
     let refused = Pass { held_back: 2_400, ..pass(3, "refused") };
     let gone = Consumer::Detached { detached_since: now() - TimeDelta::minutes(3), why: "gone".to_owned() };
     let open = Catalog { state: "open", until: Some(now()), requests_last_hour: None, requests_per_hour: 0 };
+    let url = RefusedUrl {
+        course_id: "course-v1:a+b+c".to_owned(),
+        since: now(),
+        url: "course/x".to_owned(),
+        why: "it is relative".to_owned(),
+    };
+    let relative = Refused { overviews: 1, oldest: vec![url] };
     for (view, headline, level) in [
+        (with(|s| s.refused = Told::Now(relative)), "1 URL in the Catalog must not be shared", Watch),
         (out("no answer", "ok"), "The database does not answer", Wrong),
         (out("ok", "no answer"), "The broker does not answer", Wrong),
         (with(|s| s.consumer = gone), "No events are consumed, for 3 min", Wrong),
@@ -160,6 +170,12 @@ fn what_was_last_heard_is_shown_while_the_database_is_out() {
 fn nothing_from_outside_becomes_markup() {
     let mut blank = blanks(9, 1, "no_run", false);
     blank.oldest[0].course_id = HOSTILE.to_owned();
+    let url = RefusedUrl {
+        course_id: HOSTILE.to_owned(),
+        since: now(),
+        url: HOSTILE.to_owned(),
+        why: HOSTILE.to_owned(),
+    };
     let hostile = View {
         database: HOSTILE.to_owned(),
         broker: HOSTILE.to_owned(),
@@ -168,6 +184,7 @@ fn nothing_from_outside_becomes_markup() {
         ..with(|status| {
             status.overviews = told_of(HOSTILE);
             status.blank = Told::Now(blank);
+            status.refused = Told::Now(Refused { overviews: 9, oldest: vec![url] });
             status.consumer = Consumer::Detached { detached_since: now(), why: HOSTILE.to_owned() };
             status.queues = told_of(HOSTILE);
             status.passes = Told::Now(vec![pass(1, HOSTILE)]);

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::View;
 use super::html::{Number, Span, plural};
-use crate::http::status::{Blanks, Catalog, Consumer, Pass, Status, reads_only};
+use crate::http::status::{Blanks, Catalog, Consumer, Pass, Refused, Status, reads_only};
 
 /// Longer than the delay queues wait for the Catalog.
 const BLANK_TOO_LONG: TimeDelta = TimeDelta::hours(6);
@@ -57,10 +57,12 @@ pub(super) fn problems(view: &View) -> Vec<Problem> {
         Ok(status) => {
             found.extend(consumer(status, view.broker == "ok"));
             found.extend(status.blank.latest().and_then(|blanks| blank(blanks, status.at)));
+            found.extend(status.refused.latest().and_then(refused_urls));
             found.extend(status.passes.latest().and_then(|passes| pass(passes, status.at)));
             found.extend(status.queues.latest().and_then(|queues| dead_letters(queues.dead)));
             found.extend(catalog(&status.catalog, status.at));
-            let untold = [status.overviews.error(), status.blank.error(), status.passes.error()];
+            let (overviews, blank) = (status.overviews.error(), status.blank.error());
+            let untold = [overviews, blank, status.refused.error(), status.passes.error()];
             if let (Some(why), "ok") = (untold.into_iter().flatten().next(), view.database.as_str()) {
                 found.push(Problem::new(Level::Watch, "The database does not tell everything", why));
             }
@@ -96,6 +98,14 @@ fn blank(blanks: &Blanks, now: DateTime<Utc>) -> Option<Problem> {
     let level = if age > BLANK_TOO_LONG { Level::Wrong } else { Level::Watch };
     let what = format!("{} {} blank", Number(sum), plural(sum, "link is", "links are"));
     Some(Problem::new(level, what, format!("the oldest for {}; {}", Span(age), parts.join(", "))))
+}
+
+fn refused_urls(refused: &Refused) -> Option<Problem> {
+    let n = refused.overviews;
+    let what = format!("{} {} in the Catalog must not be shared", Number(n), plural(n, "URL", "URLs"));
+    let first = refused.oldest.first();
+    let why = first.map_or(String::new(), |first| format!("{}: {}", first.course_id, first.why));
+    (n > 0).then(|| Problem::new(Level::Watch, what, why))
 }
 
 fn pass(passes: &[Pass], now: DateTime<Utc>) -> Option<Problem> {

@@ -42,6 +42,7 @@ fn entry(url: Option<&str>, observed_at: i64) -> Entry {
         observed_by: "pass".to_owned(),
         block: None,
         also: Also::NOTHING,
+        refused: None,
     }
 }
 

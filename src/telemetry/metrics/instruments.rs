@@ -31,6 +31,7 @@ pub struct Instruments {
     pub(super) blank: Gauge<u64>,
     pub(super) blank_age: Gauge<f64>,
     pub(super) blank_oldest: Gauge<f64>,
+    pub(super) refused_urls: Gauge<u64>,
     pub(super) healed: Counter<u64>,
     pub(super) dead_letters: Gauge<u64>,
     pub(super) consumer_up: Gauge<u64>,
@@ -87,6 +88,7 @@ impl Instruments {
             blank: gauge("course_sharing.blank", "{overview}", "Course overviews without a marketing URL, by the reason why"),
             blank_age: seconds("course_sharing.blank_age", "How long the longest-standing blank has been blank, by the reason why; 0: none is"),
             blank_oldest: seconds("course_sharing.blank_oldest", "How long the longest-standing blank has been blank, of those that should not be; 0: none is"),
+            refused_urls: gauge("course_sharing.refused_urls", "{course}", "Courses whose URL in the Catalog must not be shared"),
             healed: counter("course_sharing.healed", "{overview}", "Overviews that got their last-known URL back, after an event or by the timer"),
             dead_letters: gauge("course_sharing.dead_letters", "{message}", "Messages in the dead-letter queue"),
             consumer_up: gauge("course_sharing.consumer_up", "{consumer}", "1 while the consumer is attached to the events queue"),
@@ -128,6 +130,7 @@ impl Instruments {
             self.reconcile_changes.record(0, &[KeyValue::new("kind", kind)]);
         }
         self.blank_oldest.record(0.0, &[]);
+        self.refused_urls.record(0, &[]);
         self.dead_letters.record(0, &[]);
         self.consumer_up.record(0, &[]);
         self.database_up.record(0, &[]);

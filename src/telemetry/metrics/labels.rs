@@ -5,11 +5,12 @@
 pub(super) const EVENT_TYPES: [&str; 3] = ["course-publish", "overview-recreated", "unknown"];
 
 /// `outcome` of `course_sharing_events_total`.
-pub(super) const EVENT_OUTCOMES: [&str; 10] = [
+pub(super) const EVENT_OUTCOMES: [&str; 11] = [
     "applied",
     "unchanged",
     "coalesced",
     "no_page",
+    "refused",
     "not_listed",
     "no_overview",
     "ignored",
@@ -24,12 +25,13 @@ pub(super) const LINKED: &str = "linked";
 pub(super) const BLANK: &str = "blank";
 
 /// `reason` of `course_sharing_blank`; the store's words, of which a test knows that they are these.
-pub(super) const BLANK_REASONS: [&str; 8] = [
+pub(super) const BLANK_REASONS: [&str; 9] = [
     "no_run",
     "pending_clear",
     "restorable",
     "dead_lettered",
     "no_answer",
+    "refused",
     "no_page",
     "not_listed_yet",
     "not_in_catalog",

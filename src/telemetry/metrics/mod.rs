@@ -35,7 +35,7 @@ pub(super) fn shutdown() -> bool {
 }
 
 /// Counts one event that is settled. `kind` is `course-publish`, `overview-recreated` or `unknown`; `outcome` is
-/// `applied`, `unchanged`, `no_page`, `not_listed`, `no_overview`, `ignored`, `parked` or `dead_lettered`.
+/// `applied`, `unchanged`, `no_page`, `refused`, `not_listed`, `no_overview`, `ignored`, `parked` or `dead_lettered`.
 pub fn event(kind: &'static str, outcome: &'static str) {
     instruments().events.add(1, &[KeyValue::new("type", kind), KeyValue::new("outcome", outcome)]);
 }
@@ -82,6 +82,11 @@ pub fn blanks<'a>(counts: impl Iterator<Item = (&'a str, u64, Duration)>) {
 /// Says for how long the longest-standing blank that should not be one has been blank; none is shown as 0.
 pub fn blank_oldest(age: Option<Duration>) {
     instruments().blank_oldest.record(age.unwrap_or_default().as_secs_f64(), &[]);
+}
+
+/// Says how many courses have a URL in the Catalog that is refused.
+pub fn refused_urls(n: u64) {
+    instruments().refused_urls.record(n, &[]);
 }
 
 /// Counts `n` overviews that got their last-known URL back; `cause` is `restore` (an event) or `heal` (the timer).

@@ -2,13 +2,14 @@
 
 use super::*;
 
-const KNOWN: [(&str, &str); 14] = [
+const KNOWN: [(&str, &str); 15] = [
     ("course_sharing_events_total", "counter"),
     ("course_sharing_catalog_requests_total", "counter"),
     ("course_sharing_overviews", "gauge"),
     ("course_sharing_blank", "gauge"),
     ("course_sharing_blank_age_seconds", "gauge"),
     ("course_sharing_blank_oldest_seconds", "gauge"),
+    ("course_sharing_refused_urls", "gauge"),
     ("course_sharing_healed_total", "counter"),
     ("course_sharing_dead_letters", "gauge"),
     ("course_sharing_consumer_up", "gauge"),
@@ -29,6 +30,7 @@ fn use_all() {
     reconcile_verdict("refused");
     database_up(true);
     blank_oldest(Some(Duration::from_secs(90)));
+    refused_urls(4);
     healed("heal", 3);
     dead_letters(7);
     consumer_up(true);
@@ -83,6 +85,7 @@ fn what_is_told_is_shown() {
         r#"course_sharing_blank_age_seconds{reason="no_page"} 600"#,
         r#"course_sharing_blank_age_seconds{reason="no_run"} 0"#,
         "course_sharing_blank_oldest_seconds 90",
+        "course_sharing_refused_urls 4",
         r#"course_sharing_reconcile_last_verdict{verdict="refused"} 1"#,
         r#"course_sharing_reconcile_last_verdict{verdict="complete"} 0"#,
         "course_sharing_database_up 1",

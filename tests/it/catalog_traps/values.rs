@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn null_and_nothing_are_no_url_and_relative_is_unknown() {
+async fn null_and_nothing_are_no_url_and_relative_is_refused() {
     let (_stand_in, client) = started(few(&[
         ("o/null/r", None),
         ("o/empty/r", Some("")),
@@ -13,12 +13,13 @@ async fn null_and_nothing_are_no_url_and_relative_is_unknown() {
     .await;
     assert!(matches!(look(&client, "o/null/r").await, Observation::NoUrl(_)));
     assert!(matches!(look(&client, "o/empty/r").await, Observation::NoUrl(_)));
-    assert!(failure(&client, "o/relative/r").await.contains("relative"));
+    let relative = look(&client, "o/relative/r").await;
+    assert!(matches!(relative, Observation::Refused(refused) if refused.why.contains("relative")));
     assert!(matches!(look(&client, "o/good/r").await, Observation::Url(url, _) if url.as_str() == GOOD));
     assert!(matches!(look(&client, "o/absent/r").await, Observation::NotListed));
     let page = client.page(0, 10, Purpose::Pass).await.unwrap();
-    let unknown = page.runs.iter().filter(|run| matches!(run.observation, Observation::Unknown(_)));
-    assert_eq!((unknown.count(), page.runs.len()), (1, 4));
+    let refused = page.runs.iter().filter(|run| matches!(run.observation, Observation::Refused(_)));
+    assert_eq!((refused.count(), page.runs.len()), (1, 4));
 }
 
 #[tokio::test]

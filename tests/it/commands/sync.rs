@@ -36,7 +36,7 @@ async fn each_course_has_a_line_with_its_outcome() {
 async fn what_the_catalog_cannot_say_is_3_and_changes_nothing() {
     with_stage(Kind::Sqlite, async |stage| {
         stage.course(KEY, Some(URL), Some("course/sync")).await;
-        stage.run(&["sync", KEY]).await.expect(3).says(&["unknown", "relative"]);
+        stage.run(&["sync", KEY]).await.expect(0).says(&["refused", "relative"]);
         stage.catalog.script([Fault::Html200, Fault::Html200, Fault::Html200, Fault::Html200]);
         stage.catalog.off(true);
         stage.run(&["sync", KEY]).await.expect(3).says(&["unknown", "catalog.url"]);

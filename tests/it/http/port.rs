@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use course_sharing::course_key::CourseKey;
-use course_sharing::http::status::{Blanks, Catalog, Consumer, Database, Overviews, Queues, Status, Told};
+use course_sharing::http::status::{
+    Blanks, Catalog, Consumer, Database, Overviews, Queues, Refused, Status, Told,
+};
 use course_sharing::http::{AppState, Health, Line, Links, Look, Readiness, Server};
 use course_sharing::share_link::{LinkSource, ShareLink};
 use futures_util::future::BoxFuture;
@@ -65,6 +67,7 @@ impl Look for World {
             database: Database::of(None),
             overviews: Told::Now(Overviews { linked: 3, blank: 1, counted_at: now }),
             blank: Told::Now(Blanks::default()),
+            refused: Told::Now(Refused::default()),
             consumer: Consumer::Detached { detached_since: now, why: "<b>gone</b>".to_owned() },
             queues: Told::Now(Queues { events: 0, delayed: Vec::new(), dead: 0 }),
             catalog: Catalog { state: "closed", until: None, requests_last_hour: None, requests_per_hour: 0 },

@@ -154,6 +154,7 @@ async fn an_answer_older_than_the_last_look_at_its_block_is_not_written() {
             observed_by: "event".to_owned(),
             block,
             also: Also::NOTHING,
+            refused: None,
         };
         store.apply(vec![known("first", 0, Some(7))], vec![]).await.unwrap();
         store.note_blocks(&[Block { digest: 7, runs: 1 }], t + TimeDelta::seconds(60)).await.unwrap();

@@ -4,6 +4,7 @@ use course_sharing::config::Absent;
 use course_sharing::store::Verdict;
 
 use super::rig::Rig;
+use crate::stand_in::Health;
 use crate::support::databases::{KINDS, Kind};
 
 /// Every row of every table that the program can write.
@@ -99,7 +100,7 @@ async fn what_is_no_longer_listed_counts_for_the_brake_only_where_the_pass_would
         let (report, changes) = rig.dry_run().await;
         let told = (report.verdict, report.held_back, changes.len());
         assert_eq!(told, (Verdict::Refused, 20, 20), "{kind:?}");
-        rig.catalog.put("course-v1:OrgX+C0000050+2026_T1", Some("course/relative"));
+        rig.catalog.put_broken("course-v1:OrgX+C0000050+2026_T1", Health::NoType);
         for report in [rig.dry_run().await.0, rig.run().await] {
             let found = (report.verdict, report.held_back, report.not_listed, report.unsettled);
             assert_eq!(found, (Verdict::Incomplete, 0, 20, 1), "{kind:?} {:?}", report.reasons);

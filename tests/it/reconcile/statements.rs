@@ -30,6 +30,7 @@ fn entry(key: &str, url: Option<&str>, listed: bool, observed_at: DateTime<Utc>)
         observed_by: "pass".to_owned(),
         block: None,
         also: Also::NOTHING,
+        refused: None,
     }
 }
 
@@ -44,7 +45,7 @@ async fn what_a_pass_has_not_settled_is_counted_as_it_is_listed() {
         let t = store.now().await.unwrap();
         let seen = |at| SeenSince { began: at, listed: at };
         let standing = async |since| {
-            let Standing { settled, ccx_settled, not_listed, unlisted_links: _, unseen, wiped } =
+            let Standing { settled, ccx_settled, not_listed, unseen, wiped, .. } =
                 store.standing(since).await.unwrap();
             (settled, ccx_settled, not_listed, unseen, wiped)
         };

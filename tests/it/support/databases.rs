@@ -165,6 +165,14 @@ impl TestDatabase {
         self.execute(&sql).await;
     }
 
+    /// How many rows a table has.
+    pub(crate) async fn count(&self, table: &str) -> i64 {
+        let db = self.owner.connection();
+        let sql = format!("SELECT COUNT(*) AS n FROM {table}");
+        let row = db.query_one_raw(sea_orm::Statement::from_string(db.get_database_backend(), sql)).await;
+        row.unwrap().unwrap().try_get("", "n").unwrap()
+    }
+
     /// The link of one overview, read byte for byte; `None` if there is no such overview.
     pub(crate) async fn link(&self, id: &str) -> Option<Option<String>> {
         let binary = if self.kind == Kind::Mysql { "BINARY " } else { "" };
