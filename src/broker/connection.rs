@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_rs::Tokio;
-use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::tcp::AsyncTcpStream;
+use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use lapin::{Channel, ConnectionProperties, ErrorKind};
 use secrecy::ExposeSecret;
 use url::{Host, Url};
 
 use super::error::{BrokerError, timed_out};
+use super::tls;
 use super::transport::{self, Screened};
-use crate::config::Amqp;
+use crate::config::{Amqp, TlsFiles};
 
 /// How long a connection may take, from the first packet to the broker's last word of welcome.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -54,6 +55,7 @@ impl Role {
 #[derive(Clone)]
 pub struct Broker {
     uri: Arc<AMQPUri>,
+    tls_files: Arc<TlsFiles>,
     address: Arc<str>,
 }
 
@@ -78,6 +80,7 @@ impl Broker {
         let text = config.url.expose_secret();
         let url = Url::parse(text).map_err(|_| bad_url())?;
         let mut uri: AMQPUri = text.parse().map_err(|_| bad_url())?;
+        let tls_files = Arc::new(config.tls_files().map_err(|_| bad_url())?);
         // lapin takes an IPv6 address for no host at all, and would go to localhost.
         if let Some(Host::Ipv6(host)) = url.host() {
             uri.authority.host = host.to_string();
@@ -89,7 +92,7 @@ impl Broker {
         };
         let (host, port, vhost) = (&uri.authority.host, uri.authority.port, &uri.vhost);
         let address = format!("{scheme}://{host}:{port} (virtual host {vhost:?})").into();
-        Ok(Self { uri: Arc::new(uri), address })
+        Ok(Self { uri: Arc::new(uri), tls_files, address })
     }
 
     /// Scheme, host, port and virtual host, fit to be shown.
@@ -105,7 +108,7 @@ impl Broker {
         let name = format!("course-sharing {} {}", env!("CARGO_PKG_VERSION"), role.as_str());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let socket = Socket::default();
-        let connecting = connect((*self.uri).clone(), properties, socket.clone());
+        let connecting = connect((*self.uri).clone(), self.tls_files.clone(), properties, socket.clone());
         match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
             Ok(Ok(inner)) => Ok(Connection { inner, socket }),
             Ok(Err(error)) => Err(self.explain(&error)),
@@ -130,6 +133,9 @@ impl Broker {
         let user = self.uri.authority.userinfo.username.clone();
         let said = amqp.get_message().to_string();
         let why = match amqp.get_id() {
+            403 if self.uri.query.auth_mechanism == Some(SASLMechanism::External) => {
+                format!("the broker has no user of the name in the certificate of amqp.url (it says: {said})")
+            }
             403 => format!("wrong user name or password in amqp.url (RabbitMQ says: {said})"),
             530 => format!("check the virtual host of amqp.url and the user's access to it ({said})"),
             _ => said,
@@ -146,6 +152,7 @@ fn bad_url() -> BrokerError {
 /// lapin's connection over a socket that we keep a hand on.
 async fn connect(
     uri: AMQPUri,
+    tls_files: Arc<TlsFiles>,
     properties: ConnectionProperties,
     socket: Socket,
 ) -> lapin::Result<lapin::Connection> {
@@ -165,7 +172,7 @@ async fn connect(
             }
             let stream = match uri.scheme {
                 AMQPScheme::AMQP => stream,
-                AMQPScheme::AMQPS => stream.into_tls(host, OwnedTLSConfig::default().as_ref()).await?,
+                AMQPScheme::AMQPS => stream.into_tls(host, tls::read(&tls_files)?.as_ref()).await?,
             };
             Ok(AsyncTcpStream::Plain(Screened::new(stream, uri.query.frame_max)))
         },

@@ -17,6 +17,7 @@ mod publisher;
 mod received;
 mod screen;
 mod settle;
+mod tls;
 mod topology;
 mod transport;
 

@@ -3,9 +3,8 @@
 use lapin::uri::AMQPUri;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use url::Url;
 
-use super::{ConfigError, address, bounds};
+use super::{ConfigError, TlsFiles, address, bounds};
 
 /// What every events queue's name ends with; the other queues' names are built from what is before it.
 const EVENTS: &str = ".events";
@@ -44,18 +43,27 @@ impl Amqp {
         self.queue.strip_suffix(EVENTS).unwrap_or(&self.queue)
     }
 
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    /// The files with certificates that the URL names.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn tls_files(&self) -> Result<TlsFiles, ConfigError> {
+        let invalid = |why| ConfigError::Invalid { key: "amqp.url", why };
         // Here, as the library quotes a URL that it cannot read, with the password in it; and it takes one without
         // a host for this machine's.
-        let url = self.url.expose_secret();
-        let has_host = |url: Url| url.host_str().is_some_and(|host| !host.is_empty());
-        if !address::parse(url).is_some_and(has_host) || url.parse::<AMQPUri>().is_err() {
-            let why = format!(
+        let text = self.url.expose_secret();
+        let url = address::parse(text).filter(|url| url.host_str().is_some_and(|host| !host.is_empty()));
+        let (Some(url), Ok(uri)) = (url, text.parse::<AMQPUri>()) else {
+            return Err(invalid(format!(
                 "expected a URL like amqp://user:password@host:5672/%2f, or amqps: for TLS; {}",
                 address::ENCODE
-            );
-            return Err(ConfigError::Invalid { key: "amqp.url", why });
-        }
+            )));
+        };
+        TlsFiles::of(&url, &uri).map_err(invalid)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        self.tls_files()?;
         bounds::name("amqp.exchange", &self.exchange, 255)?;
         // 255, less what the longest name of a queue has more.
         bounds::name("amqp.queue", &self.queue, 240)?;

@@ -17,6 +17,7 @@ mod marketing_url;
 mod reconcile;
 mod secret;
 mod sync;
+mod tls_files;
 mod web_url;
 
 pub use self::amqp::Amqp;
@@ -32,6 +33,7 @@ pub use self::reconcile::{Absent, PageSize, Reconcile, Schedule};
 use self::secret::mask;
 pub use self::secret::without_password;
 pub use self::sync::{Heal, Sync};
+pub use self::tls_files::TlsFiles;
 pub use self::web_url::WebUrl;
 
 use std::ffi::OsString;

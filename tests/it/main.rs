@@ -20,4 +20,5 @@ mod stand_in;
 mod store;
 mod support;
 mod telemetry;
+mod tls;
 mod worker;

@@ -3,9 +3,11 @@
 
 pub(crate) mod broker;
 pub(crate) mod browser;
+pub(crate) mod certificates;
 pub(crate) mod collector;
 pub(crate) mod databases;
 pub(crate) mod grants;
+pub(crate) mod own_servers;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;

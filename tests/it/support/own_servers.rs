@@ -1,0 +1,125 @@
+//! Servers of a test's own, with TLS: in a folder of their own, on free ports, ended with the test.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::certificates::{Certificates, folder};
+use super::wait_until;
+
+/// A broker takes its time to boot on a machine that has other things to do.
+const UP: Duration = Duration::from_secs(120);
+
+/// A process with all that it has started; ended when this is dropped.
+struct Group(Child);
+
+impl Group {
+    fn start(command: &mut Command, log: &Path) -> Self {
+        let out = std::fs::File::create(log).unwrap();
+        let command = command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        Self(command.process_group(0).spawn().unwrap())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let kill = format!("kill -KILL -- -{}", self.0.id());
+        let _ = Command::new("sh").args(["-c", &kill]).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running server.
+pub(crate) struct OwnServer {
+    pub(crate) port: u16,
+    // In this order: the servers end before their folder goes.
+    _processes: Vec<Group>,
+    _dir: tempfile::TempDir,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn until_it_listens(what: &str, port: u16) {
+    wait_until(UP, what, || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() })
+        .await;
+}
+
+/// A RabbitMQ that speaks TLS only, and takes the name in a client's certificate for its user.
+pub(crate) async fn rabbitmq(certificates: &Certificates) -> OwnServer {
+    let dir = tempfile::tempdir().unwrap();
+    let (port, distribution, epmd) = (free_port(), free_port(), free_port());
+    let home = dir.path();
+    let configuration = format!(
+        "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {}\n\
+         ssl_options.certfile = {}\nssl_options.keyfile = {}\nssl_options.verify = verify_peer\n\
+         ssl_options.fail_if_no_peer_cert = true\nauth_mechanisms.1 = EXTERNAL\n\
+         ssl_cert_login_from = common_name\ndisk_free_limit.absolute = 50MB\n",
+        certificates.path("ca.pem"),
+        certificates.path("server.pem"),
+        certificates.path("server.key"),
+    );
+    std::fs::write(home.join("rabbitmq.conf"), configuration).unwrap();
+    std::fs::write(home.join("enabled_plugins"), "[rabbitmq_auth_mechanism_ssl].\n").unwrap();
+    let cookie = home.join(".erlang.cookie");
+    std::fs::write(&cookie, format!("{:016x}", rand::random::<u64>())).unwrap();
+    std::fs::set_permissions(&cookie, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let mut names = Command::new("epmd");
+    names.args(["-port", &epmd.to_string(), "-address", "127.0.0.1"]);
+    let names = Group::start(&mut names, &home.join("epmd.log"));
+    until_it_listens("epmd", epmd).await;
+    // Not the script of Debian's in the path, which changes to a user that may not read this folder.
+    let debian = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
+    let mut node = Command::new(if debian.exists() { debian } else { Path::new("rabbitmq-server") });
+    node.current_dir(home)
+        .env("HOME", home)
+        .env("ERL_EPMD_PORT", epmd.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODENAME", format!("tls{epmd}@localhost"))
+        .env("RABBITMQ_DIST_PORT", distribution.to_string())
+        .env("RABBITMQ_MNESIA_BASE", home.join("data"))
+        .env("RABBITMQ_LOG_BASE", home.join("log"))
+        .env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq.conf"))
+        .env("RABBITMQ_CONF_ENV_FILE", home.join("none"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", home.join("enabled_plugins"))
+        .env("RABBITMQ_PID_FILE", home.join("pid"))
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none");
+    let node = Group::start(&mut node, &home.join("out.log"));
+    until_it_listens("RabbitMQ with TLS", port).await;
+    OwnServer { port, _processes: vec![node, names], _dir: dir }
+}
+
+/// A MariaDB with TLS, and with a database `edxapp` for `root`, who has no password.
+pub(crate) async fn mariadb(certificates: &Certificates) -> OwnServer {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, port) = (dir.path(), free_port());
+    let data = folder(home, "data");
+    let user = Command::new("id").arg("-un").output().unwrap().stdout;
+    let user = format!("--user={}", String::from_utf8(user).unwrap().trim());
+    let place = format!("--datadir={}", data.display());
+    let made = Command::new("mariadb-install-db")
+        .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &user, &place])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::fs::create_dir(data.join("edxapp")).unwrap();
+    let mut server = Command::new("mariadbd");
+    server.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", &user, &place]);
+    server.arg("--innodb-buffer-pool-size=32M").arg(format!("--port={port}"));
+    for (option, path) in [
+        ("socket", home.join("socket").display().to_string()),
+        ("pid-file", home.join("pid").display().to_string()),
+        ("ssl-ca", certificates.path("ca.pem")),
+        ("ssl-cert", certificates.path("server.pem")),
+        ("ssl-key", certificates.path("server.key")),
+    ] {
+        server.arg(format!("--{option}={path}"));
+    }
+    let server = Group::start(&mut server, &home.join("out.log"));
+    until_it_listens("MariaDB with TLS", port).await;
+    OwnServer { port, _processes: vec![server], _dir: dir }
+}

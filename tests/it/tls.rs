@@ -1,0 +1,61 @@
+//! TLS with an authority that the system does not know: for the broker, which takes a certificate for a password, the
+//! database and the Catalog.
+
+use crate::support::certificates::Certificates;
+use crate::support::databases::Kind;
+use crate::support::own_servers;
+use crate::support::process::{Ended, Program};
+use crate::support::stage::{Stage, with_stage};
+
+async fn checked(stage: &Stage, settings: &[(&str, &str)], authorities: Option<&str>) -> Ended {
+    let mut environment = stage.environment(settings);
+    environment.extend(authorities.map(|path| ("SSL_CERT_FILE".to_owned(), path.to_owned())));
+    Program::start(&["check"], &environment).ended().await
+}
+
+/// What `check` says of one part.
+fn line<'e>(ended: &'e Ended, part: &str) -> &'e str {
+    let found = ended.stdout.lines().find(|line| line.split_whitespace().nth(1) == Some(part));
+    found.unwrap_or_else(|| panic!("nothing of {part}: {ended:?}"))
+}
+
+#[tokio::test]
+async fn a_private_authority_is_known_to_broker_database_and_catalog_by_one_file() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let certificates = Certificates::new("guest");
+        let (rabbitmq, mariadb) =
+            tokio::join!(own_servers::rabbitmq(&certificates), own_servers::mariadb(&certificates));
+        let catalog = certificates.in_front_of(stage.catalog.url().replace("http://", "")).await;
+        let catalog = format!("https://{catalog}");
+        let database = format!("mysql://root@127.0.0.1:{}/edxapp?ssl-mode=VERIFY_IDENTITY", mariadb.port);
+        let [certfile, keyfile] = ["client.pem", "client.key"].map(|file| certificates.path(file));
+        let broker = format!(
+            "amqps://127.0.0.1:{}/%2f?auth_mechanism=external&certfile={certfile}&keyfile={keyfile}",
+            rabbitmq.port
+        );
+        let authorities = certificates.path("ca.pem");
+        let settings =
+            |broker| [("amqp.url", broker), ("catalog.url", &*catalog), ("database.url", &*database)];
+
+        let known = checked(stage, &settings(&broker), Some(&authorities)).await;
+        assert!(line(&known, "broker").starts_with("ok"), "{known:?}");
+        assert!(line(&known, "catalog").starts_with("ok"), "{known:?}");
+        // It is empty: what is missing in it is found behind TLS.
+        assert!(line(&known, "database").contains("course-sharing migrate"), "{known:?}");
+
+        let unknown = checked(stage, &settings(&broker), None).await;
+        for part in ["broker", "catalog", "database"] {
+            assert!(line(&unknown, part).contains("certificate"), "{unknown:?}");
+        }
+
+        let in_the_url = format!("{broker}&cacertfile={authorities}");
+        let own = checked(stage, &settings(&in_the_url), None).await;
+        assert!(line(&own, "broker").starts_with("ok"), "{own:?}");
+
+        let missing =
+            checked(stage, &settings(&broker.replace("client.key", "none.key")), Some(&authorities)).await;
+        let said = line(&missing, "broker");
+        assert!(said.contains("keyfile") && said.contains("none.key"), "{missing:?}");
+    })
+    .await;
+}
