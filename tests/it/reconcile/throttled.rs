@@ -56,7 +56,8 @@ async fn a_pass_that_needs_more_than_an_hour_gives_goes_on_in_the_next() {
     assert_eq!(stats.requests, report.requests);
     // The last page is full, so that one more finds the end.
     assert_eq!(stats.requests - stats.throttled, 166, "each page was answered once");
-    assert!((1..40).contains(&stats.throttled), "{}: it asks on while it is told not to", stats.throttled);
+    // None at all where a busy machine is slower than the throttle.
+    assert!(stats.throttled < 40, "{}: it asks on while it is told not to", stats.throttled);
     rig.drop().await;
 }
 
