@@ -146,6 +146,17 @@ impl TestDatabase {
         assert_eq!(inserted, 1, "{id}");
     }
 
+    /// On MySQL: ids that differ are all let in, and then compare as equal where only case or accents differ.
+    pub(crate) async fn compare_ids_insensitively(&self) {
+        // In its strict mode, MySQL rebuilds no table with the zero dates that INSERT IGNORE leaves.
+        let change = "DROP PRIMARY KEY, MODIFY id varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NOT NULL";
+        self.execute(&format!(
+            "SET SESSION sql_mode = ''; ALTER TABLE course_overviews_courseoverview {change}; \
+             SET SESSION sql_mode = DEFAULT"
+        ))
+        .await;
+    }
+
     /// From now on the database lets nobody give this overview a link: a constraint, or a trigger.
     pub(crate) async fn reject_link(&self, id: &str) {
         let table = "course_overviews_courseoverview";
