@@ -14,8 +14,12 @@ use crate::stage::Stage;
 
 /// Slow clients: most of them do not come to the end of their request line, some not to that of a body.
 const CLIENTS: usize = 1_200;
+/// More than the worker has places for, still.
+const CLIENTS_SMALL: usize = 700;
 const BODIES: usize = 16;
 const PROBED: Duration = Duration::from_secs(1);
+/// The same for the small version, which shares its machine with builds and other tests.
+const PROBED_SMALL: Duration = Duration::from_secs(5);
 const LOOKED_UP: Duration = Duration::from_secs(3);
 /// They come one after the other: what is tried is how long they stay, and not what the kernel's queue of new
 /// connections holds.
@@ -30,7 +34,7 @@ pub(super) async fn slow(stage: &mut Stage, size: Size) -> Result {
     stage.begin().await?;
     let steps = stage.chance.steps(size.events, stage.load.runs, Mix::default());
     let mut clients = JoinSet::new();
-    let count = clients_allowed();
+    let count = clients_allowed(if size.small { CLIENTS_SMALL } else { CLIENTS });
     for client in 0..count {
         clients.spawn(slow_client(port, client < BODIES, ARRIVING.mul_f64(client as f64 / count as f64)));
     }
@@ -57,7 +61,11 @@ pub(super) async fn slow(stage: &mut Stage, size: Size) -> Result {
     let slowest = |times: &[Duration]| times.iter().max().copied().unwrap_or(Duration::MAX);
     let demands = vec![
         Demand::new("slow clients", count.to_string(), true),
-        Demand::within("probes; the slowest", slowest(&probes), PROBED),
+        Demand::within(
+            "probes; the slowest",
+            slowest(&probes),
+            if size.small { PROBED_SMALL } else { PROBED },
+        ),
         Demand::within("look-ups of others; the slowest", slowest(&look_ups), LOOKED_UP),
         no_dead_letters(&verdict),
     ];
@@ -65,11 +73,11 @@ pub(super) async fn slow(stage: &mut Stage, size: Size) -> Result {
 }
 
 /// As many as there may be open files for, on both sides.
-fn clients_allowed() -> usize {
+fn clients_allowed(wanted: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = files.and_then(|values| values.split_whitespace().next()?.parse::<usize>().ok());
-    soft.map_or(CLIENTS, |soft| CLIENTS.min(soft / 2))
+    soft.map_or(wanted, |soft| wanted.min(soft / 2))
 }
 
 /// A client that is closed connects again: it means harm.
