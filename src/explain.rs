@@ -6,7 +6,7 @@ use crate::also::{Also, AlsoColumn};
 use crate::config;
 use crate::course_key::CourseKey;
 use crate::share_link::{self, ShareLink};
-use crate::store::{Blank, Entry, Failure, LinkRow};
+use crate::store::{Blank, Entry, Failure, LetterHead, LinkRow};
 
 /// Everything known of one course.
 #[derive(Debug, Clone)]
@@ -21,17 +21,8 @@ pub struct Explanation {
     pub failure: Option<Failure>,
     /// Since when its overview is blank and why, if it is and that has been noted.
     pub blank: Option<Blank>,
-    /// Its dead letters, or why nobody can tell.
-    pub dead_letters: Result<Vec<DeadLetter>, String>,
-}
-
-/// A dead letter about the course.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// When this program first saw the message.
-    pub first_seen: DateTime<Utc>,
-    /// Why it is dead.
-    pub reason: String,
+    /// Its dead letters, the oldest first.
+    pub dead_letters: Vec<LetterHead>,
 }
 
 impl Explanation {
@@ -133,15 +124,11 @@ impl Explanation {
         if let Some(Failure { at, why }) = &self.failure {
             lines.push(("failed look-up", format!("{}: {why}", instant(*at))));
         }
-        match &self.dead_letters {
-            Err(why) => lines.push(("dead letters", format!("cannot be told: {why}"))),
-            Ok(letters) if letters.is_empty() => lines.push(("dead letters", "none".to_owned())),
-            Ok(letters) => lines.extend(
-                letters
-                    .iter()
-                    .map(|l| ("dead letter", format!("first seen {}: {}", instant(l.first_seen), l.reason))),
-            ),
+        if self.dead_letters.is_empty() {
+            lines.push(("dead letters", "none".to_owned()));
         }
+        let letter = |l: &LetterHead| format!("{}, first seen {}: {}", l.id, instant(l.first_seen), l.reason);
+        lines.extend(self.dead_letters.iter().map(|l| ("dead letter", letter(l))));
         lines
     }
 }
@@ -226,7 +213,7 @@ mod tests {
         let row =
             LinkRow { course: course.clone(), marketing_url, social_sharing_url: None, also: Also::NOTHING };
         let (overview, entry) = (Some(row), Some(entry));
-        Explanation { course, overview, entry, failure: None, blank: None, dead_letters: Ok(vec![]) }
+        Explanation { course, overview, entry, failure: None, blank: None, dead_letters: vec![] }
     }
 
     #[test]
@@ -271,10 +258,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_said() {
-        let unknown = Explanation { dead_letters: Err("no broker".to_owned()), ..known(Some(URL), |_| {}) };
-        let lines = unknown.lines(&config::Lms::default());
-        assert!(lines.contains(&("dead letters", "cannot be told: no broker".to_owned())), "{lines:?}");
+    fn a_dead_letter_has_its_number_and_the_link_its_source() {
+        let letter = LetterHead {
+            id: 12,
+            body_bytes: 2,
+            routing_key: "course-publish".to_owned(),
+            reason: "not JSON".to_owned(),
+            course_id: None,
+            first_seen: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+        };
+        let explained = Explanation { dead_letters: vec![letter], ..known(Some(URL), |_| {}) };
+        let lines = explained.lines(&config::Lms::default());
+        let letter = "12, first seen 2027-01-15T08:00:00Z: not JSON".to_owned();
+        assert!(lines.contains(&("dead letter", letter)), "{lines:?}");
         assert!(lines.contains(&("shared link", format!("{URL} (marketing)"))), "{lines:?}");
     }
 }

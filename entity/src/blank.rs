@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-/// One overview without a link, as it was last looked at.
+/// One overview without a link, as it was last looked at. The table's column `dead_since` is not used any more.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "course_sharing_blank")]
 pub struct Model {
@@ -13,8 +13,6 @@ pub struct Model {
     pub since: DateTimeUtc,
     /// Why, in one word.
     pub reason: String,
-    /// When the newest dead letter about it was first seen; NULL: there is none.
-    pub dead_since: Option<DateTimeUtc>,
 }
 
 /// None.

@@ -10,6 +10,7 @@ mod m20261122_000001_ledger;
 mod m20261122_000002_blanks;
 mod m20261122_000003_blocks;
 mod m20261122_000004_also;
+mod m20261124_000005_dead_letters;
 mod m20261124_000006_refusals;
 mod overview;
 
@@ -45,6 +46,7 @@ fn all() -> Vec<Step> {
         m20261122_000002_blanks::STEP,
         m20261122_000003_blocks::STEP,
         m20261122_000004_also::STEP,
+        m20261124_000005_dead_letters::STEP,
         m20261124_000006_refusals::STEP,
     ]
 }

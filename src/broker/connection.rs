@@ -37,6 +37,8 @@ pub enum Role {
     Consumer,
     /// Sends. Never the consumer's connection: an alarm blocks a sending socket, acknowledgements with it.
     Publisher,
+    /// Takes dead letters over into the database.
+    DeadLetters,
     /// Looks, for a command or a health check.
     Operator,
 }
@@ -46,6 +48,7 @@ impl Role {
         match self {
             Self::Consumer => "consumer",
             Self::Publisher => "publisher",
+            Self::DeadLetters => "dead letters",
             Self::Operator => "operator",
         }
     }

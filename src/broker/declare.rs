@@ -17,7 +17,7 @@ pub struct Counts {
     pub events: u32,
     /// Waiting for their time, by the seconds of their queue.
     pub delayed: Vec<(u32, u32)>,
-    /// Dead letters.
+    /// Dead letters that nobody has taken over yet.
     pub dead: u32,
 }
 
@@ -61,6 +61,12 @@ impl Topology {
             }
         }
         Ok(counts)
+    }
+
+    /// The number of dead letters that are ready in their queue.
+    pub(super) async fn count_dead(&self, connection: &Connection) -> Result<u32, BrokerError> {
+        let queue = QueueSpec { name: self.dead.clone(), arguments: FieldTable::default() };
+        Ok(declare_queue(connection, &queue, true).await?.message_count())
     }
 
     async fn create(&self, connection: &Connection) -> Result<(), BrokerError> {

@@ -124,11 +124,17 @@ fn foreign(headers: &FieldTable) -> FieldTable {
     kept
 }
 
+/// What the broker adds to a message that it delivers once more.
+pub(super) fn counts_deliveries(name: &str) -> bool {
+    matches!(name, "x-delivery-count" | "x-acquired-count")
+}
+
 /// `x-death` is the broker's record of loops, which it breaks by dropping the message; it counts deliveries anew in
 /// each queue; and `CC` and `BCC` would have the copy delivered to queues that have the first one already.
 fn is_ours_or_the_brokers(name: &str) -> bool {
-    let broker = ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count"];
+    let broker = ["x-death", "x-first-death-", "x-last-death-"];
     broker.iter().any(|prefix| name.starts_with(prefix))
+        || counts_deliveries(name)
         || [ATTEMPT, REASON, FIRST_SEEN, ROUTING_KEY, UNREADABLE]
             .iter()
             .any(|ours| name.eq_ignore_ascii_case(ours))

@@ -2,7 +2,7 @@
 //! courses.
 //!
 //! [`Broker`] is where it is; [`Consumer`] takes [`Delivery`]s from the events queue, for ever; a [`Settler`]
-//! acknowledges, delays or buries them; [`DeadLetters`] is for the operator.
+//! acknowledges, delays or buries them; [`DeadLetters`] is where those wait that were given up.
 
 mod ack_window;
 mod connection;
@@ -23,7 +23,7 @@ mod transport;
 
 pub use self::connection::{Broker, Connection, Role};
 pub use self::consumer::{Attachment, Consumer, Stopped};
-pub use self::dead_letters::{DeadLetters, Walk};
+pub use self::dead_letters::{DeadLetters, Feed};
 pub use self::declare::Counts;
 pub use self::delivery::{Delivery, ack_many};
 pub use self::error::BrokerError;

@@ -1,11 +1,14 @@
 //! A message as it came from a queue, with what its headers say read out.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
+use lapin::protocol::basic::{gen_properties, parse_properties};
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::headers::{
-    self, ATTEMPT, FIRST_SEEN, Ours, REASON, ROUTING_KEY, UNREADABLE, count, find, instant, text,
+    self, ATTEMPT, FIRST_SEEN, Ours, PROPERTIES, REASON, ROUTING_KEY, UNREADABLE, count, find, instant, text,
 };
 use super::publisher::Message;
 
@@ -37,7 +40,17 @@ pub struct Received {
 impl Received {
     /// Reads a message; `now` is what it was first seen at, if its headers do not tell.
     pub(super) fn new(message: lapin::message::Delivery, now: DateTime<Utc>) -> Self {
-        let properties = message.properties;
+        Self::of(message.properties, message.routing_key.as_str(), message.data, now)
+    }
+
+    /// The message of which `properties` are what [`Received::properties`] gave, and `first_seen` what it was.
+    pub fn stored(properties: &[u8], routing_key: &str, body: Vec<u8>, first_seen: DateTime<Utc>) -> Self {
+        // Written by ourselves, so that it can be read; without any, body and key are still there.
+        let properties = parse_properties(properties).map(|(_, read)| read).unwrap_or_default();
+        Self::of(properties, routing_key, body, first_seen)
+    }
+
+    fn of(properties: BasicProperties, routing_key: &str, body: Vec<u8>, now: DateTime<Utc>) -> Self {
         let none = FieldTable::default();
         let headers = properties.headers().as_ref().unwrap_or(&none);
         let seconds = properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok());
@@ -48,7 +61,7 @@ impl Received {
                 .and_then(text)
                 .or_else(|| given_up_from(headers))
                 .filter(|key| key.len() <= MAX_ROUTING_KEY_BYTES)
-                .unwrap_or_else(|| message.routing_key.to_string()),
+                .unwrap_or_else(|| routing_key.to_owned()),
             content_type: properties.content_type().as_ref().map(ToString::to_string),
             attempt: find(headers, ATTEMPT).and_then(count).unwrap_or(0),
             first_seen: find(headers, FIRST_SEEN)
@@ -58,7 +71,7 @@ impl Received {
             reason: reason.or_else(|| unreadable.clone()).map(|reason| headers::one_line(&reason)),
             unreadable,
             published: seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-            body: message.data,
+            body,
             properties,
         }
     }
@@ -66,6 +79,31 @@ impl Received {
     /// A header's text, whatever the case of its name and whether it came as text or bytes; None for other types.
     pub fn header(&self, name: &str) -> Option<String> {
         find(self.properties.headers().as_ref()?, name).and_then(text)
+    }
+
+    /// The beginning of the properties that could not be read, as they were on the wire; none if they could.
+    pub fn unreadable_properties(&self) -> Option<&[u8]> {
+        match find(self.properties.headers().as_ref()?, PROPERTIES)? {
+            AMQPValue::ByteArray(bytes) => Some(bytes.as_slice()),
+            _ => None,
+        }
+    }
+
+    /// The properties in AMQP's encoding, without what the broker adds with each delivery.
+    pub fn properties(&self) -> Vec<u8> {
+        let mut properties = self.properties.clone();
+        if let Some(all) = properties.headers() {
+            let kept = all.into_iter().filter(|(name, _)| !headers::counts_deliveries(name.as_str()));
+            let kept: BTreeMap<_, _> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+            properties = properties.with_headers(kept.into());
+        }
+        let encoded = gen_properties(&properties)(Vec::new().into());
+        encoded.map(|written| written.write).unwrap_or_default()
+    }
+
+    /// The message to send once more, as if it had never been tried.
+    pub fn again(&self) -> Message {
+        self.sent_on(0, None)
     }
 
     /// The message to send on in its place, with its sender's headers and body whole.

@@ -1,102 +1,171 @@
-//! `dead-letters`: look at what could not be understood, send it through again, or remove it.
+//! `dead-letters`: look at what was given up, send it through again, or remove it. They are rows, so looking changes
+//! nothing, and works without a broker; what still waits in the queue is counted, and left to a worker.
+
+use anyhow::Context as _;
 
 use super::{Context, DeadLetters as Action, Exit, Selection, output};
 use crate::broker::{self, Broker, Publisher, Received, Topology};
-use crate::course_key::CourseKey;
-use crate::worker::reading;
+use crate::store::{Letter, LetterFilter, LetterHead, Store};
+use crate::telemetry::report;
+
+/// Letters read at once.
+const PAGE: u64 = 500;
 
 pub(super) async fn run(context: &Context, action: &Action) -> anyhow::Result<Exit> {
-    let amqp = &context.config.amqp;
-    let broker = Broker::new(amqp)?;
-    let publisher = Publisher::new(broker.clone());
-    let letters = broker::DeadLetters::new(broker, Topology::new(amqp), publisher.clone());
-    let exit = match action {
-        Action::List(selection) => show(&letters, selection, line).await?,
-        Action::Show(selection) => show(&letters, selection, whole).await?,
-        Action::Replay(selection) if selection.is_empty() => needs_selection("replay"),
-        Action::Discard(selection) if selection.is_empty() => needs_selection("discard"),
+    if let Action::Replay(selection) | Action::Discard(selection) = action
+        && selection.is_empty()
+    {
+        eprintln!(
+            "course-sharing: dead-letters {}: say which: --all, --id <n>, --course <id> or --reason <text>",
+            if matches!(action, Action::Replay(_)) { "replay" } else { "discard" }
+        );
+        return Ok(Exit::Usage);
+    }
+    let store = context.store().await?;
+    let all = store.count_letters(&LetterFilter::default()).await?;
+    match action {
+        Action::List(selection) => {
+            let mut shown = 0;
+            let filter = selection.filter();
+            let mut after = 0;
+            while let Some(last) = list(&store, &filter, after, &mut shown).await? {
+                after = last;
+            }
+            eprintln!("{shown} of {all} dead letters");
+        }
+        Action::Show(selection) => {
+            let ids = ids(&store, &selection.filter()).await?;
+            for id in &ids {
+                if let Some(letter) = store.letter(*id).await? {
+                    output::print(&whole(&letter))?;
+                }
+            }
+            eprintln!("{} of {all} dead letters", ids.len());
+        }
         Action::Replay(selection) => {
-            let walk = letters.replay(|letter| selection.wants(letter)).await?;
-            output::print(&format!("replayed {} of {} dead letters\n", walk.matched, walk.seen))?;
-            Exit::Done
+            let replayed = replay(context, &store, &selection.filter()).await?;
+            output::print(&format!("replayed {replayed} of {all} dead letters\n"))?;
         }
         Action::Discard(selection) => {
-            let walk = letters.discard(|letter| selection.wants(letter)).await?;
-            output::print(&format!("discarded {} of {} dead letters\n", walk.matched, walk.seen))?;
-            Exit::Done
+            let discarded = store.discard_letters(&selection.filter()).await?;
+            output::print(&format!("discarded {discarded} of {all} dead letters\n"))?;
         }
-    };
-    publisher.close().await;
-    Ok(exit)
-}
-
-fn needs_selection(action: &str) -> Exit {
-    eprintln!("course-sharing: dead-letters {action}: say which: --all, --course <id> or --reason <text>");
-    Exit::Usage
-}
-
-async fn show(
-    letters: &broker::DeadLetters,
-    selection: &Selection,
-    shown: fn(&Received) -> String,
-) -> anyhow::Result<Exit> {
-    // One at a time, so that a queue of any length can be looked at.
-    let walk = letters
-        .list(
-            u32::MAX,
-            |letter| selection.wants(letter),
-            |letter| {
-                // A closed pipe has been seen to by `print`; any other failure shows when the summary is printed.
-                let _ = output::print(&shown(letter));
-            },
-        )
-        .await?;
-    eprintln!("{} of {} dead letters", walk.matched, walk.seen);
+    }
+    say_what_waits(context).await;
     Ok(Exit::Done)
+}
+
+/// Prints a page of a list, and returns the id of its last letter.
+async fn list(
+    store: &Store,
+    filter: &LetterFilter,
+    after: i64,
+    shown: &mut usize,
+) -> anyhow::Result<Option<i64>> {
+    let page = store.letters(filter, after, PAGE).await?;
+    for letter in &page {
+        output::print(&line(letter))?;
+    }
+    *shown += page.len();
+    Ok(page.last().map(|letter| letter.id))
+}
+
+/// All ids that there are now: a letter that dies again while others are replayed is not replayed for ever.
+async fn ids(store: &Store, filter: &LetterFilter) -> anyhow::Result<Vec<i64>> {
+    let mut ids = Vec::new();
+    loop {
+        let page = store.letters(filter, ids.last().copied().unwrap_or(0), PAGE).await?;
+        if page.is_empty() {
+            return Ok(ids);
+        }
+        ids.extend(page.iter().map(|letter| letter.id));
+    }
+}
+
+/// Sends these to the events queue, and removes each row once its message is there. If the process ends in between, the
+/// message is there twice, which changes nothing.
+async fn replay(context: &Context, store: &Store, filter: &LetterFilter) -> anyhow::Result<u64> {
+    let amqp = &context.config.amqp;
+    let publisher = Publisher::new(Broker::new(amqp)?);
+    let events = Topology::new(amqp).events;
+    let mut replayed = 0;
+    for id in ids(store, filter).await? {
+        let Some(letter) = store.letter(id).await? else { continue };
+        if is_cut(&letter) {
+            eprintln!("dead letter {id} is not whole, and stays: only the beginning of its body was kept");
+            continue;
+        }
+        let message = received(letter).again();
+        let sent = publisher.publish("", &events, &message).await;
+        sent.with_context(|| format!("dead letter {id} stays, {replayed} before it were replayed"))?;
+        store.discard_letters(&LetterFilter { ids: vec![id], ..LetterFilter::default() }).await?;
+        replayed += 1;
+    }
+    publisher.close().await;
+    Ok(replayed)
+}
+
+async fn say_what_waits(context: &Context) {
+    let amqp = &context.config.amqp;
+    let waiting = async { broker::DeadLetters::new(Broker::new(amqp)?, Topology::new(amqp)).waiting().await };
+    match waiting.await {
+        Ok(0) => {}
+        Ok(waiting) => eprintln!("{waiting} more wait in the queue until a worker takes them over"),
+        Err(error) => eprintln!("how many wait in the queue is not known: {}", report(&error)),
+    }
 }
 
 impl Selection {
     fn is_empty(&self) -> bool {
-        !self.all && self.course.is_none() && self.reason.is_none()
+        !self.all && self.filter() == LetterFilter::default()
     }
 
-    fn wants(&self, letter: &Received) -> bool {
-        let course = self.course.as_ref().is_none_or(|wanted| is_about(letter, wanted));
-        let reason = self.reason.as_deref().is_none_or(|wanted| reason(letter).contains(wanted));
-        course && reason
+    fn filter(&self) -> LetterFilter {
+        LetterFilter { ids: self.id.clone(), course: self.course.clone(), reason: self.reason.clone() }
     }
 }
 
-/// Whether the message is about this course; if it cannot be read, whether it has the key's text in it.
-fn is_about(letter: &Received, wanted: &CourseKey) -> bool {
-    match reading::course(letter) {
-        Some(course) => course == *wanted,
-        None => String::from_utf8_lossy(&letter.body).contains(wanted.as_str()),
-    }
+fn is_cut(letter: &Letter) -> bool {
+    u64::try_from(letter.body_bytes).is_ok_and(|bytes| bytes > letter.body.len() as u64)
 }
 
-fn reason(letter: &Received) -> &str {
-    letter.reason.as_deref().unwrap_or("(no reason)")
+fn received(letter: Letter) -> Received {
+    Received::stored(&letter.properties, &letter.routing_key, letter.body, letter.first_seen)
 }
 
-fn line(letter: &Received) -> String {
+fn line(letter: &LetterHead) -> String {
     let first_seen = letter.first_seen.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let course = reading::course(letter).map_or_else(|| "-".to_owned(), |course| course.to_string());
-    let (key, bytes, reason) = (&letter.routing_key, letter.body.len(), reason(letter));
-    let reason = output::safe(reason);
-    format!("{first_seen}  {}  {course}  {bytes} bytes  {reason}\n", output::safe(key))
+    let course = letter.course_id.as_deref().unwrap_or("-");
+    let (key, reason) = (output::safe(&letter.routing_key), output::safe(&letter.reason));
+    format!("{}  {first_seen}  {key}  {course}  {} bytes  {reason}\n", letter.id, letter.body_bytes)
 }
 
-fn whole(letter: &Received) -> String {
-    let mut text = line(letter);
+fn whole(letter: &Letter) -> String {
+    let head = LetterHead {
+        id: letter.id,
+        body_bytes: letter.body_bytes,
+        routing_key: letter.routing_key.clone(),
+        reason: letter.reason.clone(),
+        course_id: letter.course_id.clone(),
+        first_seen: letter.first_seen,
+    };
+    let mut text = line(&head);
     text.push_str(&format!("  attempt: {}\n", letter.attempt));
     if let Some(content_type) = &letter.content_type {
         text.push_str(&format!("  content type: {}\n", output::safe(content_type)));
     }
+    let message = received(letter.clone());
     for name in ["traceparent", "tracestate"] {
-        if let Some(value) = letter.header(name) {
+        if let Some(value) = message.header(name) {
             text.push_str(&format!("  {name}: {}\n", output::safe(&value)));
         }
+    }
+    if let Some(properties) = message.unreadable_properties() {
+        text.push_str(&format!("  properties: {}\n", properties.escape_ascii()));
+    }
+    if is_cut(letter) {
+        let (kept, sha256) = (letter.body.len(), &letter.body_sha256);
+        text.push_str(&format!("  of the body the first {kept} bytes were kept; its SHA-256: {sha256}\n"));
     }
     text.push_str(&format!("  body: {}\n", output::safe(&String::from_utf8_lossy(&letter.body))));
     text

@@ -171,8 +171,11 @@ enum DeadLetters {
 #[derive(Debug, Args)]
 struct Selection {
     /// All of them (what list and show take anyway)
-    #[arg(long, conflicts_with_all = ["course", "reason"])]
+    #[arg(long, conflicts_with_all = ["id", "course", "reason"])]
     all: bool,
+    /// The one with this number, as listed; may be given several times
+    #[arg(long, value_name = "N")]
+    id: Vec<i64>,
     /// Those of this course
     #[arg(long, value_name = "ID")]
     course: Option<CourseKey>,

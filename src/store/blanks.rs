@@ -4,10 +4,9 @@
 //! Keeping it is two statements that read the overviews, by whichever worker does the scheduled jobs; nothing is
 //! written while nothing changes. It locks none of the LMS's rows.
 
-use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use entity::blank::{Column, Entity, Model};
 use entity::{ledger, overview};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement};
@@ -20,7 +19,6 @@ use super::copy::run_of_overview;
 use super::limit::within;
 use super::reason::{self, Reason};
 use super::{MAX_ROWS, Store, StoreError};
-use crate::course_key::CourseKey;
 
 /// Rows noted, or forgotten, in one go, at most; the rest has its turn a round later.
 const ROUND: u64 = 100_000;
@@ -86,43 +84,6 @@ impl Store {
         let mut ids = ids.map_err(StoreError::doing(doing))?;
         ids.sort_unstable();
         Ok(ids)
-    }
-
-    /// Notes which blank overviews dead letters are about, each with the time of its newest letter, and forgets all
-    /// other such notes. Returns how many rows that wrote.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn note_dead(&self, letters: &HashMap<CourseKey, DateTime<Utc>>) -> Result<u64, StoreError> {
-        // To the microsecond, as the database keeps it: else every look would find a difference.
-        let letters: HashMap<&str, DateTime<Utc>> =
-            letters.iter().map(|(course, at)| (course.as_str(), at.trunc_subsecs(6))).collect();
-        let courses: Vec<&str> = letters.keys().copied().collect();
-        let doing = "read blank overviews";
-        let noted = Entity::find().filter(Column::DeadSince.is_not_null());
-        let mut rows = within(doing, noted.all(&self.db)).await?;
-        for courses in courses.chunks(MAX_ROWS) {
-            let about = Entity::find().filter(Column::DeadSince.is_null());
-            let about = about.filter(Column::CourseId.is_in(courses.iter().copied()));
-            rows.extend(within(doing, about.all(&self.db)).await?);
-        }
-        let mut changed: BTreeMap<Option<DateTime<Utc>>, Vec<String>> = BTreeMap::new();
-        for row in rows {
-            let letter = letters.get(row.course_id.as_str()).copied();
-            if letter != row.dead_since {
-                changed.entry(letter).or_default().push(row.course_id);
-            }
-        }
-        let mut written = 0;
-        for (letter, ids) in &changed {
-            for ids in ids.chunks(MAX_ROWS) {
-                let note = Entity::update_many()
-                    .col_expr(Column::DeadSince, Expr::val(*letter))
-                    .filter(Column::CourseId.is_in(ids));
-                written += within("note dead letters", note.exec(&self.db)).await?.rows_affected;
-            }
-        }
-        Ok(written)
     }
 
     /// How many overviews are blank by each reason, where there are any, in the order of [`Reason::ALL`]; as last
@@ -237,7 +198,7 @@ fn is_blank() -> Expr {
 }
 
 /// The overview's id as our table compares it: byte for byte.
-fn id_of_overview(backend: DbBackend) -> Expr {
+pub(super) fn id_of_overview(backend: DbBackend) -> Expr {
     let id = Expr::col((Alias::new("course_overviews_courseoverview"), Alias::new("id")));
     if backend != DbBackend::MySql {
         return id;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use entity::{blank, ledger};
+use entity::{blank, dead_letter, ledger};
 use sea_orm::DbBackend;
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
 
+use super::blanks::id_of_overview;
 use super::blocks::block_seen_at;
 
 /// Why an overview has no link. Each blank one has exactly one reason, by the first of these that applies.
@@ -95,10 +96,10 @@ pub(super) fn of_overview(backend: DbBackend, now: DateTime<Utc>, waiting: Durat
     let ledger = |column: L| Expr::col((ledger::Entity, column));
     let blank = |column: blank::Column| Expr::col((blank::Entity, column));
     let in_force = || ledger(L::MarketingUrl).is_not_null().and(ledger(L::ClearedAt).is_null());
-    let before_it = |asked: Expr| asked.clone().is_null().or(asked.lt(blank(blank::Column::DeadSince)));
     // A run was asked for when it was observed, or when its block was seen to be as before.
-    let unasked = before_it(ledger(L::ObservedAt)).and(before_it(block_seen_at()));
-    let dead = blank(blank::Column::DeadSince).is_not_null().and(unasked);
+    let before_it = |asked: Expr| asked.clone().is_null().or(asked.lt(dead_since(backend)));
+    let dead = before_it(ledger(L::ObservedAt)).and(before_it(block_seen_at()));
+    let dead = dead_since(backend).is_not_null().and(dead);
     let waits = blank(blank::Column::Since).is_null().or(blank(blank::Column::Since).gt(now - waiting));
     let word = |reason: Reason| Expr::cust(format!("'{}'", reason.as_str()));
     Expr::case(Expr::cust(format!("NOT {}", is_run(backend))), word(Reason::NoRun))
@@ -111,6 +112,18 @@ pub(super) fn of_overview(backend: DbBackend, now: DateTime<Utc>, waiting: Durat
         .case(ledger(L::ClearedAt).is_null().and(waits), word(Reason::NotListedYet))
         .finally(word(Reason::NotInCatalog))
         .into()
+}
+
+/// When the newest dead letter about an overview, or naming it, was first seen.
+fn dead_since(backend: DbBackend) -> Expr {
+    let newest = Query::select()
+        .expr(Expr::col((dead_letter::Entity, dead_letter::Column::FirstSeen)).max())
+        .from(dead_letter::Entity)
+        .and_where(
+            Expr::col((dead_letter::Entity, dead_letter::Column::CourseId)).eq(id_of_overview(backend)),
+        )
+        .to_owned();
+    Expr::SubQuery(None, Box::new(newest.into()))
 }
 
 /// Whether an overview's id looks like a course run's: its form alone, as no SQL knows the alphabet of

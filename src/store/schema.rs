@@ -1,6 +1,6 @@
 //! Whether the tables are as this program needs them; asked at the start and by `check`.
 
-use entity::{blank, block, lease, ledger, overview, pass};
+use entity::{blank, block, dead_letter, lease, ledger, overview, pass};
 use sea_orm::sea_query::{Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DbErr, EntityName, EntityTrait, Iterable, QuerySelect, RuntimeErr};
 
@@ -65,6 +65,7 @@ impl Store {
         self.has_ours::<block::Entity>().await?;
         self.has_ours::<lease::Entity>().await?;
         self.has_ours::<blank::Entity>().await?;
+        self.has_ours::<dead_letter::Entity>().await?;
         // A database that went away in between must not read as a missing table.
         Ok(within("answer", self.db.ping()).await?)
     }

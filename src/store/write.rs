@@ -195,7 +195,7 @@ async fn restore(
 }
 
 /// A span of its own: when the row was there to be read is what a trace of an event is followed for.
-async fn commit(transaction: DatabaseTransaction) -> Result<(), StoreError> {
+pub(super) async fn commit(transaction: DatabaseTransaction) -> Result<(), StoreError> {
     let system = match transaction.get_database_backend() {
         DbBackend::MySql => "mysql",
         DbBackend::Postgres => "postgresql",

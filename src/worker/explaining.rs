@@ -1,31 +1,25 @@
 //! What is known of one course, gathered for `explain` and for the page's search alike.
 
-use crate::broker::{BrokerError, DeadLetters};
 use crate::course_key::CourseKey;
-use crate::explain::{DeadLetter, Explanation};
-use crate::store::{Store, StoreError};
-
-use super::reading;
+use crate::explain::Explanation;
+use crate::store::{LetterFilter, Store, StoreError};
 
 /// Dead letters of one course that are shown.
-const SHOWN: u32 = 20;
+const SHOWN: u64 = 20;
 
-/// Everything known of `course`; `dead_letters` or why they cannot be told, as the rest can be without a broker.
+/// Everything known of `course`.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn explain(
-    store: &Store,
-    course: &CourseKey,
-    dead_letters: impl Future<Output = Result<Vec<DeadLetter>, String>>,
-) -> Result<Explanation, StoreError> {
+pub async fn explain(store: &Store, course: &CourseKey) -> Result<Explanation, StoreError> {
     let (courses, runs) = (std::slice::from_ref(course), [course.run_key()]);
+    let about = LetterFilter { course: Some(course.clone()), ..LetterFilter::default() };
     let (mut links, mut entries, failure, blank, dead_letters) = tokio::try_join!(
         store.links(courses),
         store.entries(&runs),
         store.failure(&runs[0]),
         store.blank(course.as_str()),
-        async { Ok(dead_letters.await) }
+        store.letters(&about, 0, SHOWN),
     )?;
     let overview = links.pop();
     // What was noted some seconds ago may have come right since.
@@ -38,23 +32,4 @@ pub async fn explain(
         blank,
         dead_letters,
     })
-}
-
-/// The dead letters about `course`, the oldest first; looks through all of them.
-///
-/// # Errors
-/// Why they cannot be read.
-pub async fn dead_letters(letters: &DeadLetters, course: &CourseKey) -> Result<Vec<DeadLetter>, BrokerError> {
-    let mut found = Vec::new();
-    letters
-        .list(
-            SHOWN,
-            |letter| reading::named(letter).is_some_and(|about| about == *course),
-            |letter| {
-                let reason = letter.reason.clone().unwrap_or_default();
-                found.push(DeadLetter { first_seen: letter.first_seen, reason });
-            },
-        )
-        .await?;
-    Ok(found)
 }

@@ -1,20 +1,16 @@
 //! What only database and broker can tell, kept up to date: which overviews are blank and why, in our own table, by
 //! one worker of several; and the gauges, by each.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::sleeps;
-use super::port::{MAX_LETTERS, Port};
-use super::reading;
+use super::port::Port;
 use crate::broker::ladder;
-use crate::course_key::CourseKey;
 use crate::jobs::Jobs;
 use crate::reconcile::Report;
-use crate::store::{BlankCount, Lease, PassRow, Reason, Store, StoreError, Verdict};
+use crate::store::{BlankCount, Lease, PassRow, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};
 
 const JOB: &str = "blanks";
@@ -29,15 +25,13 @@ pub(super) struct Gauges {
     holder: String,
     /// When the blanks are to be noted again.
     due: Instant,
-    /// The courses that dead letters are about, each with its newest, and how many letters there were.
-    letters: Option<(u32, HashMap<CourseKey, DateTime<Utc>>)>,
     failing: bool,
 }
 
 impl Gauges {
     /// For the worker known to leases as `holder`.
     pub(super) fn new(port: Port, holder: String) -> Self {
-        Self { port, holder, due: Instant::now(), letters: None, failing: false }
+        Self { port, holder, due: Instant::now(), failing: false }
     }
 
     /// Keeps both up to date until told to stop.
@@ -46,12 +40,13 @@ impl Gauges {
         loop {
             job.begin();
             // What cannot be told keeps its last value; that the broker is out is told elsewhere.
-            let dead = self.port.counts().await.ok().map(|counts| counts.dead);
-            if let Some(dead) = dead {
-                metrics::dead_letters(dead.into());
+            if let Ok(counts) = self.port.counts().await
+                && let Ok(dead) = self.port.dead_letters(&counts).await
+            {
+                metrics::dead_letters(dead);
             }
             job.progress();
-            let kept = self.keep(dead).await;
+            let kept = self.keep().await;
             self.tell(kept);
             job.progress();
             metrics::database_up(self.show().await.is_ok());
@@ -69,11 +64,9 @@ impl Gauges {
         self.port.engine.store()
     }
 
-    /// Notes what is blank, if that is ours to do and due; `dead` is the number of dead letters, if known.
-    async fn keep(&mut self, dead: Option<u32>) -> Result<(), StoreError> {
+    /// Notes what is blank, if that is ours to do and due.
+    async fn keep(&mut self) -> Result<(), StoreError> {
         if self.store().acquire(JOB, &self.holder, EVERY).await?.is_none() {
-            // Whoever holds it now leaves other notes behind.
-            self.letters = None;
             return Ok(());
         }
         if Instant::now() < self.due {
@@ -82,47 +75,8 @@ impl Gauges {
         let begun = Instant::now();
         let waiting = Duration::from_secs(ladder::STEPS.iter().map(|step| u64::from(*step)).sum());
         self.store().note_blanks(waiting).await?;
-        if self.look_through_letters(dead).await? {
-            self.store().note_blanks(waiting).await?;
-        }
         self.due = Instant::now() + begun.elapsed() * NOTING;
         Ok(())
-    }
-
-    /// Notes which blank overviews dead letters are about; true if that changed anything. They are looked through
-    /// only when their number has changed and they could be a reason, as meanwhile nobody else sees them.
-    async fn look_through_letters(&mut self, dead: Option<u32>) -> Result<bool, StoreError> {
-        let noted_before = self.letters.as_ref().is_none_or(|(_, about)| !about.is_empty());
-        let Some(dead) = dead else { return Ok(false) };
-        if self.letters.as_ref().is_none_or(|(count, _)| *count != dead) {
-            if dead == 0 {
-                self.letters = Some((0, HashMap::new()));
-            } else if dead <= MAX_LETTERS && self.store().blank_counts().await?.iter().any(may_be_dead) {
-                self.letters = self.read_letters().await.map(|about| (dead, about));
-            }
-        }
-        let Some((_, about)) = &self.letters else { return Ok(false) };
-        if about.is_empty() && !noted_before {
-            return Ok(false);
-        }
-        Ok(self.store().note_dead(about).await? > 0)
-    }
-
-    /// The courses that dead letters are about; none if the broker does not tell.
-    async fn read_letters(&self) -> Option<HashMap<CourseKey, DateTime<Utc>>> {
-        let mut about: HashMap<CourseKey, DateTime<Utc>> = HashMap::new();
-        let walk = self.port.letters.list(
-            MAX_LETTERS,
-            |_| true,
-            |letter| {
-                if let Some(course) = reading::named(letter) {
-                    let newest = about.entry(course).or_insert(letter.first_seen);
-                    *newest = letter.first_seen.max(*newest);
-                }
-            },
-        );
-        walk.await.ok()?;
-        Some(about)
     }
 
     /// Sets the gauges that the database knows.
@@ -182,10 +136,4 @@ fn show_changes(pass: &PassRow) {
     ] {
         metrics::reconcile_change(kind, runs);
     }
-}
-
-/// Whether a dead letter could be why these are blank.
-fn may_be_dead(count: &BlankCount) -> bool {
-    use Reason as R;
-    matches!(count.reason, R::DeadLettered | R::NoAnswer | R::NotListedYet | R::NotInCatalog)
 }

@@ -2,15 +2,13 @@
 
 mod timetable;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use self::timetable::{Due, Timetable};
-use super::dead;
-use crate::broker::DeadLetters;
+use super::dead_letters;
 use crate::config::{Every, PageSize, Schedule};
 use crate::jobs::{Job, Jobs};
 use crate::reconcile::{Options, Pass, PassError, Progress, Status};
@@ -101,7 +99,6 @@ fn log_rejected(rejected: &[Rejected]) {
 pub(super) struct Nightly {
     pub(super) pass: Pass,
     pub(super) page_size: PageSize,
-    pub(super) letters: Arc<DeadLetters>,
     pub(super) store: Store,
     pub(super) jobs: Jobs,
 }
@@ -193,10 +190,10 @@ impl Nightly {
     }
 
     async fn drop_settled_letters(&self) {
-        match dead::drop_settled(&self.letters, &self.store).await {
+        match dead_letters::drop_settled(&self.store).await {
             Ok(0) => {}
             Ok(dropped) => {
-                metrics::dead_letters_dropped(dropped.into());
+                metrics::dead_letters_dropped(dropped);
                 tracing::info!(event = "dead_letter.dropped", dropped, "dead letters of courses found right");
             }
             Err(error) => {

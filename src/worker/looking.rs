@@ -2,6 +2,7 @@
 //! that one that is out does not hide the others; and what was last heard of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::http::status::{
     Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Refused,
     RefusedUrl, Status, Told,
 };
-use crate::store::{PassRow, Reason, RefusedCourse, Store, StoreError};
+use crate::store::{LetterFilter, PassRow, Reason, RefusedCourse, Store, StoreError};
 use crate::telemetry::report;
 
 /// For each part.
@@ -37,6 +38,7 @@ pub(super) struct Heard {
     blanks: Memory<Blanks>,
     refused: Memory<Refused>,
     queues: Memory<Queues>,
+    letters: AtomicU64,
     passes: Memory<Vec<Pass>>,
 }
 
@@ -66,15 +68,22 @@ impl Port {
     /// Everything the status shows.
     pub(super) async fn look(&self) -> Status {
         let heard = &self.heard;
-        let [for_overviews, for_blanks, for_refused, for_passes, for_queues] = [(); 5].map(|()| self.clone());
-        let (overviews, blanks, refused, passes, queues) = tokio::join!(
+        let [for_overviews, for_blanks, for_refused, for_passes, for_queues, for_letters] =
+            [(); 6].map(|()| self.clone());
+        let (overviews, blanks, refused, passes, queues, letters) = tokio::join!(
             asked(async move { for_overviews.overviews().await }),
             asked(async move { blanks(for_blanks.engine.store()).await }),
             asked(async move { refused(for_refused.engine.store()).await }),
             asked(async move { for_passes.engine.store().last_passes(PASSES).await }),
             asked(async move { for_queues.counts().await }),
+            asked(async move { for_letters.engine.store().count_letters(&LetterFilter::default()).await }),
         );
         let unwritable = self.engine.store().writes().refused();
+        // The queues are shown without the database too: then with as many letters as there last were.
+        if let Ok(letters) = letters {
+            heard.letters.store(letters, Ordering::Relaxed);
+        }
+        let letters = heard.letters.load(Ordering::Relaxed);
         Status {
             at: Utc::now(),
             database: Database::of(unwritable.map(|refused| (refused.since, refused.why))),
@@ -87,7 +96,7 @@ impl Port {
                     Consumer::Detached { detached_since: *since, why: why.clone() }
                 }
             },
-            queues: heard.queues.told(queues.map(|counts| queues_of(&counts))),
+            queues: heard.queues.told(queues.map(|counts| queues_of(&counts, letters))),
             catalog: self.catalog(),
             passes: heard.passes.told(passes.map(|rows| rows.into_iter().map(pass_of).collect())),
         }
@@ -182,10 +191,15 @@ async fn refused(store: &Store) -> Result<Refused, StoreError> {
     Ok(Refused { overviews, oldest: oldest.collect() })
 }
 
-fn queues_of(counts: &Counts) -> Queues {
+/// `letters` are those in the table; the others wait to be taken over.
+fn queues_of(counts: &Counts, letters: u64) -> Queues {
     let delayed = counts.delayed.iter();
     let delayed = delayed.map(|(seconds, n)| Delayed { seconds: *seconds, messages: u64::from(*n) });
-    Queues { events: counts.events.into(), delayed: delayed.collect(), dead: counts.dead.into() }
+    Queues {
+        events: counts.events.into(),
+        delayed: delayed.collect(),
+        dead: letters + u64::from(counts.dead),
+    }
 }
 
 fn pass_of(row: PassRow) -> Pass {

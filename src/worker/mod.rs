@@ -10,7 +10,7 @@
 
 pub mod batcher;
 mod copies;
-mod dead;
+mod dead_letters;
 pub mod explaining;
 mod gauges;
 mod jobs;
@@ -32,6 +32,7 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::dead_letters::TakeOver;
 use self::pipeline::Pipeline;
 use self::port::Port;
 use self::settler::Settler;
@@ -56,7 +57,7 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     let topology = Topology::new(&config.amqp);
     let publisher = Publisher::new(broker.clone());
     let settler = Settler::new(broker::Settler::new(publisher.clone(), topology.clone()), stop.clone());
-    let letters = Arc::new(DeadLetters::new(broker.clone(), topology.clone(), publisher.clone()));
+    let letters = DeadLetters::new(broker.clone(), topology.clone());
     let (consumer, deliveries) = Consumer::new(broker.clone(), topology.clone(), config.amqp.prefetch);
     let port = Port {
         engine: engine.clone(),
@@ -64,7 +65,6 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
         topology,
         lms: config.lms.clone(),
         attachment: consumer.attachment(),
-        letters: letters.clone(),
         heard: Arc::default(),
     };
     let server = match config.http.listen {
@@ -90,12 +90,12 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     jobs.spawn(healing);
     let needs = Needs::under(config);
     jobs.spawn(writes::watch(engine.store().clone(), needs, holder.clone(), watched.clone(), stop.clone()));
+    jobs.spawn(TakeOver::new(letters, engine.store().clone(), watched).run(stop.clone()));
     jobs.spawn(gauges::Gauges::new(port, holder).run(watched.clone(), stop.clone()));
     let nightly = jobs::Nightly {
         pass: Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog)
             .watched_by(watched.clone()),
         page_size: config.reconcile.page_size,
-        letters,
         store: engine.store().clone(),
         jobs: watched.clone(),
     };

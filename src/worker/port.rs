@@ -8,18 +8,15 @@ use tokio::sync::watch;
 
 use super::explaining;
 use super::looking::Heard;
-use crate::broker::{Attachment, Broker, BrokerError, Counts, DeadLetters, Role, Topology};
+use crate::broker::{Attachment, Broker, BrokerError, Counts, Role, Topology};
 use crate::config;
 use crate::course_key::CourseKey;
 use crate::http::status::reads_only;
 use crate::http::{Line, Links, Look, Readiness, Status};
 use crate::share_link::{self, ShareLink};
-use crate::store::StoreError;
+use crate::store::{LetterFilter, StoreError};
 use crate::sync::Engine;
 use crate::telemetry::report;
-
-/// Dead letters looked through for one search on the page; at a terminal it may take as long as it takes.
-pub(super) const MAX_LETTERS: u32 = 1_000;
 
 /// Everything the port needs.
 #[derive(Clone)]
@@ -29,7 +26,6 @@ pub(super) struct Port {
     pub(super) topology: Topology,
     pub(super) lms: config::Lms,
     pub(super) attachment: watch::Receiver<Attachment>,
-    pub(super) letters: Arc<DeadLetters>,
     pub(super) heard: Arc<Heard>,
 }
 
@@ -43,6 +39,15 @@ impl Port {
         let counts = self.topology.counts(&connection).await;
         connection.close().await;
         counts
+    }
+
+    /// The number of dead letters, in the table and in the queue.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) async fn dead_letters(&self, counts: &Counts) -> Result<u64, StoreError> {
+        let kept = self.engine.store().count_letters(&LetterFilter::default()).await?;
+        Ok(kept + u64::from(counts.dead))
     }
 
     async fn links(&self, courses: &[CourseKey]) -> Result<HashMap<CourseKey, ShareLink>, StoreError> {
@@ -96,14 +101,7 @@ impl Look for Port {
 
     fn explain<'a>(&'a self, course: &'a CourseKey) -> BoxFuture<'a, Result<Vec<Line>, String>> {
         Box::pin(async move {
-            let dead_letters = async {
-                let there = self.counts().await.map_err(|error| report(&error))?.dead;
-                if there > MAX_LETTERS {
-                    return Err(format!("there are {there}; course-sharing explain looks through them all"));
-                }
-                explaining::dead_letters(&self.letters, course).await.map_err(|error| report(&error))
-            };
-            let explained = explaining::explain(self.engine.store(), course, dead_letters).await;
+            let explained = explaining::explain(self.engine.store(), course).await;
             explained.map(|explained| explained.lines(&self.lms)).map_err(|error| report(&error))
         })
     }

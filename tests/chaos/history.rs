@@ -131,7 +131,7 @@ pub(crate) struct History {
     pub(crate) columns: Vec<Cell>,
     /// What is in the events queue and the delay queues at the end.
     pub(crate) waiting: Vec<Found>,
-    /// What is in the dead-letter queue at the end.
+    /// The dead letters at the end, in the table and in the queue.
     pub(crate) dead: Vec<Found>,
     /// When it ended.
     pub(crate) ended_at: Micros,

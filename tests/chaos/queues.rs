@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::protocol::basic::parse_properties;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
 
@@ -29,7 +30,7 @@ pub(crate) struct Depths {
     pub(crate) events: u32,
     /// In all delay queues together.
     pub(crate) delayed: u32,
-    /// Dead letters.
+    /// Dead letters that no worker has taken over.
     pub(crate) dead: u32,
     /// Consumers of the events queue.
     pub(crate) consumers: u32,
@@ -76,7 +77,8 @@ impl Queues {
         Ok(())
     }
 
-    /// Every message in the events queue and the delay queues; and every dead letter. They go back when we hang up.
+    /// Every message in the events queue and the delay queues; and every dead letter that no worker has taken over.
+    /// They go back when we hang up.
     pub(crate) async fn contents(&self) -> anyhow::Result<(Vec<Found>, Vec<Found>)> {
         let since = Instant::now();
         loop {
@@ -112,6 +114,12 @@ async fn take(channel: &Channel, queue: &str) -> anyhow::Result<Vec<Found>> {
         found.push(read(&message.properties, &message.data));
     }
     Ok(found)
+}
+
+/// The dead letter of which these are properties and body, as its row has them.
+pub(crate) fn dead_letter(properties: &[u8], body: &[u8]) -> anyhow::Result<Found> {
+    let (_, properties) = parse_properties(properties).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(read(&properties, body))
 }
 
 fn read(properties: &BasicProperties, body: &[u8]) -> Found {

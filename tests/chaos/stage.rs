@@ -15,7 +15,7 @@ use crate::lms::Lms;
 use crate::load::Load;
 use crate::process::until;
 use crate::publisher::{Publisher, Sent};
-use crate::queues::{Depths, Queues};
+use crate::queues::{self, Depths, Queues};
 use crate::schedule::Chance;
 use crate::servers::{Database, Rabbitmq, free_port};
 use crate::stand_in::{Runs, Setup, StandIn};
@@ -131,7 +131,8 @@ impl Stage {
 
     /// How many dead letters there are now.
     pub(crate) async fn dead(&self) -> anyhow::Result<usize> {
-        Ok(self.queues.depths().await?.dead as usize)
+        let kept = self.load.lms.dead_letters().await?.len();
+        Ok(kept + self.queues.depths().await?.dead as usize)
     }
 
     /// Starts a worker with the stage's settings, and waits until it consumes.
@@ -183,7 +184,10 @@ impl Stage {
             worker.terminate().await?;
         }
         let (catalog, sent) = self.load.told().await;
-        let (waiting, dead) = self.queues.contents().await?;
+        let (waiting, mut dead) = self.queues.contents().await?;
+        for (properties, body) in self.load.lms.dead_letters().await? {
+            dead.push(queues::dead_letter(&properties, &body)?);
+        }
         let mut history = History {
             writes: self.load.lms.writes().await?,
             columns: self.load.lms.columns(self.load.runs).await?,

@@ -1,17 +1,17 @@
 //! Which overviews are blank, since when and why: kept alike on SQLite, PostgreSQL and MariaDB, on both of the LMS's
 //! table shapes, and written only when something changes.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::also::Also;
 use course_sharing::course_key::CourseKey;
 use course_sharing::refused_url::RefusedUrl;
-use course_sharing::store::{Entry, Reason, Store, UrlRefusal};
+use course_sharing::store::{Entry, LetterFilter, NewLetter, Reason, Store, UrlRefusal};
 use migration::Direction;
 
 use crate::support::databases::{KINDS, Kind, TestDatabase};
+use crate::support::letters::letter;
 
 const WAITING: Duration = Duration::from_secs(19_150);
 const URL: &str = "https://www.example.org/course/demo";
@@ -111,9 +111,9 @@ async fn every_blank_overview_has_one_reason() {
         }
         database.insert_overview(&run("Linked"), Some(URL)).await;
         store.note_blanks(WAITING).await.unwrap();
-        let letters = HashMap::from([(key(&run("Dead")), now), (key(&run("Replayed")), now)]);
-        assert_eq!(store.note_dead(&letters).await.unwrap(), 2);
-        store.note_blanks(WAITING).await.unwrap();
+        let about = |n, name: &str| NewLetter { course: Some(key(&run(name))), first_seen: now, ..letter(n) };
+        store.keep_letters(&[about(1, "Dead"), about(2, "Replayed")]).await.unwrap();
+        assert!(store.note_blanks(WAITING).await.unwrap() > 0);
         for (id, why) in &expected {
             assert_eq!(reason(store, id).await, Some(*why), "{:?}: {id}", database.kind);
         }
@@ -124,7 +124,7 @@ async fn every_blank_overview_has_one_reason() {
         six_hours_pass(&database).await;
         assert!(store.note_blanks(WAITING).await.unwrap() > 0, "time alone changes reasons");
         assert_eq!(reason(store, &run("Waits")).await, Some(Reason::NotInCatalog), "{:?}", database.kind);
-        assert_eq!(store.note_dead(&HashMap::new()).await.unwrap(), 2, "{:?}", database.kind);
+        assert_eq!(store.discard_letters(&LetterFilter::default()).await.unwrap(), 2, "{:?}", database.kind);
         store.note_blanks(WAITING).await.unwrap();
         assert_eq!(reason(store, &run("Dead")).await, Some(Reason::NoAnswer), "{:?}", database.kind);
         database.drop().await;
@@ -144,7 +144,9 @@ async fn what_is_noted_stays_as_long_as_it_is_true_and_no_longer() {
         six_hours_pass(&database).await;
         let since = store.blank(blank).await.unwrap().unwrap().since;
         assert_eq!(store.note_blanks(WAITING).await.unwrap(), 0, "{kind:?}: nothing is written for nothing");
-        let none = store.note_dead(&HashMap::from([(key("course-v1:a+b+other"), since)])).await.unwrap();
+        let other = Some(key("course-v1:a+b+other"));
+        store.keep_letters(&[NewLetter { course: other, ..letter(1) }]).await.unwrap();
+        let none = store.note_blanks(WAITING).await.unwrap();
         assert_eq!(none, 0, "{kind:?}: a letter about a course that is not blank");
 
         database

@@ -43,13 +43,14 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
         let db = database.owner.connection();
         let up = Direction::Up { create_overview_table: true };
         let planned = migration::plan(db, up).await.unwrap();
-        assert_eq!(planned.len(), 25, "{kind:?}: {planned:?}");
+        assert_eq!(planned.len(), 30, "{kind:?}: {planned:?}");
         for step in &planned {
             database.execute(&step.sql).await;
         }
         for table in [
             "course_sharing_failure",
             "course_sharing_blank",
+            "course_sharing_dead_letter",
             "course_sharing_lease",
             "course_sharing_reconcile",
             "course_sharing_ledger",

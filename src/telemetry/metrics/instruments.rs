@@ -90,7 +90,7 @@ impl Instruments {
             blank_oldest: seconds("course_sharing.blank_oldest", "How long the longest-standing blank has been blank, of those that should not be; 0: none is"),
             refused_urls: gauge("course_sharing.refused_urls", "{course}", "Courses whose URL in the Catalog must not be shared"),
             healed: counter("course_sharing.healed", "{overview}", "Overviews that got their last-known URL back, after an event or by the timer"),
-            dead_letters: gauge("course_sharing.dead_letters", "{message}", "Messages in the dead-letter queue"),
+            dead_letters: gauge("course_sharing.dead_letters", "{message}", "Dead letters, in the table and in the queue"),
             consumer_up: gauge("course_sharing.consumer_up", "{consumer}", "1 while the consumer is attached to the events queue"),
             catalog_breaker: gauge("course_sharing.catalog_breaker", "{breaker}", "1 for the state that the breaker in front of the Catalog is in"),
             reconcile_success: seconds("course_sharing.reconcile_last_success_timestamp", "When a pass last ended complete, in seconds since 1970; 0: not yet"),

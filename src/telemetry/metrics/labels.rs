@@ -5,7 +5,7 @@
 pub(super) const EVENT_TYPES: [&str; 3] = ["course-publish", "overview-recreated", "unknown"];
 
 /// `outcome` of `course_sharing_events_total`.
-pub(super) const EVENT_OUTCOMES: [&str; 11] = [
+pub(super) const EVENT_OUTCOMES: [&str; 12] = [
     "applied",
     "unchanged",
     "coalesced",
@@ -17,6 +17,7 @@ pub(super) const EVENT_OUTCOMES: [&str; 11] = [
     "parked",
     "dead_lettered",
     "dropped",
+    "expired",
 ];
 
 /// `state` of `course_sharing_overviews`.

@@ -45,6 +45,11 @@ pub fn dead_letters_dropped(n: u64) {
     instruments().events.add(n, &[KeyValue::new("type", "unknown"), KeyValue::new("outcome", "dropped")]);
 }
 
+/// Counts `n` dead letters that were discarded because they were the oldest; outcome `expired`.
+pub fn dead_letters_expired(n: u64) {
+    instruments().events.add(n, &[KeyValue::new("type", "unknown"), KeyValue::new("outcome", "expired")]);
+}
+
 /// Notes how long an event took from its `time` header, or else its arrival, to the commit.
 pub fn event_to_write(elapsed: Duration) {
     instruments().event_to_write.record(elapsed.as_secs_f64(), &[]);
@@ -94,7 +99,7 @@ pub fn healed(cause: &'static str, n: u64) {
     instruments().healed.add(n, &[KeyValue::new("cause", cause)]);
 }
 
-/// Says how many messages are in the dead-letter queue.
+/// Says how many dead letters there are, in the table and in the queue.
 pub fn dead_letters(n: u64) {
     instruments().dead_letters.record(n, &[]);
 }

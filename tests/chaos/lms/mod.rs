@@ -67,6 +67,14 @@ impl Lms {
         Ok(())
     }
 
+    /// Properties and body of every dead letter that is a row.
+    pub(crate) async fn dead_letters(&self) -> anyhow::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let sql = "SELECT properties, body FROM course_sharing_dead_letter ORDER BY id";
+        let statement = Statement::from_string(self.db.get_database_backend(), sql);
+        let rows = self.db.query_all_raw(statement).await?;
+        rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+    }
+
     /// The worker's URL, by way of a proxy on this machine.
     pub(crate) fn worker_url_at(&self, port: u16) -> anyhow::Result<String> {
         let mut url = url::Url::parse(&self.worker_url)?;

@@ -1,11 +1,11 @@
 //! Waiting and dying: by a confirmed copy, and the acknowledgement after it.
 
-use course_sharing::broker::{BrokerError, Message};
+use course_sharing::broker::{BrokerError, Message, Received};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::support::broker::{Rig, SOON, with_rig};
+use crate::support::broker::{Rig, SOON, dead_letter, with_rig};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -144,13 +144,14 @@ async fn a_message_delivered_too_often_is_buried_by_the_broker_with_its_reason()
             assert!(returned < 50, "the delivery limit is lower than that");
         }
         assert!(returned >= 20, "not before the limit");
-        let dead = crate::support::broker::dead_letters(&rig);
-        let mut letters = Vec::new();
-        dead.list(1, |_| true, |letter| letters.push(letter.clone())).await.unwrap();
-        assert_eq!(letters[0].reason.as_deref(), Some("given up by RabbitMQ: delivery_limit"));
-        assert_eq!(letters[0].routing_key, "course-publish", "which may be all that says what it is about");
-        // Replayed, it says so itself, whatever becomes of it then.
-        dead.replay(|_| true).await.unwrap();
+        let letter = dead_letter(&rig).await;
+        assert_eq!(letter.reason.as_deref(), Some("given up by RabbitMQ: delivery_limit"));
+        assert_eq!(letter.routing_key, "course-publish", "which may be all that says what it is about");
+        // Stored and read again, and replayed, it says so itself, whatever becomes of it then.
+        let (properties, body) = (letter.properties(), letter.body.clone());
+        let stored = Received::stored(&properties, "another", body, letter.first_seen);
+        assert_eq!((&stored.reason, &*stored.routing_key), (&letter.reason, "course-publish"));
+        rig.publisher.publish("", &rig.topology.events, &stored.again()).await.unwrap();
         let mut consumer = rig.consume(10);
         assert_eq!(consumer.next().await.routing_key, "course-publish");
         consumer.stop().await.close().await;

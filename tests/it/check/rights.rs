@@ -77,10 +77,10 @@ async fn each_right_that_is_missing_is_named_with_the_grant_to_run() {
             let granted: Vec<Granted> =
                 stage.database.statements().iter().flat_map(|statement| apart(&statement.sql)).collect();
             // The LMS's columns, one to write, two of sync.also to read and to write, the page size's two, three of
-            // each of ours, one each to forget blanks and failures, our memory, and what each server adds.
+            // each of ours, one each to forget blanks, dead letters and failures, our memory, and what each server adds.
             let tables = migration::tables().count();
             let own = if kind == Kind::Postgres { 2 } else { 0 };
-            assert_eq!(granted.len(), 3 + 1 + 4 + 2 + 3 * tables + 2 + 1 + own, "{granted:?}");
+            assert_eq!(granted.len(), 3 + 1 + 4 + 2 + 3 * tables + 3 + 1 + own, "{granted:?}");
             for granted in granted {
                 let at = if kind == Kind::Mysql { "@'%'" } else { "" };
                 stage.database.execute(&format!("REVOKE {} FROM {user}{at}", granted.sql())).await;

@@ -21,21 +21,22 @@ async fn overview_ledger_pending_clear_and_dead_letter_are_told() {
         let letter = Message::json(body.into_bytes());
         let letter = letter.with_header("x-course-sharing-reason", "for a test").unwrap();
         stage.rig.publisher.publish("", &stage.rig.topology.dead, &letter).await.unwrap();
+        let worker = stage.worker(&[]).await;
+        stage.until_letters(1).await;
+        worker.stop().await.expect(0);
         stage.run(&["explain", KEY]).await.expect(0).says(&[URL, "no page", "for a test"]);
-        // Looking takes nothing away.
-        assert_eq!(stage.dead_letters().await.len(), 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_nobody_knows_is_told_too_and_a_broker_that_is_away_hides_the_letters_alone() {
+async fn what_nobody_knows_is_told_too_and_no_broker_is_needed() {
     with_stage(Kind::Sqlite, async |stage| {
         stage.course(KEY, Some(URL), None).await;
         let settings = [("amqp.url", "amqp://someone:hunter2@127.0.0.1:1/%2f")];
         let ended = stage.run_with(&settings, &["explain", KEY]).await.expect(0);
-        ended.says(&[URL, "127.0.0.1:1"]);
-        ended.keeps_quiet_about("hunter2");
+        ended.says(&[URL]);
+        ended.keeps_quiet_about("127.0.0.1:1");
         stage.run(&["explain", "course-v1:Acme+Nobody+1"]).await.expect(0).says(&["course-v1:Acme+Nobody+1"]);
         stage.run(&["explain", "no key"]).await.expect(2);
     })

@@ -7,12 +7,13 @@ use crate::support::databases::{KINDS, Kind, TestDatabase};
 use crate::support::process::{Ended, Program};
 
 const OVERVIEWS_2016: &str = include_str!("../../fixtures/lms/course_overviews_2016.mysql.sql");
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     "course_sharing_ledger",
     "course_sharing_block",
     "course_sharing_reconcile",
     "course_sharing_lease",
     "course_sharing_blank",
+    "course_sharing_dead_letter",
 ];
 
 async fn run(database: &TestDatabase, arguments: &[&str]) -> Ended {

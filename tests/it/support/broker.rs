@@ -4,8 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use course_sharing::broker::{
-    Attachment, Broker, Connection, Consumer, DeadLetters, Delivery, Message, Publisher, Role, Settler,
-    Stopped, Topology,
+    Attachment, Broker, Connection, Consumer, DeadLetters, Delivery, Message, Publisher, Received, Role,
+    Settler, Stopped, Topology,
 };
 use course_sharing::config::Amqp;
 use futures_util::FutureExt;
@@ -151,7 +151,9 @@ impl Running {
     }
 }
 
-/// The dead letters of a rig.
-pub(crate) fn dead_letters(rig: &Rig) -> DeadLetters {
-    DeadLetters::new(rig.broker.clone(), rig.topology.clone(), rig.publisher.clone())
+/// The next dead letter of a rig; it goes back into its queue.
+pub(crate) async fn dead_letter(rig: &Rig) -> Received {
+    let mut feed = DeadLetters::new(rig.broker.clone(), rig.topology.clone()).consume().await.unwrap();
+    let letters = tokio::time::timeout(SOON, feed.next()).await.expect("a letter soon").unwrap();
+    Received::clone(&letters[0])
 }

@@ -7,6 +7,7 @@ pub(crate) mod certificates;
 pub(crate) mod collector;
 pub(crate) mod databases;
 pub(crate) mod grants;
+pub(crate) mod letters;
 pub(crate) mod own_servers;
 pub(crate) mod process;
 pub(crate) mod proxy;

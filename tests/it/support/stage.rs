@@ -5,12 +5,13 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use course_sharing::broker::{Broker, Message, Publisher, Received, Topology};
+use course_sharing::store::LetterFilter;
 use futures_util::FutureExt;
 use lapin::message::BasicGetMessage;
 use lapin::options::{BasicGetOptions, BasicRejectOptions};
 use secrecy::ExposeSecret;
 
-use super::broker::{Rig, amqp, dead_letters};
+use super::broker::{Rig, amqp};
 use super::databases::{Kind, TestDatabase};
 use super::process::{Ended, Program};
 use super::wait_until;
@@ -125,12 +126,36 @@ impl Stage {
         wait_until(SOON, &what, || async { self.database.link(key).await == wanted }).await;
     }
 
-    /// Every dead letter, whole.
+    /// Every dead letter that a worker has taken over, whole.
     pub(crate) async fn dead_letters(&self) -> Vec<Received> {
-        let letters = std::cell::RefCell::new(Vec::new());
-        let copy = |letter: &Received| letters.borrow_mut().push(letter.clone());
-        dead_letters(&self.rig).list(u32::MAX, |_| true, copy).await.unwrap();
-        letters.into_inner()
+        let store = &self.database.store;
+        let mut letters = Vec::new();
+        for head in store.letters(&LetterFilter::default(), 0, 1_000).await.unwrap() {
+            let letter = store.letter(head.id).await.unwrap().unwrap();
+            let (properties, key) = (&letter.properties, &letter.routing_key);
+            letters.push(Received::stored(properties, key, letter.body, letter.first_seen));
+        }
+        letters
+    }
+
+    /// The number of messages in the events queue and in all delay queues together, and of dead letters, in their
+    /// queue and in the table.
+    pub(crate) async fn ready(&self) -> (u32, u32, u32) {
+        let (events, delayed, waiting) = self.rig.ready().await;
+        let kept = self.database.store.count_letters(&LetterFilter::default()).await.unwrap();
+        (events, delayed, waiting + u32::try_from(kept).unwrap())
+    }
+
+    pub(crate) async fn wait_for_ready(&self, events: u32, delayed: u32, dead: u32) {
+        let what = format!("{events} in events, {delayed} delayed, {dead} dead");
+        wait_until(SOON, &what, || async { self.ready().await == (events, delayed, dead) }).await;
+    }
+
+    /// Waits until so many dead letters are rows.
+    pub(crate) async fn until_letters(&self, count: u64) {
+        let all = LetterFilter::default();
+        let letters = async || self.database.store.count_letters(&all).await.unwrap() == count;
+        wait_until(SOON, &format!("{count} dead letters are rows"), letters).await;
     }
 
     /// The first message that waits in a delay queue; it stays there.

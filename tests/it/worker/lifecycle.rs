@@ -67,7 +67,7 @@ async fn stopped_under_load(stage: &Stage) {
         .await;
         worker.stop().await.expect(0);
         stopped += 1;
-        let (waiting, delayed, dead) = stage.rig.ready().await;
+        let (waiting, delayed, dead) = stage.ready().await;
         let linked = linked().await;
         assert!(waiting + linked >= count, "{waiting} + {linked} of {count}");
         assert_eq!((delayed, dead), (0, 0));
@@ -98,7 +98,7 @@ async fn a_second_signal_ends_it_at_once_with_1_and_nothing_is_lost() {
         worker.signal("INT");
         let ended = worker.ended_within(Duration::from_secs(5)).await.expect(1);
         assert_eq!(ended.logged("worker.killed").len(), 1, "{}", ended.stderr);
-        stage.rig.wait_for_ready(1, 0, 0).await;
+        stage.wait_for_ready(1, 0, 0).await;
         assert_eq!(stage.database.link(KEY).await, Some(None));
     })
     .await;
@@ -114,7 +114,7 @@ async fn what_is_in_hand_is_finished_before_it_ends() {
         wait_until(SOON, "a look-up", || async { stage.catalog.stats().requests > 0 }).await;
         worker.stop().await.expect(0);
         assert_eq!(stage.database.link(KEY).await.flatten().as_deref(), Some(PAGE));
-        assert_eq!(stage.rig.ready().await, (0, 0, 0));
+        assert_eq!(stage.ready().await, (0, 0, 0));
     })
     .await;
 }

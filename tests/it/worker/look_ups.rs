@@ -75,7 +75,7 @@ async fn events_for_many_runs_share_requests_of_bounded_length() {
         assert!(stats.targets.iter().all(|target| target.len() <= 1300));
         assert_eq!(stats.keys_asked, 200);
         worker.stop().await.expect(0);
-        assert_eq!(stage.rig.ready().await, (0, 0, 0));
+        assert_eq!(stage.ready().await, (0, 0, 0));
     })
     .await;
 }
@@ -100,7 +100,7 @@ async fn of_many_events_about_one_course_one_waits_and_the_others_are_done() {
         stage.until_link(key, Some(&later)).await;
         assert_eq!(stage.catalog.stats().requests, 2, "{:?}", stage.catalog.stats().targets);
         worker.stop().await.expect(0);
-        assert_eq!(stage.rig.ready().await, (0, 0, 0));
+        assert_eq!(stage.ready().await, (0, 0, 0));
     })
     .await;
 }
@@ -123,7 +123,7 @@ async fn a_hand_full_of_runs_looked_up_moments_ago_keeps_no_other_out() {
         stage.until_link(&key(4), Some(PAGE)).await;
         // They wait in the shortest delay queue; what comes meanwhile about the same courses waits with them.
         // The fourth was with them, or came when there was room again.
-        wait_until(SOON, "a crowd is sent away", || async { stage.rig.ready().await.1 >= 3 }).await;
+        wait_until(SOON, "a crowd is sent away", || async { stage.ready().await.1 >= 3 }).await;
         stage.publish_course(&key(0)).await;
         stage.publish_course(&key(0)).await;
         let coalesced = r#"course_sharing_events_total{outcome="coalesced",type="course-publish"}"#;

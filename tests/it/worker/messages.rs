@@ -88,7 +88,7 @@ async fn all_forms(kind: Kind) {
             stage.until_link(course, Some(&format!("{PAGE}/{course}?q=%C3%89+é"))).await;
         }
         worker.stop().await.expect(0);
-        stage.rig.wait_for_ready(0, 0, 0).await;
+        stage.wait_for_ready(0, 0, 0).await;
     })
     .await;
 }
@@ -159,7 +159,7 @@ async fn keys_that_differ_only_in_case_or_accent_are_two_courses() {
         stage.until_link(small, Some(&format!("{PAGE}/small"))).await;
         stage.until_link("course-v1:EcoleX+a+1", Some(&format!("{PAGE}/plain"))).await;
         // The other two have no overview: they wait for one.
-        stage.rig.wait_for_ready(0, 2, 0).await;
+        stage.wait_for_ready(0, 2, 0).await;
         assert_eq!(stage.database.link(small).await.flatten(), Some(format!("{PAGE}/small")));
         worker.stop().await.expect(0);
     })
@@ -179,12 +179,12 @@ async fn messages_that_no_client_can_read_are_dead_letters_at_once_and_the_good_
         }
         publish(stage, course).await;
         stage.until_link(course, Some(&format!("{PAGE}/behind"))).await;
-        stage.rig.wait_for_ready(0, 0, 2).await;
+        stage.until_letters(2).await;
         let ended = worker.stop().await.expect(0);
         assert_eq!(ended.logged("event.dead_lettered").len(), 2, "{}", ended.stderr);
         assert_eq!(ended.logged("consumer.detached").len(), 0, "{}", ended.stderr);
         let ended = stage.run(&["dead-letters", "show", "--reason", "nested more than"]).await.expect(0);
-        ended.says(&["course-publish"]);
+        ended.says(&["course-publish", "properties:"]);
         stage.run(&["dead-letters", "discard", "--reason", "not UTF-8"]).await.expect(0).says(&["1 of 2"]);
         stage.run(&["dead-letters", "discard", "--all"]).await.expect(0).says(&["1 of 1"]);
     })

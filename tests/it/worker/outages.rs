@@ -62,7 +62,7 @@ async fn a_database_that_is_away_at_the_start_parks_events_until_it_comes() {
         assert_eq!(broker, "ok");
         worker.until_status("/healthz", 200, SOON).await;
         stage.publish_course(KEY).await;
-        stage.rig.wait_for_ready(0, 1, 0).await;
+        stage.wait_for_ready(0, 1, 0).await;
         let waits = stage.delayed(10).await;
         let headers = waits.delivery.properties.headers().clone().unwrap();
         assert_eq!(headers.inner()["x-course-sharing-attempt"], lapin::types::AMQPValue::LongLongInt(0));
@@ -73,7 +73,7 @@ async fn a_database_that_is_away_at_the_start_parks_events_until_it_comes() {
         // One line when it is out, and one when it is back.
         assert_eq!(ended.logged("database.failed").len(), 1, "{}", ended.stderr);
         assert_eq!(ended.logged("database.recovered").len(), 1, "{}", ended.stderr);
-        assert_eq!(stage.rig.ready().await, (0, 0, 0));
+        assert_eq!(stage.ready().await, (0, 0, 0));
     })
     .await;
 }
@@ -93,7 +93,7 @@ async fn a_database_whose_connections_are_cut_costs_no_event() {
             }
             event_works(stage, PAGE).await;
             worker.stop().await.expect(0);
-            assert_eq!(stage.rig.ready().await, (0, 0, 0));
+            assert_eq!(stage.ready().await, (0, 0, 0));
         })
         .await;
     }

@@ -53,7 +53,7 @@ async fn the_rest_of_its_batch_is_written_and_it_waits_alone() {
             let worker = stage.worker(&[]).await;
             let applied = r#"course_sharing_events_total{outcome="applied",type="course-publish"}"#;
             worker.until_metric(applied, f64::from(GOOD)).await;
-            stage.rig.wait_for_ready(0, 1, 0).await;
+            stage.wait_for_ready(0, 1, 0).await;
             let reason = why_it_waits(stage).await;
             assert!(reason.contains("no_link"), "{kind:?}: {reason}");
             // What it had once is not restored either, and keeps nobody else from it.
@@ -83,6 +83,7 @@ async fn at_the_end_of_the_delay_queues_it_is_a_dead_letter_with_the_reason() {
             let worker = stage.worker(&[]).await;
             let dead = r#"course_sharing_events_total{outcome="dead_lettered",type="course-publish"}"#;
             worker.until_metric(dead, 1.0).await;
+            stage.until_letters(1).await;
             worker.stop().await.expect(0);
             let letters = stage.dead_letters().await;
             assert_eq!(letters.len(), 1, "{kind:?}");
@@ -100,7 +101,7 @@ async fn what_rejects_it_gone_it_is_written_with_its_next_try() {
         stage.database.reject_link(BAD).await;
         let worker = stage.worker(&[]).await;
         stage.publish_course(BAD).await;
-        stage.rig.wait_for_ready(0, 1, 0).await;
+        stage.wait_for_ready(0, 1, 0).await;
         stage.database.execute("ALTER TABLE course_overviews_courseoverview DROP CONSTRAINT no_link").await;
         stage.until_link(BAD, Some(PAGE)).await;
         worker.stop().await.expect(0);
@@ -165,7 +166,7 @@ async fn a_key_that_the_lms_table_cannot_hold_keeps_nobody_from_a_link() {
             stage.until_link(&good(number), Some(PAGE)).await;
         }
         // It has no overview, and waits for one.
-        stage.rig.wait_for_ready(0, 1, 0).await;
+        stage.wait_for_ready(0, 1, 0).await;
         let reason = why_it_waits(stage).await;
         assert!(reason.contains("no overview"), "{reason}");
         let synced = stage.run(&["sync", beyond, &good(0)]).await.expect(0);
@@ -181,7 +182,7 @@ async fn a_key_that_the_lms_table_cannot_hold_keeps_nobody_from_a_link() {
         stage.database.execute(&format!("ALTER TABLE {table} {utf8mb4}")).await;
         stage.database.insert_overview(beyond, None).await;
         stage.until_link(beyond, Some(PAGE)).await;
-        wait_until(SOON, "nothing waits", || async { stage.rig.ready().await == (0, 0, 0) }).await;
+        wait_until(SOON, "nothing waits", || async { stage.ready().await == (0, 0, 0) }).await;
         worker.stop().await.expect(0);
     })
     .await;

@@ -137,7 +137,9 @@ async fn a_dead_letter_is_dropped_when_a_pass_has_found_its_course_right_and_no_
             let letter = letter.with_header("x-course-sharing-first-seen", "2026-01-01T00:00:00Z").unwrap();
             stage.rig.publisher.publish("", &stage.rig.topology.dead, &letter).await.unwrap();
         }
-        stage.rig.wait_for_ready(0, 0, 2).await;
+        let worker = stage.worker(&[]).await;
+        stage.until_letters(2).await;
+        worker.stop().await.expect(0);
         let worker = stage.worker(&[("reconcile.schedule", "* * * * * *")]).await;
         stage.until_link(KEY, Some(PAGE)).await;
         assert_eq!(worker.until_logged("dead_letter.dropped").await["dropped"], 1);

@@ -27,7 +27,7 @@ async fn a_message_about_something_else_is_acknowledged_and_counted_as_ignored()
         stage.publish("course-publish", &library).await;
         worker.until_metric(r#"course_sharing_events_total{outcome="ignored",type="unknown"}"#, 3.0).await;
         worker.stop().await.expect(0);
-        assert_eq!(stage.rig.ready().await, (0, 0, 0));
+        assert_eq!(stage.ready().await, (0, 0, 0));
         assert_eq!(stage.catalog.stats().requests, 0);
     })
     .await;
@@ -56,7 +56,8 @@ async fn what_nobody_understands_is_dead_whole_with_its_reason_and_delays_nobody
         let worker = stage.worker(&[]).await;
         stage.until_link(KEY, Some(PAGE)).await;
         let count = u32::try_from(poison.len()).unwrap();
-        stage.rig.wait_for_ready(0, 0, count).await;
+        stage.wait_for_ready(0, 0, count).await;
+        stage.until_letters(count.into()).await;
         let dead = r#"course_sharing_events_total{outcome="dead_lettered",type="unknown"}"#;
         worker.until_metric(dead, f64::from(count)).await;
         worker.stop().await.expect(0);
@@ -87,7 +88,7 @@ async fn delayed(overview: bool, listed: bool, words: &str) {
         let before = chrono::Utc::now();
         // No type in the body: the routing key is all that tells what it is, also after the delay.
         stage.publish("overview-recreated", &message(format!(r#"{{"course_id": "{KEY}"}}"#))).await;
-        stage.rig.wait_for_ready(0, 1, 0).await;
+        stage.wait_for_ready(0, 1, 0).await;
         let waits = stage.delayed(10).await;
         let headers = waits.delivery.properties.headers().clone().unwrap();
         let header = |name: &str| headers.inner()[name].clone();
@@ -110,7 +111,7 @@ async fn delayed(overview: bool, listed: bool, words: &str) {
         stage.until_link(KEY, Some(PAGE)).await;
         // Stopped while it still asks, it finishes first.
         worker.stop().await.expect(0);
-        assert_eq!(stage.rig.ready().await, (0, 0, 0));
+        assert_eq!(stage.ready().await, (0, 0, 0));
     })
     .await;
 }
@@ -135,7 +136,7 @@ async fn a_catalog_that_is_out_parks_events_without_counting_and_dead_letters_no
         let parked = r#"course_sharing_events_total{outcome="parked",type="course-publish"}"#;
         // Quick retries come first; after those it goes round the shortest delay until the Catalog is back.
         worker.until_metric(parked, 1.0).await;
-        stage.rig.wait_for_ready(0, 1, 0).await;
+        stage.wait_for_ready(0, 1, 0).await;
         let waits = stage.delayed(10).await;
         let headers = waits.delivery.properties.headers().clone().unwrap();
         assert_eq!(headers.inner()["x-course-sharing-attempt"], AMQPValue::LongLongInt(0));
@@ -145,7 +146,7 @@ async fn a_catalog_that_is_out_parks_events_without_counting_and_dead_letters_no
             .await;
         assert_eq!(stage.database.link(KEY).await.flatten().as_deref(), Some(PAGE));
         worker.stop().await.expect(0);
-        assert_eq!(stage.rig.ready().await, (0, 0, 0));
+        assert_eq!(stage.ready().await, (0, 0, 0));
     })
     .await;
 }
@@ -162,17 +163,17 @@ async fn a_worker_killed_before_the_commit_has_acknowledged_nothing() {
         stage.publish_course(KEY).await;
         // It has asked, and now waits for the row.
         crate::support::wait_until(crate::support::stage::SOON, "a look-up", || async {
-            stage.catalog.stats().requests > 0 && stage.rig.ready().await == (0, 0, 0)
+            stage.catalog.stats().requests > 0 && stage.ready().await == (0, 0, 0)
         })
         .await;
         worker.kill();
-        stage.rig.wait_for_ready(1, 0, 0).await;
+        stage.wait_for_ready(1, 0, 0).await;
         lock.rollback().await.unwrap();
         assert_eq!(stage.database.link(KEY).await, Some(None));
         let worker = stage.worker(&[]).await;
         stage.until_link(KEY, Some(PAGE)).await;
         worker.stop().await.expect(0);
-        assert_eq!(stage.rig.ready().await, (0, 0, 0));
+        assert_eq!(stage.ready().await, (0, 0, 0));
     })
     .await;
 }

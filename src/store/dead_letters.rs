@@ -1,0 +1,278 @@
+//! Dead letters: rows that are taken over once, looked at as often as anybody likes, and discarded.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+pub use entity::dead_letter::Model as Letter;
+use entity::dead_letter::{ActiveModel, Column, Entity};
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, FromQueryResult,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+};
+
+use super::limit::{prompt, within};
+use super::write::{begin, commit};
+use super::{MAX_ROWS, Store, StoreError};
+use crate::course_key::CourseKey;
+
+/// The largest body that is kept whole: RabbitMQ's own limit on messages from 4.0 on.
+const MAX_BODY: usize = 16 * 1024 * 1024;
+/// What a row takes besides its body in a statement: properties, and its short columns.
+const BESIDE_BODY: usize = 256 * 1024;
+/// Of a body that is not kept whole, so much is. A message that this program understands is never longer.
+const BEGINNING: usize = 64 * 1024;
+/// Bytes of a short column.
+const MAX_TEXT: usize = 255;
+
+const TAKE: &str = "keep dead letters";
+const READ: &str = "read dead letters";
+const DISCARD: &str = "discard dead letters";
+
+/// A message to be kept.
+#[derive(Debug, Clone)]
+pub struct NewLetter {
+    /// The same for the same message, however often it is taken over.
+    pub digest: String,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// Its SHA-256 in hexadecimal.
+    pub body_sha256: String,
+    /// In AMQP's encoding.
+    pub properties: Vec<u8>,
+    /// The one that it was first published with.
+    pub routing_key: String,
+    /// With parameters.
+    pub content_type: Option<String>,
+    /// Why it is dead.
+    pub reason: String,
+    /// The course that it is about, or names.
+    pub course: Option<CourseKey>,
+    /// Whether it can be understood.
+    pub understood: bool,
+    /// How many delays had counted as attempts.
+    pub attempt: u32,
+    /// When this program first saw it.
+    pub first_seen: DateTime<Utc>,
+}
+
+/// What a list shows of a dead letter: all but body and properties.
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+pub struct LetterHead {
+    /// By which it is named.
+    pub id: i64,
+    /// How long the body was.
+    pub body_bytes: i64,
+    /// The routing key it was first published with.
+    pub routing_key: String,
+    /// Why it is dead.
+    pub reason: String,
+    /// The course that it is about, or names.
+    pub course_id: Option<String>,
+    /// When this program first saw it.
+    pub first_seen: DateTime<Utc>,
+}
+
+/// Which dead letters are meant: those to which all of this applies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LetterFilter {
+    /// One of these; empty is any.
+    pub ids: Vec<i64>,
+    /// About this course, or naming it first.
+    pub course: Option<CourseKey>,
+    /// With this text in the reason, byte for byte.
+    pub reason: Option<String>,
+}
+
+impl LetterFilter {
+    fn condition(&self, backend: DbBackend) -> Condition {
+        let contains = |text: &str| match backend {
+            DbBackend::Postgres => Expr::cust_with_values("strpos(reason, $1) > 0", [text]),
+            DbBackend::MySql => Expr::cust_with_values("INSTR(reason, BINARY ?) > 0", [text]),
+            _ => Expr::cust_with_values("INSTR(reason, ?) > 0", [text]),
+        };
+        Condition::all()
+            .add_option((!self.ids.is_empty()).then(|| Column::Id.is_in(self.ids.iter().copied())))
+            .add_option(self.course.as_ref().map(|course| Column::CourseId.eq(course.as_str())))
+            .add_option(self.reason.as_deref().map(contains))
+    }
+}
+
+impl Store {
+    /// Keeps messages as dead letters, all or none. One that is there already stays as it is. A body that is too large for the database is cut; its length and SHA-256 are kept.
+    pub async fn keep_letters(&self, letters: &[NewLetter]) -> Result<(), StoreError> {
+        let taken_at = self.now().await?;
+        let limit = if letters.iter().any(|letter| letter.body.len() > BESIDE_BODY) {
+            self.body_limit().await?
+        } else {
+            MAX_BODY
+        };
+        let rows: Arc<[ActiveModel]> = letters.iter().map(|letter| row(letter, limit, taken_at)).collect();
+        let taking = self.persistently(move |db| {
+            let rows = rows.clone();
+            Box::pin(async move { insert(&db, &rows).await })
+        });
+        prompt(TAKE, taking).await
+    }
+
+    /// The longest body that one statement can carry.
+    async fn body_limit(&self) -> Result<usize, StoreError> {
+        if self.backend() != DbBackend::MySql {
+            return Ok(MAX_BODY);
+        }
+        let sql = "SELECT CAST(@@max_allowed_packet AS SIGNED)";
+        let asked = self.db.query_one_raw(Statement::from_string(DbBackend::MySql, sql));
+        let row = within(TAKE, asked).await?;
+        let packet = row.map(|row| row.try_get_by_index::<i64>(0)).transpose();
+        let packet = packet.map_err(StoreError::doing(TAKE))?.unwrap_or_default();
+        Ok(usize::try_from(packet).unwrap_or(0).saturating_sub(BESIDE_BODY).min(MAX_BODY))
+    }
+
+    /// How many dead letters there are of these.
+    pub async fn count_letters(&self, filter: &LetterFilter) -> Result<u64, StoreError> {
+        let counted = Entity::find().filter(filter.condition(self.backend()));
+        within("count dead letters", counted.count(&self.db)).await
+    }
+
+    /// The first `limit` of these after the one with the id `after`, the oldest first; a page of a list.
+    pub async fn letters(
+        &self,
+        filter: &LetterFilter,
+        after: i64,
+        limit: u64,
+    ) -> Result<Vec<LetterHead>, StoreError> {
+        let page = Entity::find()
+            .select_only()
+            .columns([
+                Column::Id,
+                Column::BodyBytes,
+                Column::RoutingKey,
+                Column::Reason,
+                Column::CourseId,
+                Column::FirstSeen,
+            ])
+            .filter(filter.condition(self.backend()))
+            .filter(Column::Id.gt(after))
+            .order_by_asc(Column::Id)
+            .limit(limit)
+            .into_model::<LetterHead>();
+        within(READ, page.all(&self.db)).await
+    }
+
+    /// A dead letter, whole; none if it is gone.
+    pub async fn letter(&self, id: i64) -> Result<Option<Letter>, StoreError> {
+        within(READ, Entity::find_by_id(id).one(&self.db)).await
+    }
+
+    /// Discards these, and returns how many.
+    pub async fn discard_letters(&self, filter: &LetterFilter) -> Result<u64, StoreError> {
+        let (mut discarded, mut after) = (0, 0);
+        loop {
+            let page = self.letters(filter, after, MAX_ROWS as u64).await?;
+            let Some(last) = page.last() else { return Ok(discarded) };
+            after = last.id;
+            discarded += self.discard_ids(page.iter().map(|letter| letter.id).collect()).await?;
+        }
+    }
+
+    async fn discard_ids(&self, ids: Vec<i64>) -> Result<u64, StoreError> {
+        let discarding = Entity::delete_many().filter(Column::Id.is_in(ids));
+        Ok(within(DISCARD, discarding.exec(&self.db)).await?.rows_affected)
+    }
+
+    /// The courses of the dead letters that can be understood, each with when its newest was first seen.
+    pub async fn courses_of_letters(&self) -> Result<HashMap<CourseKey, DateTime<Utc>>, StoreError> {
+        let newest = Entity::find()
+            .select_only()
+            .column(Column::CourseId)
+            .column_as(Column::FirstSeen.max(), "newest")
+            .filter(Column::CourseId.is_not_null())
+            .filter(Column::Understood.eq(true))
+            .group_by(Column::CourseId)
+            .into_tuple::<(String, DateTime<Utc>)>();
+        let rows = within(READ, newest.all(&self.db)).await?;
+        Ok(rows.into_iter().filter_map(|(id, at)| Some((CourseKey::parse(&id).ok()?, at))).collect())
+    }
+
+    /// Discards the dead letters about a course that can be understood and were first seen before `before`.
+    pub async fn discard_letters_of(
+        &self,
+        course: &CourseKey,
+        before: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let discarding = Entity::delete_many()
+            .filter(Column::CourseId.eq(course.as_str()))
+            .filter(Column::Understood.eq(true))
+            .filter(Column::FirstSeen.lt(before));
+        Ok(within(DISCARD, discarding.exec(&self.db)).await?.rows_affected)
+    }
+
+    /// Discards the oldest dead letters: those taken over longer ago than `age`, and those beyond the newest `count`.
+    /// Returns how many.
+    pub async fn discard_old_letters(&self, age: TimeDelta, count: u64) -> Result<u64, StoreError> {
+        let before = self.now().await? - age;
+        let beyond = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .order_by_desc(Column::Id)
+            .offset(count)
+            .limit(1)
+            .into_tuple::<i64>();
+        let beyond = within(READ, beyond.one(&self.db)).await?.unwrap_or(0);
+        let old = Condition::any().add(Column::TakenAt.lt(before)).add(Column::Id.lte(beyond));
+        let mut discarded = 0;
+        loop {
+            let oldest = Entity::find()
+                .select_only()
+                .column(Column::Id)
+                .filter(old.clone())
+                .order_by_asc(Column::Id)
+                .limit(MAX_ROWS as u64)
+                .into_tuple::<i64>();
+            let ids = within(READ, oldest.all(&self.db)).await?;
+            if ids.is_empty() {
+                return Ok(discarded);
+            }
+            discarded += self.discard_ids(ids).await?;
+        }
+    }
+}
+
+/// One statement a row, as all together may be more than a statement can carry.
+async fn insert(db: &DatabaseConnection, rows: &[ActiveModel]) -> Result<(), StoreError> {
+    let transaction = begin(db).await?;
+    for row in rows {
+        // `digest = digest` does nothing where the row is there already, on all three databases.
+        let there = OnConflict::column(Column::Digest).update_column(Column::Digest).to_owned();
+        let inserting = Entity::insert(row.clone()).on_conflict(there);
+        inserting.exec_without_returning(&transaction).await.map_err(StoreError::doing(TAKE))?;
+    }
+    commit(transaction).await
+}
+
+fn row(letter: &NewLetter, limit: usize, taken_at: DateTime<Utc>) -> ActiveModel {
+    let kept = if letter.body.len() > limit { BEGINNING.min(limit) } else { letter.body.len() };
+    ActiveModel {
+        id: NotSet,
+        digest: Set(letter.digest.clone()),
+        body: Set(letter.body[..kept].to_vec()),
+        body_bytes: Set(i64::try_from(letter.body.len()).unwrap_or(i64::MAX)),
+        body_sha256: Set(letter.body_sha256.clone()),
+        properties: Set(letter.properties.clone()),
+        routing_key: Set(text(&letter.routing_key)),
+        content_type: Set(letter.content_type.as_deref().map(text)),
+        reason: Set(text(&letter.reason)),
+        course_id: Set(letter.course.as_ref().map(|course| course.as_str().to_owned())),
+        understood: Set(letter.understood),
+        attempt: Set(letter.attempt.into()),
+        first_seen: Set(letter.first_seen),
+        taken_at: Set(taken_at),
+    }
+}
+
+/// A text as every database holds it: PostgreSQL has no NUL.
+fn text(value: &str) -> String {
+    value[..value.floor_char_boundary(MAX_TEXT)].replace('\0', "?")
+}
