@@ -2,6 +2,7 @@
 
 use sea_orm_migration::sea_orm::{DbErr, RuntimeErr};
 
+use crate::alter::is_refused;
 use crate::overview::LOCK_WAIT_SECONDS;
 
 /// Why a migration did not go through.
@@ -14,10 +15,10 @@ pub enum MigrateError {
          FROM pg_stat_activity WHERE state <> 'idle'), let it end, and run migrate again"
     )]
     Locked(#[source] DbErr),
-    /// The server will not do it in the way that was announced.
+    /// The server refuses every way.
     #[error(
-        "the server will not add the column as announced ({alter}), and nothing has changed: at a quiet time run that \
-         statement yourself with what the server proposes, and then migrate again"
+        "the server will not add the column in any of the ways that --dry-run prints, the last of which was {alter}, and \
+         nothing has changed: at a quiet time add the column yourself, and then run migrate again"
     )]
     Refused {
         /// The statement.
@@ -45,9 +46,7 @@ impl MigrateError {
         if locked {
             return Self::Locked(source);
         }
-        if code.as_deref() == Some("0A000")
-            && text.as_deref().is_some_and(|text| text.contains("not supported"))
-        {
+        if is_refused(&source) {
             return Self::Refused { alter: alter.to_owned(), source };
         }
         Self::Db(source)

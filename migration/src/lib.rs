@@ -5,6 +5,7 @@
 
 mod alter;
 mod columns;
+mod done;
 mod error;
 mod m20261122_000001_ledger;
 mod m20261122_000002_blanks;
@@ -99,6 +100,8 @@ pub enum Direction {
 /// A statement that is to be executed, and what there is to know before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
+    /// Statements for the same, to be tried in this order where the server refuses the first.
+    pub or: Vec<String>,
     /// What it locks and for how long, where that is more than our own tables; a line each.
     pub note: Vec<String>,
     /// One statement, without a semicolon.
@@ -107,17 +110,21 @@ pub struct Planned {
 
 impl Planned {
     fn plain(sql: String) -> Self {
-        Self { note: Vec::new(), sql }
+        Self { note: Vec::new(), sql, or: Vec::new() }
     }
 }
 
-/// As SQL, the note in comments.
+/// As SQL, all but the first statement in comments.
 impl std::fmt::Display for Planned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for line in &self.note {
             writeln!(f, "-- {line}")?;
         }
-        writeln!(f, "{};", self.sql)
+        writeln!(f, "{};", self.sql)?;
+        for other in &self.or {
+            writeln!(f, "-- If the server refuses that: {other}")?;
+        }
+        Ok(())
     }
 }
 
@@ -130,14 +137,15 @@ where
     for<'c> &'c C: IntoSchemaManagerConnection<'c>,
 {
     let backend = db.get_database_backend();
+    let manager = SchemaManager::new(db);
     let known = Migrator::get_migration_with_status_read_only(db).await?;
     let applied =
         |name: &str| known.iter().any(|m| m.name() == name && m.status() == MigrationStatus::Applied);
     Ok(match direction {
         Direction::Up { create_overview_table } => {
-            let mut planned = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
+            let mut planned = overview::plan(&manager, create_overview_table).await?;
             for step in all().iter().filter(|step| !applied(step.name)) {
-                planned.extend((step.up)(backend).into_iter().map(Planned::plain));
+                planned.extend(left(&manager, (step.up)(backend)).await?.into_iter().map(Planned::plain));
                 planned.extend(remember(step.name).map(Planned::plain));
             }
             planned
@@ -145,7 +153,7 @@ where
         Direction::Down => {
             let mut planned = Vec::new();
             for step in all().iter().rev().filter(|step| applied(step.name)) {
-                planned.extend((step.down)(backend).into_iter().map(Planned::plain));
+                planned.extend(left(&manager, (step.down)(backend)).await?.into_iter().map(Planned::plain));
                 let forget = format!("DELETE FROM {MEMORY} WHERE version = '{}'", step.name);
                 planned.push(Planned::plain(forget));
             }
@@ -163,12 +171,13 @@ fn remember(name: &str) -> [String; 2] {
     ]
 }
 
-/// Brings the schema up or down; doing it twice changes nothing.
+/// Brings the schema up or down; doing it twice changes nothing, and doing it again after it was killed does the rest.
+/// Returns the statement by which the LMS's table got its column, if it got it now.
 ///
 /// # Errors
 /// Those of the database, and when the LMS's table cannot be had; without the right to change tables, hand the output
 /// of [`plan`] to someone who has it.
-pub async fn migrate<C>(db: &C, direction: Direction) -> Result<(), MigrateError>
+pub async fn migrate<C>(db: &C, direction: Direction) -> Result<Option<String>, MigrateError>
 where
     C: ConnectionTrait + TransactionTrait,
     for<'c> &'c C: IntoSchemaManagerConnection<'c>,
@@ -176,17 +185,31 @@ where
     match direction {
         Direction::Up { create_overview_table } => {
             let planned = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
-            overview::execute(db, &planned).await?;
+            let altered = overview::execute(db, &planned).await?;
             Migrator::up(db, None).await?;
+            Ok(altered)
         }
-        Direction::Down => Migrator::down(db, None).await?,
+        Direction::Down => {
+            Migrator::down(db, None).await?;
+            Ok(None)
+        }
+    }
+}
+
+async fn execute(manager: &SchemaManager<'_>, statements: &[String]) -> Result<(), DbErr> {
+    for statement in left(manager, statements.to_vec()).await? {
+        manager.get_connection().execute_unprepared(&statement).await?;
     }
     Ok(())
 }
 
-async fn execute(manager: &SchemaManager<'_>, statements: &[String]) -> Result<(), DbErr> {
+/// Those of the statements that have not been carried out yet.
+async fn left(manager: &SchemaManager<'_>, statements: Vec<String>) -> Result<Vec<String>, DbErr> {
+    let mut left = Vec::new();
     for statement in statements {
-        manager.get_connection().execute_unprepared(statement).await?;
+        if !done::is_done(manager, &statement).await? {
+            left.push(statement);
+        }
     }
-    Ok(())
+    Ok(left)
 }

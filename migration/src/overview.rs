@@ -8,7 +8,7 @@ use sea_orm_migration::sea_orm::{
     ConnectionTrait, DbBackend, DbErr, Statement, TransactionSession, TransactionTrait,
 };
 
-use crate::alter::{Facts, how, words};
+use crate::alter::{Size, WAYS, is_refused, words};
 use crate::{MigrateError, Planned};
 
 const TABLE: &str = "course_overviews_courseoverview";
@@ -27,13 +27,16 @@ pub(crate) async fn plan(manager: &SchemaManager<'_>, create: bool) -> Result<Ve
     }
     match manager.get_database_backend() {
         DbBackend::MySql => {
-            let facts = facts(manager.get_connection()).await?;
-            let (how, why) = how(&facts);
+            let size = size(manager.get_connection()).await?;
             // `longtext`, as the LMS's own migration has it.
-            let alter = format!("ALTER TABLE `{TABLE}` ADD COLUMN `{COLUMN}` longtext NULL{}", how.clause());
+            let alter =
+                |clause: &str| format!("ALTER TABLE `{TABLE}` ADD COLUMN `{COLUMN}` longtext NULL, {clause}");
             let limit = format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}");
-            let note = [words(&facts, how, why.as_deref()), waiting("a metadata lock")].concat();
-            Ok(bounded(&limit, note, alter, "SET SESSION lock_wait_timeout = DEFAULT"))
+            let note = [words(size), waiting("a metadata lock")].concat();
+            let mut ways = WAYS.iter().map(|(clause, _)| alter(clause));
+            let first = ways.next().unwrap_or_default();
+            let or = ways.collect();
+            Ok(bounded(&limit, note, first, or, "SET SESSION lock_wait_timeout = DEFAULT"))
         }
         DbBackend::Postgres => {
             let cost = "PostgreSQL changes its catalogue only, as the column may be NULL and has no default: some \
@@ -41,19 +44,23 @@ pub(crate) async fn plan(manager: &SchemaManager<'_>, create: bool) -> Result<Ve
             let note = [vec![cost.to_owned()], waiting("ACCESS EXCLUSIVE")].concat();
             let alter = format!("ALTER TABLE \"{TABLE}\" ADD COLUMN \"{COLUMN}\" text NULL");
             let limit = format!("SET lock_timeout = '{LOCK_WAIT_SECONDS}s'");
-            Ok(bounded(&limit, note, alter, "RESET lock_timeout"))
+            Ok(bounded(&limit, note, alter, Vec::new(), "RESET lock_timeout"))
         }
         _ => {
             let note = "SQLite changes its catalogue only: milliseconds. It waits for the one who writes now, if any.";
             let alter = format!("ALTER TABLE \"{TABLE}\" ADD COLUMN \"{COLUMN}\" text NULL");
-            Ok(vec![Planned { note: vec![about(), note.to_owned()], sql: alter }])
+            Ok(vec![Planned { note: vec![about(), note.to_owned()], sql: alter, or: Vec::new() }])
         }
     }
 }
 
-fn bounded(limit: &str, note: Vec<String>, alter: String, back: &str) -> Vec<Planned> {
+fn bounded(limit: &str, note: Vec<String>, alter: String, or: Vec<String>, back: &str) -> Vec<Planned> {
     let note = [vec![about()], note].concat();
-    vec![Planned { note, sql: limit.to_owned() }, Planned::plain(alter), Planned::plain(back.to_owned())]
+    vec![
+        Planned { note, sql: limit.to_owned(), or: Vec::new() },
+        Planned { note: Vec::new(), sql: alter, or },
+        Planned::plain(back.to_owned()),
+    ]
 }
 
 fn about() -> String {
@@ -85,48 +92,59 @@ fn table(backend: DbBackend) -> String {
     backend.build(&table).to_string()
 }
 
-/// Executes what was planned, on one connection, as a limit is the connection's.
-pub(crate) async fn execute<C: TransactionTrait>(db: &C, planned: &[Planned]) -> Result<(), MigrateError> {
+/// Executes what was planned, on one connection, as a limit is the connection's. Returns the statement by which the
+/// column came, where there was one.
+pub(crate) async fn execute<C: TransactionTrait>(
+    db: &C,
+    planned: &[Planned],
+) -> Result<Option<String>, MigrateError> {
     if planned.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     // On MySQL the ALTER commits by itself; elsewhere a failure takes the limit back with the rest.
     let connection = db.begin().await?;
+    let mut altered = None;
     for step in planned {
-        if let Err(source) = connection.execute_unprepared(&step.sql).await {
-            if let (DbBackend::MySql, Some(back)) = (connection.get_database_backend(), planned.last()) {
-                let _ = connection.execute_unprepared(&back.sql).await;
+        match first_taken(&connection, step).await {
+            Ok(taken) if taken.starts_with("ALTER") => altered = Some(taken.to_owned()),
+            Ok(_) => {}
+            Err(error) => {
+                if let (DbBackend::MySql, Some(back)) = (connection.get_database_backend(), planned.last()) {
+                    let _ = connection.execute_unprepared(&back.sql).await;
+                }
+                let _ = connection.rollback().await;
+                return Err(error);
             }
-            let _ = connection.rollback().await;
-            return Err(MigrateError::of_alter(source, &step.sql));
         }
     }
-    Ok(connection.commit().await?)
+    connection.commit().await?;
+    Ok(altered)
 }
 
-async fn facts(db: &impl ConnectionTrait) -> Result<Facts, DbErr> {
+/// Executes the first of the step's statements that the server does not refuse. Returns that one.
+async fn first_taken<'s, C: ConnectionTrait>(db: &C, step: &'s Planned) -> Result<&'s str, MigrateError> {
+    let mut sql = step.sql.as_str();
+    let mut others = step.or.iter();
+    loop {
+        match db.execute_unprepared(sql).await {
+            Ok(_) => return Ok(sql),
+            Err(error) if is_refused(&error) => match others.next() {
+                Some(next) => sql = next,
+                None => return Err(MigrateError::of_alter(error, sql)),
+            },
+            Err(error) => return Err(MigrateError::of_alter(error, sql)),
+        }
+    }
+}
+
+async fn size(db: &impl ConnectionTrait) -> Result<Size, DbErr> {
     let sql = format!(
-        "SELECT CAST(VERSION() AS CHAR) AS version, CAST(ENGINE AS CHAR) AS engine, CAST(ROW_FORMAT AS CHAR) AS row_format, \
-         CAST(COALESCE(TABLE_ROWS, 0) AS SIGNED) AS row_count, \
-         CAST(COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0) AS SIGNED) AS bytes, \
-         (SELECT COUNT(*) FROM information_schema.STATISTICS s WHERE s.TABLE_SCHEMA = t.TABLE_SCHEMA \
-          AND s.TABLE_NAME = t.TABLE_NAME AND s.INDEX_TYPE = 'FULLTEXT') AS fulltext_columns \
+        "SELECT CAST(COALESCE(TABLE_ROWS, 0) AS SIGNED) AS row_count, \
+         CAST(COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0) AS SIGNED) AS bytes \
          FROM information_schema.TABLES t WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{TABLE}'"
     );
     let row = db.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await?;
     let row = row.ok_or_else(|| DbErr::RecordNotFound(TABLE.to_owned()))?;
     let number = |name| row.try_get::<i64>("", name).map(i64::unsigned_abs);
-    // No other server has this variable, and none of before 10.5.
-    let allowed = "SHOW VARIABLES LIKE 'innodb_instant_alter_column_allowed'";
-    let allowed = db.query_one_raw(Statement::from_string(DbBackend::MySql, allowed)).await?;
-    let allowed = allowed.map(|row| row.try_get_by_index::<String>(1)).transpose()?;
-    Ok(Facts {
-        version: row.try_get("", "version")?,
-        engine: row.try_get::<Option<String>>("", "engine")?.unwrap_or_default(),
-        row_format: row.try_get::<Option<String>>("", "row_format")?.unwrap_or_default(),
-        rows: number("row_count")?,
-        bytes: number("bytes")?,
-        fulltext: number("fulltext_columns")? > 0,
-        instant_forbidden: allowed.as_deref() == Some("never"),
-    })
+    Ok(Size { rows: number("row_count")?, bytes: number("bytes")? })
 }

@@ -30,7 +30,9 @@ pub(super) async fn run(context: &Context, args: &MigrateArgs) -> anyhow::Result
         output::print(&step.to_string())?;
     }
     if !args.dry_run {
-        migration::migrate(db, direction).await.map_err(explained)?;
+        if let Some(alter) = migration::migrate(db, direction).await.map_err(explained)? {
+            eprintln!("the LMS's table got its column by: {alter}");
+        }
     }
     Ok(Exit::Done)
 }

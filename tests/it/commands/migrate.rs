@@ -124,18 +124,71 @@ async fn what_the_lms_s_table_will_have_to_bear_is_said_beforehand() {
 }
 
 #[tokio::test]
-async fn a_table_that_cannot_have_the_column_at_once_is_told_with_its_size_and_built_anew() {
-    for (change, words) in [
-        ("ROW_FORMAT = COMPRESSED", ["COMPRESSED", "ALGORITHM=INPLACE, LOCK=NONE"]),
-        ("ADD FULLTEXT (short_description)", ["FULLTEXT", "ALGORITHM=INPLACE, LOCK=SHARED"]),
-        ("ENGINE = Aria", ["Aria, not InnoDB", "ALGORITHM=COPY"]),
+async fn the_server_takes_the_cheapest_way_that_it_can_go_and_migrate_says_which() {
+    for (change, way) in [
+        ("ROW_FORMAT = DYNAMIC", "ALGORITHM=INSTANT"),
+        ("ROW_FORMAT = COMPRESSED", "ALGORITHM=INPLACE, LOCK=NONE"),
+        ("ADD FULLTEXT (short_description)", "ALGORITHM=INPLACE, LOCK=SHARED"),
+        ("ENGINE = Aria", "ALGORITHM=COPY"),
     ] {
         let database = old(Kind::Mysql).await;
         database.execute(&format!("ALTER TABLE course_overviews_courseoverview {change}")).await;
+        let planned = run(&database, &["migrate", "--dry-run"]).await.expect(0);
+        planned.says(&["rows", "MB", " s on a slow disk", "-- If the server refuses that: ALTER TABLE", way]);
         let ended = run(&database, &["migrate"]).await.expect(0);
-        ended.says(&["cannot add the column to this table at once", "rows", "MB", " s on a slow disk"]);
-        ended.says(&words);
+        let done = format!(
+            "got its column by: ALTER TABLE `course_overviews_courseoverview` ADD COLUMN `marketing_url` longtext NULL, {way}\n"
+        );
+        assert!(ended.stderr.contains(&done), "{change}: {}", ended.stderr);
         is_whole(&database).await;
+        database.drop().await;
+    }
+}
+
+/// The statements of a dry run, in their order.
+fn statements(ended: &Ended) -> Vec<String> {
+    let statements = ended.stdout.split(";\n").map(str::trim);
+    statements
+        .filter(|statement| statement.lines().any(|line| !line.starts_with("--")))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_migration_that_was_killed_between_any_two_statements_can_be_run_again() {
+    for kind in KINDS {
+        let database = old(kind).await;
+        let all = statements(&run(&database, &["migrate", "--dry-run"]).await.expect(0));
+        database.drop().await;
+        for carried_out in 1..all.len() {
+            let database = old(kind).await;
+            for statement in &all[..carried_out] {
+                database.execute(statement).await;
+            }
+            let left = statements(&run(&database, &["migrate", "--dry-run"]).await.expect(0));
+            assert!(left.len() <= all.len(), "{kind:?} after {carried_out}: {left:?}");
+            run(&database, &["migrate"]).await.expect(0);
+            run(&database, &["migrate"]).await.expect(0).says(&["nothing to do"]);
+            is_whole(&database).await;
+            database.drop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_way_down_that_was_killed_between_any_two_statements_can_be_run_again() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let all = statements(&run(&database, &["migrate", "down", "--dry-run"]).await.expect(0));
+        for carried_out in 1..all.len() {
+            for statement in &all[..carried_out] {
+                database.execute(statement).await;
+            }
+            run(&database, &["migrate", "down"]).await.expect(0);
+            run(&database, &["migrate", "down"]).await.expect(0).says(&["nothing to do"]);
+            run(&database, &["migrate"]).await.expect(0);
+            is_whole(&database).await;
+        }
         database.drop().await;
     }
 }
