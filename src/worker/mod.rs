@@ -22,6 +22,7 @@ pub mod reading;
 pub mod settlement;
 mod settler;
 pub mod shutdown;
+mod tally;
 mod trace;
 mod writes;
 

@@ -113,6 +113,7 @@ impl Pipeline {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         while open || self.is_busy() {
             (self.beat)();
+            self.settler.log_dead_letters(false);
             self.start(&stop);
             let wake = self.wake_at();
             tokio::select! {
@@ -128,6 +129,7 @@ impl Pipeline {
                 _ = heartbeat.tick() => {}
             }
         }
+        self.settler.log_dead_letters(true);
         Ok(())
     }
 

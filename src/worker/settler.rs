@@ -13,6 +13,7 @@ use super::copies::Copy;
 use super::jobs::sleeps;
 use super::reading;
 use super::settlement::Settlement;
+use super::tally::{First, Tally};
 use crate::broker::{self, BrokerError, Delivery};
 use crate::event::{Decoded, Event};
 use crate::telemetry::{metrics, report};
@@ -82,12 +83,13 @@ pub(super) struct Settler {
     settler: broker::Settler,
     stop: CancellationToken,
     database_is_out: AtomicBool,
+    dead: Tally,
 }
 
 impl Settler {
     /// A settler that gives up trying again when `stop` is cancelled.
     pub(super) fn new(settler: broker::Settler, stop: CancellationToken) -> Self {
-        Self { settler, stop, database_is_out: AtomicBool::new(false) }
+        Self { settler, stop, database_is_out: AtomicBool::new(false), dead: Tally::default() }
     }
 
     /// Tells the broker about all of them: acknowledgements in as few frames as may be, moves side by side.
@@ -117,7 +119,7 @@ impl Settler {
                 Settlement::Dead(reason) => {
                     metrics::event(kind, "dead_lettered");
                     let course = event.course;
-                    tracing::warn!(event = "event.dead_lettered", %course, reason, "the database rejects its row");
+                    self.dead.add(|| First { reason: reason.clone(), course: Some(course.to_string()) });
                     let moving = async move {
                         self.move_on(delivery, Place::Dead, reason).await;
                         None
@@ -146,9 +148,22 @@ impl Settler {
     /// Sends what cannot be understood to the dead letters.
     pub(super) async fn bury(&self, delivery: Delivery, reason: String) -> Settled {
         metrics::event("unknown", "dead_lettered");
-        tracing::warn!(event = "event.dead_lettered", reason, "a message cannot be understood");
+        self.dead.add(|| First { reason: reason.clone(), course: None });
         self.move_on(delivery, Place::Dead, reason).await;
         Settled { deliveries: 1, ..Settled::default() }
+    }
+
+    /// One line for the dead letters that are not in the log yet, if it is time for one or this is the `last` chance.
+    pub(super) fn log_dead_letters(&self, last: bool) {
+        if let Some((letters, First { reason, course })) = self.dead.due(Instant::now(), last) {
+            tracing::warn!(
+                event = "event.dead_lettered",
+                letters,
+                reason,
+                course,
+                "messages became dead letters"
+            );
+        }
     }
 
     /// One line when the database goes, whatever the number of events that wait for it.

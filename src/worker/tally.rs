@@ -1,0 +1,76 @@
+//! One log line for many events of one kind, with their number: a sender that goes wrong must not fill the log.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two lines.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What has happened and is not in the log yet. Pure: it is given the time.
+#[derive(Debug, Default)]
+pub(super) struct Tally(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: u64,
+    /// The first of those that wait.
+    first: Option<First>,
+    logged_at: Option<Instant>,
+}
+
+/// What is said of the first of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct First {
+    pub(super) reason: String,
+    pub(super) course: Option<String>,
+}
+
+impl Tally {
+    /// One more.
+    pub(super) fn add(&self, first: impl FnOnce() -> First) {
+        let mut state = self.state();
+        state.waiting += 1;
+        state.first.get_or_insert_with(first);
+    }
+
+    /// How many there are to log now, and the first of them: at once after a pause, else together when it is over, or
+    /// when this is the `last` chance.
+    pub(super) fn due(&self, now: Instant, last: bool) -> Option<(u64, First)> {
+        let mut state = self.state();
+        let paused = state.logged_at.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
+        if !paused && !last {
+            return None;
+        }
+        let first = state.first.take()?;
+        state.logged_at = Some(now);
+        Some((std::mem::take(&mut state.waiting), first))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(reason: &str) -> First {
+        First { reason: reason.to_owned(), course: None }
+    }
+
+    #[test]
+    fn the_first_is_logged_at_once_and_those_that_follow_together() {
+        let (tally, start) = (Tally::default(), Instant::now());
+        assert_eq!(tally.due(start, false), None);
+        tally.add(|| first("a"));
+        assert_eq!(tally.due(start, false), Some((1, first("a"))));
+        (0..500).for_each(|_| tally.add(|| first("b")));
+        assert_eq!(tally.due(start + PAUSE / 2, false), None);
+        assert_eq!(tally.due(start + PAUSE, false), Some((500, first("b"))));
+        assert_eq!(tally.due(start + PAUSE * 9, false), None);
+        tally.add(|| first("c"));
+        tally.add(|| first("d"));
+        assert_eq!(tally.due(start + PAUSE * 9, true), Some((2, first("c"))));
+    }
+}
