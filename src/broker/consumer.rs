@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Broker, Role, answer};
 use super::delivery::{Delivery, Generation};
-use super::error::BrokerError;
+use super::error::{BrokerError, Refusal, refusal};
 use super::topology::{Topology, short};
 use crate::telemetry::metrics;
 
@@ -166,8 +166,8 @@ impl Consumer {
             };
             let delivery = match next {
                 Some(Ok(message)) => generation.take(message),
-                Some(Err(error)) => return lost(&error.to_string()),
-                None => return lost("RabbitMQ cancelled the consumer; was the queue deleted?"),
+                Some(Err(error)) => return lost(&ended(&error.to_string())),
+                None => return Some(self.why_cancelled(generation).await),
             };
             tokio::select! {
                 () = stop.cancelled() => return None,
@@ -175,6 +175,28 @@ impl Consumer {
                     return lost("nobody takes deliveries any more");
                 },
             }
+        }
+    }
+
+    /// Why RabbitMQ cancelled the consumer, of which it says nothing: the queue is gone, or it stands.
+    async fn why_cancelled(&self, generation: &Generation) -> String {
+        let looked = async {
+            let channel = generation.connection.channel().await?;
+            let options = QueueDeclareOptions { passive: true, ..Default::default() };
+            let declaring =
+                channel.queue_declare(short(&self.topology.events)?, options, FieldTable::default());
+            answer("looking for the queue", declaring).await.map(drop)
+        };
+        let queue = &self.topology.events;
+        match looked.await {
+            Ok(()) => format!(
+                "RabbitMQ cancelled the consumer, and the queue {queue} stands: a message was held for longer than its \
+                 consumer_timeout, or the queue was made again or moved to another node"
+            ),
+            Err(error) if matches!(&error, BrokerError::Lost { source, .. } if is_missing(source)) => {
+                format!("RabbitMQ cancelled the consumer: the queue {queue} was deleted")
+            }
+            Err(_) => "RabbitMQ cancelled the consumer; was the queue deleted?".to_owned(),
         }
     }
 
@@ -195,6 +217,21 @@ impl Consumer {
             *attachment = Attachment::Detached { since, why };
         });
     }
+}
+
+fn is_missing(error: &lapin::Error) -> bool {
+    matches!(refusal(error).0, Refusal::NotFound)
+}
+
+/// Why the channel ended, in words that say more than RabbitMQ's where these are known.
+fn ended(said: &str) -> String {
+    if said.contains("PRECONDITION_FAILED") && said.contains("timed out") {
+        return format!(
+            "a message was held for longer than RabbitMQ's consumer_timeout, and all that were are delivered again: what \
+             kept it? ({said})"
+        );
+    }
+    said.to_owned()
 }
 
 fn lost(why: &str) -> Option<String> {
@@ -229,6 +266,13 @@ fn chain(error: &BrokerError) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_consumer_timeout_is_named() {
+        let said = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms";
+        assert!(ended(said).contains("consumer_timeout, and"), "{}", ended(said));
+        assert_eq!(ended("CONNECTION_FORCED"), "CONNECTION_FORCED");
+    }
 
     #[test]
     fn pauses_grow_with_the_outage_up_to_the_longest() {

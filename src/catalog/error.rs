@@ -44,7 +44,7 @@ pub enum CatalogError {
     },
     /// 401, with a token that was fresh, or without any.
     #[error("the Catalog answered 401 {}", if *token {
-        "to a fresh token: do Catalog and LMS share issuer and signing key?"
+        "to a fresh token: do Catalog and LMS share issuer and signing key, and do their clocks agree?"
     } else {
         "and no token is configured: set catalog.token_url, catalog.client_id and catalog.client_secret"
     })]
@@ -158,13 +158,16 @@ fn seconds(time: Duration) -> String {
 }
 
 /// The start of a foreign body, fit for a log line: one line, control characters escaped, at most 120
-/// characters, and without `secret` should the body echo it.
+/// characters, and without `secret` should the body echo it. Of a web page only what people read.
 pub(super) fn quote(body: &[u8], secret: Option<&str>) -> String {
     const LOOKED_AT: usize = 4096;
     const SHOWN: usize = 120;
     let mut text = String::from_utf8_lossy(&body[..body.len().min(LOOKED_AT)]).into_owned();
     if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "***");
+    }
+    if text.trim_start().starts_with('<') {
+        text = format!("an HTML page: {}", read_by_people(&text));
     }
     let mut line = String::new();
     for word in text.split_whitespace() {
@@ -184,13 +187,54 @@ pub(super) fn quote(body: &[u8], secret: Option<&str>) -> String {
     }
 }
 
+/// A page's text without its tags, styles and scripts.
+fn read_by_people(page: &str) -> String {
+    let mut text = String::new();
+    let mut rest = page;
+    while let Some((before, tag)) = rest.split_once('<') {
+        text.push_str(before);
+        text.push(' ');
+        let name = tag.get(..6).unwrap_or(tag).to_ascii_lowercase();
+        let end = if name.starts_with("style") {
+            "</style"
+        } else if name.starts_with("script") {
+            "</script"
+        } else if name.starts_with("!--") {
+            "-->"
+        } else {
+            ""
+        };
+        let after = tag.find(end).map_or("", |at| &tag[at..]);
+        rest = after.split_once('>').map_or("", |(_, rest)| rest);
+    }
+    text.push_str(rest);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_web_page_is_what_people_read_of_it() {
+        for (page, text) in [
+            (
+                "<html><head><title>502 Bad Gateway</title><style>h1 { color: red }</style></head><h1>Sorry",
+                "502 Bad Gateway Sorry",
+            ),
+            ("<!DOCTYPE html><!-- a > b --><script>if (a < b) {}</script>Log in", "Log in"),
+            ("<html", ""),
+            ("<", ""),
+            ("<é", ""),
+        ] {
+            let quoted = quote(page.as_bytes(), None);
+            assert_eq!(quoted, format!("an HTML page: {text}").trim_end(), "{page}");
+        }
+    }
+
+    #[test]
     fn foreign_text_is_one_short_line() {
-        assert_eq!(quote(b"<html>\n  <h1>Bad\x1b[31m\0</h1>", None), "<html> <h1>Bad\\u{1b}[31m\\u{0}</h1>");
+        assert_eq!(quote(b"<html>\n  <h1>Bad\x1b[31m\0</h1>", None), "an HTML page: Bad\\u{1b}[31m\\u{0}");
         assert_eq!(quote(&b"x".repeat(10_000), None).chars().count(), 121);
         assert_eq!(quote(b"\xff\xfe", None), "\u{fffd}\u{fffd}");
         assert_eq!(quote(b"", None), "");

@@ -6,6 +6,8 @@ use std::time::Duration;
 use sea_orm::{ConnectOptions, Database};
 use secrecy::ExposeSecret;
 
+use super::cause::root_cause;
+use super::error::wants_tls;
 use super::{Store, StoreError, Writes, clock::DatabaseClock};
 use crate::config;
 
@@ -35,9 +37,14 @@ impl Store {
 
     async fn open(settings: &config::Database, lazy: bool) -> Result<Self, StoreError> {
         let url = settings.url.expose_secret();
-        let db = Database::connect(options(url, settings.max_connections, lazy))
-            .await
-            .map_err(|source| StoreError::Connect { url: config::without_password(url), source })?;
+        let db = match Database::connect(options(url, settings.max_connections, lazy)).await {
+            Ok(db) => db,
+            Err(error) if wants_tls(&error) => return Err(StoreError::PlainLogin),
+            Err(error) => {
+                let source = root_cause(url, error).await;
+                return Err(StoreError::Connect { url: config::without_password(url), source });
+            }
+        };
         Ok(Self {
             db,
             clock: Arc::new(DatabaseClock::default()),

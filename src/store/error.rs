@@ -13,6 +13,13 @@ pub enum StoreError {
         /// What the driver said.
         source: DbErr,
     },
+    /// MySQL wants the password encrypted, and the connection is plain.
+    #[error(
+        "the database's way of logging in (caching_sha2_password, sha256_password) sends no password over a plain \
+         connection: let it use TLS (?ssl-mode=REQUIRED in database.url; the server's own certificate will do), or, up to \
+         MySQL 8.4, have the user made with mysql_native_password"
+    )]
+    PlainLogin,
     /// A statement failed.
     #[error("the database failed to {doing}")]
     Statement {
@@ -51,7 +58,7 @@ impl StoreError {
     }
 
     pub(super) fn doing(doing: &'static str) -> impl FnOnce(DbErr) -> Self {
-        move |source| Self::Statement { doing, source }
+        move |source| if wants_tls(&source) { Self::PlainLogin } else { Self::Statement { doing, source } }
     }
 
     /// True if the same statements may well succeed at once when sent again: a deadlock or a lock not got in time,
@@ -70,5 +77,24 @@ impl StoreError {
             sqlx::Error::Io(_) => true,
             _ => false,
         }
+    }
+}
+
+/// The driver says so in words for programmers.
+pub(super) fn wants_tls(error: &DbErr) -> bool {
+    error.to_string().contains("mysql-rsa")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_that_wants_tls_says_what_an_operator_can_do() {
+        let said = "RSA auth backend disabled; enable feature `mysql-rsa` (or `rsa` if using sqlx-mysql directly) or use TLS.";
+        let error = sqlx::Error::Configuration(said.into());
+        let error = StoreError::doing("answer")(DbErr::Conn(RuntimeErr::SqlxError(error.into())));
+        let told = crate::telemetry::report(&error);
+        assert!(told.contains("ssl-mode=REQUIRED") && !told.contains("feature"), "{told}");
     }
 }

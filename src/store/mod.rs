@@ -6,6 +6,7 @@
 
 mod blanks;
 mod blocks;
+mod cause;
 mod charset;
 mod clock;
 mod connect;

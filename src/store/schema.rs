@@ -5,6 +5,7 @@ use sea_orm::sea_query::{Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DbErr, EntityName, EntityTrait, Iterable, QuerySelect, RuntimeErr};
 
 use super::limit::within;
+use super::refusal::Refusal;
 use super::{Store, StoreError};
 
 /// What is wrong with the schema, in words that say what to do.
@@ -94,20 +95,23 @@ impl Store {
         table: &'static str,
         otherwise: SchemaProblem,
     ) -> Result<(), SchemaProblem> {
-        match self.db.query_all(query).await {
+        match within("look at the tables", self.db.query_all(query)).await {
             Ok(_) => Ok(()),
-            Err(error) if is_denied(&error) => Err(SchemaProblem::Denied(table)),
-            Err(_) => Err(otherwise),
+            Err(error) if error.refusal() == Some(Refusal::Right) => Err(SchemaProblem::Denied(table)),
+            Err(StoreError::Statement { source, .. }) if is_absent(&source) => Err(otherwise),
+            // It is silent, say, which says nothing of the table.
+            Err(error) => Err(error.into()),
         }
     }
 }
 
-/// 42501 is PostgreSQL's word for it; MySQL's 42000 is wide, but our own query has no other fault of that class.
-fn is_denied(error: &DbErr) -> bool {
+/// Whether a table or a column is not there: PostgreSQL and MySQL say so by number; SQLite says no more than «error», and
+/// our own query has no other.
+fn is_absent(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
     else {
         return false;
     };
     let code = error.as_database_error().and_then(|error| error.code());
-    matches!(code.as_deref(), Some("42501" | "42000"))
+    matches!(code.as_deref(), Some("42P01" | "42703" | "3F000" | "42S02" | "42S22" | "1"))
 }

@@ -18,6 +18,7 @@ const KNOWN: [(&str, &str); 15] = [
     ("course_sharing_reconcile_last_verdict", "gauge"),
     ("course_sharing_reconcile_changes", "gauge"),
     ("course_sharing_database_up", "gauge"),
+    ("course_sharing_database_writable", "gauge"),
 ];
 
 /// Every function of the room, on the process's own instruments; other tests only add to them.

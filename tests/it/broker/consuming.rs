@@ -88,7 +88,7 @@ async fn a_deleted_queue_is_declared_again_and_consumed() {
         channel.queue_delete(queue, QueueDeleteOptions::default()).await.unwrap();
         consumer.wait_for(false, SOON).await;
         let seen = consumer.attachment.borrow().clone();
-        assert!(matches!(&seen, Attachment::Detached { why, .. } if why.contains("cancelled")), "{seen:?}");
+        assert!(matches!(&seen, Attachment::Detached { why, .. } if why.contains("was deleted")), "{seen:?}");
         consumer.wait_for(true, SOON).await;
         rig.publish("after").await;
         let delivery = consumer.next().await;

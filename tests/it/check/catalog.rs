@@ -32,7 +32,7 @@ async fn a_token_that_is_not_taken() {
     with_all_well(Kind::Sqlite, async |stage| {
         stage.catalog.refuse_all_tokens();
         stage.catalog.echo();
-        one_is_wrong(stage, &[], "catalog", &["401", "signing key"]).await;
+        one_is_wrong(stage, &[], "catalog", &["401", "signing key", "clocks"]).await;
     })
     .await;
 }

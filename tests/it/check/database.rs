@@ -1,5 +1,7 @@
 //! What can be wrong with the database.
 
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
 use super::{SECRET, checked, one_is_wrong, with_all_well};
 use crate::support::databases::{Kind, TestDatabase};
 
@@ -9,7 +11,11 @@ async fn no_database() {
         for scheme in ["postgres", "mysql"] {
             let url = format!("{scheme}://someone:{SECRET}@127.0.0.1:1/lms");
             let settings = [("database.url", url.as_str())];
-            one_is_wrong(stage, &settings, "database", &["127.0.0.1:1", "database.url"]).await;
+            one_is_wrong(stage, &settings, "database", &["127.0.0.1:1", "database.url", "refused"]).await;
+            // The root cause, once, and not what the pool makes of it.
+            let ended = checked(stage, &settings).await;
+            assert_eq!(ended.stdout.matches("refused").count(), 1, "{}", ended.stdout);
+            assert!(!ended.stdout.contains("timed out"), "{}", ended.stdout);
         }
         let settings = [("database.url", "sqlite:///nowhere/at/all.db")];
         one_is_wrong(stage, &settings, "database", &["/nowhere/at/all.db", "database.url"]).await;
@@ -76,6 +82,46 @@ async fn no_table_of_the_lms_s_none_of_ours_and_no_column() {
             one_is_wrong(stage, &[], "database", &[table, "marketing_url", "migrate"]).await;
             stage.database.execute(&format!("DROP TABLE {table}")).await;
             one_is_wrong(stage, &[], "database", &[table, "database.url"]).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_gives_no_answer_is_not_missing() {
+    with_all_well(Kind::Postgres, async |stage| {
+        let long = stage.database.owner.connection().begin().await.unwrap();
+        long.execute_unprepared("LOCK TABLE course_sharing_lease IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let ended = checked(stage, &[]).await.expect(1);
+        ended.says(&["FAIL  database", "did not answer in time"]);
+        assert!(!ended.stdout.contains("missing"), "{}", ended.stdout);
+        long.rollback().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_tenant_s_schema_on_postgresql_is_no_failure() {
+    with_all_well(Kind::Postgres, async |stage| {
+        stage.database.execute("CREATE SCHEMA tenant").await;
+        stage.database.execute("CREATE TABLE tenant.course_overviews_courseoverview (id text)").await;
+        checked(stage, &[]).await.expect(0).says(&["ok    database"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_grants_to_run_name_the_database() {
+    for (kind, place) in [(Kind::Postgres, "public".to_owned()), (Kind::Mysql, String::new())] {
+        with_all_well(kind, async |stage| {
+            let user = stage.database.user.clone().unwrap();
+            let (at, name) =
+                (if kind == Kind::Mysql { "@'%'" } else { "" }, user.replace("cs_user", "cs_test"));
+            stage.database.execute(&format!("REVOKE INSERT ON course_sharing_ledger FROM {user}{at}")).await;
+            let place = if kind == Kind::Mysql { &name } else { &place };
+            let grant = format!("GRANT INSERT ON {place}.course_sharing_ledger TO ");
+            let there = format!("in the database {name}");
+            one_is_wrong(stage, &[], "database", &[&grant, &there]).await;
         })
         .await;
     }
