@@ -2,7 +2,7 @@
 
 use super::*;
 
-const KNOWN: [(&str, &str); 15] = [
+const KNOWN: [(&str, &str); 16] = [
     ("course_sharing_events_total", "counter"),
     ("course_sharing_catalog_requests_total", "counter"),
     ("course_sharing_overviews", "gauge"),
