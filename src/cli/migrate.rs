@@ -29,10 +29,10 @@ pub(super) async fn run(context: &Context, args: &MigrateArgs) -> anyhow::Result
     for step in &planned {
         output::print(&step.to_string())?;
     }
-    if !args.dry_run {
-        if let Some(alter) = migration::migrate(db, direction).await.map_err(explained)? {
-            eprintln!("the LMS's table got its column by: {alter}");
-        }
+    if !args.dry_run
+        && let Some(alter) = migration::migrate(db, direction).await.map_err(explained)?
+    {
+        eprintln!("the LMS's table got its column by: {alter}");
     }
     Ok(Exit::Done)
 }
