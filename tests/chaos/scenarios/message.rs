@@ -1,15 +1,18 @@
-//! Messages that harm whoever reads them.
+//! Messages that harm whoever reads them, and dead letters that are looked at.
 
 use std::time::Duration;
 
 use super::{Result, Size, no_dead_letters};
 use crate::process::until;
-use crate::raw;
 use crate::report::Demand;
 use crate::schedule::Mix;
 use crate::servers::Rabbitmq;
 use crate::stage::Stage;
+use crate::{probe, raw};
 
+/// How often a queue with the policy delivers a message before it gives it up.
+const DELIVERIES: u32 = 5;
+const LOOKS: usize = 12;
 /// From sending a message that cannot be read to its dead letter; and what the log may say of it.
 const BURIED: Duration = Duration::from_secs(30);
 const ERROR_LINES: usize = 10;
@@ -17,6 +20,28 @@ const ERROR_LINES: usize = 10;
 const LOOKING: Duration = Duration::from_secs(60);
 /// The good ones beside it took less than the shortest delay queue.
 const UNDELAYED: Duration = Duration::from_secs(10);
+
+/// Dead letters on a broker whose policy limits deliveries, looked at again and again.
+pub(super) async fn looked_at(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size) -> Result {
+    let http = stage.open_http()?;
+    rabbitmq.limit_deliveries(stage.queues.prefix(), DELIVERIES).await?;
+    stage.begin().await?;
+    let mix = Mix { poison: 0.2, ..Mix::default() };
+    let steps = stage.chance.steps(size.events, stage.load.runs, mix);
+    let sent = steps.iter().filter(|step| step.poison.is_some()).count();
+    stage.load.play(&steps, size.pace()).await?;
+    stage.settle(size.settling()).await?;
+    until("all poison is dead", LOOKING, async || Ok(stage.dead().await.is_ok_and(|dead| dead >= sent)))
+        .await?;
+    for _ in 0..LOOKS {
+        stage.program.run(&["dead-letters", "list"]).await?;
+        probe::get(http, "/?course=course-v1%3Aa%2Bb%2Bc").await?;
+    }
+    let verdict = stage.judge().await?;
+    let dead = format!("{} of {sent} after {LOOKS} lists and searches", verdict.dead);
+    let demands = vec![Demand::new("every dead letter is still there", dead, verdict.dead == sent)];
+    Ok((verdict, demands))
+}
 
 /// Headers nested as deep as a frame can carry: the process lives, and the letters can be shown and discarded.
 pub(super) async fn deep(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size) -> Result {

@@ -48,6 +48,7 @@ enum Kind {
     StaleSave,
     Poison,
     DbRevoked,
+    LookedAt,
     Deep,
     Unreadable,
     BeyondTheTable,
@@ -79,7 +80,7 @@ const fn scenario(
 /// All of them: name, what it does, where, (events, times) in full and in small. First those that want a server for
 /// themselves, so that the others need not wait for one another.
 #[rustfmt::skip]
-pub(crate) const SCENARIOS: [Scenario; 22] = {
+pub(crate) const SCENARIOS: [Scenario; 23] = {
     use Which::{Mariadb, Postgres};
     [
         scenario("broker-restart", "the broker restarted, in order and by a crash", Kind::BrokerRestart, Postgres, (10_000, 5), (200, 1)),
@@ -93,6 +94,7 @@ pub(crate) const SCENARIOS: [Scenario; 22] = {
         scenario("unreadable", "a message whose properties are not UTF-8", Kind::Unreadable, Mariadb, (1_000, 1), (200, 1)),
         scenario("db-revoked-postgres", "the right to UPDATE taken away for a while, PostgreSQL", Kind::DbRevoked, Postgres, (1_000, 1), (200, 1)),
         scenario("db-revoked-mariadb", "the right to UPDATE taken away for a while, MariaDB", Kind::DbRevoked, Mariadb, (1_000, 1), (200, 1)),
+        scenario("letters-looked-at", "dead letters looked at on a broker that limits deliveries", Kind::LookedAt, Postgres, (500, 1), (100, 1)),
         scenario("deep-headers", "headers nested as deep as a frame can carry", Kind::Deep, Postgres, (1_000, 1), (200, 1)),
         scenario("beyond-utf8mb3", "a course whose key the LMS's old table cannot hold", Kind::BeyondTheTable, Mariadb, (1_000, 20), (200, 5)),
         scenario("slow-http", "HTTP clients that send a byte a second", Kind::SlowHttp, Postgres, (2_000, 1), (300, 1)),
@@ -167,6 +169,7 @@ impl Scenario {
             Kind::StaleSave => lms::stale_save(&mut stage, size).await,
             Kind::Poison => lms::poison(&mut stage, size).await,
             Kind::DbRevoked => rights::revoked(&mut stage, size).await,
+            Kind::LookedAt => message::looked_at(&mut stage, &rabbitmq, size).await,
             Kind::Deep => message::deep(&mut stage, &rabbitmq, size).await,
             Kind::Unreadable => message::unreadable(&mut stage, &rabbitmq, size).await,
             Kind::BeyondTheTable => message::beyond_the_table(&mut stage, size).await,

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -86,6 +87,24 @@ impl Rabbitmq {
         self.node.signal(Signal::Cont)
     }
 
+    /// A policy, as operators have them for all queues: a message that has been delivered so often is given up. For
+    /// queues of this prefix alone, as others share the broker.
+    pub(crate) async fn limit_deliveries(&self, prefix: &str, limit: u32) -> anyhow::Result<()> {
+        let rabbitmqctl = programs::find("rabbitmqctl", PACKAGE)?;
+        let mut command = programs::command(&rabbitmqctl, None);
+        self.environment(&mut command);
+        let (pattern, limit) = (format!("^{prefix}\\."), format!("{{\"delivery-limit\": {limit}}}"));
+        command.args(["set_policy", "--apply-to", "queues", prefix, &pattern, &limit]);
+        let mut process = Process::start("rabbitmqctl", &mut command, &self.home.join("rabbitmqctl.log"))?;
+        let status = process.wait(UP).await?;
+        anyhow::ensure!(status.success(), "rabbitmqctl ended with {status}:\n{}", process.last_words());
+        Ok(())
+    }
+
+    fn environment(&self, command: &mut Command) {
+        environment(command, &self.home, self.distribution_port, self.epmd_port);
+    }
+
     async fn wait_until_up(&mut self) -> anyhow::Result<()> {
         let port = self.port;
         let node = &mut self.node;
@@ -110,8 +129,13 @@ fn configuration(port: u16) -> String {
 
 fn launch(program: &Path, home: &Path, distribution: u16, epmd: u16) -> anyhow::Result<Process> {
     let mut command = programs::command(program, None);
+    environment(&mut command, home, distribution, epmd);
+    Process::start("RabbitMQ", &mut command, &home.join("out.log"))
+}
+
+/// By which the node and whoever administers it find each other.
+fn environment(command: &mut Command, home: &Path, distribution: u16, epmd: u16) {
     command.current_dir(home);
-    let log = home.join("out.log");
     let home = programs::seen(home);
     command
         .env("HOME", &home)
@@ -127,7 +151,6 @@ fn launch(program: &Path, home: &Path, distribution: u16, epmd: u16) -> anyhow::
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", home.join("enabled_plugins"))
         .env("RABBITMQ_PID_FILE", home.join("pid"))
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none");
-    Process::start("RabbitMQ", &mut command, &log)
 }
 
 /// Whether the broker greets: it listens some time before it does.
