@@ -77,11 +77,17 @@ impl UrlPolicy {
             other => return Err(UrlRefused::Scheme(other.to_owned())),
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(UrlRefused::NotAbsolute)?;
+        // As it is written, since the parser skips more slashes than two, and an empty user name.
+        let authority = text[url.scheme().len()..].strip_prefix("://").unwrap_or_default();
+        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.is_empty() {
+            return Err(UrlRefused::NotAbsolute);
+        }
         // Decoded for the host, and then those that cannot be seen are dropped: the text would show another host.
-        if text.split('/').nth(2).is_some_and(|authority| authority.contains('%')) {
+        if authority.contains('%') {
             return Err(UrlRefused::Character);
         }
-        if !url.username().is_empty() || url.password().is_some() {
+        if authority.contains('@') {
             return Err(UrlRefused::Credentials);
         }
         if !self.allowed_hosts.is_empty() && !self.allowed_hosts.iter().any(|rule| host_matches(rule, host)) {
@@ -157,6 +163,7 @@ mod tests {
             "https://www.campus.example/course/a-b",
             "https://WWW.campus.example/Course/%7Ex?x=1",
             "https://a.b.edu.example/é",
+            "https://a.b.edu.example?x=%20&y=a@b",
         ] {
             assert_eq!(strict().accept(good).unwrap().as_str(), good);
         }
@@ -179,6 +186,9 @@ mod tests {
             ("https://edu.example/x", UrlRefused::Host("edu.example".into())),
             ("https://notedu.example/x", UrlRefused::Host("notedu.example".into())),
             ("https://u:p@www.campus.example/x", UrlRefused::Credentials),
+            ("https://@www.campus.example/x", UrlRefused::Credentials),
+            ("https://:@www.campus.example/x", UrlRefused::Credentials),
+            ("https:///www.c%61mpus.example/x", UrlRefused::NotAbsolute),
             ("https://www.campus.example/a b", UrlRefused::Character),
             ("https://www.campus.example/\n", UrlRefused::Character),
             ("https://www.campus.example/🎓", UrlRefused::Character),

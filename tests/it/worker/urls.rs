@@ -1,11 +1,14 @@
 //! A URL is never lost, and not knowing is no reason to clear.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use super::PAGE;
 use crate::stand_in::Fault;
 use crate::support::databases::{KINDS, Kind};
 use crate::support::stage::{Stage, with_stage};
+use crate::support::wait_until;
 
 const KEY: &str = "course-v1:Acme+Keep+1";
 const WIPE: &str = "UPDATE course_overviews_courseoverview SET marketing_url = NULL";
@@ -34,7 +37,11 @@ async fn a_wiped_overview_has_its_link_back_while_the_catalog_is_away() {
             stage.database.insert_overview(KEY, None).await;
             stage.run(&["publish", "overview-recreated", KEY]).await.expect(0);
             stage.until_link(KEY, Some(PAGE)).await;
-            assert!(worker.metric(r#"course_sharing_healed_total{cause="restore"}"#).await >= Some(3.0));
+            // Counted after the commit that shows the link.
+            wait_until(Duration::from_secs(30), "three are counted", || async {
+                worker.metric(r#"course_sharing_healed_total{cause="restore"}"#).await >= Some(3.0)
+            })
+            .await;
             worker.stop().await.expect(0);
         })
         .await;
