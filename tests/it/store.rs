@@ -64,7 +64,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             migration::migrate(db, up).await.unwrap();
             assert!(migration::plan(db, up).await.unwrap().is_empty(), "{kind:?}");
             database.store.check_schema().await.unwrap();
-            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 11);
+            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 13);
             migration::migrate(db, Direction::Down).await.unwrap();
             assert!(migration::plan(db, Direction::Down).await.unwrap().is_empty());
             assert!(matches!(
