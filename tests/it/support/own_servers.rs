@@ -26,7 +26,8 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let kill = format!("kill -KILL -- -{}", self.0.id());
+        // With -s, as dash takes no negative number behind -KILL.
+        let kill = format!("kill -s KILL -- -{}", self.0.id());
         let _ = Command::new("sh").args(["-c", &kill]).status();
         let _ = self.0.wait();
     }
