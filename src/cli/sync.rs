@@ -24,6 +24,10 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
                 rejected = true;
                 output::safe(why)
             }
+            Outcome::Superseded => {
+                unknown = true;
+                "the ledger has an answer to a later question; run it again".to_owned()
+            }
             _ => String::new(),
         };
         rows.push([course.to_string(), outcome.as_str().to_owned(), why]);

@@ -17,6 +17,7 @@ use super::trouble::is_of_the_page;
 use crate::catalog::{Observation, Purpose};
 use crate::course_key::{CourseKey, RunKey};
 use crate::store::{MAX_ROWS, SeenSince, Standing};
+use crate::sync::{ASKED_AGAIN, BEFORE_ASKING_AGAIN};
 
 /// Batches without a single answer until asking is given up.
 const SILENT_BATCHES: u32 = 3;
@@ -34,10 +35,11 @@ impl Running<'_> {
             self.leave_the_rest(unseen);
             return Ok(false);
         }
-        if unseen == 0 {
+        if unseen == 0 && self.superseded.is_empty() {
             return Ok(true);
         }
-        let asked_all = self.ask_for_unseen(since).await?;
+        let asked_all = self.ask_for_unseen(since).await? && self.ask_for_superseded().await?;
+        self.report.unsettled += self.superseded_beyond;
         let unseen = if is_real { self.count_asked(since).await? } else { unseen };
         if !asked_all {
             self.leave_the_rest(unseen);
@@ -69,6 +71,17 @@ impl Running<'_> {
         }
     }
 
+    /// What the list showed and the ledger refused. Returns whether the Catalog was there to the end.
+    async fn ask_for_superseded(&mut self) -> Result<bool, PassError> {
+        for courses in std::mem::take(&mut self.superseded).chunks(MAX_ROWS) {
+            if matches!(self.batch(courses).await?, Answer::Gone) {
+                return Ok(false);
+            }
+            self.tick(Phase::Keys).await?;
+        }
+        Ok(true)
+    }
+
     /// An empty list where there were links is no answer to believe: a Catalog asked by a host that it does not know
     /// shows another site, and says so to nobody.
     pub(super) fn is_suddenly_empty(&self) -> bool {
@@ -91,10 +104,30 @@ impl Running<'_> {
         courses
     }
 
+    /// Asks for these, and again for those of which the ledger has later answers.
     async fn batch(&mut self, courses: &[CourseKey]) -> Result<Answer, PassError> {
         if courses.is_empty() {
             return Ok(Answer::Some);
         }
+        let (answer, mut superseded) = self.ask_once(courses).await?;
+        for _ in 0..ASKED_AGAIN {
+            if superseded.is_empty() {
+                break;
+            }
+            tokio::time::sleep(BEFORE_ASKING_AGAIN).await;
+            self.go_on()?;
+            superseded = self.ask_once(&superseded).await?.1;
+        }
+        self.report.unsettled += superseded.len() as u64;
+        for course in superseded {
+            let why = "the ledger has an answer to a later question";
+            push(&mut self.report.unsettled_keys, format!("{course}: {why}"));
+        }
+        Ok(answer)
+    }
+
+    /// Asks for these. Returns what that says of the Catalog, and of which the ledger has later answers.
+    async fn ask_once(&mut self, courses: &[CourseKey]) -> Result<(Answer, Vec<CourseKey>), PassError> {
         let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
         let runs: Vec<RunKey> = runs.into_iter().collect();
         let asked_at = self.store().now().await?;
@@ -105,8 +138,10 @@ impl Running<'_> {
             () = self.stop.cancelled() => return Err(PassError::Stopped),
             answers = look_up.instrument(tracing::info_span!("look_up", runs = runs.len())) => answers,
         };
+        let mut superseded = Vec::new();
         for (course, _, settled) in self.settle(courses, &answers, &HashMap::new(), asked_at).await? {
             match settled {
+                Settled::Superseded => superseded.push(course),
                 // A custom course that is settled is counted at the end, as all are in a real pass: what is counted
                 // here says meanwhile how far it is.
                 Settled::Known if course.is_ccx() && !self.options.dry_run => {}
@@ -123,7 +158,7 @@ impl Running<'_> {
                 }
             }
         }
-        Ok(answer(&answers))
+        Ok((answer(&answers), superseded))
     }
 
     /// Counts what the crawl has settled, by the database: whatever of it a killed pass had not counted is in it.

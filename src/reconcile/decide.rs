@@ -36,6 +36,8 @@ pub(super) enum Settled {
     Refused(String),
     /// The Catalog does not list it.
     NotListed,
+    /// The ledger has an answer to a later question: the Catalog is to be asked again.
+    Superseded,
     /// Nobody knows, and why.
     Unknown(String),
     /// The database rejects its row, and why.
@@ -161,7 +163,7 @@ impl Decided {
         if entry.pending_clear_since.is_some() && entry.cleared_at.is_none() && from.is_some() {
             self.pending += 1;
         }
-        let also = overview.also_changes(&entry.also);
+        let also = overview.also_changes(&entry.also_after(snapshot.entry.as_ref()));
         let change = |to: Option<&str>, why, also| Change {
             key: key(snapshot),
             from: own(from),

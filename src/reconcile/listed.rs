@@ -10,7 +10,7 @@ use super::log;
 use super::pass::PassError;
 use super::progress::Phase;
 use super::report::push;
-use super::running::Running;
+use super::running::{Running, SUPERSEDED};
 use super::vouched::Voucher;
 use crate::catalog::{ListedRun, Observation};
 use crate::course_key::{CourseKey, RunKey};
@@ -85,6 +85,8 @@ impl Running<'_> {
                     Settled::Before => self.report.seen_twice += 1,
                     // Asked again by key, like a run that was not shown.
                     Settled::Unknown(_) | Settled::Rejected(_) | Settled::NotListed => {}
+                    Settled::Superseded if self.superseded.len() < SUPERSEDED => self.superseded.push(course),
+                    Settled::Superseded => self.superseded_beyond += 1,
                     Settled::Refused(why) if has_overview => {
                         self.report.settled_by_crawl += 1;
                         self.report.refused(&course, &why);

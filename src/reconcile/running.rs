@@ -13,10 +13,14 @@ use super::ranges::LowWater;
 use super::report::Report;
 use super::seen::Seen;
 use super::vouched::Vouched;
-use crate::store::{PassRow, Store};
+use crate::course_key::CourseKey;
+use crate::store::{PassRow, Store, StoreError};
 
 /// The row is written no more often than this: being killed costs this much work.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Courses remembered whose answers the ledger refused; those beyond are not settled.
+pub(super) const SUPERSEDED: usize = 10_000;
 
 /// Everything that a running pass knows.
 pub(super) struct Running<'a> {
@@ -32,6 +36,10 @@ pub(super) struct Running<'a> {
     pub(super) low: LowWater,
     /// In a dry run only.
     pub(super) seen: Seen,
+    /// Courses on the list of whose runs the ledger has later answers, up to [`SUPERSEDED`]: they are asked for by key.
+    pub(super) superseded: Vec<CourseKey>,
+    /// How many such there were beyond that; they are not settled.
+    pub(super) superseded_beyond: u64,
     /// What the ledger vouches for.
     pub(super) vouched: Vouched,
     /// Whether the ledger may hold clears of this pass, which overviews have to follow at the end.
@@ -88,6 +96,8 @@ impl<'a> Running<'a> {
             row,
             low: LowWater::new(position),
             seen: Seen::default(),
+            superseded: Vec::new(),
+            superseded_beyond: 0,
             vouched: Vouched::default(),
             has_cleared: report.resumed > 0,
             has_held: false,
@@ -180,7 +190,13 @@ impl<'a> Running<'a> {
         row.held_back = number(self.report.held_back);
         row.failures = number(self.report.failures());
         row.report = self.report.for_row();
-        store.save_pass(row).await?;
+        match store.save_pass(row).await {
+            Err(StoreError::PassTakenOver { .. }) => {
+                self.lost.cancel();
+                return Err(PassError::LeaseLost);
+            }
+            saved => saved?,
+        }
         self.saved = Instant::now();
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The one step of a pass that events share in kind: decide what answers mean for some courses, and write it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -138,6 +138,11 @@ impl Running<'_> {
         let applied = self.store().apply(entries, courses).await?;
         let cleared = cleared.min(applied.overviews);
         let updated = applied.overviews - cleared;
-        Ok(Part { updated, cleared, has_cleared, ..part })
+        let refused: HashSet<RunKey> = applied.refused.into_iter().collect();
+        let mut settled = part.settled;
+        for (_, _, settled) in settled.iter_mut().filter(|(course, ..)| refused.contains(&course.run_key())) {
+            *settled = Settled::Superseded;
+        }
+        Ok(Part { updated, cleared, has_cleared, settled, ..part })
     }
 }

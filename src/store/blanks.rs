@@ -11,13 +11,12 @@ use entity::blank::{Column, Entity, Model};
 use entity::{ledger, overview};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 
 use super::copy::run_of_overview;
-use super::limit::within;
 use super::reason::{self, Reason};
+use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError};
 
 /// Rows noted, or forgotten, in one go, at most; the rest has its turn a round later.
@@ -60,18 +59,12 @@ impl Store {
     /// Those of the database.
     pub async fn note_blanks(&self, waiting: Duration) -> Result<u64, StoreError> {
         let (now, backend) = (self.now().await?, self.backend());
-        let noted = self
-            .persistently(move |db| {
-                Box::pin(async move {
-                    let done = db.execute(&note(backend, now, waiting)).await;
-                    Ok(done.map_err(StoreError::doing("note blank overviews"))?.rows_affected())
-                })
-            })
-            .await?;
+        let note = note(backend, now, waiting);
+        let noted = self.db.execute("note blank overviews", Table, &note).await?;
         let forgotten = self.gone().await?;
         for ids in forgotten.chunks(MAX_ROWS) {
             let forget = Entity::delete_many().filter(Column::CourseId.is_in(ids));
-            within("forget linked overviews", forget.exec(&self.db)).await?;
+            self.db.execute("forget linked overviews", Batch, &forget.into_query()).await?;
         }
         Ok(noted + forgotten.len() as u64)
     }
@@ -79,7 +72,7 @@ impl Store {
     /// The noted overviews that are blank no longer, sorted.
     async fn gone(&self) -> Result<Vec<String>, StoreError> {
         let doing = "find overviews that are linked again";
-        let rows = self.db.query_all(&gone(self.backend())).await.map_err(StoreError::doing(doing))?;
+        let rows = self.db.rows(doing, Table, &gone(self.backend())).await?;
         let ids = rows.iter().map(|row| row.try_get("", "course_id")).collect::<Result<Vec<String>, _>>();
         let mut ids = ids.map_err(StoreError::doing(doing))?;
         ids.sort_unstable();
@@ -98,8 +91,8 @@ impl Store {
             .expr_as(Expr::cust("COUNT(*)"), "overviews")
             .expr_as(Expr::col(Column::Since).min(), "oldest")
             .group_by(Column::Reason)
-            .into_model::<CountRow>();
-        let rows = within("count blank overviews", counted.all(&self.db)).await?;
+            .into_query();
+        let rows: Vec<CountRow> = self.db.all("count blank overviews", Batch, &counted).await?;
         let mut counts: Vec<BlankCount> = rows
             .into_iter()
             .filter_map(|row| {
@@ -123,7 +116,8 @@ impl Store {
                 .filter(Column::Reason.eq(reason.as_str()))
                 .order_by_asc(Column::Since)
                 .limit(limit);
-            let rows = within("read blank overviews", of_reason.all(&self.db)).await?;
+            let rows: Vec<Model> =
+                self.db.all("read blank overviews", Batch, &of_reason.into_query()).await?;
             oldest.extend(rows.into_iter().filter_map(Blank::from_model));
         }
         oldest.sort_by(|a, b| (a.since, &a.course_id).cmp(&(b.since, &b.course_id)));
@@ -136,7 +130,8 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn blank(&self, course_id: &str) -> Result<Option<Blank>, StoreError> {
-        let row = within("read a blank overview", Entity::find_by_id(course_id).one(&self.db)).await?;
+        let find = Entity::find_by_id(course_id).into_query();
+        let row: Option<Model> = self.db.one("read a blank overview", Batch, &find).await?;
         Ok(row.and_then(Blank::from_model))
     }
 }

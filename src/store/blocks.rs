@@ -7,9 +7,9 @@
 use chrono::{DateTime, Utc};
 use entity::{block, ledger};
 use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, OnConflict, Query, SimpleExpr};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait};
+use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait, QueryTrait};
 
-use super::limit::within;
+use super::timeout::Limit::{Batch, Table};
 use super::{ObservedBy, Store, StoreError, keys};
 
 /// What a block takes in a statement that notes it.
@@ -49,7 +49,7 @@ impl Store {
             .and_where(Expr::col((block::Entity, block::Column::Runs)).equals((counted, Alias::new("found"))))
             .to_owned();
         let doing = "find blocks that the ledger has whole";
-        let rows = within(doing, self.db.query_all(&query)).await?;
+        let rows = self.db.rows(doing, Table, &query).await?;
         let digests = rows.iter().map(|row| row.try_get("", "digest"));
         digests.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
     }
@@ -63,28 +63,15 @@ impl Store {
             let mut blocks = blocks.to_vec();
             blocks.sort_unstable_by_key(|block| block.digest);
             blocks.dedup_by_key(|block| block.digest);
-            self.persistently(move |db| {
-                let rows: Vec<block::ActiveModel> = blocks
-                    .iter()
-                    .map(|block| block::ActiveModel {
-                        digest: Set(block.digest),
-                        runs: Set(i32::try_from(block.runs).unwrap_or(i32::MAX)),
-                        seen_at: Set(seen_at),
-                    })
-                    .collect();
-                Box::pin(async move {
-                    let known = OnConflict::column(block::Column::Digest)
-                        .update_column(block::Column::SeenAt)
-                        .to_owned();
-                    block::Entity::insert_many(rows)
-                        .on_conflict(known)
-                        .exec_without_returning(&db)
-                        .await
-                        .map_err(StoreError::doing("note blocks"))?;
-                    Ok(())
-                })
-            })
-            .await?;
+            let rows = blocks.iter().map(|block| block::ActiveModel {
+                digest: Set(block.digest),
+                runs: Set(i32::try_from(block.runs).unwrap_or(i32::MAX)),
+                seen_at: Set(seen_at),
+            });
+            let known =
+                OnConflict::column(block::Column::Digest).update_column(block::Column::SeenAt).to_owned();
+            let note = block::Entity::insert_many(rows).on_conflict(known);
+            self.db.execute("note blocks", Batch, &note.into_query()).await?;
         }
         Ok(())
     }

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use entity::overview;
-use sea_orm::{ConnectionTrait, DbBackend, EntityName, Statement};
+use sea_orm::{DbBackend, EntityName, Statement};
 
-use super::limit::within;
+use super::timeout::Limit;
 use super::{Store, StoreError};
 use crate::course_key::CourseKey;
 
@@ -26,9 +26,9 @@ impl Store {
                    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND COLUMN_NAME = 'id'";
         let table = overview::Entity.table_name();
         let question = Statement::from_sql_and_values(DbBackend::MySql, sql, [table.into()]);
-        let row = within(doing, self.db.query_one_raw(question)).await?;
+        let rows = self.db.rows_of(doing, Limit::Batch, question).await?;
         let charset =
-            row.and_then(|row| row.try_get::<Option<String>>("", "charset").transpose()).transpose();
+            rows.first().and_then(|row| row.try_get::<Option<String>>("", "charset").transpose()).transpose();
         let charset = charset.map_err(StoreError::doing(doing))?.unwrap_or_default();
         if !matches!(charset.as_str(), "utf8" | "utf8mb3" | "ucs2") {
             return Ok(Cow::Borrowed(courses));

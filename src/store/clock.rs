@@ -1,36 +1,50 @@
 //! The database's clock, so that workers on machines whose clocks differ agree which answer is newer.
+//!
+//! A reading may be behind, never ahead: who believes to be ahead overwrites newer answers, and who is behind is
+//! refused by the ledger and asks again.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnAcquireErr, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
 
-use super::limit::within;
+use super::timeout::{Limit, Work};
 use super::{Store, StoreError};
 
 /// How long the last reading is good for: clocks drift apart by some parts in a million.
 const GOOD_FOR: Duration = Duration::from_secs(60);
+/// A reading that took longer is taken again, as it may be behind by as much.
+const PROMPT: Duration = Duration::from_millis(20);
+const READINGS: u32 = 3;
+const DOING: &str = "tell the time";
 
-/// The last reading of the database's clock, and when it was taken.
+/// The last reading of the database's clock, and when its answer had come.
 #[derive(Default)]
-pub(super) struct DatabaseClock(Mutex<Option<(Instant, DateTime<Utc>)>>);
+pub(super) struct DatabaseClock(Mutex<Option<Reading>>);
+
+/// What the database's clock showed, some time before `answered`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reading {
+    time: DateTime<Utc>,
+    answered: Instant,
+}
 
 impl DatabaseClock {
     fn get(&self) -> Option<DateTime<Utc>> {
         let reading = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (at, time) = reading?;
-        let passed = at.elapsed();
+        let Reading { time, answered } = reading?;
+        let passed = answered.elapsed();
         (passed < GOOD_FOR).then(|| time + passed)
     }
 
-    fn set(&self, at: Instant, time: DateTime<Utc>) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((at, time));
+    fn set(&self, reading: Option<Reading>) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reading;
     }
 }
 
 impl Store {
-    /// The time on the database's clock, to the microsecond; costs a statement once a minute.
+    /// The time on the database's clock, to the microsecond, or a little earlier; costs a statement once a minute.
     ///
     /// # Errors
     /// Those of the database.
@@ -38,27 +52,106 @@ impl Store {
         if let Some(time) = self.clock.get() {
             return Ok(time.trunc_subsecs(6));
         }
-        let asked = Instant::now();
-        let time = self.read_clock().await?;
-        // The reading is from somewhere between question and answer: the middle is off by half of that at most.
-        let at = asked + asked.elapsed() / 2;
-        self.clock.set(at, time);
-        Ok((time + at.elapsed()).trunc_subsecs(6))
+        let backend = self.backend();
+        if !matches!(backend, DbBackend::MySql | DbBackend::Postgres) {
+            // A file on this machine: its clock is ours.
+            return Ok(Utc::now().trunc_subsecs(6));
+        }
+        let read = move |db: DatabaseConnection| -> Work<'static, _> { Box::pin(read(db, backend)) };
+        let reading = self.db.with_timeout(DOING, Limit::Batch, read).await?;
+        self.clock.set(Some(reading));
+        Ok((reading.time + reading.answered.elapsed()).trunc_subsecs(6))
     }
 
-    async fn read_clock(&self) -> Result<DateTime<Utc>, StoreError> {
-        let sql = match self.backend() {
-            DbBackend::MySql => "SELECT UTC_TIMESTAMP(6) AS t",
-            DbBackend::Postgres => "SELECT clock_timestamp() AT TIME ZONE 'UTC' AS t",
-            // A file on this machine: its clock is ours.
-            _ => return Ok(Utc::now()),
-        };
-        let doing = "tell the time";
-        let row = within(doing, self.db.query_one_raw(Statement::from_string(self.backend(), sql))).await?;
-        let time = row
-            .ok_or_else(|| sea_orm::DbErr::RecordNotFound(sql.to_owned()))
-            .and_then(|row| row.try_get::<NaiveDateTime>("", "t"))
-            .map_err(StoreError::doing(doing))?;
-        Ok(time.and_utc())
+    /// Has the clock be read again before it is used.
+    pub(super) fn doubt_clock(&self) {
+        self.clock.set(None);
+    }
+}
+
+/// Reads the clock on one connection: waiting for it, or opening it, is no part of a reading.
+async fn read(db: DatabaseConnection, backend: DbBackend) -> Result<Reading, StoreError> {
+    let mut best = Best::default();
+    if backend == DbBackend::MySql {
+        let mut connection = db.get_mysql_connection_pool().acquire().await.map_err(failed)?;
+        while best.wants_another() {
+            let asked = Instant::now();
+            let time = sqlx::query_scalar("SELECT UTC_TIMESTAMP(6)").fetch_one(&mut *connection).await;
+            best.add(asked, time.map_err(failed)?, Instant::now());
+        }
+    } else {
+        let mut connection = db.get_postgres_connection_pool().acquire().await.map_err(failed)?;
+        while best.wants_another() {
+            let asked = Instant::now();
+            let sql = "SELECT clock_timestamp() AT TIME ZONE 'UTC'";
+            let time = sqlx::query_scalar(sql).fetch_one(&mut *connection).await;
+            best.add(asked, time.map_err(failed)?, Instant::now());
+        }
+    }
+    best.reading.map(|(_, reading)| reading).ok_or(StoreError::Silent { doing: DOING })
+}
+
+/// The quickest of a few readings; one that is quick enough ends it.
+#[derive(Default)]
+struct Best {
+    readings: u32,
+    /// How long it took.
+    reading: Option<(Duration, Reading)>,
+}
+
+impl Best {
+    fn wants_another(&self) -> bool {
+        let is_prompt = self.reading.is_some_and(|(took, _)| took <= PROMPT);
+        !is_prompt && self.readings < READINGS
+    }
+
+    /// The clock showed `time` at some moment between `asked` and `answered`. The latest is taken: so the reading is
+    /// behind by as long as it took, at most, and never ahead.
+    fn add(&mut self, asked: Instant, time: NaiveDateTime, answered: Instant) {
+        self.readings += 1;
+        let took = answered - asked;
+        if self.reading.is_none_or(|(quickest, _)| took < quickest) {
+            self.reading = Some((took, Reading { time: time.and_utc(), answered }));
+        }
+    }
+}
+
+fn failed(error: sqlx::Error) -> StoreError {
+    StoreError::doing(DOING)(match error {
+        sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
+        error => DbErr::Query(RuntimeErr::SqlxError(error.into())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quickest_of_three_readings_counts_and_is_never_ahead() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let time = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let mut best = Best::default();
+        for (asked, answered) in [(0, 3_000), (3_000, 3_050), (3_050, 4_000)] {
+            assert!(best.wants_another());
+            // The server answers at once; the answer is what is slow.
+            let shown = time + Duration::from_millis(asked);
+            best.add(at(asked), shown.naive_utc(), at(answered));
+        }
+        assert!(!best.wants_another());
+        let (took, reading) = best.reading.unwrap();
+        assert_eq!(took, Duration::from_millis(50));
+        let now = time + Duration::from_millis(3_050);
+        let believed = reading.time + (at(3_050) - reading.answered);
+        assert!(believed <= now && now - believed <= chrono::TimeDelta::milliseconds(50));
+    }
+
+    #[test]
+    fn a_prompt_reading_needs_no_other() {
+        let start = Instant::now();
+        let mut best = Best::default();
+        best.add(start, NaiveDateTime::default(), start + PROMPT);
+        assert!(!best.wants_another());
     }
 }

@@ -7,14 +7,15 @@ use sea_orm::{ConnectOptions, Database};
 use secrecy::ExposeSecret;
 
 use super::cause::root_cause;
+use super::clock::DatabaseClock;
 use super::error::wants_tls;
-use super::{Store, StoreError, Writes, clock::DatabaseClock};
+use super::pool::{Trust, guarded};
+use super::timeout::Db;
+use super::{Store, StoreError, Writes};
 use crate::config;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const ACQUIRE: Duration = Duration::from_secs(5);
-/// A connection that nobody used for so long is asked whether it lives; asking costs as much as a short statement.
-const TESTED_AFTER: Duration = Duration::from_secs(1);
 /// No statement of ours takes longer, a heal over a million overviews included.
 const STATEMENT: Duration = Duration::from_secs(30);
 
@@ -37,7 +38,8 @@ impl Store {
 
     async fn open(settings: &config::Database, lazy: bool) -> Result<Self, StoreError> {
         let url = settings.url.expose_secret();
-        let db = match Database::connect(options(url, settings.max_connections, lazy)).await {
+        let trust = Arc::new(Trust::new());
+        let db = match Database::connect(options(url, settings.max_connections, lazy, &trust)).await {
             Ok(db) => db,
             Err(error) if wants_tls(&error) => return Err(StoreError::PlainLogin),
             Err(error) => {
@@ -45,24 +47,25 @@ impl Store {
                 return Err(StoreError::Connect { url: config::without_password(url), source });
             }
         };
+        let writes = Writes::default();
         Ok(Self {
-            db,
+            db: Db::new(db, trust, writes.clone()),
             clock: Arc::new(DatabaseClock::default()),
             also: Arc::new([]),
-            writes: Writes::default(),
+            writes,
         })
     }
 }
 
-fn options(url: &str, max_connections: u32, lazy: bool) -> ConnectOptions {
+fn options(url: &str, max_connections: u32, lazy: bool, trust: &Arc<Trust>) -> ConnectOptions {
+    let (sqlite, postgres, mysql) = (trust.clone(), trust.clone(), trust.clone());
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(max_connections)
         .connect_timeout(CONNECT)
         .acquire_timeout(ACQUIRE)
-        // A connection that a restarted server has dropped is found out before it is used; while there is work, by
-        // the work itself, which is tried again.
-        .test_before_acquire_if_idle_for(TESTED_AFTER)
+        // `pool.rs` does, with a limit, and not each time.
+        .test_before_acquire(false)
         .sqlx_logging(false)
         .connect_lazy(lazy)
         .statement_timeout(STATEMENT)
@@ -76,8 +79,9 @@ fn options(url: &str, max_connections: u32, lazy: bool) -> ConnectOptions {
                 .statement_cache_capacity(8)
                 .foreign_keys(false)
         })
-        .map_sqlx_postgres_pool_opts(|pool| {
-            pool.after_connect(|connection, _| {
+        .map_sqlx_sqlite_pool_opts(move |pool| guarded(pool, &sqlite))
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            guarded(pool, &postgres).after_connect(|connection, _| {
                 Box::pin(async move {
                     // Runs are looked up by key, hundreds at a time. By its default for spinning disks the planner
                     // reads the whole table for that, twenty times as slow; and it would keep a plan that it made
@@ -88,8 +92,8 @@ fn options(url: &str, max_connections: u32, lazy: bool) -> ConnectOptions {
                 })
             })
         })
-        .map_sqlx_mysql_pool_opts(|pool| {
-            pool.after_connect(|connection, _| {
+        .map_sqlx_mysql_pool_opts(move |pool| {
+            guarded(pool, &mysql).after_connect(|connection, _| {
                 Box::pin(async move {
                     // Under the default, REPEATABLE READ, an UPDATE with a join locks every row that it looks at,
                     // that is, the LMS's whole table; and no wait for a lock may outlast a delivery.

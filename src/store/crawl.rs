@@ -5,10 +5,11 @@ use entity::{block, ledger, overview};
 use sea_orm::sea_query::{
     Alias, Condition, Expr, ExprTrait, Func, FunctionCall, Order, Query, SelectStatement,
 };
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryTrait};
 
 use super::blocks::{SeenSince, of_ledger, seen_since};
 use super::copy::{Clears, is_due_any, run_of_overview};
+use super::timeout::Limit::{Batch, Table};
 use super::{ObservedBy, Store, StoreError};
 
 impl Store {
@@ -58,9 +59,7 @@ impl Store {
         query: &SelectStatement,
         doing: &'static str,
     ) -> Result<T, StoreError> {
-        let row = self.db.query_one(query).await;
-        let numbers = row.and_then(|row| row.map(|row| T::from_query_result(&row, "")).transpose());
-        Ok(numbers.map_err(StoreError::doing(doing))?.unwrap_or_default())
+        Ok(self.db.one(doing, Table, query).await?.unwrap_or_default())
     }
 
     /// Puts aside for the brake of `pass` the clearing of every run that it did not find listed since `since` and
@@ -69,30 +68,20 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn hold_absent(&self, pass: i64, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        let backend = self.backend();
-        self.persistently(move |db| {
-            let mut linked = Query::select();
-            linked.expr(run_of_overview(backend)).from(overview::Entity).and_where(has_link());
-            Box::pin(async move {
-                use ledger::Column as C;
-                let in_force =
-                    Condition::all().add(C::MarketingUrl.is_not_null()).add(C::ClearedAt.is_null());
-                let has_link = Condition::any()
-                    .add(in_force)
-                    .add(Expr::col((ledger::Entity, C::RunKey)).in_subquery(linked));
-                let held = ledger::Entity::update_many()
-                    .col_expr(C::HeldBy, Expr::val(pass))
-                    .col_expr(C::HeldUrl, Expr::val(None::<String>))
-                    .filter(C::Listed.eq(false))
-                    .filter(C::ObservedBy.eq(ObservedBy::Pass.as_str()))
-                    .filter(C::ObservedAt.gte(since))
-                    .filter(has_link)
-                    .exec(&db)
-                    .await;
-                Ok(held.map_err(StoreError::doing("put aside clears"))?.rows_affected)
-            })
-        })
-        .await
+        use ledger::Column as C;
+        let mut linked = Query::select();
+        linked.expr(run_of_overview(self.backend())).from(overview::Entity).and_where(has_link());
+        let in_force = Condition::all().add(C::MarketingUrl.is_not_null()).add(C::ClearedAt.is_null());
+        let has_link =
+            Condition::any().add(in_force).add(Expr::col((ledger::Entity, C::RunKey)).in_subquery(linked));
+        let hold = ledger::Entity::update_many()
+            .col_expr(C::HeldBy, Expr::val(pass))
+            .col_expr(C::HeldUrl, Expr::val(None::<String>))
+            .filter(C::Listed.eq(false))
+            .filter(C::ObservedBy.eq(ObservedBy::Pass.as_str()))
+            .filter(C::ObservedAt.gte(since))
+            .filter(has_link);
+        self.db.execute("put aside clears", Table, &hold.into_query()).await
     }
 
     /// Forgets what the brakes of passes before this one held back.
@@ -100,18 +89,11 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn forget_held_before(&self, pass: i64) -> Result<u64, StoreError> {
-        self.persistently(move |db| {
-            Box::pin(async move {
-                let forgotten = ledger::Entity::update_many()
-                    .col_expr(ledger::Column::HeldBy, Expr::val(None::<i64>))
-                    .col_expr(ledger::Column::HeldUrl, Expr::val(None::<String>))
-                    .filter(ledger::Column::HeldBy.lt(pass))
-                    .exec(&db)
-                    .await;
-                Ok(forgotten.map_err(StoreError::doing("forget held changes"))?.rows_affected)
-            })
-        })
-        .await
+        let forget = ledger::Entity::update_many()
+            .col_expr(ledger::Column::HeldBy, Expr::val(None::<i64>))
+            .col_expr(ledger::Column::HeldUrl, Expr::val(None::<String>))
+            .filter(ledger::Column::HeldBy.lt(pass));
+        self.db.execute("forget held changes", Table, &forget.into_query()).await
     }
 
     /// The page size that the LMS's staff have set in Django admin; none if they have set nothing yet.
@@ -126,10 +108,10 @@ impl Store {
             .from("catalog_catalogintegration")
             .order_by("id", Order::Desc)
             .limit(1);
-        let row = self.db.query_one(&query).await;
-        row.and_then(|row| row.map(|row| row.try_get::<String>("", "page_size")).transpose())
-            .map(|size| size.and_then(|size| size.trim().parse().ok()))
-            .map_err(StoreError::doing("read page_size from catalog_catalogintegration"))
+        let doing = "read page_size from catalog_catalogintegration";
+        let rows = self.db.rows(doing, Batch, &query).await?;
+        let size = rows.first().map(|row| row.try_get::<String>("", "page_size")).transpose();
+        Ok(size.map_err(StoreError::doing(doing))?.and_then(|size| size.trim().parse().ok()))
     }
 }
 

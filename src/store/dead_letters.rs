@@ -9,12 +9,11 @@ use entity::dead_letter::{ActiveModel, Column, Entity};
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, FromQueryResult,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+    ColumnTrait, Condition, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, Statement,
 };
 
-use super::limit::{prompt, within};
-use super::write::{begin, commit};
+use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError};
 use crate::course_key::CourseKey;
 
@@ -110,11 +109,12 @@ impl Store {
             MAX_BODY
         };
         let rows: Arc<[ActiveModel]> = letters.iter().map(|letter| row(letter, limit, taken_at)).collect();
-        let taking = self.persistently(move |db| {
-            let rows = rows.clone();
-            Box::pin(async move { insert(&db, &rows).await })
-        });
-        prompt(TAKE, taking).await
+        self.db
+            .transaction(TAKE, Batch, move |transaction| {
+                let rows = rows.clone();
+                Box::pin(async move { insert(transaction, &rows).await })
+            })
+            .await
     }
 
     /// The longest body that one statement can carry.
@@ -123,17 +123,21 @@ impl Store {
             return Ok(MAX_BODY);
         }
         let sql = "SELECT CAST(@@max_allowed_packet AS SIGNED)";
-        let asked = self.db.query_one_raw(Statement::from_string(DbBackend::MySql, sql));
-        let row = within(TAKE, asked).await?;
-        let packet = row.map(|row| row.try_get_by_index::<i64>(0)).transpose();
+        let ask = Statement::from_string(DbBackend::MySql, sql);
+        let rows = self.db.rows_of(TAKE, Batch, ask).await?;
+        let packet = rows.first().map(|row| row.try_get_by_index::<i64>(0)).transpose();
         let packet = packet.map_err(StoreError::doing(TAKE))?.unwrap_or_default();
         Ok(usize::try_from(packet).unwrap_or(0).saturating_sub(BESIDE_BODY).min(MAX_BODY))
     }
 
     /// How many dead letters there are of these.
     pub async fn count_letters(&self, filter: &LetterFilter) -> Result<u64, StoreError> {
-        let counted = Entity::find().filter(filter.condition(self.backend()));
-        within("count dead letters", counted.count(&self.db)).await
+        let counted = Entity::find()
+            .select_only()
+            .expr_as(Expr::cust("COUNT(*)"), "letters")
+            .filter(filter.condition(self.backend()));
+        let count: Option<Count> = self.db.one("count dead letters", Table, &counted.into_query()).await?;
+        Ok(count.map_or(0, |count| count.letters.unsigned_abs()))
     }
 
     /// The first `limit` of these after the one with the id `after`, the oldest first; a page of a list.
@@ -156,14 +160,13 @@ impl Store {
             .filter(filter.condition(self.backend()))
             .filter(Column::Id.gt(after))
             .order_by_asc(Column::Id)
-            .limit(limit)
-            .into_model::<LetterHead>();
-        within(READ, page.all(&self.db)).await
+            .limit(limit);
+        self.db.all(READ, Batch, &page.into_query()).await
     }
 
     /// A dead letter, whole; none if it is gone.
     pub async fn letter(&self, id: i64) -> Result<Option<Letter>, StoreError> {
-        within(READ, Entity::find_by_id(id).one(&self.db)).await
+        self.db.one(READ, Batch, &Entity::find_by_id(id).into_query()).await
     }
 
     /// Discards these, and returns how many.
@@ -179,7 +182,7 @@ impl Store {
 
     async fn discard_ids(&self, ids: Vec<i64>) -> Result<u64, StoreError> {
         let discarding = Entity::delete_many().filter(Column::Id.is_in(ids));
-        Ok(within(DISCARD, discarding.exec(&self.db)).await?.rows_affected)
+        self.db.execute(DISCARD, Batch, &discarding.into_query()).await
     }
 
     /// The courses of the dead letters that can be understood, each with when its newest was first seen.
@@ -190,10 +193,11 @@ impl Store {
             .column_as(Column::FirstSeen.max(), "newest")
             .filter(Column::CourseId.is_not_null())
             .filter(Column::Understood.eq(true))
-            .group_by(Column::CourseId)
-            .into_tuple::<(String, DateTime<Utc>)>();
-        let rows = within(READ, newest.all(&self.db)).await?;
-        Ok(rows.into_iter().filter_map(|(id, at)| Some((CourseKey::parse(&id).ok()?, at))).collect())
+            .group_by(Column::CourseId);
+        let rows: Vec<Newest> = self.db.all(READ, Table, &newest.into_query()).await?;
+        let courses =
+            rows.into_iter().filter_map(|row| Some((CourseKey::parse(&row.course_id).ok()?, row.newest)));
+        Ok(courses.collect())
     }
 
     /// Discards the dead letters about a course that can be understood and were first seen before `before`.
@@ -206,21 +210,17 @@ impl Store {
             .filter(Column::CourseId.eq(course.as_str()))
             .filter(Column::Understood.eq(true))
             .filter(Column::FirstSeen.lt(before));
-        Ok(within(DISCARD, discarding.exec(&self.db)).await?.rows_affected)
+        self.db.execute(DISCARD, Batch, &discarding.into_query()).await
     }
 
     /// Discards the oldest dead letters: those taken over longer ago than `age`, and those beyond the newest `count`.
     /// Returns how many.
     pub async fn discard_old_letters(&self, age: TimeDelta, count: u64) -> Result<u64, StoreError> {
         let before = self.now().await? - age;
-        let beyond = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .order_by_desc(Column::Id)
-            .offset(count)
-            .limit(1)
-            .into_tuple::<i64>();
-        let beyond = within(READ, beyond.one(&self.db)).await?.unwrap_or(0);
+        let beyond =
+            Entity::find().select_only().column(Column::Id).order_by_desc(Column::Id).offset(count).limit(1);
+        let beyond: Option<Id> = self.db.one(READ, Batch, &beyond.into_query()).await?;
+        let beyond = beyond.map_or(0, |letter| letter.id);
         let old = Condition::any().add(Column::TakenAt.lt(before)).add(Column::Id.lte(beyond));
         let mut discarded = 0;
         loop {
@@ -229,27 +229,41 @@ impl Store {
                 .column(Column::Id)
                 .filter(old.clone())
                 .order_by_asc(Column::Id)
-                .limit(MAX_ROWS as u64)
-                .into_tuple::<i64>();
-            let ids = within(READ, oldest.all(&self.db)).await?;
-            if ids.is_empty() {
+                .limit(MAX_ROWS as u64);
+            let oldest: Vec<Id> = self.db.all(READ, Batch, &oldest.into_query()).await?;
+            if oldest.is_empty() {
                 return Ok(discarded);
             }
-            discarded += self.discard_ids(ids).await?;
+            discarded += self.discard_ids(oldest.iter().map(|letter| letter.id).collect()).await?;
         }
     }
 }
 
 /// One statement a row, as all together may be more than a statement can carry.
-async fn insert(db: &DatabaseConnection, rows: &[ActiveModel]) -> Result<(), StoreError> {
-    let transaction = begin(db).await?;
+async fn insert(transaction: &DatabaseTransaction, rows: &[ActiveModel]) -> Result<(), StoreError> {
     for row in rows {
         // `digest = digest` does nothing where the row is there already, on all three databases.
         let there = OnConflict::column(Column::Digest).update_column(Column::Digest).to_owned();
         let inserting = Entity::insert(row.clone()).on_conflict(there);
-        inserting.exec_without_returning(&transaction).await.map_err(StoreError::doing(TAKE))?;
+        inserting.exec_without_returning(transaction).await.map_err(StoreError::doing(TAKE))?;
     }
-    commit(transaction).await
+    Ok(())
+}
+
+#[derive(FromQueryResult)]
+struct Count {
+    letters: i64,
+}
+
+#[derive(FromQueryResult)]
+struct Id {
+    id: i64,
+}
+
+#[derive(FromQueryResult)]
+struct Newest {
+    course_id: String,
+    newest: DateTime<Utc>,
 }
 
 fn row(letter: &NewLetter, limit: usize, taken_at: DateTime<Utc>) -> ActiveModel {

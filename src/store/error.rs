@@ -37,6 +37,12 @@ pub enum StoreError {
         /// Who thought to hold it.
         holder: String,
     },
+    /// The row of a pass has an end, or another process has written it since.
+    #[error("pass {pass} was taken over by another process")]
+    PassTakenOver {
+        /// Its id.
+        pass: i64,
+    },
     /// No answer within the time that any statement may take.
     #[error("the database did not answer in time to {doing}")]
     Silent {
@@ -51,10 +57,7 @@ pub enum StoreError {
 impl StoreError {
     /// True if the database answered, and what it answered is that it will not do this.
     pub(super) fn is_reported(&self) -> bool {
-        let Self::Statement { source: DbErr::Exec(e) | DbErr::Query(e) | DbErr::Conn(e), .. } = self else {
-            return false;
-        };
-        matches!(e, RuntimeErr::SqlxError(e) if e.as_database_error().is_some())
+        self.reported().is_some()
     }
 
     pub(super) fn doing(doing: &'static str) -> impl FnOnce(DbErr) -> Self {
@@ -63,20 +66,37 @@ impl StoreError {
 
     /// True if the same statements may well succeed at once when sent again: a deadlock or a lock not got in time,
     /// in which the database has rolled back our transaction, or a pooled connection that had died.
-    pub(super) fn is_passing(&self) -> bool {
-        let Self::Statement { source: DbErr::Exec(e) | DbErr::Query(e) | DbErr::Conn(e), .. } = self else {
-            return false;
-        };
-        let RuntimeErr::SqlxError(e) = e else { return false };
-        match e.as_ref() {
-            // MySQL reports deadlocks as SQLSTATE 40001 and lock time-outs as HY000 with number 1205.
-            sqlx::Error::Database(e) => match e.code().as_deref() {
-                Some("40001" | "40P01" | "5" | "517") => true,
-                _ => e.message().contains("Lock wait timeout"),
-            },
-            sqlx::Error::Io(_) => true,
+    pub(super) fn is_transient(&self) -> bool {
+        // MySQL reports deadlocks as SQLSTATE 40001 and lock time-outs as HY000 with number 1205.
+        let in_the_way = self.reported().is_some_and(|error| match error.code().as_deref() {
+            Some("40001" | "40P01" | "5" | "517") => true,
+            _ => error.message().contains("Lock wait timeout"),
+        });
+        in_the_way || self.is_broken_connection()
+    }
+
+    /// True if the connection is of no more use, as after a restart of the server.
+    pub(super) fn is_broken_connection(&self) -> bool {
+        match self.sqlx() {
+            Some(sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
+            // The server's last words on it: PostgreSQL's shutdown and crash, MySQL's shutdown and KILL, MariaDB's KILL.
+            Some(sqlx::Error::Database(error)) => {
+                matches!(error.code().as_deref(), Some("57P01" | "57P02" | "08S01" | "70100"))
+            }
             _ => false,
         }
+    }
+
+    fn reported(&self) -> Option<&dyn sqlx::error::DatabaseError> {
+        self.sqlx().and_then(sqlx::Error::as_database_error)
+    }
+
+    fn sqlx(&self) -> Option<&sqlx::Error> {
+        let Self::Statement { source: DbErr::Exec(e) | DbErr::Query(e) | DbErr::Conn(e), .. } = self else {
+            return None;
+        };
+        let RuntimeErr::SqlxError(e) = e else { return None };
+        Some(e.as_ref())
     }
 }
 

@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::failure::{ActiveModel, Column, Entity};
+use entity::failure::{ActiveModel, Column, Entity, Model};
 use entity::ledger;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryTrait};
 
-use super::limit::within;
+use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError};
 use crate::course_key::RunKey;
 use crate::refused_url::shown;
@@ -41,14 +41,15 @@ impl Store {
             let newer =
                 OnConflict::column(Column::RunKey).update_columns([Column::FailedAt, Column::Why]).to_owned();
             let insert = Entity::insert_many(rows).on_conflict(newer);
-            within("note failed look-ups", insert.exec_without_returning(&self.db)).await?;
+            self.db.execute("note failed look-ups", Batch, &insert.into_query()).await?;
         }
         Ok(())
     }
 
     /// The last failure of a look-up of this run, if none has been answered since.
     pub async fn failure(&self, run: &RunKey) -> Result<Option<Failure>, StoreError> {
-        let row = within("read a failed look-up", Entity::find_by_id(run.as_str()).one(&self.db)).await?;
+        let find = Entity::find_by_id(run.as_str()).into_query();
+        let row = self.db.one::<Model>("read a failed look-up", Batch, &find).await?;
         let Some(row) = row else { return Ok(None) };
         let answered = self.entries(std::slice::from_ref(run)).await?;
         let is_last = answered.get(run).is_none_or(|entry| entry.observed_at < row.failed_at);
@@ -69,6 +70,6 @@ impl Store {
             );
         let forget = Entity::delete_many()
             .filter(Condition::any().add(Column::FailedAt.lt(old)).add(Expr::exists(later)));
-        Ok(within("forget failed look-ups", forget.exec(&self.db)).await?.rows_affected)
+        self.db.execute("forget failed look-ups", Table, &forget.into_query()).await
     }
 }

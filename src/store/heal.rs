@@ -3,10 +3,9 @@
 
 use chrono::{DateTime, Utc};
 use entity::overview;
-use sea_orm::ConnectionTrait;
 
 use super::copy::{Clears, Scope, due};
-use super::limit::within;
+use super::timeout::Limit;
 use super::{Halving, MAX_ROWS, Rejected, Store, StoreError};
 use crate::course_key::CourseKey;
 use crate::telemetry::report;
@@ -97,7 +96,7 @@ impl Store {
             query.and_where(sea_orm::sea_query::ExprTrait::gt(id(), after));
         }
         query.order_by_expr(id(), sea_orm::Order::Asc).limit(MAX_ROWS as u64);
-        let rows = within(doing, self.db.query_all(&query)).await?;
+        let rows = self.db.rows(doing, Limit::Table, &query).await?;
         let ids = rows.iter().map(|row| row.try_get_by_index::<String>(0));
         ids.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use entity::lease::{ActiveModel, Column, Entity};
+use entity::lease::{ActiveModel, Column, Entity, Model};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryTrait};
 
-use super::limit::within;
+use super::timeout::Limit::Batch;
 use super::{Store, StoreError};
 
 /// A job that is ours to do until it ends; renew it while doing it, release it after.
@@ -38,7 +38,7 @@ impl Store {
             .col_expr(Column::ExpiresAt, expires_at.into())
             .filter(Column::Job.eq(job))
             .filter(Condition::any().add(Column::Holder.eq(holder)).add(Column::ExpiresAt.lt(now)));
-        let taken = within(doing, taking.exec(&self.db)).await?.rows_affected;
+        let taken = self.db.execute(doing, Batch, &taking.into_query()).await?;
         let lease = Lease { job: job.to_owned(), holder: holder.to_owned() };
         if taken == 1 {
             return Ok(Some(lease));
@@ -51,8 +51,8 @@ impl Store {
         // `job = job` does nothing where another worker's row is there already, on all three databases.
         let inserting = Entity::insert(row)
             .on_conflict(OnConflict::column(Column::Job).update_column(Column::Job).to_owned());
-        within(doing, inserting.exec_without_returning(&self.db)).await?;
-        let ours = within(doing, Entity::find_by_id(job).one(&self.db)).await?;
+        self.db.execute(doing, Batch, &inserting.into_query()).await?;
+        let ours = self.db.one::<Model>(doing, Batch, &Entity::find_by_id(job).into_query()).await?;
         Ok(ours.is_some_and(|row| row.holder == holder && row.expires_at > now).then_some(lease))
     }
 
@@ -62,7 +62,8 @@ impl Store {
     /// Those of the database.
     pub async fn holder(&self, job: &str) -> Result<Option<(String, DateTime<Utc>)>, StoreError> {
         let now = self.now().await?;
-        let row = within("read a lease", Entity::find_by_id(job).one(&self.db)).await?;
+        let find = Entity::find_by_id(job).into_query();
+        let row = self.db.one::<Model>("read a lease", Batch, &find).await?;
         Ok(row.filter(|row| row.expires_at > now).map(|row| (row.holder, row.expires_at)))
     }
 
@@ -76,7 +77,7 @@ impl Store {
             .col_expr(Column::ExpiresAt, now.into())
             .filter(Column::Job.eq(lease.job.as_str()))
             .filter(Column::Holder.eq(lease.holder.as_str()));
-        let released = within("release a lease", releasing.exec(&self.db)).await?.rows_affected;
+        let released = self.db.execute("release a lease", Batch, &releasing.into_query()).await?;
         if released == 1 {
             return Ok(());
         }

@@ -1,16 +1,17 @@
 //! The ledger: reading rows, and writing what was observed unless something newer is there already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use entity::ledger::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, InsertStatement, OnConflict, Query};
 use sea_orm::{
-    ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, IntoActiveModel,
+    QueryFilter, QueryResult, QuerySelect, QueryTrait,
 };
 
 use super::blocks::{block_seen_at, not_before_its_block};
-use super::limit::within;
+use super::timeout::Limit;
 use super::{Store, StoreError, keys};
 use crate::also::{Also, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
@@ -70,19 +71,25 @@ pub struct Entry {
     pub observed_by: String,
     /// The block of the Catalog's list that says the same of the run.
     pub block: Option<i64>,
-    /// The last values that the Catalog gave for the columns of `sync.also`; others are not looked at.
+    /// The last values that the Catalog gave for the columns of `sync.also`; others are not looked at. To be written:
+    /// those that an answer brings.
     pub also: Also,
     /// The URL that the Catalog lists, where it is refused; what is in force stays as it was.
     pub refused: Option<UrlRefusal>,
 }
 
 impl Entry {
+    /// The columns of `sync.also` as they are where this follows on what is `known`.
+    pub fn also_after(&self, known: Option<&Self>) -> Also {
+        known.map_or_else(|| self.also.clone(), |known| self.also.or(&known.also))
+    }
+
     /// The URL that overviews of this run should have.
     pub fn in_force(&self) -> Option<&str> {
         if self.cleared_at.is_some() { None } else { self.url.as_deref() }
     }
 
-    /// Whether another entry says the same of the run, whoever looked and when.
+    /// Whether another entry, which follows on this one, says the same of the run, whoever looked and when.
     pub fn says_the_same(&self, other: &Self) -> bool {
         let Self {
             run, url, listed, pending_clear_since, cleared_at, changed_at, held, also, refused, ..
@@ -94,7 +101,7 @@ impl Entry {
             && *cleared_at == other.cleared_at
             && *changed_at == other.changed_at
             && *held == other.held
-            && *also == other.also
+            && other.also.or(also) == *also
             && *refused == other.refused
     }
 
@@ -125,6 +132,11 @@ impl Entry {
             also,
             refused,
         })
+    }
+
+    /// Whether the answer says if the URL is cleared; else the row keeps what it has.
+    fn brings_clear(&self) -> bool {
+        self.listed && self.held.is_none() && self.refused.is_none()
     }
 
     /// About as many bytes as it takes in a statement.
@@ -183,7 +195,7 @@ impl Store {
             let key = Expr::col((Entity, Column::RunKey));
             let among = keys::one_of(self.backend(), key, runs.iter().map(RunKey::as_str));
             let found = Entity::find().filter(among).expr_as(block_seen_at(), "vouched_at");
-            let rows = within("read the ledger", found.into_model::<Row>().all(&self.db)).await?;
+            let rows: Vec<Row> = self.db.all("read the ledger", Limit::Batch, &found.into_query()).await?;
             let known = rows.into_iter().filter_map(|row| Entry::from_row(row, &self.also));
             entries.extend(known.map(|entry| (entry.run.clone(), entry)));
         }
@@ -191,29 +203,75 @@ impl Store {
     }
 }
 
-/// Writes rows, each unless the table has an answer to a later question. They are to be sorted by run, as two workers
-/// that lock rows in one order cannot deadlock. Of the columns of `sync.also` it writes those in `also`; the others
-/// keep what they have.
-pub(super) async fn upsert<C: ConnectionTrait>(
-    db: &C,
+/// Writes rows, each unless the table has an answer to a later question. Returns the runs of those rows that it
+/// therefore did not write. They are to be sorted by run, as two workers that lock rows in one order cannot deadlock. Of
+/// the columns of `sync.also` it writes those in `also`; the others keep what they have.
+pub(super) async fn upsert(
+    db: &DatabaseTransaction,
     entries: &[Entry],
     also: &[AlsoColumn],
-) -> Result<(), StoreError> {
+) -> Result<Vec<RunKey>, StoreError> {
     let backend = db.get_database_backend();
+    let mut refused = Vec::new();
     for entries in keys::fitting(entries, Entry::bytes) {
-        let written = if backend == DbBackend::Postgres {
-            db.execute(&insert_arrays(entries, also)).await.map(drop)
-        } else {
-            let rows = entries.iter().map(|entry| entry.clone().into_model().into_active_model());
-            Entity::insert_many(rows)
-                .on_conflict(unless_newer(backend, also))
-                .exec_without_returning(db)
-                .await
-                .map(drop)
+        let refused_of_these = match backend {
+            DbBackend::MySql => insert_on_mysql(db, entries, also).await,
+            DbBackend::Postgres => insert_returning(db, entries, insert_arrays(entries, also)).await,
+            _ => insert_returning(db, entries, insert_rows(backend, entries, also)).await,
         };
-        written.map_err(StoreError::doing("write the ledger"))?;
+        refused.extend(refused_of_these.map_err(StoreError::doing("write the ledger"))?);
     }
-    Ok(())
+    Ok(refused)
+}
+
+/// PostgreSQL and SQLite say themselves which rows they wrote.
+async fn insert_returning(
+    db: &DatabaseTransaction,
+    entries: &[Entry],
+    mut insert: InsertStatement,
+) -> Result<Vec<RunKey>, DbErr> {
+    let rows = db.query_all(insert.returning_col(Column::RunKey)).await?;
+    let written = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<HashSet<String>, _>>()?;
+    let refused = entries.iter().filter(|entry| !written.contains(entry.run.as_str()));
+    Ok(refused.map(|entry| entry.run.clone()).collect())
+}
+
+/// MySQL says how many rows it changed, each counted twice: where that is all of them, none was refused. Else, as a new
+/// row counts once like one that stays, the rows are read again.
+async fn insert_on_mysql(
+    db: &DatabaseTransaction,
+    entries: &[Entry],
+    also: &[AlsoColumn],
+) -> Result<Vec<RunKey>, DbErr> {
+    let backend = DbBackend::MySql;
+    let affected = db.execute(&insert_rows(backend, entries, also)).await?.rows_affected();
+    if affected == 2 * entries.len() as u64 {
+        return Ok(Vec::new());
+    }
+    let mut written = Query::select();
+    written
+        .columns([Column::RunKey, Column::ObservedAt, Column::ClearedAt])
+        .from(Entity)
+        .cond_where(keys::one_of(backend, Expr::col(Column::RunKey), entries.iter().map(|e| e.run.as_str())));
+    let rows = db.query_all(&written).await?;
+    let now = |row: &QueryResult| {
+        let observed_at: DateTime<Utc> = row.try_get_by_index(1)?;
+        let cleared_at: Option<DateTime<Utc>> = row.try_get_by_index(2)?;
+        Ok::<_, DbErr>((row.try_get_by_index::<String>(0)?, (observed_at, cleared_at)))
+    };
+    let rows = rows.iter().map(now).collect::<Result<HashMap<_, _>, _>>()?;
+    let is_written = |entry: &Entry| {
+        rows.get(entry.run.as_str()).is_some_and(|(observed_at, cleared_at)| {
+            let clears = entry.cleared_at.is_some() && entry.brings_clear();
+            *observed_at == entry.observed_at.trunc_subsecs(6) && (!clears || cleared_at.is_some())
+        })
+    };
+    Ok(entries.iter().filter(|entry| !is_written(entry)).map(|entry| entry.run.clone()).collect())
+}
+
+fn insert_rows(backend: DbBackend, entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
+    let rows = entries.iter().map(|entry| entry.clone().into_model().into_active_model());
+    Entity::insert_many(rows).on_conflict(unless_newer(backend, also)).into_query()
 }
 
 /// The rows as one array a column: one text for any number of rows, prepared once, and nothing to plan for each row.
@@ -296,8 +354,9 @@ const WRITTEN: [Column; 13] = [
 /// The guard: an answer to an earlier question never replaces that to a later one, be it the row's own or its
 /// block's; and a clear is written only over the null that it was decided on, so that a URL seen in between survives.
 ///
-/// An answer that brings no URL into force carries along the one that was read before: the row keeps its own, which
-/// may have been committed since.
+/// What an answer does not bring it carries along as it was read before: of that the row keeps its own, which may have
+/// been committed since. An answer without a URL brings none, one without the run, or held back, neither clears nor
+/// ends a clear, and a column of `sync.also` without a value stays.
 fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let is_mysql = backend == DbBackend::MySql;
     let new = |name: &str| if is_mysql { format!("VALUES({name})") } else { format!("excluded.{name}") };
@@ -305,17 +364,14 @@ fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let (asked, cleared, null) = (new("observed_at"), new("cleared_at"), new("pending_clear_since"));
     let (asked_before, cleared_before, null_before) =
         (old("observed_at"), old("cleared_at"), old("pending_clear_since"));
+    let (listed, held, refused) = (new("listed"), new("held_by"), new("refused_since"));
+    let brings_no_clear = format!("(NOT {listed} OR {held} IS NOT NULL OR {refused} IS NOT NULL)");
     let guard = format!(
-        "{asked} >= {asked_before} AND ({cleared} IS NULL OR {cleared_before} IS NOT NULL OR {null_before} <= {null}) \
-         AND {}",
+        "{asked} >= {asked_before} AND ({cleared} IS NULL OR {brings_no_clear} OR {cleared_before} IS NOT NULL \
+         OR {null_before} <= {null}) AND {}",
         not_before_its_block(backend)
     );
-    let brings_no_url = format!(
-        "({null} IS NOT NULL OR NOT {} OR {} IS NOT NULL OR {} IS NOT NULL)",
-        new("listed"),
-        new("held_by"),
-        new("refused_since")
-    );
+    let brings_no_url = format!("({null} IS NOT NULL OR {brings_no_clear})");
     let mut conflict = OnConflict::column(Column::RunKey);
     for column in also.iter().map(|column| also_column(*column)).chain(WRITTEN) {
         let name = sea_orm::IdenStatic::as_str(&column);
@@ -324,7 +380,13 @@ fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
         let value = match column {
             Column::MarketingUrl => kept_where(&brings_no_url),
             // A clear changes what is in force.
-            Column::ChangedAt => kept_where(&format!("{brings_no_url} AND {cleared} IS NULL")),
+            Column::ChangedAt => {
+                kept_where(&format!("{brings_no_url} AND ({cleared} IS NULL OR {brings_no_clear})"))
+            }
+            Column::ClearedAt => kept_where(&brings_no_clear),
+            Column::EligibleForFinancialAid | Column::Language => {
+                format!("COALESCE({new_value}, {old_value})")
+            }
             _ => new_value,
         };
         let value = if is_mysql { format!("IF({guard}, {value}, {old_value})") } else { value };

@@ -20,15 +20,16 @@ mod heal;
 mod keys;
 mod lease;
 mod ledger;
-mod limit;
 mod overviews;
 mod passes;
+mod pool;
 mod reason;
 mod refusal;
 mod refused_urls;
 mod rejection;
 mod rights;
 mod schema;
+mod timeout;
 mod write;
 
 pub use self::blanks::{Blank, BlankCount};
@@ -49,6 +50,7 @@ pub use self::refused_urls::RefusedCourse;
 pub use self::rejection::Rejected;
 pub use self::rights::{Need, Needs, Rights};
 pub use self::schema::SchemaProblem;
+pub use self::timeout::Timeouts;
 pub use self::write::Applied;
 
 use std::sync::Arc;
@@ -56,6 +58,7 @@ use std::sync::Arc;
 use sea_orm::{DatabaseConnection, DbBackend};
 
 use self::clock::DatabaseClock;
+use self::timeout::Db;
 use crate::also::AlsoColumn;
 
 /// The most rows in one statement: below every database's limit of parameters.
@@ -64,7 +67,7 @@ pub const MAX_ROWS: usize = 500;
 /// The database, shared by everything in the process; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    db: DatabaseConnection,
+    db: Db,
     clock: Arc<DatabaseClock>,
     also: Arc<[AlsoColumn]>,
     writes: Writes,
@@ -83,12 +86,18 @@ impl Store {
         &self.writes
     }
 
-    /// SeaORM's connection, for migrations and for tests.
+    /// The same store with other limits on how long work may take.
+    #[must_use]
+    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
+        Self { db: self.db.with_timeouts(timeouts), ..self }
+    }
+
+    /// SeaORM's connection, which has no limits: for migrations and for tests.
     pub fn connection(&self) -> &DatabaseConnection {
-        &self.db
+        self.db.connection()
     }
 
     pub(crate) fn backend(&self) -> DbBackend {
-        self.db.get_database_backend()
+        self.db.backend()
     }
 }

@@ -4,14 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use entity::{block, ledger, overview};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait,
-};
+use sea_orm::{DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait};
 
 use super::blocks::{SeenSince, of_ledger};
 use super::copy::run_of_overview;
 use super::crawl::unsettled;
-use super::limit::within;
+use super::timeout::Limit::{Batch, Table};
 use super::{Entry, Store, StoreError, keys};
 use crate::also::{Also, AlsoChange, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
@@ -128,7 +126,7 @@ impl Store {
         for column in self.also.iter().map(|column| column.name()) {
             found = found.column_as(Expr::col((overview::Entity, column)), column);
         }
-        let rows = within(doing, self.db.query_all(&found.into_query())).await?;
+        let rows = self.db.rows(doing, Batch, &found.into_query()).await?;
         let known = rows.iter().filter_map(|row| self.link_row(row, &asked).transpose());
         known.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
     }
@@ -191,7 +189,7 @@ impl Store {
             query.and_where(Expr::col((overview::Entity, overview::Column::Id)).gt(after));
         }
         let doing = "find overviews that the crawl did not show";
-        let rows = self.db.query_all(&query).await.map_err(StoreError::doing(doing))?;
+        let rows = self.db.rows(doing, Table, &query).await?;
         let read =
             rows.iter().map(|row| Ok((row.try_get("", "id")?, non_empty(row.try_get("", "marketing_url")?))));
         read.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
@@ -208,8 +206,8 @@ impl Store {
             .select_only()
             .expr_as(Expr::cust(format!("CAST(COALESCE({linked}, 0) AS {cast})")), "linked")
             .expr_as(Expr::cust(format!("CAST(COUNT(*) - COALESCE({linked}, 0) AS {cast})")), "blank")
-            .into_model::<Counts>();
-        Ok(within("count overviews", counts.one(&self.db)).await?.unwrap_or_default())
+            .into_query();
+        Ok(self.db.one::<Counts>("count overviews", Table, &counts).await?.unwrap_or_default())
     }
 }
 

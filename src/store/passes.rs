@@ -1,14 +1,17 @@
 //! The rows of passes, and the changes that a pass's brake holds back.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::{ledger, pass};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, FromQueryResult, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseConnection, EntityTrait,
+    FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 
-use super::limit::within;
+use super::timeout::{
+    Limit::{Batch, Table},
+    Work,
+};
 use super::{Store, StoreError};
 
 /// How far a pass is to be believed.
@@ -55,6 +58,11 @@ pub struct Held {
     pub held_url: Option<String>,
 }
 
+#[derive(FromQueryResult)]
+struct HeldCount {
+    held: i64,
+}
+
 impl Store {
     /// A new row for a pass that starts now.
     ///
@@ -77,19 +85,36 @@ impl Store {
             report: Set("{}".to_owned()),
             ..Default::default()
         };
-        row.insert(&self.db).await.map_err(StoreError::doing("begin a pass"))
+        let doing = "begin a pass";
+        let begin = move |db: DatabaseConnection| -> Work<'static, _> {
+            let row = row.clone();
+            Box::pin(async move { row.insert(&db).await.map_err(StoreError::doing(doing)) })
+        };
+        self.db.with_timeout(doing, Batch, begin).await
     }
 
-    /// Writes the row as it is now.
+    /// Writes the row as it is now, and brings its `progress_at` up to date.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn save_pass(&self, row: &PassRow) -> Result<(), StoreError> {
-        let mut changed: pass::ActiveModel = row.clone().into();
-        changed.progress_at = Set(self.now().await?);
-        let changed = changed.reset_all();
-        changed.update(&self.db).await.map_err(StoreError::doing("write a pass"))?;
-        Ok(())
+    /// [`StoreError::PassTakenOver`] if the row has an end, or another has written it since this one was read or
+    /// written.
+    pub async fn save_pass(&self, row: &mut PassRow) -> Result<(), StoreError> {
+        let before = row.progress_at;
+        // Later than before in any case: it is what another is told from us by.
+        row.progress_at = self.now().await?.max(before + TimeDelta::microseconds(1));
+        let changed = pass::ActiveModel::from(row.clone()).reset_all();
+        // Or as it is now: written by an earlier try, whose answer was lost.
+        let ours =
+            Condition::all().add(pass::Column::ProgressAt.eq(before)).add(pass::Column::FinishedAt.is_null());
+        let again = pass::Column::ProgressAt.eq(row.progress_at);
+        let save = pass::Entity::update_many()
+            .set(changed)
+            .filter(pass::Column::Id.eq(row.id))
+            .filter(Condition::any().add(ours).add(again));
+        match self.db.execute("write a pass", Batch, &save.into_query()).await? {
+            0 => Err(StoreError::PassTakenOver { pass: row.id }),
+            _ => Ok(()),
+        }
     }
 
     /// The newest passes, newest first.
@@ -98,7 +123,7 @@ impl Store {
     /// Those of the database.
     pub async fn last_passes(&self, limit: u64) -> Result<Vec<PassRow>, StoreError> {
         let newest = pass::Entity::find().order_by_desc(pass::Column::Id).limit(limit);
-        within("read passes", newest.all(&self.db)).await
+        self.db.all("read passes", Batch, &newest.into_query()).await
     }
 
     /// The newest pass that has ended, whatever its verdict or with this one; none if there is none.
@@ -110,7 +135,8 @@ impl Store {
         if let Some(verdict) = verdict {
             ended = ended.filter(pass::Column::Verdict.eq(verdict.as_str()));
         }
-        within("read the last pass", ended.order_by_desc(pass::Column::Id).one(&self.db)).await
+        let last = ended.order_by_desc(pass::Column::Id).limit(1).into_query();
+        self.db.one("read the last pass", Batch, &last).await
     }
 
     /// How many changes this pass has put aside for its brake.
@@ -118,11 +144,12 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn held_count(&self, pass: i64) -> Result<u64, StoreError> {
-        ledger::Entity::find()
-            .filter(ledger::Column::HeldBy.eq(pass))
-            .count(&self.db)
-            .await
-            .map_err(StoreError::doing("count held changes"))
+        let count = ledger::Entity::find()
+            .select_only()
+            .expr_as(Expr::cust("COUNT(*)"), "held")
+            .filter(ledger::Column::HeldBy.eq(pass));
+        let count: Option<HeldCount> = self.db.one("count held changes", Table, &count.into_query()).await?;
+        Ok(count.map_or(0, |count| count.held.unsigned_abs()))
     }
 
     /// The changes put aside by this pass, in the order of their keys; at most `limit`.
@@ -130,16 +157,13 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn held(&self, pass: i64, limit: u64) -> Result<Vec<Held>, StoreError> {
-        ledger::Entity::find()
+        let held = ledger::Entity::find()
             .select_only()
             .columns([ledger::Column::RunKey, ledger::Column::MarketingUrl, ledger::Column::HeldUrl])
             .filter(ledger::Column::HeldBy.eq(pass))
             .order_by_asc(ledger::Column::RunKey)
-            .limit(limit)
-            .into_model()
-            .all(&self.db)
-            .await
-            .map_err(StoreError::doing("read held changes"))
+            .limit(limit);
+        self.db.all("read held changes", Batch, &held.into_query()).await
     }
 
     /// Puts the held changes of this pass into force in the ledger, at `now`; overviews follow by
@@ -153,15 +177,13 @@ impl Store {
         let cleared =
             Expr::case(C::HeldUrl.is_null(), Expr::val(now)).finally(Expr::val(None::<DateTime<Utc>>));
         let url = Expr::case(C::HeldUrl.is_null(), Expr::col(C::MarketingUrl)).finally(Expr::col(C::HeldUrl));
-        let done = ledger::Entity::update_many()
+        let release = ledger::Entity::update_many()
             .col_expr(C::MarketingUrl, url.into())
             .col_expr(C::ClearedAt, cleared.into())
             .col_expr(C::ChangedAt, now.into())
             .col_expr(C::HeldBy, Expr::val(None::<i64>))
             .col_expr(C::HeldUrl, Expr::val(None::<String>))
-            .filter(C::HeldBy.eq(pass))
-            .exec(&self.db)
-            .await;
-        Ok(done.map_err(StoreError::doing("let held changes through"))?.rows_affected)
+            .filter(C::HeldBy.eq(pass));
+        self.db.execute("let held changes through", Table, &release.into_query()).await
     }
 }

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Order, Query, SelectStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait};
 
 use super::copy::run_of_overview;
-use super::limit::within;
+use super::timeout::Limit::{Batch, Table};
 use super::{Store, StoreError};
 
 /// A course of the LMS whose URL in the Catalog is refused.
@@ -25,8 +25,8 @@ pub struct RefusedCourse {
 impl Store {
     /// How many courses have a refused URL. Where there is any it reads the LMS's whole table.
     pub async fn refusal_count(&self) -> Result<u64, StoreError> {
-        let any = ledger::Entity::find().filter(ledger::Column::RefusedSince.is_not_null());
-        if within("look for refused URLs", any.one(&self.db)).await?.is_none() {
+        let any = ledger::Entity::find().filter(ledger::Column::RefusedSince.is_not_null()).limit(1);
+        if self.db.rows("look for refused URLs", Batch, &any.into_query()).await?.is_empty() {
             return Ok(0);
         }
         let mut count = self.refused_overviews();
@@ -49,9 +49,7 @@ impl Store {
             .order_by((overview::Entity, overview::Column::Id), Order::Asc)
             .limit(limit);
         let doing = "read refused URLs";
-        let rows = within(doing, self.db.query_all(&oldest)).await?;
-        let rows = rows.iter().map(|row| RefusedCourse::from_query_result(row, ""));
-        rows.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+        self.db.all(doing, Table, &oldest).await
     }
 
     /// Overviews and the ledger's rows of their own runs; a custom course has its parent's URL.

@@ -2,10 +2,10 @@
 
 use entity::{blank, block, dead_letter, lease, ledger, overview, pass};
 use sea_orm::sea_query::{Query, SelectStatement};
-use sea_orm::{ConnectionTrait, DbErr, EntityName, EntityTrait, Iterable, QuerySelect, RuntimeErr};
+use sea_orm::{DbErr, EntityName, EntityTrait, Iterable, QuerySelect, RuntimeErr};
 
-use super::limit::within;
 use super::refusal::Refusal;
+use super::timeout::Limit;
 use super::{Store, StoreError};
 
 /// What is wrong with the schema, in words that say what to do.
@@ -46,7 +46,7 @@ impl Store {
     /// # Errors
     /// The first problem.
     pub async fn check_schema(&self) -> Result<(), SchemaProblem> {
-        within("answer", self.db.ping()).await?;
+        self.db.ping().await?;
         let overviews = overview::Entity.table_name();
         self.has::<overview::Entity>(overviews, &[overview::Column::Id], SchemaProblem::NoOverviewTable)
             .await?;
@@ -68,7 +68,7 @@ impl Store {
         self.has_ours::<blank::Entity>().await?;
         self.has_ours::<dead_letter::Entity>().await?;
         // A database that went away in between must not read as a missing table.
-        Ok(within("answer", self.db.ping()).await?)
+        Ok(self.db.ping().await?)
     }
 
     /// Whether one of our own tables is as its entity says.
@@ -95,7 +95,7 @@ impl Store {
         table: &'static str,
         otherwise: SchemaProblem,
     ) -> Result<(), SchemaProblem> {
-        match within("look at the tables", self.db.query_all(query)).await {
+        match self.db.rows("look at the tables", Limit::Batch, query).await {
             Ok(_) => Ok(()),
             Err(error) if error.refusal() == Some(Refusal::Right) => Err(SchemaProblem::Denied(table)),
             Err(StoreError::Statement { source, .. }) if is_absent(&source) => Err(otherwise),

@@ -2,35 +2,29 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use entity::overview;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
-use tracing::Instrument;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult};
 
 use super::copy::{Clears, Scope, lost, statement};
-use super::limit::prompt;
+use super::timeout::{Limit, Work};
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
 use crate::also::AlsoColumn;
-use crate::course_key::CourseKey;
-use crate::telemetry::report;
-
-/// How often a write is tried when another transaction is in its way.
-const TRIES: u32 = 3;
+use crate::course_key::{CourseKey, RunKey};
+use crate::telemetry::{metrics, report};
 
 const RESTORE: &str = "restore links";
+const APPLY: &str = "write links";
 
 /// What applying a batch came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Overviews that were written.
     pub overviews: u64,
+    /// Runs of which the ledger has an answer to a later question already: nothing was written of them.
+    pub refused: Vec<RunKey>,
 }
 
 impl Store {
@@ -64,13 +58,14 @@ impl Store {
             let known: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
             let sent: Arc<[CourseKey]> = courses.into();
             let also = self.also.clone();
-            let restoring = self.persistently(move |db| {
+            let restoring = move |db: DatabaseConnection| -> Work<'static, _> {
                 let (courses, also) = (sent.clone(), also.clone());
                 Box::pin(
                     async move { restore(&db, &courses, &also).await.map_err(StoreError::doing(RESTORE)) },
                 )
-            });
-            let ids = prompt(RESTORE, restoring).await?;
+            };
+            let ids = self.db.with_timeout(RESTORE, Limit::Batch, restoring).await;
+            let ids = ids.inspect_err(|error| self.writes.note(error))?;
             restored.extend(ids.iter().filter_map(|id| known.get(id.as_str()).copied().cloned()));
         }
         Ok(restored)
@@ -78,16 +73,13 @@ impl Store {
 
     /// The same for every overview of the LMS, in one statement.
     pub(super) async fn heal_at_once(&self) -> Result<u64, StoreError> {
-        let also = self.also.clone();
-        self.persistently(move |db| {
-            let also = also.clone();
-            Box::pin(async move { copy(&db, Scope::All, Clears::Leave, &also, "heal links").await })
-        })
-        .await
+        let heal = statement(self.backend(), Scope::All, Clears::Leave, &self.also);
+        self.db.execute("heal links", Limit::Table, &heal).await
     }
 
     /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
-    /// ledger to these courses' overviews, both in one transaction.
+    /// ledger to these courses' overviews, both in one transaction. An answer that was refused may mean that our clock
+    /// is behind: it is read again before it is used.
     ///
     /// Dropping the future does not stop the transaction half way: it runs on a task of its own.
     ///
@@ -109,68 +101,43 @@ impl Store {
         }
         let (entries, courses): (Arc<[Entry]>, Arc<[CourseKey]>) = (entries.into(), courses.into());
         let also = self.also.clone();
-        let applying = self.persistently(move |db| {
-            let (entries, courses, also) = (entries.clone(), courses.clone(), also.clone());
-            Box::pin(async move {
-                let transaction = begin(&db).await?;
-                ledger::upsert(&transaction, &entries, &also).await?;
-                let mut overviews = 0;
-                for courses in keys::fitting(&courses, keys::course_bytes) {
-                    let scope = Scope::Courses(courses);
-                    overviews += copy(&transaction, scope, Clears::Copy, &also, "write links").await?;
-                }
-                commit(transaction).await?;
-                Ok(Applied { overviews })
+        let applied = self
+            .db
+            .transaction(APPLY, Limit::Batch, move |transaction| {
+                let (entries, courses, also) = (entries.clone(), courses.clone(), also.clone());
+                Box::pin(async move { apply(transaction, &entries, &courses, &also).await })
             })
-        });
-        prompt("write links", applying).await
+            .await?;
+        if !applied.refused.is_empty() {
+            metrics::ledger_refused(applied.refused.len() as u64);
+            self.doubt_clock();
+        }
+        Ok(applied)
     }
 
     /// Copies every change of the ledger since `since`, clears included, in one statement. Returns how many overviews
     /// were written.
     pub(super) async fn copy_changes_at_once(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        let also = self.also.clone();
-        self.persistently(move |db| {
-            let (scope, also) = (Scope::ChangedSince(since), also.clone());
-            Box::pin(async move { copy(&db, scope, Clears::Copy, &also, "write changed links").await })
-        })
-        .await
-    }
-
-    /// Runs a write on a task of its own, as dropping a transaction half way can poison a pooled connection, and
-    /// again if it only stood in another's way.
-    pub(super) async fn persistently<T, W>(&self, write: W) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        W: Fn(DatabaseConnection) -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>
-            + Send
-            + 'static,
-    {
-        let (db, writes) = (self.db.clone(), self.writes.clone());
-        let trying = async move {
-            let mut tries = 1;
-            loop {
-                match write(db.clone()).await {
-                    Err(error) if error.is_passing() && tries < TRIES => {
-                        tracing::debug!(event = "store.retried", tries, error = ?error);
-                        tries += 1;
-                    }
-                    done => {
-                        let _ = done.as_ref().inspect_err(|error| writes.note(error));
-                        return done;
-                    }
-                }
-            }
-        };
-        tokio::spawn(trying.in_current_span()).await.map_err(|_| StoreError::Aborted)?
+        let copy = statement(self.backend(), Scope::ChangedSince(since), Clears::Copy, &self.also);
+        self.db.execute("write changed links", Limit::Table, &copy).await
     }
 }
 
-pub(super) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
-    // SQLite: take the write lock at once; a transaction that asks for it later fails instead of waiting.
-    let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
-    let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
-    db.begin_with_options(options).await.map_err(StoreError::doing("begin a transaction"))
+async fn apply(
+    transaction: &DatabaseTransaction,
+    entries: &[Entry],
+    courses: &[CourseKey],
+    also: &[AlsoColumn],
+) -> Result<Applied, StoreError> {
+    let refused = ledger::upsert(transaction, entries, also).await?;
+    let mut overviews = 0;
+    for courses in keys::fitting(courses, keys::course_bytes) {
+        let update =
+            statement(transaction.get_database_backend(), Scope::Courses(courses), Clears::Copy, also);
+        let done = transaction.execute(&update).await.map_err(StoreError::doing(APPLY))?;
+        overviews += done.rows_affected();
+    }
+    Ok(Applied { overviews, refused })
 }
 
 /// The ids of the overviews that had lost something and have it again.
@@ -192,27 +159,4 @@ async fn restore(
         db.execute(&update).await?;
     }
     lost.iter().map(id).collect()
-}
-
-/// A span of its own: when the row was there to be read is what a trace of an event is followed for.
-pub(super) async fn commit(transaction: DatabaseTransaction) -> Result<(), StoreError> {
-    let system = match transaction.get_database_backend() {
-        DbBackend::MySql => "mysql",
-        DbBackend::Postgres => "postgresql",
-        _ => "sqlite",
-    };
-    let span = tracing::info_span!("commit", otel.kind = "client", db.system.name = system);
-    transaction.commit().instrument(span).await.map_err(StoreError::doing("commit links"))
-}
-
-async fn copy<C: ConnectionTrait>(
-    db: &C,
-    scope: Scope<'_>,
-    clears: Clears,
-    also: &[AlsoColumn],
-    doing: &'static str,
-) -> Result<u64, StoreError> {
-    let update = statement(db.get_database_backend(), scope, clears, also);
-    let done = db.execute(&update).await.map_err(StoreError::doing(doing))?;
-    Ok(done.rows_affected())
 }

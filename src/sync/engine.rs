@@ -12,6 +12,11 @@ use crate::course_key::{CourseKey, RunKey};
 use crate::store::{Failure, Halving, MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
 use crate::telemetry::report;
 
+/// How often a run is asked for again whose answer the ledger refused.
+pub const ASKED_AGAIN: u32 = 3;
+/// Another worker's clock may be so much ahead of ours, after which our next question is the later one.
+pub const BEFORE_ASKING_AGAIN: Duration = Duration::from_secs(1);
+
 /// Joins the database and the Catalog; cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
@@ -54,7 +59,7 @@ impl Engine {
     }
 
     /// Asks the Catalog for the runs of these courses, and writes what it says to ledger and overviews: both of the
-    /// following, one after the other.
+    /// following, one after the other. Runs of which the ledger has a later answer are asked for again, a few times.
     ///
     /// # Errors
     /// Those of the database; a Catalog that fails is an [`Outcome::Unknown`].
@@ -63,8 +68,22 @@ impl Engine {
         courses: Vec<CourseKey>,
         purpose: Purpose,
     ) -> Result<HashMap<CourseKey, Outcome>, StoreError> {
-        let answered = self.ask(courses, purpose).await?;
-        self.settle(vec![answered]).await
+        let mut outcomes = HashMap::with_capacity(courses.len());
+        let mut rest = courses;
+        for asked in 0..=ASKED_AGAIN {
+            if asked > 0 {
+                tokio::time::sleep(BEFORE_ASKING_AGAIN).await;
+            }
+            let answered = self.ask(rest, purpose).await?;
+            let ended = self.settle(vec![answered]).await?;
+            let superseded = ended.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Superseded));
+            rest = superseded.map(|(course, _)| course.clone()).collect();
+            outcomes.extend(ended);
+            if rest.is_empty() {
+                break;
+            }
+        }
+        Ok(outcomes)
     }
 
     /// Asks the Catalog for the runs of these courses, and writes nothing.
@@ -166,10 +185,14 @@ impl Engine {
         }
         let entries = plans.values().map(|plan| plan.entry.clone()).collect();
         drop(planning);
-        self.store.apply(entries, courses.to_vec()).instrument(tracing::info_span!("apply")).await?;
+        let applying = self.store.apply(entries, courses.to_vec());
+        let refused: HashSet<RunKey> =
+            applying.instrument(tracing::info_span!("apply")).await?.refused.into_iter().collect();
 
         let ended = snapshots.into_iter().filter_map(|snapshot| {
-            let outcome = outcome(&snapshot, plans.get(&snapshot.course.run_key())?);
+            let run = snapshot.course.run_key();
+            let plan = plans.get(&run)?;
+            let outcome = if refused.contains(&run) { Outcome::Superseded } else { outcome(&snapshot, plan) };
             Some((snapshot.course, outcome))
         });
         Ok(ended.collect())
@@ -201,7 +224,7 @@ fn outcome(snapshot: &Snapshot, plan: &Plan) -> Outcome {
     }
     let Some(overview) = &snapshot.overview else { return Outcome::NoOverview };
     let is_as_wanted = overview.marketing_url.as_deref() == plan.entry.in_force()
-        && overview.also_changes(&plan.entry.also).is_empty();
+        && overview.also_changes(&plan.entry.also_after(snapshot.entry.as_ref())).is_empty();
     match plan.change {
         Change::Same | Change::Set if is_as_wanted => Outcome::Unchanged,
         Change::Same | Change::Set => Outcome::Updated,

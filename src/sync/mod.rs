@@ -4,6 +4,6 @@ mod engine;
 mod outcome;
 mod plan;
 
-pub use self::engine::{Answered, Engine};
+pub use self::engine::{ASKED_AGAIN, Answered, BEFORE_ASKING_AGAIN, Engine};
 pub use self::outcome::Outcome;
 pub use self::plan::{Change, Plan, Question, plan};

@@ -22,6 +22,8 @@ pub enum Outcome {
     NoOverview,
     /// The database rejects the row, which no waiting helps; what it says.
     Rejected(String),
+    /// Nothing was written, as the ledger has an answer to a later question: the Catalog is to be asked again.
+    Superseded,
     /// The Catalog could not say.
     Unknown(Unknown),
 }
@@ -38,6 +40,7 @@ impl Outcome {
             Self::NotListed => "not_listed",
             Self::NoOverview => "no_overview",
             Self::Rejected(_) => "rejected",
+            Self::Superseded => "superseded",
             Self::Unknown(_) => "unknown",
         }
     }

@@ -68,7 +68,7 @@ pub fn plan(
         observed_at: question.asked_at,
         observed_by: question.by.as_str().to_owned(),
         block: None,
-        also: also(known, observation),
+        also: also(observation),
         refused: None,
     };
     let mut plan = planned(base, known, observation, question)?;
@@ -106,13 +106,12 @@ fn planned(
     }
 }
 
-/// What is known beside the URL. Nothing in it is ever taken away: the LMS's column may not be NULL, or has more to
-/// tell than a null in the Catalog.
-fn also(known: Option<&Entry>, observation: &Observation) -> Also {
-    let known = known.map_or(&Also::NOTHING, |known| &known.also);
+/// What the answer says beside the URL. What it does not say the ledger keeps: the LMS's column may not be NULL, or has
+/// more to say than a null in the Catalog.
+fn also(observation: &Observation) -> Also {
     match observation {
-        Observation::Url(_, also) | Observation::NoUrl(also) => also.or(known),
-        Observation::Refused(_) | Observation::NotListed | Observation::Unknown(_) => known.clone(),
+        Observation::Url(_, also) | Observation::NoUrl(also) => also.clone(),
+        Observation::Refused(_) | Observation::NotListed | Observation::Unknown(_) => Also::NOTHING,
     }
 }
 
@@ -174,7 +173,8 @@ mod tests {
         for (seconds, observation) in answers {
             let plan = plan(&run(), known.as_ref(), observation, at(*seconds)).unwrap();
             changes.push(plan.change);
-            known = Some(plan.entry);
+            let before = known.map_or(Also::NOTHING, |known: Entry| known.also);
+            known = Some(Entry { also: plan.entry.also.or(&before), ..plan.entry });
         }
         (known, changes)
     }

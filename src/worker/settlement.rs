@@ -48,6 +48,10 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
             Settlement::Ack(_) => Settlement::Dead(why.clone()),
             climbs => climbs,
         },
+        // Once more, as the event may be newer than the answer that the ledger has.
+        Outcome::Superseded => {
+            climb(attempt, "superseded", "the ledger has an answer to a later question".to_owned())
+        }
         // No outage: one run that the Catalog can say nothing of must not be asked for as if it were, again and again.
         Outcome::Unknown(why) if why.is_of_the_run_alone() => {
             match climb(attempt, "unchanged", why.to_string()) {
@@ -103,7 +107,11 @@ mod tests {
     #[test]
     fn what_may_come_true_later_climbs_to_the_end_of_the_ladder_and_is_then_left_to_the_pass() {
         let now = Instant::now();
-        for (outcome, word) in [(Outcome::NotListed, "not_listed"), (Outcome::NoOverview, "no_overview")] {
+        for (outcome, word) in [
+            (Outcome::NotListed, "not_listed"),
+            (Outcome::NoOverview, "no_overview"),
+            (Outcome::Superseded, "superseded"),
+        ] {
             for (attempt, step) in (0..).zip(ladder::STEPS) {
                 assert!(delay(step, true)(&settle(&outcome, attempt, now)), "{attempt}");
             }

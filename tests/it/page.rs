@@ -37,7 +37,7 @@ async fn worker(stage: &Stage) -> Program {
         pass.verdict = verdict.to_owned();
         (pass.updated, pass.cleared) = (3 + n * n * 7 % 41, n % 3);
         pass.held_back = if verdict == "refused" { 120 } else { 0 };
-        stage.database.store.save_pass(&pass).await.unwrap();
+        stage.database.store.save_pass(&mut pass).await.unwrap();
     }
     let letter = format!(r#"{{"type": "course-deleted", "course_id": "{DEAD}"}}"#);
     let letter = Message::json(letter.into_bytes());

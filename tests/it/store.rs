@@ -1,5 +1,9 @@
 //! The store on SQLite, PostgreSQL and MariaDB: the same words, the same outcome, the LMS's own collation included.
 
+mod black_hole;
+mod clock;
+mod disk_full;
+mod passes;
 mod races;
 
 use std::time::Duration;
@@ -289,7 +293,7 @@ async fn held_changes_wait_for_the_brake() {
         assert_eq!(database.link("ccx-v1:edX+Other+1+ccx@1").await, Some(None), "{kind:?}");
         pass.verdict = Verdict::Complete.as_str().to_owned();
         pass.finished_at = Some(store.now().await.unwrap());
-        store.save_pass(&pass).await.unwrap();
+        store.save_pass(&mut pass).await.unwrap();
         assert_eq!(store.last_passes(5).await.unwrap()[0].verdict, "complete", "{kind:?}");
         database.drop().await;
     }

@@ -11,12 +11,12 @@ mod needs;
 mod postgres;
 mod probe;
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement};
 
 pub use self::needs::{Need, Needs};
 
 use self::judge::beyond;
-use super::limit::within;
+use super::timeout::{Limit, Work};
 use super::{Store, StoreError};
 
 const DOING: &str = "tell what the user may do";
@@ -159,11 +159,18 @@ impl Store {
     }
 
     async fn look(&self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
-        within(DOING, self.db.query_all_raw(statement)).await
+        self.db.rows_of(DOING, Limit::Batch, statement).await
     }
 
     /// Executes what touches no row.
     async fn touch(&self, sql: &str) -> Result<(), StoreError> {
-        within(DOING, self.db.execute_unprepared(sql)).await.map(drop)
+        let sql = sql.to_owned();
+        let touch = move |db: DatabaseConnection| -> Work<'static, _> {
+            let sql = sql.clone();
+            Box::pin(
+                async move { db.execute_unprepared(&sql).await.map(drop).map_err(StoreError::doing(DOING)) },
+            )
+        };
+        self.db.with_timeout(DOING, Limit::Batch, touch).await
     }
 }

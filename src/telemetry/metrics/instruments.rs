@@ -33,6 +33,7 @@ pub struct Instruments {
     pub(super) blank_oldest: Gauge<f64>,
     pub(super) refused_urls: Gauge<u64>,
     pub(super) healed: Counter<u64>,
+    pub(super) ledger_refused: Counter<u64>,
     pub(super) dead_letters: Gauge<u64>,
     pub(super) consumer_up: Gauge<u64>,
     pub(super) catalog_breaker: Gauge<u64>,
@@ -90,6 +91,7 @@ impl Instruments {
             blank_oldest: seconds("course_sharing.blank_oldest", "How long the longest-standing blank has been blank, of those that should not be; 0: none is"),
             refused_urls: gauge("course_sharing.refused_urls", "{course}", "Courses whose URL in the Catalog must not be shared"),
             healed: counter("course_sharing.healed", "{overview}", "Overviews that got their last-known URL back, after an event or by the timer"),
+            ledger_refused: counter("course_sharing.ledger_refused", "{run}", "Answers that the ledger refused, as it had one to a later question; the Catalog is asked again"),
             dead_letters: gauge("course_sharing.dead_letters", "{message}", "Dead letters, in the table and in the queue"),
             consumer_up: gauge("course_sharing.consumer_up", "{consumer}", "1 while the consumer is attached to the events queue"),
             catalog_breaker: gauge("course_sharing.catalog_breaker", "{breaker}", "1 for the state that the breaker in front of the Catalog is in"),
@@ -131,6 +133,7 @@ impl Instruments {
         }
         self.blank_oldest.record(0.0, &[]);
         self.refused_urls.record(0, &[]);
+        self.ledger_refused.add(0, &[]);
         self.dead_letters.record(0, &[]);
         self.consumer_up.record(0, &[]);
         self.database_up.record(0, &[]);

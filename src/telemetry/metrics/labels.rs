@@ -5,7 +5,7 @@
 pub(super) const EVENT_TYPES: [&str; 3] = ["course-publish", "overview-recreated", "unknown"];
 
 /// `outcome` of `course_sharing_events_total`.
-pub(super) const EVENT_OUTCOMES: [&str; 12] = [
+pub(super) const EVENT_OUTCOMES: [&str; 13] = [
     "applied",
     "unchanged",
     "coalesced",
@@ -13,6 +13,7 @@ pub(super) const EVENT_OUTCOMES: [&str; 12] = [
     "refused",
     "not_listed",
     "no_overview",
+    "superseded",
     "ignored",
     "parked",
     "dead_lettered",

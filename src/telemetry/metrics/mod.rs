@@ -35,7 +35,8 @@ pub(super) fn shutdown() -> bool {
 }
 
 /// Counts one event that is settled. `kind` is `course-publish`, `overview-recreated` or `unknown`; `outcome` is
-/// `applied`, `unchanged`, `no_page`, `refused`, `not_listed`, `no_overview`, `ignored`, `parked` or `dead_lettered`.
+/// `applied`, `unchanged`, `no_page`, `refused`, `not_listed`, `no_overview`, `superseded`, `ignored`, `parked` or
+/// `dead_lettered`.
 pub fn event(kind: &'static str, outcome: &'static str) {
     instruments().events.add(1, &[KeyValue::new("type", kind), KeyValue::new("outcome", outcome)]);
 }
@@ -97,6 +98,11 @@ pub fn refused_urls(n: u64) {
 /// Counts `n` overviews that got their last-known URL back; `cause` is `restore` (an event) or `heal` (the timer).
 pub fn healed(cause: &'static str, n: u64) {
     instruments().healed.add(n, &[KeyValue::new("cause", cause)]);
+}
+
+/// Counts `n` answers that the ledger refused, as it had one to a later question.
+pub fn ledger_refused(n: u64) {
+    instruments().ledger_refused.add(n, &[]);
 }
 
 /// Says how many dead letters there are, in the table and in the queue.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const KNOWN: [(&str, &str); 16] = [
+const KNOWN: [(&str, &str); 17] = [
     ("course_sharing_events_total", "counter"),
     ("course_sharing_catalog_requests_total", "counter"),
     ("course_sharing_overviews", "gauge"),
@@ -11,6 +11,7 @@ const KNOWN: [(&str, &str); 16] = [
     ("course_sharing_blank_oldest_seconds", "gauge"),
     ("course_sharing_refused_urls", "gauge"),
     ("course_sharing_healed_total", "counter"),
+    ("course_sharing_ledger_refused_total", "counter"),
     ("course_sharing_dead_letters", "gauge"),
     ("course_sharing_consumer_up", "gauge"),
     ("course_sharing_catalog_breaker", "gauge"),
@@ -33,6 +34,7 @@ fn use_all() {
     blank_oldest(Some(Duration::from_secs(90)));
     refused_urls(4);
     healed("heal", 3);
+    ledger_refused(2);
     dead_letters(7);
     consumer_up(true);
     reconcile_success(DateTime::from_timestamp(1_795_363_200, 500_000_000).unwrap());

@@ -1,5 +1,10 @@
 //! `sync`: the engine of events, by hand.
 
+use chrono::{TimeDelta, Utc};
+use course_sharing::also::Also;
+use course_sharing::course_key::CourseKey;
+use course_sharing::store::Entry;
+
 use crate::stand_in::Fault;
 use crate::support::databases::Kind;
 use crate::support::stage::with_stage;
@@ -41,6 +46,52 @@ async fn what_the_catalog_cannot_say_is_3_and_changes_nothing() {
         stage.catalog.off(true);
         stage.run(&["sync", KEY]).await.expect(3).says(&["unknown", "catalog.url"]);
         assert_eq!(stage.database.link(KEY).await.flatten().as_deref(), Some(URL));
+    })
+    .await;
+}
+
+/// What another worker wrote, whose clock was ahead: of an older URL, as if asked a moment from now.
+fn ahead(url: &str) -> Entry {
+    let observed_at = Utc::now() + TimeDelta::milliseconds(1500);
+    Entry {
+        run: CourseKey::parse(KEY).unwrap().run_key(),
+        url: Some(url.to_owned()),
+        listed: true,
+        pending_clear_since: None,
+        cleared_at: None,
+        changed_at: Some(observed_at),
+        held: None,
+        observed_at,
+        observed_by: "event".to_owned(),
+        block: None,
+        also: Also::NOTHING,
+        refused: None,
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_answer_the_ledger_refused_is_asked_for_again() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let old = "https://www.campus.example/course/old";
+        stage.course(KEY, Some(old), Some(URL)).await;
+        stage.database.store.apply(vec![ahead(old)], vec![]).await.unwrap();
+        stage.run(&["sync", KEY]).await.expect(0).says(&["updated"]);
+        assert_eq!(stage.database.link(KEY).await.flatten().as_deref(), Some(URL));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_whose_answer_the_ledger_refused_is_not_done() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let old = "https://www.campus.example/course/old";
+        stage.course(KEY, Some(old), Some(URL)).await;
+        let worker = stage.worker(&[]).await;
+        stage.database.store.apply(vec![ahead(old)], vec![]).await.unwrap();
+        stage.publish_course(KEY).await;
+        stage.until_link(KEY, Some(URL)).await;
+        worker.until_metric("course_sharing_ledger_refused_total", 1.0).await;
+        worker.stop().await.expect(0);
     })
     .await;
 }

@@ -153,7 +153,7 @@ async fn leave_a_pass(store: &Store, resumed: u32) {
     let mut row = store.begin_pass(20).await.unwrap();
     let report = Report { pass: Some(row.id), started_at: row.started_at, resumed, ..Report::default() };
     row.report = serde_json::to_string(&report).unwrap();
-    store.save_pass(&row).await.unwrap();
+    store.save_pass(&mut row).await.unwrap();
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ struct Wire {
     frozen: bool,
     /// Connections of earlier cuts are dead.
     cuts: u32,
+    /// Connections of earlier losses let nothing through any more.
+    losses: u32,
 }
 
 /// Forwards connections to one address. Ends with its handle.
@@ -33,7 +35,7 @@ impl Proxy {
         let target = target.into();
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let wire = watch::Sender::new(Wire { frozen: false, cuts: 0 });
+        let wire = watch::Sender::new(Wire { frozen: false, cuts: 0, losses: 0 });
         let watched = wire.clone();
         let task = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
@@ -60,6 +62,11 @@ impl Proxy {
     /// Keeps all connections open, accepts new ones, and lets nothing through, as a dead network does.
     pub(crate) fn freeze(&self) {
         self.wire.send_modify(|wire| wire.frozen = true);
+    }
+
+    /// Keeps the connections there are open for ever, and lets nothing through them; new ones are served.
+    pub(crate) fn lose(&self) {
+        self.wire.send_modify(|wire| wire.losses += 1);
     }
 
     /// Lets everything through again, what has piled up first.
@@ -109,11 +116,13 @@ fn socket(stream: &TcpStream) -> std::net::TcpStream {
 
 async fn copy(from: &TcpStream, to: &TcpStream, mut wire: watch::Receiver<Wire>) {
     let mut buffer = vec![0; 16 * 1024];
+    let losses = wire.borrow().losses;
+    let is_frozen = |wire: &Wire| wire.frozen || wire.losses != losses;
     loop {
-        if wire.wait_for(|wire| !wire.frozen).await.is_err() || from.readable().await.is_err() {
+        if wire.wait_for(|wire| !is_frozen(wire)).await.is_err() || from.readable().await.is_err() {
             return;
         }
-        if wire.borrow().frozen {
+        if is_frozen(&wire.borrow()) {
             continue;
         }
         let mut read: &[u8] = match from.try_read(&mut buffer) {

@@ -1,0 +1,265 @@
+//! The only way to the database: every statement of the store goes through [`Db`], and every one of them has an end.
+//!
+//! A statement runs on a task of its own, so that a caller who stops waiting leaves no connection in the middle of an
+//! answer. At its limit the task is dropped, and with it its connection: [`super::pool`] closes what was open then
+//! instead of giving it to the next statement.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, FromQueryResult, QueryResult,
+    SqliteTransactionMode, Statement, StatementBuilder, TransactionOptions, TransactionTrait,
+};
+use tracing::Instrument;
+
+use super::pool::Trust;
+use super::{StoreError, Writes};
+
+/// How often work is tried while it fails by something that passes.
+const TRIES: u32 = 3;
+
+/// How long work on the database may take, the wait for a connection and all its tries included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For statements on a batch of rows; less than the 30 s in which an outage has to be noticed.
+    pub batch: Duration,
+    /// For statements on a whole table; longer than the server's own limit for one statement.
+    pub table: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { batch: Duration::from_secs(20), table: Duration::from_secs(40) }
+    }
+}
+
+/// Which of the [`Timeouts`] holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    Batch,
+    Table,
+}
+
+/// Work on the database: one statement, or several.
+pub(super) type Work<'w, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'w>>;
+
+/// The database; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Db {
+    db: DatabaseConnection,
+    trust: Arc<Trust>,
+    writes: Writes,
+    timeouts: Timeouts,
+}
+
+impl Db {
+    pub(super) fn new(db: DatabaseConnection, trust: Arc<Trust>, writes: Writes) -> Self {
+        Self { db, trust, writes, timeouts: Timeouts::default() }
+    }
+
+    pub(super) fn with_timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    pub(super) fn backend(&self) -> DbBackend {
+        self.db.get_database_backend()
+    }
+
+    /// Without any limit: for migrations, and for tests.
+    pub(super) fn connection(&self) -> &DatabaseConnection {
+        &self.db
+    }
+
+    /// The rows of one query.
+    pub(super) async fn rows(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        query: &impl StatementBuilder,
+    ) -> Result<Vec<QueryResult>, StoreError> {
+        self.rows_of(doing, limit, self.backend().build(query)).await
+    }
+
+    /// The same for a statement in plain SQL.
+    pub(super) async fn rows_of(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        statement: Statement,
+    ) -> Result<Vec<QueryResult>, StoreError> {
+        let work = move |db: DatabaseConnection| -> Work<'static, _> {
+            let statement = statement.clone();
+            Box::pin(async move { db.query_all_raw(statement).await.map_err(StoreError::doing(doing)) })
+        };
+        self.with_timeout(doing, limit, work).await
+    }
+
+    /// The rows of one query, as models.
+    pub(super) async fn all<M: FromQueryResult>(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        query: &impl StatementBuilder,
+    ) -> Result<Vec<M>, StoreError> {
+        let rows = self.rows(doing, limit, query).await?;
+        let models = rows.iter().map(|row| M::from_query_result(row, ""));
+        models.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+    }
+
+    /// The first row of one query; the query limits itself to one.
+    pub(super) async fn one<M: FromQueryResult>(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        query: &impl StatementBuilder,
+    ) -> Result<Option<M>, StoreError> {
+        Ok(self.all(doing, limit, query).await?.into_iter().next())
+    }
+
+    /// Runs one statement that writes. Returns how many rows it wrote, or on MySQL found.
+    pub(super) async fn execute(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        statement: &impl StatementBuilder,
+    ) -> Result<u64, StoreError> {
+        let statement = self.backend().build(statement);
+        let work = move |db: DatabaseConnection| -> Work<'static, _> {
+            let statement = statement.clone();
+            Box::pin(async move {
+                let done = db.execute_raw(statement).await.map_err(StoreError::doing(doing))?;
+                Ok(done.rows_affected())
+            })
+        };
+        self.with_timeout(doing, limit, work).await.inspect_err(|error| self.writes.note(error))
+    }
+
+    /// Whether the server answers at all.
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let doing = "answer";
+        let work = move |db: DatabaseConnection| -> Work<'static, _> {
+            Box::pin(async move { db.ping().await.map_err(StoreError::doing(doing)) })
+        };
+        self.with_timeout(doing, Limit::Batch, work).await
+    }
+
+    /// Runs `work` in one transaction, which is rolled back where the work fails. A connection whose COMMIT or ROLLBACK
+    /// failed is not used again.
+    pub(super) async fn transaction<T, W>(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        work: W,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'t> Fn(&'t DatabaseTransaction) -> Work<'t, T> + Send + Sync + 'static,
+    {
+        let (work, trust) = (Arc::new(work), self.trust.clone());
+        let transaction = move |db: DatabaseConnection| -> Work<'static, T> {
+            let (work, trust) = (work.clone(), trust.clone());
+            Box::pin(async move {
+                let transaction = begin(&db).await.map_err(StoreError::doing("begin a transaction"))?;
+                match work(&transaction).await {
+                    Ok(done) => {
+                        commit(transaction).await.map_err(|error| {
+                            trust.lose();
+                            StoreError::doing("commit")(error)
+                        })?;
+                        Ok(done)
+                    }
+                    Err(error) => {
+                        if transaction.rollback().await.is_err() {
+                            trust.lose();
+                        }
+                        Err(error)
+                    }
+                }
+            })
+        };
+        self.with_timeout(doing, limit, transaction).await.inspect_err(|error| self.writes.note(error))
+    }
+
+    /// Runs `work` within its limit, on a task of its own, and again where it failed by something that passes: a
+    /// deadlock, a connection that had died. So `work` has to be such that doing it twice is as good as once.
+    pub(super) async fn with_timeout<T, W>(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        work: W,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Fn(DatabaseConnection) -> Work<'static, T> + Send + 'static,
+    {
+        let limit = match limit {
+            Limit::Batch => self.timeouts.batch,
+            Limit::Table => self.timeouts.table,
+        };
+        let (db, trust) = (self.db.clone(), self.trust.clone());
+        let task = async move {
+            let mut retried = retry_transient(db, trust.clone(), work);
+            match tokio::time::timeout(limit, &mut retried).await {
+                Ok(done) => done,
+                Err(_) => {
+                    // First: what is dropped next must not be used again.
+                    trust.lose();
+                    drop(retried);
+                    Err(StoreError::Silent { doing })
+                }
+            }
+        };
+        tokio::spawn(task.in_current_span()).await.map_err(|_| StoreError::Aborted)?
+    }
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("backend", &self.backend()).finish_non_exhaustive()
+    }
+}
+
+fn retry_transient<T, W>(db: DatabaseConnection, trust: Arc<Trust>, work: W) -> Work<'static, T>
+where
+    T: Send + 'static,
+    W: Fn(DatabaseConnection) -> Work<'static, T> + Send + 'static,
+{
+    Box::pin(async move {
+        let mut tries = 1;
+        loop {
+            let done = work(db.clone()).await;
+            let Err(error) = &done else { return done };
+            if error.is_broken_connection() {
+                // Where one has died, the others that were open then have too: the next try opens a new one.
+                trust.lose();
+            }
+            if !error.is_transient() || tries >= TRIES {
+                return done;
+            }
+            tracing::debug!(event = "store.retried", tries, error = ?error);
+            tries += 1;
+        }
+    })
+}
+
+async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    // SQLite: take the write lock at once; a transaction that asks for it later fails instead of waiting.
+    let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
+    let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
+    db.begin_with_options(options).await
+}
+
+/// A span of its own: when the row was there to be read is what a trace of an event is followed for.
+async fn commit(transaction: DatabaseTransaction) -> Result<(), DbErr> {
+    let system = match transaction.get_database_backend() {
+        DbBackend::MySql => "mysql",
+        DbBackend::Postgres => "postgresql",
+        _ => "sqlite",
+    };
+    let span = tracing::info_span!("commit", otel.kind = "client", db.system.name = system);
+    transaction.commit().instrument(span).await
+}

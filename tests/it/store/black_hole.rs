@@ -1,0 +1,103 @@
+//! A connection that is open and lets nothing through, as behind a firewall that forgot it: every statement ends within
+//! its limit, and what comes after goes by a new connection.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use course_sharing::config;
+use course_sharing::store::{SeenSince, Store, StoreError, Timeouts};
+
+use super::{RUN, URL, entry, key};
+use crate::support::databases::{Kind, TestDatabase};
+use crate::support::proxy::{Proxy, by};
+
+/// Longer than a connection that comes back to the pool may take to answer.
+const LIMIT: Duration = Duration::from_secs(5);
+const SHORT: Duration = Duration::from_millis(300);
+/// Far beyond the limits.
+const SOON: Duration = Duration::from_secs(15);
+
+/// A store behind a proxy, with connections that are in use.
+async fn behind_a_proxy(database: &TestDatabase) -> (Store, Proxy) {
+    let port = if database.kind == Kind::Postgres { 5432 } else { 3306 };
+    let (_, target) = by(&database.url, ([127, 0, 0, 1], 1).into(), port);
+    let proxy = Proxy::start(target).await;
+    let (url, _) = by(&database.url, proxy.address(), port);
+    // Over TLS the driver waits for the server's farewell before it lets go of a connection.
+    let tls = if database.kind == Kind::Postgres { "sslmode=disable" } else { "ssl-mode=disabled" };
+    let settings = config::Database { url: format!("{url}?{tls}").as_str().into(), max_connections: 2 };
+    let store = Store::connect(&settings).await.unwrap();
+    (store.with_timeouts(Timeouts { batch: LIMIT, table: LIMIT }), proxy)
+}
+
+#[tokio::test]
+async fn heal_fails_within_its_limit_and_works_again_by_a_new_connection() {
+    for kind in [Kind::Postgres, Kind::Mysql] {
+        let database = TestDatabase::new(kind).await;
+        database.insert_overview(RUN, None).await;
+        let (store, proxy) = behind_a_proxy(&database).await;
+        let now = store.now().await.unwrap();
+        store.apply(vec![entry(RUN, Some(URL), now)], vec![]).await.unwrap();
+        // More often than there are places in the pool.
+        for round in 0..3 {
+            store.heal().await.unwrap();
+            proxy.lose();
+            let healed = tokio::time::timeout(SOON, store.heal()).await;
+            let healed = healed.unwrap_or_else(|_| panic!("{kind:?} {round}: heal has no end"));
+            assert!(matches!(healed, Err(StoreError::Silent { .. })), "{kind:?} {round}: {healed:?}");
+            database.execute("UPDATE course_overviews_courseoverview SET marketing_url = NULL").await;
+            assert_eq!(store.heal().await.unwrap().overviews, 1, "{kind:?} {round}");
+        }
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn no_statement_waits_for_ever() {
+    for kind in [Kind::Postgres, Kind::Mysql] {
+        let database = TestDatabase::new(kind).await;
+        let (store, proxy) = behind_a_proxy(&database).await;
+        let mut pass = store.begin_pass(1).await.unwrap();
+        proxy.freeze();
+        let patient = store.clone();
+        let store = store.with_timeouts(Timeouts { batch: SHORT, table: SHORT });
+        let now = Utc::now();
+        let since = SeenSince { began: now, listed: now };
+        let courses = [key(RUN)];
+        macro_rules! ends {
+            ($($work:expr),* $(,)?) => {
+                $(
+                    let ended = tokio::time::timeout(SOON, $work).await.map(|ended| ended.is_err());
+                    assert_eq!(ended, Ok(true), "{kind:?}: {}", stringify!($work));
+                )*
+            };
+        }
+        ends!(
+            store.heal(),
+            store.copy_changes(now),
+            store.note_blanks(LIMIT),
+            store.begin_pass(1),
+            store.save_pass(&mut pass),
+            store.last_passes(1),
+            store.held_count(1),
+            store.held(1, 1),
+            store.hold_absent(1, now),
+            store.let_through(1, now),
+            store.forget_held_before(1),
+            store.standing(since),
+            store.found(since),
+            store.unseen(since, None, 1),
+            store.counts(),
+            store.whole_blocks(),
+            store.snapshots(&courses),
+            store.restore(&courses),
+            store.apply(vec![entry(RUN, Some(URL), now)], vec![key(RUN)]),
+            store.lms_page_size(),
+            store.check_schema(),
+            store.acquire("heal", "me", LIMIT),
+        );
+        proxy.resume();
+        patient.counts().await.unwrap();
+        database.drop().await;
+    }
+}
