@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_no_url_is_an_error() {
-        assert!(matches!(span_exporter("no url"), Err(TelemetryError::Exporter { signal: "traces", .. })));
+        assert!(matches!(span_exporter("no url"), Err(TelemetryError::Endpoint { signal: "traces", .. })));
         assert!(metric_reader("http://[").is_err());
     }
 }
