@@ -180,6 +180,17 @@ impl Load {
         .await
     }
 
+    /// Sends an event for each run whose URL the worker has refused and not seen mended yet; how many there were.
+    pub(crate) async fn publish_refused_again(&self) -> anyhow::Result<usize> {
+        let refused = self.lms.refused().await?;
+        let mut state = self.state.lock().await;
+        for &run in &refused {
+            state.publish(run, false, Form::Full).await;
+        }
+        state.publisher.flush().await;
+        Ok(refused.len())
+    }
+
     /// Publishes a message with these properties, which count as bad ones whatever its body says.
     ///
     /// # Errors

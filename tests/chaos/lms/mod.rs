@@ -67,6 +67,14 @@ impl Lms {
         Ok(())
     }
 
+    /// The runs whose newest URL the worker has refused.
+    pub(crate) async fn refused(&self) -> anyhow::Result<Vec<usize>> {
+        let sql = "SELECT run_key AS k FROM course_sharing_ledger WHERE refused_since IS NOT NULL";
+        let rows = self.db.query_all_raw(self.statement(sql)).await?;
+        let keys: Result<Vec<String>, DbErr> = rows.iter().map(|row| row.try_get("", "k")).collect();
+        Ok(keys?.iter().filter_map(|key| run_of(key)).collect())
+    }
+
     /// Properties and body of every dead letter that is a row.
     pub(crate) async fn dead_letters(&self) -> anyhow::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let sql = "SELECT properties, body FROM course_sharing_dead_letter ORDER BY id";

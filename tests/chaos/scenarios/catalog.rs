@@ -15,6 +15,8 @@ use crate::stand_in::{Fault, Ratios};
 const RESTORED: Duration = Duration::from_millis(100);
 /// The same for the small version, which shares its machine with builds and other tests.
 const RESTORED_SMALL: Duration = Duration::from_secs(1);
+/// For answers that are on their way when the faults end.
+const ANSWERED: Duration = Duration::from_secs(3);
 const MORE_THAN_EVER_ASKED: usize = 100_000;
 /// The seconds in which the worker finds out that the Catalog is away.
 const TO_SEE_IT: usize = 2;
@@ -95,8 +97,11 @@ pub(super) async fn faults(stage: &mut Stage, size: Size) -> Result {
     // What was parked meanwhile shall meet them too.
     tokio::time::sleep(size.lasting(Duration::from_secs(30))).await;
     load.catalog.state().faults.ratios = Ratios::default();
+    // A URL that must not be shared is an answer, and ends its event. Whoever mends it in the Catalog publishes again.
+    tokio::time::sleep(ANSWERED).await;
+    let mended = load.publish_refused_again().await?;
     stage.settle(size.settling()).await?;
     let verdict = stage.judge().await?;
-    let demands = vec![no_dead_letters(&verdict)];
+    let demands = vec![no_dead_letters(&verdict), Demand::new("runs mended", mended.to_string(), true)];
     Ok((verdict, demands))
 }
