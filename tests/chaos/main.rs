@@ -2,7 +2,7 @@
 //! say from the history whether an event was lost or a link wrong. Started by `ops/chaos`.
 //!
 //! `schedule` (pure) what will happen · `load` plays it · `scenarios` do the harm · `soak` all of it at random ·
-//! `history` what was seen · `checker` (pure) judges it · `servers`, `proxy`, `lms`, `publisher`, `queues`, `worker`, `raw`, `probe` the world around
+//! `history` what was seen · `checker` (pure) judges it · `servers`, `proxy`, `lms`, `publisher`, `queues`, `worker` the world around
 
 mod checker;
 mod history;
@@ -38,7 +38,7 @@ use tokio::sync::RwLock;
 
 use crate::report::Played;
 use crate::scenarios::{SCENARIOS, Scenario, Size};
-use crate::servers::{Database, Mariadb, Postgres, Rabbitmq};
+use crate::servers::{Database, Mariadb, Postgres, Rabbitmq, SmallDisk};
 use crate::soak::Soak;
 use crate::stage::{Place, Servers, Which};
 
@@ -193,5 +193,6 @@ async fn start(root: &Path) -> anyhow::Result<Servers> {
         rabbitmq: RwLock::new(rabbitmq),
         postgres: RwLock::new(Database::Postgres(postgres)),
         mariadb: RwLock::new(Database::Mariadb(mariadb)),
+        sqlite: RwLock::new(Database::Sqlite(SmallDisk::mount(root)?)),
     })
 }

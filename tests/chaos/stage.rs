@@ -28,6 +28,9 @@ pub(crate) enum Which {
     Postgres,
     /// MariaDB, as the LMS has it.
     Mariadb,
+    /// SQLite, on a small disk.
+    #[value(skip)]
+    Sqlite,
 }
 
 /// The servers. Scenarios that only use one share it; one that harms it has it for itself.
@@ -35,6 +38,7 @@ pub(crate) struct Servers {
     pub(crate) rabbitmq: RwLock<Rabbitmq>,
     pub(crate) postgres: RwLock<Database>,
     pub(crate) mariadb: RwLock<Database>,
+    pub(crate) sqlite: RwLock<Database>,
 }
 
 impl Servers {
@@ -43,6 +47,7 @@ impl Servers {
         match which {
             Which::Postgres => &self.postgres,
             Which::Mariadb => &self.mariadb,
+            Which::Sqlite => &self.sqlite,
         }
     }
 }

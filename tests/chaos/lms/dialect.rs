@@ -18,6 +18,7 @@ const MARIADB_INSERT: &str = "INSERT INTO course_overviews_courseoverview SET cr
 pub(super) enum Dialect {
     Postgres,
     Mariadb,
+    Sqlite,
 }
 
 impl Dialect {
@@ -25,6 +26,7 @@ impl Dialect {
         match server {
             Database::Postgres(_) => Self::Postgres,
             Database::Mariadb(_) => Self::Mariadb,
+            Database::Sqlite(_) => Self::Sqlite,
         }
     }
 
@@ -32,6 +34,7 @@ impl Dialect {
         match self {
             Self::Postgres => "postgres",
             Self::Mariadb => "root",
+            Self::Sqlite => "",
         }
     }
 
@@ -40,6 +43,7 @@ impl Dialect {
         match self {
             Self::Postgres => Some("postgres"),
             Self::Mariadb => Some("mysql"),
+            Self::Sqlite => None,
         }
     }
 
@@ -60,6 +64,8 @@ impl Dialect {
                 format!("CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"),
                 format!("GRANT ALL ON {name}.* TO {user}@'127.0.0.1'"),
             ],
+            // To connect makes the file.
+            Self::Sqlite => Vec::new(),
         }
     }
 
@@ -70,7 +76,7 @@ impl Dialect {
 
     pub(super) fn insert(self, key: &str) -> String {
         match self {
-            Self::Postgres => {
+            Self::Postgres | Self::Sqlite => {
                 format!("INSERT INTO course_overviews_courseoverview (id) VALUES ('{key}')")
             }
             Self::Mariadb => format!("{MARIADB_INSERT}'{key}'"),
@@ -82,6 +88,7 @@ impl Dialect {
         match self {
             Self::Postgres => watch_postgres(worker),
             Self::Mariadb => watch_mariadb(worker),
+            Self::Sqlite => watch_sqlite(),
         }
     }
 
@@ -95,6 +102,7 @@ impl Dialect {
                 "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', started_at) AS s, \
                  TIMESTAMPDIFF(MICROSECOND, '1970-01-01', finished_at) AS e FROM course_sharing_reconcile ORDER BY id"
             }
+            Self::Sqlite => "SELECT 0 AS s, NULL AS e WHERE 1 = 0",
         }
     }
 
@@ -107,12 +115,13 @@ impl Dialect {
             Self::Mariadb => {
                 &["LOCK TABLES course_overviews_courseoverview WRITE, course_sharing_ledger WRITE"]
             }
+            Self::Sqlite => &["BEGIN IMMEDIATE"],
         }
     }
 
     pub(super) fn unlock(self) -> &'static str {
         match self {
-            Self::Postgres => "COMMIT",
+            Self::Postgres | Self::Sqlite => "COMMIT",
             Self::Mariadb => "UNLOCK TABLES",
         }
     }
@@ -125,6 +134,7 @@ impl Dialect {
                 "SELECT pg_reload_conf()".to_owned(),
             ],
             Self::Mariadb => vec![format!("SET GLOBAL read_only = {word}")],
+            Self::Sqlite => vec![format!("PRAGMA query_only = {word}")],
         }
     }
 
@@ -192,4 +202,15 @@ fn watch_mariadb(worker: &str) -> Vec<String> {
         )
     });
     std::iter::once(table.to_owned()).chain(triggers).collect()
+}
+
+/// SQLite knows no users: every write is taken for the worker's.
+fn watch_sqlite() -> Vec<String> {
+    let table = "CREATE TABLE chaos_log (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, \
+                 by_worker INTEGER NOT NULL, op TEXT NOT NULL, id TEXT NOT NULL, old_url TEXT, new_url TEXT)";
+    let trigger = "CREATE TRIGGER chaos_note AFTER UPDATE ON course_overviews_courseoverview FOR EACH ROW BEGIN \
+                   INSERT INTO chaos_log (at, by_worker, op, id, old_url, new_url) VALUES \
+                   (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), 1, 'update', NEW.id, \
+                   OLD.marketing_url, NEW.marketing_url); END";
+    vec![table.to_owned(), trigger.to_owned()]
 }

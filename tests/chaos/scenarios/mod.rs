@@ -3,10 +3,12 @@
 mod broker;
 mod catalog;
 mod database;
+mod disk;
 mod http;
 mod lms;
 mod message;
 mod rights;
+mod way;
 mod worker;
 
 use std::time::Duration;
@@ -47,8 +49,11 @@ enum Kind {
     CatalogFaults,
     StaleSave,
     Poison,
+    DbSlow,
+    DbSilent,
     DbRevoked,
     LookedAt,
+    DiskFull,
     Deep,
     Unreadable,
     BeyondTheTable,
@@ -80,8 +85,8 @@ const fn scenario(
 /// All of them: name, what it does, where, (events, times) in full and in small. First those that want a server for
 /// themselves, so that the others need not wait for one another.
 #[rustfmt::skip]
-pub(crate) const SCENARIOS: [Scenario; 23] = {
-    use Which::{Mariadb, Postgres};
+pub(crate) const SCENARIOS: [Scenario; 27] = {
+    use Which::{Mariadb, Postgres, Sqlite};
     [
         scenario("broker-restart", "the broker restarted, in order and by a crash", Kind::BrokerRestart, Postgres, (10_000, 5), (200, 1)),
         scenario("broker-freeze", "the broker frozen for 20 s", Kind::BrokerFreeze, Postgres, (10_000, 5), (200, 1)),
@@ -92,9 +97,13 @@ pub(crate) const SCENARIOS: [Scenario; 23] = {
         scenario("db-lock-postgres", "tables locked for 10 s, PostgreSQL", Kind::DbLock, Postgres, (10_000, 5), (200, 1)),
         scenario("db-lock-mariadb", "tables locked for 10 s, MariaDB", Kind::DbLock, Mariadb, (10_000, 5), (200, 1)),
         scenario("unreadable", "a message whose properties are not UTF-8", Kind::Unreadable, Mariadb, (1_000, 1), (200, 1)),
+        scenario("db-silent-postgres", "connections to PostgreSQL that become black holes", Kind::DbSilent, Postgres, (1_000, 3), (200, 1)),
+        scenario("db-silent-mariadb", "connections to MariaDB that become black holes", Kind::DbSilent, Mariadb, (1_000, 3), (200, 1)),
         scenario("db-revoked-postgres", "the right to UPDATE taken away for a while, PostgreSQL", Kind::DbRevoked, Postgres, (1_000, 1), (200, 1)),
         scenario("db-revoked-mariadb", "the right to UPDATE taken away for a while, MariaDB", Kind::DbRevoked, Mariadb, (1_000, 1), (200, 1)),
         scenario("letters-looked-at", "dead letters looked at on a broker that limits deliveries", Kind::LookedAt, Postgres, (500, 1), (100, 1)),
+        scenario("db-slow-mariadb", "two workers, one of which needs 3 s for each connection to MariaDB", Kind::DbSlow, Mariadb, (5_000, 1), (500, 1)),
+        scenario("disk-full", "SQLite's disk full under load, then a restart", Kind::DiskFull, Sqlite, (10_000, 3), (500, 1)),
         scenario("deep-headers", "headers nested as deep as a frame can carry", Kind::Deep, Postgres, (1_000, 1), (200, 1)),
         scenario("beyond-utf8mb3", "a course whose key the LMS's old table cannot hold", Kind::BeyondTheTable, Mariadb, (1_000, 20), (200, 5)),
         scenario("slow-http", "HTTP clients that send a byte a second", Kind::SlowHttp, Postgres, (2_000, 1), (300, 1)),
@@ -153,6 +162,11 @@ impl Scenario {
         // Always in this order, so that two scenarios cannot wait for each other.
         let mut rabbitmq = Lent::of(&servers.rabbitmq, self.kind.harms_broker()).await;
         let mut database = Lent::of(servers.database(self.which), self.kind.harms_database()).await;
+        if self.which == Which::Sqlite && !database.disk()?.is_small() {
+            let played =
+                Demand::new("played", "no: to mount a small file system, it has to be run as root", true);
+            return Ok((Verdict::default(), vec![played]));
+        }
         let mut stage = Stage::new(&rabbitmq, &database, place, setting).await?;
         let played = match self.kind {
             Kind::Kill9 => worker::kill9(&mut stage, size).await,
@@ -168,8 +182,11 @@ impl Scenario {
             Kind::CatalogFaults => catalog::faults(&mut stage, size).await,
             Kind::StaleSave => lms::stale_save(&mut stage, size).await,
             Kind::Poison => lms::poison(&mut stage, size).await,
+            Kind::DbSlow => way::slow(&mut stage, &database, size).await,
+            Kind::DbSilent => way::silent(&mut stage, &database, size).await,
             Kind::DbRevoked => rights::revoked(&mut stage, size).await,
             Kind::LookedAt => message::looked_at(&mut stage, &rabbitmq, size).await,
+            Kind::DiskFull => disk::full(&mut stage, database.disk()?, size).await,
             Kind::Deep => message::deep(&mut stage, &rabbitmq, size).await,
             Kind::Unreadable => message::unreadable(&mut stage, &rabbitmq, size).await,
             Kind::BeyondTheTable => message::beyond_the_table(&mut stage, size).await,

@@ -3,6 +3,7 @@
 mod mariadb;
 mod postgres;
 mod rabbitmq;
+mod small_disk;
 
 use std::net::TcpListener;
 use std::ops::Deref;
@@ -15,6 +16,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use self::mariadb::Mariadb;
 pub(crate) use self::postgres::Postgres;
 pub(crate) use self::rabbitmq::Rabbitmq;
+pub(crate) use self::small_disk::SmallDisk;
 use crate::process::Signal;
 
 /// A server's two ways to go down; which one is the seed's choice.
@@ -32,14 +34,28 @@ pub(crate) enum Database {
     Postgres(Postgres),
     /// MariaDB.
     Mariadb(Mariadb),
+    /// SQLite needs none: where its files are.
+    Sqlite(SmallDisk),
 }
 
 impl Database {
-    /// Where it listens.
+    /// Where it listens; SQLite does not.
     pub(crate) fn port(&self) -> u16 {
         match self {
             Self::Postgres(server) => server.port,
             Self::Mariadb(server) => server.port,
+            Self::Sqlite(_) => 0,
+        }
+    }
+
+    /// The disk that SQLite's files are on.
+    ///
+    /// # Errors
+    /// If this is a server.
+    pub(crate) fn disk(&self) -> anyhow::Result<&SmallDisk> {
+        match self {
+            Self::Sqlite(disk) => Ok(disk),
+            Self::Postgres(_) | Self::Mariadb(_) => bail!("a server's disk is not ours to fill"),
         }
     }
 
@@ -48,6 +64,7 @@ impl Database {
         let scheme = match self {
             Self::Postgres(_) => "postgres",
             Self::Mariadb(_) => "mysql",
+            Self::Sqlite(disk) => return format!("sqlite://{}/{database}.db?mode=rwc", disk.path.display()),
         };
         format!("{scheme}://{user}@127.0.0.1:{}/{database}", self.port())
     }
@@ -57,6 +74,7 @@ impl Database {
         match self {
             Self::Postgres(server) => server.restart(down).await,
             Self::Mariadb(server) => server.restart(down).await,
+            Self::Sqlite(_) => Ok(()),
         }
     }
 }

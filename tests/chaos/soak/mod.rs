@@ -54,6 +54,7 @@ impl Soak {
         let (name, database) = match self.which {
             Which::Postgres => ("soak-postgres", Database::Postgres(Postgres::start(&place.root).await?)),
             Which::Mariadb => ("soak-mariadb", Database::Mariadb(Mariadb::start(&place.root).await?)),
+            Which::Sqlite => anyhow::bail!("only servers can be soaked"),
         };
         let since = std::time::Instant::now();
         let setting = Setting { name, runs: RUNS, seed: self.seed };
