@@ -1,6 +1,6 @@
 //! `migrate`: up, down, status and the SQL of it, on the three databases.
 
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 
 use crate::stand_in::{Runs, Setup, StandIn};
 use crate::support::databases::{KINDS, Kind, TestDatabase};
@@ -123,15 +123,29 @@ async fn what_the_lms_s_table_will_have_to_bear_is_said_beforehand() {
     }
 }
 
+async fn is_mariadb(database: &TestDatabase) -> bool {
+    let version = Statement::from_string(DbBackend::MySql, "SELECT VERSION()");
+    let row = database.owner.connection().query_one_raw(version).await.unwrap().unwrap();
+    row.try_get_by_index::<String>(0).unwrap().contains("MariaDB")
+}
+
 #[tokio::test]
 async fn the_server_takes_the_cheapest_way_that_it_can_go_and_migrate_says_which() {
-    for (change, way) in [
-        ("ROW_FORMAT = DYNAMIC", "ALGORITHM=INSTANT"),
-        ("ROW_FORMAT = COMPRESSED", "ALGORITHM=INPLACE, LOCK=NONE"),
-        ("ADD FULLTEXT (short_description)", "ALGORITHM=INPLACE, LOCK=SHARED"),
-        ("ENGINE = Aria", "ALGORITHM=COPY"),
+    let (instant, copy) = ("ALGORITHM=INSTANT", "ALGORITHM=COPY");
+    let (inplace, shared) = ("ALGORITHM=INPLACE, LOCK=NONE", "ALGORITHM=INPLACE, LOCK=SHARED");
+    // What MySQL does stands last: it copies where it would have to keep a full-text index, and has no Aria.
+    for (change, on_mariadb, on_mysql) in [
+        ("ROW_FORMAT = DYNAMIC", instant, Some(instant)),
+        ("ROW_FORMAT = COMPRESSED", inplace, Some(inplace)),
+        ("ADD FULLTEXT (short_description)", shared, Some(copy)),
+        ("ENGINE = Aria", copy, None),
     ] {
         let database = old(Kind::Mysql).await;
+        let way = if is_mariadb(&database).await { Some(on_mariadb) } else { on_mysql };
+        let Some(way) = way else {
+            database.drop().await;
+            continue;
+        };
         database.execute(&format!("ALTER TABLE course_overviews_courseoverview {change}")).await;
         let planned = run(&database, &["migrate", "--dry-run"]).await.expect(0);
         planned.says(&["rows", "MB", " s on a slow disk", "-- If the server refuses that: ALTER TABLE", way]);
