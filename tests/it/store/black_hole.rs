@@ -14,6 +14,8 @@ use crate::support::proxy::{Proxy, by};
 /// Longer than a connection that comes back to the pool may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(300);
+/// Connections in the pool.
+const PLACES: u32 = 2;
 /// Far beyond the limits.
 const SOON: Duration = Duration::from_secs(15);
 
@@ -25,28 +27,39 @@ async fn behind_a_proxy(database: &TestDatabase) -> (Store, Proxy) {
     let (url, _) = by(&database.url, proxy.address(), port);
     // Over TLS the driver waits for the server's farewell before it lets go of a connection.
     let tls = if database.kind == Kind::Postgres { "sslmode=disable" } else { "ssl-mode=disabled" };
-    let settings = config::Database { url: format!("{url}?{tls}").as_str().into(), max_connections: 2 };
+    let settings = config::Database { url: format!("{url}?{tls}").as_str().into(), max_connections: PLACES };
     let store = Store::connect(&settings).await.unwrap();
     (store.with_timeouts(Timeouts { batch: LIMIT, table: LIMIT }), proxy)
 }
 
 #[tokio::test]
-async fn heal_fails_within_its_limit_and_works_again_by_a_new_connection() {
+async fn heal_ends_within_its_limit_and_works_again_by_a_new_connection() {
     for kind in [Kind::Postgres, Kind::Mysql] {
         let database = TestDatabase::new(kind).await;
         database.insert_overview(RUN, None).await;
         let (store, proxy) = behind_a_proxy(&database).await;
         let now = store.now().await.unwrap();
         store.apply(vec![entry(RUN, Some(URL), now)], vec![]).await.unwrap();
+        store.heal().await.unwrap();
         // More often than there are places in the pool.
         for round in 0..3 {
-            store.heal().await.unwrap();
             proxy.lose();
-            let healed = tokio::time::timeout(SOON, store.heal()).await;
-            let healed = healed.unwrap_or_else(|_| panic!("{kind:?} {round}: heal has no end"));
-            assert!(matches!(healed, Err(StoreError::Silent { .. })), "{kind:?} {round}: {healed:?}");
             database.execute("UPDATE course_overviews_courseoverview SET marketing_url = NULL").await;
-            assert_eq!(store.heal().await.unwrap().overviews, 1, "{kind:?} {round}");
+            // It fails at most once for each connection that is lost.
+            let mut healed = None;
+            for _ in 0..=PLACES {
+                let ended = tokio::time::timeout(SOON, store.heal()).await;
+                match ended.unwrap_or_else(|_| panic!("{kind:?} {round}: heal has no end")) {
+                    Ok(done) => {
+                        healed = Some(done.overviews);
+                        break;
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, StoreError::Silent { .. }), "{kind:?} {round}: {error:?}")
+                    }
+                }
+            }
+            assert_eq!(healed, Some(1), "{kind:?} {round}");
         }
         database.drop().await;
     }
