@@ -14,7 +14,7 @@ pub const MAX_CHARS: usize = 255;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CourseKey(Arc<str>);
 
-/// The key of a run as the Catalog and the ledger know it: a [`CourseKey`] that is no custom course.
+/// The key of a run as the Catalog and the ledger know it. That of a custom course stands only for a listing of its own.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunKey(Arc<str>);
 
@@ -82,7 +82,7 @@ impl CourseKey {
         }
     }
 
-    /// The run whose URL this course shares: the parent of a custom course, and every other key itself.
+    /// The run whose URL this course shares first: the parent of a custom course, and every other key itself.
     pub fn run_key(&self) -> RunKey {
         match self.0.strip_prefix("ccx-v1:").and_then(|rest| rest.rsplit_once("+ccx@")) {
             Some((parent, _)) => RunKey(format!("course-v1:{parent}").into()),
@@ -90,7 +90,12 @@ impl CourseKey {
         }
     }
 
-    /// True for a custom course of a coach (`ccx-v1:…`), which has no page of its own.
+    /// The key itself as a run's. A custom course shares the URL of this listing where its parent's gives none.
+    pub fn own_key(&self) -> RunKey {
+        RunKey(self.0.clone())
+    }
+
+    /// True for a custom course of a coach (`ccx-v1:…`).
     pub fn is_ccx(&self) -> bool {
         self.0.starts_with("ccx-v1:")
     }
@@ -102,6 +107,11 @@ impl CourseKey {
 }
 
 impl RunKey {
+    /// True for the listing of a custom course itself.
+    pub fn is_ccx(&self) -> bool {
+        self.0.starts_with("ccx-v1:")
+    }
+
     /// The same key as the LMS writes it; every run key is a course key.
     pub fn course_key(&self) -> CourseKey {
         CourseKey(self.0.clone())
@@ -193,6 +203,7 @@ mod tests {
         let ccx = CourseKey::parse("ccx-v1:AcmeX+CS100+2025_T1+ccx@42").unwrap();
         assert!(ccx.is_ccx());
         assert_eq!(ccx.run_key().as_str(), "course-v1:AcmeX+CS100+2025_T1");
+        assert_eq!(ccx.own_key().as_str(), ccx.as_str());
     }
 
     #[test]
@@ -245,6 +256,7 @@ mod tests {
                 let run = key.run_key();
                 prop_assert!(!run.course_key().is_ccx());
                 prop_assert_eq!(run.course_key().run_key(), run);
+                prop_assert_eq!(key.own_key().course_key(), key);
             }
         }
     }

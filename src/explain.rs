@@ -15,7 +15,7 @@ pub struct Explanation {
     pub course: CourseKey,
     /// Its overview, if the LMS has one.
     pub overview: Option<LinkRow>,
-    /// Its run's row in the ledger.
+    /// The row of the ledger that its link follows: its run's; of a custom course its parent's or its own.
     pub entry: Option<Entry>,
     /// The last look-up of its run alone that failed, if none has been answered since.
     pub failure: Option<Failure>,
@@ -101,7 +101,9 @@ impl Explanation {
     pub fn lines(&self, lms: &config::Lms) -> Vec<(&'static str, String)> {
         let mut lines = vec![("course", self.course.to_string())];
         if self.course.is_ccx() {
-            lines.push(("parent run", self.course.run_key().to_string()));
+            let own = self.entry.as_ref().is_some_and(|entry| entry.run.is_ccx());
+            let from = if own { "a listing of its own serves" } else { "its URL is taken" };
+            lines.push(("parent run", format!("{}; {from}", self.course.run_key())));
         }
         match self.share_link(lms) {
             Some(link) => lines.push(("shared link", format!("{} ({})", link.url, link.source.as_str()))),

@@ -20,7 +20,7 @@ pub(crate) const LOCK_WAIT_SECONDS: u32 = 5;
 /// What has to be done to the LMS's table, by how it stands now.
 pub(crate) async fn plan(manager: &SchemaManager<'_>, create: bool) -> Result<Vec<Planned>, DbErr> {
     if !manager.has_table(TABLE).await? {
-        return Ok(if create { vec![Planned::plain(table(manager.get_database_backend()))] } else { vec![] });
+        return Ok(if create { whole_table(manager.get_database_backend()) } else { vec![] });
     }
     if manager.has_column(TABLE, COLUMN).await? {
         return Ok(vec![]);
@@ -77,6 +77,17 @@ fn waiting(lock: &str) -> Vec<String> {
         ),
         "nothing has changed.".to_owned(),
     ]
+}
+
+/// The table and, on PostgreSQL, the index for LIKE that Django makes beside each key of text: without it whoever looks
+/// for the keys of one beginning reads the whole table.
+fn whole_table(backend: DbBackend) -> Vec<Planned> {
+    let mut planned = vec![Planned::plain(table(backend))];
+    if backend == DbBackend::Postgres {
+        let index = format!("CREATE INDEX \"{TABLE}_id_like\" ON \"{TABLE}\" (\"id\" varchar_pattern_ops)");
+        planned.push(Planned::plain(index));
+    }
+    planned
 }
 
 /// Only the columns that this program sees; an LMS makes its own.

@@ -2,7 +2,7 @@
 //! no broken run on it, hides an overview. So is what an event was told while the list was read, as the list may have
 //! shown something newer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use tracing::Instrument;
@@ -128,15 +128,13 @@ impl Running<'_> {
 
     /// Asks for these. Returns what that says of the Catalog, and of which the ledger has later answers.
     async fn ask_once(&mut self, courses: &[CourseKey]) -> Result<(Answer, Vec<CourseKey>), PassError> {
-        let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
-        let runs: Vec<RunKey> = runs.into_iter().collect();
         let asked_at = self.store().now().await?;
-        let look_up = self.pass.engine.catalog().look_up(&runs, Purpose::Pass);
+        let look_up = self.pass.engine.look_up(courses, Purpose::Pass);
         let answers = tokio::select! {
             biased;
             () = self.lost.cancelled() => return Err(PassError::LeaseLost),
             () = self.stop.cancelled() => return Err(PassError::Stopped),
-            answers = look_up.instrument(tracing::info_span!("look_up", runs = runs.len())) => answers,
+            answers = look_up.instrument(tracing::info_span!("look_up", courses = courses.len())) => answers,
         };
         let mut superseded = Vec::new();
         for (course, _, settled) in self.settle(courses, &answers, &HashMap::new(), asked_at).await? {

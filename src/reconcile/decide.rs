@@ -21,6 +21,8 @@ pub(super) struct Rules {
     pub(super) started_at: DateTime<Utc>,
     /// The pass whose brake puts risky changes aside; none if they are to be made, or in a dry run.
     pub(super) brake: Option<i64>,
+    /// Whether the runs were asked for by key, so that a custom course settles its parent too.
+    pub(super) by_key: bool,
     /// Whether a run that is no longer listed loses its link at the end.
     pub(super) clear_absent: bool,
 }
@@ -79,25 +81,30 @@ pub(super) fn decide(
     let mut shown: HashMap<RunKey, &str> = HashMap::new();
     for snapshot in snapshots {
         if let Some(link) = link(snapshot) {
-            shown.entry(snapshot.course.run_key()).or_insert(link);
+            let run =
+                snapshot.followed().map_or_else(|| snapshot.course.run_key(), |entry| entry.run.clone());
+            shown.entry(run).or_insert(link);
         }
     }
     for snapshot in snapshots {
-        let run = snapshot.course.run_key();
-        let (Some(observation), false) = (answered.get(&run), plans.contains_key(&run)) else { continue };
-        let plan = sync::plan(&run, snapshot.entry.as_ref(), observation, rules.question);
-        let Some(plan) = plan else { continue };
-        let shown = shown.get(&run).copied().or(snapshot.entry.as_ref().and_then(Entry::in_force));
-        let risk = brake::risk(shown, &plan.entry, plan.change);
-        decided.risky += u64::from(risk.is_some());
-        let block = blocks.get(&run).copied().filter(|_| is_final(&plan.entry, observation));
-        decided.write(snapshot.entry.as_ref(), &plan.entry, block, risk, rules);
-        plans.insert(run, (plan, risk));
+        for (run, known) in runs(snapshot, rules) {
+            let (Some(observation), false) = (answered.get(&run), plans.contains_key(&run)) else { continue };
+            let Some(plan) = sync::plan(&run, known, observation, rules.question) else { continue };
+            // What a custom course has beside its parent is a risk only where learners see it.
+            let in_force = known.and_then(Entry::in_force).filter(|_| !run.is_ccx());
+            let risk = brake::risk(shown.get(&run).copied().or(in_force), &plan.entry, plan.change);
+            decided.risky += u64::from(risk.is_some());
+            let block = blocks.get(&run).copied().filter(|_| is_final(&plan.entry, observation));
+            decided.write(known, &plan.entry, block, risk, rules);
+            plans.insert(run, (plan, risk));
+        }
     }
     let mut absent = HashSet::new();
     for snapshot in snapshots {
-        let run = snapshot.course.run_key();
-        let planned = plans.get(&run);
+        let (mut run, mut planned) = (snapshot.course.run_key(), plans.get(&snapshot.course.run_key()));
+        if let Some(own) = followed_own(snapshot, &plans) {
+            (run, planned) = (snapshot.course.own_key(), own);
+        }
         if let Some((plan, risk)) = planned {
             let is_unlisted = matches!(answered.get(&run), Some(Observation::NotListed));
             decided.unlisted_links += u64::from(is_unlisted && link(snapshot).is_some());
@@ -107,10 +114,50 @@ pub(super) fn decide(
             }
             decided.link(snapshot, plan, *risk, goes, rules);
         }
-        let outcome = outcome(snapshot, answered.get(&run), rules);
+        let outcome = outcome(snapshot, answer(snapshot, answered), rules);
         decided.settled.push((snapshot.course.clone(), snapshot.overview.is_some(), outcome));
     }
     decided
+}
+
+/// The runs that a snapshot is decided by, each with what is known of it: of a custom course on the list only its own,
+/// as its parent has a place there too.
+fn runs(snapshot: &Snapshot, rules: Rules) -> impl Iterator<Item = (RunKey, Option<&Entry>)> {
+    let is_ccx = snapshot.course.is_ccx();
+    let run = (rules.by_key || !is_ccx).then(|| (snapshot.course.run_key(), snapshot.entry.as_ref()));
+    let own = is_ccx.then(|| (snapshot.course.own_key(), snapshot.own.as_ref()));
+    run.into_iter().chain(own)
+}
+
+/// For a custom course that follows a row of its own, by what is planned or known: what is planned for that, if
+/// anything. None: it follows its parent's, as every other course does its run's.
+fn followed_own<'p>(
+    snapshot: &Snapshot,
+    plans: &'p HashMap<RunKey, (Plan, Option<Risk>)>,
+) -> Option<Option<&'p (Plan, Option<Risk>)>> {
+    if !snapshot.course.is_ccx() {
+        return None;
+    }
+    let (of_run, own) = (plans.get(&snapshot.course.run_key()), plans.get(&snapshot.course.own_key()));
+    let entry = |planned: Option<&'p (Plan, Option<Risk>)>| planned.map(|(plan, _)| &plan.entry);
+    let parent = entry(of_run).or(snapshot.entry.as_ref());
+    let chosen = Entry::choose(parent, entry(own).or(snapshot.own.as_ref()))?;
+    chosen.run.is_ccx().then_some(own)
+}
+
+/// The answer that settles a course: of a custom course that of its own listing, where its parent's brings no URL.
+fn answer<'a>(snapshot: &Snapshot, answered: &'a HashMap<RunKey, Observation>) -> Option<&'a Observation> {
+    let of_run = answered.get(&snapshot.course.run_key());
+    let own = answered.get(&snapshot.course.own_key()).filter(|_| snapshot.course.is_ccx());
+    match (of_run, own) {
+        (Some(Observation::NotListed), Some(own)) => Some(own),
+        (Some(Observation::NoUrl(_) | Observation::Refused(_)), Some(own))
+            if !matches!(own, Observation::NotListed) =>
+        {
+            Some(own)
+        }
+        (of_run, _) => of_run,
+    }
 }
 
 fn link(snapshot: &Snapshot) -> Option<&str> {
@@ -184,7 +231,7 @@ impl Decided {
             return;
         }
         let to = if stays { from } else { to };
-        let known = snapshot.entry.as_ref().and_then(Entry::in_force);
+        let known = snapshot.followed().and_then(Entry::in_force);
         let why = match (risk, from) {
             _ if stays => Why::Also,
             (Some(Risk::Rehost), _) => Why::Rehosted,

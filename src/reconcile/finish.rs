@@ -134,7 +134,7 @@ impl Running<'_> {
         }
         self.go_on()?;
         // Custom courses, what was let through, and what the LMS has overwritten meanwhile.
-        if self.has_wiped {
+        if self.has_wiped || self.has_cleared {
             let healed = store.heal().await?;
             self.report.updated += healed.overviews;
             self.note_rejected(&healed.rejected);

@@ -81,6 +81,10 @@ impl Running<'_> {
             // So that a run of theirs that is shown again is known as such.
             self.vouched.note(self.store()).await?;
             for (course, has_overview, settled) in self.settle(&courses, &answers, &blocks, asked_at).await? {
+                // Whether a custom course is settled depends on its parent, too.
+                if course.is_ccx() {
+                    continue;
+                }
                 match settled {
                     Settled::Before => self.report.seen_twice += 1,
                     // Asked again by key, like a run that was not shown.
@@ -108,18 +112,16 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Counts the rows of a block that the ledger has whole, in which none is of no use. Returns how many are not
-    /// custom courses.
+    /// Counts the rows of a block that the ledger has whole, in which none is of no use. Returns how many they are.
     fn take_note(&mut self, block: &Block) -> u32 {
         let is_ccx = |listed: &&ListedRun| listed.key.as_ref().is_ok_and(CourseKey::is_ccx);
         let ccx = block.runs.iter().filter(is_ccx).count();
         self.report.listed += block.runs.len() as u64;
         self.report.ccx_listed += ccx as u64;
-        u32::try_from(block.runs.len() - ccx).unwrap_or(u32::MAX)
+        u32::try_from(block.runs.len()).unwrap_or(u32::MAX)
     }
 
-    /// Sorts out the rows of a block: what is no key of a run, what takes its parent's URL, what is among the
-    /// `others` already. Returns what is left, and how many runs the ledger has if it has the block whole.
+    /// Sorts out the rows of a block: what is no key of a run, what is among the `others` already. Returns what is left, and how many runs the ledger has if it has the block whole.
     fn take_in(
         &mut self,
         block: Block,
@@ -132,10 +134,6 @@ impl Running<'_> {
         for (position, listed) in (block.start..).zip(block.runs) {
             report.listed += 1;
             let key = match listed.key {
-                Ok(key) if key.is_ccx() => {
-                    report.ccx_listed += 1;
-                    continue;
-                }
                 Ok(key) => key,
                 Err(error) => {
                     of_no_use += 1;
@@ -144,6 +142,11 @@ impl Running<'_> {
                     continue;
                 }
             };
+            report.ccx_listed += u64::from(key.is_ccx());
+            if key.is_ccx() && self.options.dry_run {
+                // It is asked for by key, with its parent, as nothing is noted of either.
+                continue;
+            }
             if let Observation::Unknown(why) = &listed.observation {
                 report.odd_rows += 1;
                 push(&mut report.odd, format!("{key}: {why}"));
@@ -152,7 +155,7 @@ impl Running<'_> {
                 report.odd_rows += 1;
                 push(&mut report.odd, format!("{key}: its {} can be none, and is left out", column.field()));
             }
-            let run = key.run_key();
+            let run = key.own_key();
             let again = self.options.dry_run && !self.seen.insert(&run);
             let elsewhere = others.contains_key(&run);
             if again || elsewhere || answers.contains_key(&run) {

@@ -49,7 +49,7 @@ pub struct Report {
     pub seen_twice: u64,
     /// Listed runs of which the LMS has no overview.
     pub without_overview: u64,
-    /// Custom courses on the list; they take their parent's URL and not the Catalog's.
+    /// Custom courses on the list; they take its URL only where their parent has none.
     pub ccx_listed: u64,
 
     /// Overviews when the pass began.
@@ -64,7 +64,7 @@ pub struct Report {
     pub not_listed: u64,
     /// Of these, with a link.
     pub unlisted_links: u64,
-    /// Overviews of custom courses whose parent was settled.
+    /// Overviews of custom courses that were settled, by their parent or by a listing of their own.
     pub ccx_by_parent: u64,
     /// Overviews, those of custom courses not included, whose run has a URL in the Catalog that must not be shared; they
     /// are settled, and keep their link.

@@ -102,7 +102,8 @@ impl Running<'_> {
         asked_at: DateTime<Utc>,
     ) -> Result<Part, StoreError> {
         if !self.options.dry_run {
-            let asked = courses.iter().filter_map(|course| answers.get_key_value(&course.run_key()));
+            let runs = courses.iter().flat_map(|course| [course.run_key(), course.own_key()]);
+            let asked = runs.filter_map(|run| answers.get_key_value(&run));
             let asked = asked.map(|(run, answer)| (run, answer, asked_at));
             self.pass.engine.note_failures(asked).await?;
         }
@@ -111,7 +112,8 @@ impl Running<'_> {
         let question = Question { asked_at, by, clear_after: self.pass.clear_after };
         let brake = self.row.as_ref().map(|row| row.id).filter(|_| !self.options.allow_mass_change);
         let clear_absent = self.pass.settings.absent == Absent::Clear;
-        let rules = Rules { question, started_at: self.report.started_at, brake, clear_absent };
+        let by_key = blocks.is_empty();
+        let rules = Rules { question, by_key, started_at: self.report.started_at, brake, clear_absent };
         let decided = decide(&snapshots, answers, blocks, rules);
         self.write(decided).instrument(tracing::info_span!("apply", runs = courses.len())).await
     }
@@ -140,7 +142,9 @@ impl Running<'_> {
         let updated = applied.overviews - cleared;
         let refused: HashSet<RunKey> = applied.refused.into_iter().collect();
         let mut settled = part.settled;
-        for (_, _, settled) in settled.iter_mut().filter(|(course, ..)| refused.contains(&course.run_key())) {
+        let is_superseded =
+            |course: &CourseKey| refused.contains(&course.run_key()) || refused.contains(&course.own_key());
+        for (_, _, settled) in settled.iter_mut().filter(|(course, ..)| is_superseded(course)) {
             *settled = Settled::Superseded;
         }
         Ok(Part { updated, cleared, has_cleared, settled, ..part })

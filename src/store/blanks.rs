@@ -14,7 +14,7 @@ use sea_orm::{
     ColumnTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 
-use super::copy::run_of_overview;
+use super::choice::run_of_overview;
 use super::reason::{self, Reason};
 use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError};

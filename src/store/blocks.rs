@@ -79,11 +79,17 @@ impl Store {
 
 /// When a ledger row's block was last on the list; NULL without one. To be used where the ledger is read.
 pub(super) fn block_seen_at() -> SimpleExpr {
+    block_seen_at_of("course_sharing_ledger")
+}
+
+/// The same where the ledger is read under this name.
+pub(super) fn block_seen_at_of(ledger: &'static str) -> SimpleExpr {
     let seen_at = Query::select()
         .column((block::Entity, block::Column::SeenAt))
         .from(block::Entity)
         .and_where(
-            Expr::col((block::Entity, block::Column::Digest)).equals((ledger::Entity, ledger::Column::Block)),
+            Expr::col((block::Entity, block::Column::Digest))
+                .equals((Alias::new(ledger), ledger::Column::Block)),
         )
         .to_owned();
     SimpleExpr::SubQuery(None, Box::new(seen_at.into()))
@@ -102,14 +108,19 @@ pub struct SeenSince {
 
 /// Whether a ledger row's run has been seen; where ledger and blocks are joined.
 pub(super) fn seen_since(since: SeenSince) -> Condition {
-    let row = |column| Expr::col((ledger::Entity, column));
+    seen_since_in("course_sharing_ledger", "course_sharing_block", since)
+}
+
+/// The same where ledger and blocks are joined under these names.
+pub(super) fn seen_since_in(ledger: &'static str, block: &'static str, since: SeenSince) -> Condition {
+    let row = |column| Expr::col((Alias::new(ledger), column));
     let by_pass = Condition::all()
         .add(row(ledger::Column::ObservedAt).gte(since.began))
         .add(row(ledger::Column::ObservedBy).eq(ObservedBy::Pass.as_str()));
     Condition::any()
         .add(by_pass)
         .add(row(ledger::Column::ObservedAt).gte(since.listed))
-        .add(Expr::col((block::Entity, block::Column::SeenAt)).gte(since.began))
+        .add(Expr::col((Alias::new(block), block::Column::SeenAt)).gte(since.began))
 }
 
 /// Joins the ledger's blocks to it.

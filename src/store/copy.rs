@@ -10,6 +10,7 @@ use sea_orm::sea_query::{
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
 
+use super::choice::{follows, is_ccx};
 use super::keys::one_of;
 use crate::also::AlsoColumn;
 use crate::course_key::{CourseKey, RunKey};
@@ -32,19 +33,30 @@ pub(super) enum Clears {
     Leave,
 }
 
+/// Whose ledger row an overview takes its URL from. Each overview follows one of the two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// That of its run; of a custom course its parent's, unless its own serves better.
+    Run,
+    /// Of a custom course its own, where that serves better than its parent's. The columns of `sync.also` stay.
+    Own,
+}
+
 /// The update, for one database. Without `also` no column but the URL's is so much as named in it.
 pub(super) fn statement(
     backend: DbBackend,
+    from: From,
     scope: Scope<'_>,
     clears: Clears,
     also: &[AlsoColumn],
 ) -> UpdateStatement {
+    let also = if from == From::Own { &[][..] } else { also };
     let mut update = Query::update();
     update.table(overview::Entity);
     if backend == DbBackend::Postgres {
-        update.from(locked_ledger(backend, scope, also)).cond_where(col_o("id").eq(col_l(OVERVIEW_ID)));
+        update.from(locked_ledger(backend, from, scope, also)).cond_where(col_o("id").eq(col_l(OVERVIEW_ID)));
     } else {
-        update.from(ledger::Entity).cond_where(same_run(backend));
+        update.from(ledger::Entity).cond_where(follows(backend, from));
     }
     update.cond_where(is_due_any(backend, clears, also));
     if also.is_empty() {
@@ -65,7 +77,7 @@ pub(super) fn statement(
         // On PostgreSQL the locked rows are those of these courses.
         Scope::Courses(_) if backend == DbBackend::Postgres => {}
         Scope::Courses(courses) => {
-            update.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, courses));
+            update.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, from, courses));
         }
         Scope::ChangedSince(since) => {
             update.cond_where(col_l("changed_at").gte(since));
@@ -76,27 +88,34 @@ pub(super) fn statement(
 }
 
 /// The ids of these courses' overviews that lack, or differ from, what the ledger has for them.
-pub(super) fn lost(backend: DbBackend, courses: &[CourseKey], also: &[AlsoColumn]) -> SelectStatement {
-    due(backend, Scope::Courses(courses), Clears::Leave, also)
+pub(super) fn lost(
+    backend: DbBackend,
+    from: From,
+    courses: &[CourseKey],
+    also: &[AlsoColumn],
+) -> SelectStatement {
+    due(backend, from, Scope::Courses(courses), Clears::Leave, also)
 }
 
 /// The ids of the overviews that [`statement`] would write.
 pub(super) fn due(
     backend: DbBackend,
+    from: From,
     scope: Scope<'_>,
     clears: Clears,
     also: &[AlsoColumn],
 ) -> SelectStatement {
+    let also = if from == From::Own { &[][..] } else { also };
     let mut select = Query::select();
     select
         .column((overview::Entity, overview::Column::Id))
         .from(overview::Entity)
         .from(ledger::Entity)
-        .cond_where(same_run(backend))
+        .cond_where(follows(backend, from))
         .cond_where(is_due_any(backend, clears, also));
     match scope {
         Scope::Courses(courses) => {
-            select.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, courses));
+            select.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, from, courses));
         }
         Scope::ChangedSince(since) => {
             select.cond_where(col_l("changed_at").gte(since));
@@ -112,7 +131,7 @@ const OVERVIEW_ID: &str = "overview_id";
 /// The ledger's rows that differ from an overview, locked. Without the lock an update that waits for another's commit
 /// goes on with the overview as it is then and the ledger as it was before: an older URL over a newer one. MySQL and
 /// SQLite read what they join as it is now.
-fn locked_ledger(backend: DbBackend, scope: Scope<'_>, also: &[AlsoColumn]) -> TableRef {
+fn locked_ledger(backend: DbBackend, from: From, scope: Scope<'_>, also: &[AlsoColumn]) -> TableRef {
     let also = also.iter().map(|column| also_differs(backend, *column));
     let mut select = Query::select();
     select
@@ -120,12 +139,12 @@ fn locked_ledger(backend: DbBackend, scope: Scope<'_>, also: &[AlsoColumn]) -> T
         .expr_as(col_o("id"), Alias::new(OVERVIEW_ID))
         .from(ledger::Entity)
         .from(overview::Entity)
-        .cond_where(same_run(backend))
+        .cond_where(follows(backend, from))
         .cond_where(also.fold(Condition::any().add(differs(backend)), Condition::add))
         .order_by((ledger::Entity, ledger::Column::RunKey), Order::Asc)
         .lock_with_tables(LockType::Share, [ledger::Entity]);
     if let Scope::Courses(courses) = scope {
-        select.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, courses));
+        select.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, from, courses));
     }
     TableRef::SubQuery(Box::new(select), Alias::new("course_sharing_ledger").into_iden())
 }
@@ -141,8 +160,11 @@ fn of_courses(backend: DbBackend, courses: &[CourseKey]) -> Expr {
 
 /// The ledger's rows of their runs. They follow from the overviews, but a planner cannot see through the join, and one
 /// without statistics would read the whole ledger.
-fn of_runs(backend: DbBackend, courses: &[CourseKey]) -> Expr {
-    let mut runs: Vec<RunKey> = courses.iter().map(CourseKey::run_key).collect();
+fn of_runs(backend: DbBackend, from: From, courses: &[CourseKey]) -> Expr {
+    let mut runs: Vec<RunKey> = match from {
+        From::Run => courses.iter().map(CourseKey::run_key).collect(),
+        From::Own => courses.iter().map(CourseKey::own_key).collect(),
+    };
     runs.sort_unstable();
     runs.dedup();
     one_of(backend, col_l("run_key"), runs.iter().map(RunKey::as_str))
@@ -205,31 +227,7 @@ fn also_differs(backend: DbBackend, column: AlsoColumn) -> Expr {
         (AlsoColumn::Language, _) => format!("COALESCE({o}, '') <> {l}"),
     };
     // Where the ledger knows none, this is NULL and no difference.
-    Expr::cust(format!("({differs} AND course_overviews_courseoverview.id NOT LIKE 'ccx-v1:%')"))
-}
-
-/// The ledger row of an overview's run.
-fn same_run(backend: DbBackend) -> Expr {
-    col_l("run_key").eq(run_of_overview(backend))
-}
-
-/// The run key of an overview, in SQL: the parent's for a custom course; the same as `CourseKey::run_key`.
-pub(super) fn run_of_overview(backend: DbBackend) -> Expr {
-    let id = "course_overviews_courseoverview.id";
-    Expr::cust(match backend {
-        // The collation is said because a join of two different ones is an error. CONVERT, as old tables are utf8mb3.
-        DbBackend::MySql => format!(
-            "CONVERT(CASE WHEN BINARY LEFT({id}, 7) = 'ccx-v1:' THEN CONCAT('course-v1:', \
-             SUBSTRING_INDEX(SUBSTRING({id}, 8), '+ccx@', 1)) ELSE {id} END USING utf8mb4) COLLATE utf8mb4_bin"
-        ),
-        DbBackend::Postgres => format!(
-            "(CASE WHEN {id} LIKE 'ccx-v1:%' THEN 'course-v1:' || split_part(substr({id}, 8), '+ccx@', 1) ELSE {id} END)"
-        ),
-        _ => format!(
-            "(CASE WHEN substr({id}, 1, 7) = 'ccx-v1:' THEN 'course-v1:' || substr({id}, 8, instr({id}, '+ccx@') - 8) \
-             ELSE {id} END)"
-        ),
-    })
+    Expr::cust(format!("({differs} AND NOT {})", is_ccx(backend)))
 }
 
 #[cfg(test)]
@@ -240,12 +238,16 @@ mod tests {
     fn the_statement_is_one_update_with_a_join_on_every_database() {
         for also in [&[][..], &AlsoColumn::ALL] {
             for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
-                let sql = backend.build(&statement(backend, Scope::All, Clears::Leave, also)).to_string();
-                assert!(sql.starts_with("UPDATE") && !sql.contains(';'), "{sql}");
-                for column in AlsoColumn::ALL {
-                    assert_eq!(sql.contains(column.name()), !also.is_empty(), "{sql}");
+                for from in [From::Run, From::Own] {
+                    let update = statement(backend, from, Scope::All, Clears::Leave, also);
+                    let sql = backend.build(&update).to_string();
+                    assert!(sql.starts_with("UPDATE") && !sql.contains(';'), "{sql}");
+                    for column in AlsoColumn::ALL {
+                        let named = !also.is_empty() && from == From::Run;
+                        assert_eq!(sql.contains(column.name()), named, "{sql}");
+                    }
+                    println!("{sql}");
                 }
-                println!("{sql}");
             }
         }
     }

@@ -5,10 +5,11 @@ use entity::{block, ledger, overview};
 use sea_orm::sea_query::{
     Alias, Condition, Expr, ExprTrait, Func, FunctionCall, Order, Query, SelectStatement,
 };
-use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryTrait};
+use sea_orm::{ColumnTrait, DbBackend, EntityTrait, FromQueryResult, JoinType, QueryFilter, QueryTrait};
 
-use super::blocks::{SeenSince, of_ledger, seen_since};
-use super::copy::{Clears, is_due_any, run_of_overview};
+use super::blocks::{SeenSince, of_ledger, seen_since, seen_since_in};
+use super::choice::{has_own, is_ccx, own_is_due, own_key, own_serves, rank, run_of_overview};
+use super::copy::{Clears, is_due_any};
 use super::timeout::Limit::{Batch, Table};
 use super::{ObservedBy, Store, StoreError};
 
@@ -18,32 +19,44 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn standing(&self, since: SeenSince) -> Result<Standing, StoreError> {
-        let id = (overview::Entity, overview::Column::Id);
-        let ccx = || Expr::col(id).like("ccx-v1:%");
-        let found = |listed: bool| {
-            Condition::all().add(in_ledger(ledger::Column::Listed).eq(listed)).add(is_settled(since))
-        };
+        let backend = self.backend();
+        let ccx = || Expr::cust(is_ccx(backend));
+        // A custom course is found by a listing of its own too.
+        let own_listed = || ccx().and(own_seen(backend, since, Expr::cust("other.listed").into()));
+        let listed = || Condition::any().add(in_ledger(ledger::Column::Listed).eq(true)).add(own_listed());
+        let settled = || Condition::all().add(is_settled(backend, since));
+        let of_run = Condition::all()
+            .add(is_due_any(backend, Clears::Leave, &self.also))
+            .add(Expr::cust(format!("NOT {}", own_serves(backend))));
+        let wiped = Condition::any().add(of_run).add(Expr::cust(own_is_due(backend)));
         let mut query = Query::select();
         query
-            .expr_as(count_where(found(true).add(ccx().not())), Alias::new("settled"))
-            .expr_as(count_where(found(true).add(ccx())), Alias::new("ccx_settled"))
-            .expr_as(count_where(found(false)), Alias::new("not_listed"))
-            .expr_as(count_where(found(false).add(has_link())), Alias::new("unlisted_links"))
-            .expr_as(count_where(found(true).add(is_refused()).add(ccx().not())), Alias::new("refused"))
-            .expr_as(count_where(unsettled(since)), Alias::new("unseen"))
-            .expr_as(count_where(is_due_any(self.backend(), Clears::Leave, &self.also)), Alias::new("wiped"))
+            .expr_as(count_where(settled().add(listed()).add(ccx().not())), Alias::new("settled"))
+            .expr_as(count_where(settled().add(listed()).add(ccx())), Alias::new("ccx_settled"))
+            .expr_as(count_where(settled().add(listed().not())), Alias::new("not_listed"))
+            .expr_as(count_where(settled().add(listed().not()).add(has_link())), Alias::new("unlisted_links"))
+            .expr_as(
+                count_where(settled().add(listed()).add(is_refused()).add(ccx().not())),
+                Alias::new("refused"),
+            )
+            .expr_as(count_where(unsettled(backend, since)), Alias::new("unseen"))
+            .expr_as(count_where(wiped), Alias::new("wiped"))
             .from(overview::Entity)
             .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())))
             .left_join(block::Entity, of_ledger());
         self.numbers(&query, "see how the overviews stand").await
     }
 
-    /// How many runs have been found listed since `since`, and how many changes of any pass's brake are held back.
+    /// How many runs, custom courses not counted, have been found listed since `since`, and how many changes of any pass's brake are held back.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn found(&self, since: SeenSince) -> Result<Found, StoreError> {
-        let listed = Condition::all().add(in_ledger(ledger::Column::Listed).eq(true)).add(seen_since(since));
+        let is_ccx = in_ledger(ledger::Column::RunKey).like("ccx-v1:%");
+        let listed = Condition::all()
+            .add(in_ledger(ledger::Column::Listed).eq(true))
+            .add(seen_since(since))
+            .add(is_ccx.not());
         let held = Condition::all().add(in_ledger(ledger::Column::HeldBy).is_not_null());
         let mut query = Query::select();
         query
@@ -69,8 +82,15 @@ impl Store {
     /// Those of the database.
     pub async fn hold_absent(&self, pass: i64, since: DateTime<Utc>) -> Result<u64, StoreError> {
         use ledger::Column as C;
+        let backend = self.backend();
+        // A link from a listing of its own is not the parent's to lose.
+        let by_own = has_own(backend, "other.cleared_at IS NULL AND other.marketing_url IS NOT NULL");
         let mut linked = Query::select();
-        linked.expr(run_of_overview(self.backend())).from(overview::Entity).and_where(has_link());
+        linked
+            .expr(run_of_overview(backend))
+            .from(overview::Entity)
+            .and_where(has_link())
+            .and_where(Expr::cust(format!("NOT {by_own}")));
         let in_force = Condition::all().add(C::MarketingUrl.is_not_null()).add(C::ClearedAt.is_null());
         let has_link =
             Condition::any().add(in_force).add(Expr::col((ledger::Entity, C::RunKey)).in_subquery(linked));
@@ -120,9 +140,9 @@ impl Store {
 pub struct Standing {
     /// Those whose run has been found listed.
     pub settled: i64,
-    /// Those of custom courses whose parent has been found listed.
+    /// Those of custom courses whose parent, or which themselves, have been found listed.
     pub ccx_settled: i64,
-    /// Those whose run, or whose parent, has been found not to be listed.
+    /// Those whose run, or whose parent and which themselves, have been found not to be listed.
     pub not_listed: i64,
     /// Of `not_listed`, those with a link.
     pub unlisted_links: i64,
@@ -144,21 +164,48 @@ pub struct Found {
 }
 
 /// Whether an overview's run has been seen since `since`, and the overview follows it as far as only an answer can
-/// make it: that it has a link again after a clear is nothing that healing undoes.
-fn is_settled(since: SeenSince) -> Condition {
-    let no_link = Condition::any()
-        .add(in_ledger(ledger::Column::ClearedAt).is_null())
-        .add(in_ledger(ledger::Column::HeldBy).is_not_null())
-        .add(is_refused())
-        .add(Expr::col((overview::Entity, overview::Column::MarketingUrl)).is_null())
-        .add(Expr::col((overview::Entity, overview::Column::MarketingUrl)).eq(""));
-    Condition::all().add(seen_since(since)).add(no_link)
+/// make it: that it has a link again after a clear is nothing that healing undoes. Where the parent of a custom course
+/// gives no URL, a listing of its own has to have been looked for too.
+fn is_settled(backend: DbBackend, since: SeenSince) -> Condition {
+    let no_link = || {
+        Condition::any()
+            .add(in_ledger(ledger::Column::ClearedAt).is_null())
+            .add(in_ledger(ledger::Column::HeldBy).is_not_null())
+            .add(is_refused())
+            .add(Expr::col((overview::Entity, overview::Column::MarketingUrl)).is_null())
+            .add(Expr::col((overview::Entity, overview::Column::MarketingUrl)).eq(""))
+    };
+    let own_in_force = Expr::cust("other.cleared_at IS NULL AND other.marketing_url IS NOT NULL");
+    let parent_serves = format!("{} = 1", rank("course_sharing_ledger"));
+    let by_own = own_seen(backend, since, no_link().add(own_in_force));
+    let of_ccx = Condition::any().add(Expr::cust(parent_serves)).add(by_own);
+    let of_run = Condition::all().add(Expr::cust(format!("NOT {}", is_ccx(backend)))).add(no_link());
+    let of_ccx = Condition::all().add(Expr::cust(is_ccx(backend))).add(of_ccx);
+    Condition::all().add(seen_since(since)).add(Condition::any().add(of_run).add(of_ccx))
+}
+
+/// Whether a custom course has a row of its own, `other`, that has been seen since then, and of which this holds.
+fn own_seen(backend: DbBackend, since: SeenSince, holds: Condition) -> Expr {
+    let own = Query::select()
+        .expr(Expr::cust("1"))
+        .from_as(ledger::Entity, "other")
+        .join_as(
+            JoinType::LeftJoin,
+            block::Entity,
+            "other_block",
+            Expr::cust("other_block.digest = other.block"),
+        )
+        .and_where(Expr::cust(format!("other.run_key = {}", own_key(backend))))
+        .cond_where(seen_since_in("other", "other_block", since))
+        .cond_where(holds)
+        .to_owned();
+    Expr::exists(own)
 }
 
 /// The opposite, for an overview without a row in the ledger too; where overviews, ledger and blocks are joined.
-pub(super) fn unsettled(since: SeenSince) -> Condition {
+pub(super) fn unsettled(backend: DbBackend, since: SeenSince) -> Condition {
     // NULL, where there is no block, is not true.
-    let settled = Expr::case(is_settled(since), Expr::val(1)).finally(Expr::val(0));
+    let settled = Expr::case(is_settled(backend, since), Expr::val(1)).finally(Expr::val(0));
     Condition::all().add(Expr::expr(settled).eq(0))
 }
 

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use entity::overview;
 
-use super::copy::{Clears, Scope, due};
+use super::copy::{Clears, From, Scope, due};
 use super::timeout::Limit;
 use super::{Halving, MAX_ROWS, Rejected, Store, StoreError};
 use crate::course_key::CourseKey;
@@ -47,10 +47,23 @@ impl Store {
 
     async fn in_parts(&self, scope: Scope<'_>, clears: Clears) -> Result<Healed, StoreError> {
         let mut healed = Healed::default();
+        for from in [From::Run, From::Own] {
+            self.parts_of(from, scope, clears, &mut healed).await?;
+        }
+        Ok(healed)
+    }
+
+    async fn parts_of(
+        &self,
+        from: From,
+        scope: Scope<'_>,
+        clears: Clears,
+        healed: &mut Healed,
+    ) -> Result<(), StoreError> {
         let mut after = None::<String>;
         loop {
-            let ids = self.due(scope, clears, after.as_deref()).await?;
-            let Some(last) = ids.last() else { return Ok(healed) };
+            let ids = self.due(from, scope, clears, after.as_deref()).await?;
+            let Some(last) = ids.last() else { return Ok(()) };
             after = Some(last.clone());
             // An id that is no key has no row in the ledger.
             let courses: Vec<CourseKey> = ids
@@ -85,12 +98,13 @@ impl Store {
     /// The next overviews that differ from the ledger, in the order of the database.
     async fn due(
         &self,
+        from: From,
         scope: Scope<'_>,
         clears: Clears,
         after: Option<&str>,
     ) -> Result<Vec<String>, StoreError> {
         let doing = "find overviews that differ from the ledger";
-        let mut query = due(self.backend(), scope, clears, &self.also);
+        let mut query = due(self.backend(), from, scope, clears, &self.also);
         let id = || sea_orm::sea_query::Expr::col((overview::Entity, overview::Column::Id));
         if let Some(after) = after {
             query.and_where(sea_orm::sea_query::ExprTrait::gt(id(), after));

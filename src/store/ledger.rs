@@ -108,7 +108,7 @@ impl Entry {
     /// `vouched_at`: when the row's block was last on the Catalog's list.
     fn from_row(Row { row, vouched_at }: Row, also: &[AlsoColumn]) -> Option<Self> {
         // A key that does not parse was put there by hand; it can belong to no overview of ours.
-        let run = CourseKey::parse(&row.run_key).ok()?.run_key();
+        let run = CourseKey::parse(&row.run_key).ok()?.own_key();
         let (observed_at, observed_by) = match vouched_at {
             Some(at) if at > row.observed_at => (at, ObservedBy::Pass.as_str().to_owned()),
             _ => (row.observed_at, row.observed_by),

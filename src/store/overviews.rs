@@ -7,7 +7,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait};
 
 use super::blocks::{SeenSince, of_ledger};
-use super::copy::run_of_overview;
+use super::choice::run_of_overview;
 use super::crawl::unsettled;
 use super::timeout::Limit::{Batch, Table};
 use super::{Entry, Store, StoreError, keys};
@@ -39,8 +39,17 @@ pub struct Snapshot {
     pub course: CourseKey,
     /// Its overview, if the LMS has one yet.
     pub overview: Option<Overview>,
-    /// Its run's row in the ledger.
+    /// Its run's row in the ledger; of a custom course its parent's.
     pub entry: Option<Entry>,
+    /// Of a custom course, the row of a listing of its own.
+    pub own: Option<Entry>,
+}
+
+impl Snapshot {
+    /// The row whose URL the overview should have.
+    pub fn followed(&self) -> Option<&Entry> {
+        Entry::choose(self.entry.as_ref(), self.own.as_ref())
+    }
 }
 
 /// One overview's links, for sharing.
@@ -72,7 +81,8 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn snapshots(&self, courses: &[CourseKey]) -> Result<Vec<Snapshot>, StoreError> {
-        let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
+        let own = courses.iter().filter(|course| course.is_ccx()).map(CourseKey::own_key);
+        let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).chain(own).collect();
         let runs: Vec<RunKey> = runs.into_iter().collect();
         let (mut overviews, entries) = tokio::try_join!(self.overviews(courses), self.entries(&runs))?;
         let mut seen = HashSet::new();
@@ -83,6 +93,7 @@ impl Store {
                 course: course.clone(),
                 overview: overviews.remove(course),
                 entry: entries.get(&course.run_key()).cloned(),
+                own: course.is_ccx().then(|| entries.get(&course.own_key()).cloned()).flatten(),
             })
             .collect())
     }
@@ -182,7 +193,7 @@ impl Store {
             .from(overview::Entity)
             .left_join(ledger::Entity, Expr::col(run_key).eq(run_of_overview(backend)))
             .left_join(block::Entity, of_ledger())
-            .cond_where(unsettled(since))
+            .cond_where(unsettled(backend, since))
             .order_by((overview::Entity, overview::Column::Id), sea_orm::Order::Asc)
             .limit(limit);
         if let Some(after) = after {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use entity::{blank, dead_letter, ledger};
 use sea_orm::DbBackend;
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, Query};
 
 use super::blanks::id_of_overview;
-use super::blocks::block_seen_at;
+use super::blocks::block_seen_at_of;
+use super::choice::{is_ccx, own_is_better, own_key};
 
 /// Why an overview has no link. Each blank one has exactly one reason, by the first of these that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,13 +93,28 @@ impl Reason {
 /// The reason of an overview that is blank, in SQL, where its rows of ledger and blanks are joined to it or NULL.
 /// `waiting` is for how long events wait for a run that is not listed.
 pub(super) fn of_overview(backend: DbBackend, now: DateTime<Utc>, waiting: Duration) -> Expr {
+    let of_run = of_row(backend, "course_sharing_ledger", now, waiting);
+    // A custom course that follows a row of its own, `other`, has its reason from there.
+    let own = Query::select()
+        .expr(of_row(backend, "other", now, waiting))
+        .from_as(ledger::Entity, "other")
+        .and_where(Expr::cust(format!("other.run_key = {}", own_key(backend))))
+        .and_where(Expr::cust(own_is_better()))
+        .to_owned();
+    let own = Expr::SubQuery(None, Box::new(own.into()));
+    let of_own = Expr::case(Expr::cust(is_ccx(backend)), own).finally(Expr::cust("NULL"));
+    Func::coalesce([of_own.into(), of_run]).into()
+}
+
+/// The same by the row of the ledger that is read under this name.
+fn of_row(backend: DbBackend, row: &'static str, now: DateTime<Utc>, waiting: Duration) -> Expr {
     use ledger::Column as L;
-    let ledger = |column: L| Expr::col((ledger::Entity, column));
+    let ledger = |column: L| Expr::col((Alias::new(row), column));
     let blank = |column: blank::Column| Expr::col((blank::Entity, column));
     let in_force = || ledger(L::MarketingUrl).is_not_null().and(ledger(L::ClearedAt).is_null());
     // A run was asked for when it was observed, or when its block was seen to be as before.
     let before_it = |asked: Expr| asked.clone().is_null().or(asked.lt(dead_since(backend)));
-    let dead = before_it(ledger(L::ObservedAt)).and(before_it(block_seen_at()));
+    let dead = before_it(ledger(L::ObservedAt)).and(before_it(block_seen_at_of(row)));
     let dead = dead_since(backend).is_not_null().and(dead);
     let waits = blank(blank::Column::Since).is_null().or(blank(blank::Column::Since).gt(now - waiting));
     let word = |reason: Reason| Expr::cust(format!("'{}'", reason.as_str()));

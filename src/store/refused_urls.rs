@@ -5,7 +5,7 @@ use entity::{ledger, overview};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Order, Query, SelectStatement};
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait};
 
-use super::copy::run_of_overview;
+use super::choice::run_of_overview;
 use super::timeout::Limit::{Batch, Table};
 use super::{Store, StoreError};
 

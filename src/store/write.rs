@@ -1,14 +1,14 @@
 //! Every write of links: restore, heal, apply. Each is short, sorted against deadlocks, and tried again after one.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use entity::overview;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult};
 
-use super::copy::{Clears, Scope, lost, statement};
+use super::copy::{Clears, From, Scope, lost, statement};
 use super::timeout::{Limit, Work};
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
 use crate::also::AlsoColumn;
@@ -28,13 +28,24 @@ pub struct Applied {
 }
 
 impl Store {
-    /// Gives these courses' overviews the URLs that the ledger has for them, where they differ, and never a clear.
+    /// Gives these courses' overviews, and those of their custom courses, the URLs that the ledger has for them, where
+    /// they differ, and never a clear.
     /// Returns which were written. Where nothing is lost it is one short statement that locks nothing. An overview that
     /// the database rejects stays as it is; writing what the Catalog says of it meets the same.
     ///
     /// # Errors
     /// Those of the database; a row that it rejects is none.
     pub async fn restore(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
+        // Side by side: a lost link is not to wait for the search.
+        let (custom, mut restored) =
+            tokio::try_join!(self.custom_courses_of(courses), self.restore_these(courses))?;
+        let asked: HashSet<&CourseKey> = courses.iter().collect();
+        let others: Vec<CourseKey> = custom.into_iter().filter(|course| !asked.contains(course)).collect();
+        restored.extend(self.restore_these(&others).await?);
+        Ok(restored)
+    }
+
+    async fn restore_these(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
         let (mut restored, mut halving) = (Vec::new(), Halving::new(courses.len()));
         while let Some(part) = halving.next_part() {
             match self.restore_at_once(&courses[part.clone()]).await {
@@ -73,8 +84,9 @@ impl Store {
 
     /// The same for every overview of the LMS, in one statement.
     pub(super) async fn heal_at_once(&self) -> Result<u64, StoreError> {
-        let heal = statement(self.backend(), Scope::All, Clears::Leave, &self.also);
-        self.db.execute("heal links", Limit::Table, &heal).await
+        let copy = |from| statement(self.backend(), from, Scope::All, Clears::Leave, &self.also);
+        let of_runs = self.db.execute("heal links", Limit::Table, &copy(From::Run)).await?;
+        Ok(of_runs + self.db.execute("heal links", Limit::Table, &copy(From::Own)).await?)
     }
 
     /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
@@ -96,6 +108,7 @@ impl Store {
         // Sorted, as two workers that lock rows in one order cannot deadlock.
         entries.sort_unstable_by(|a, b| a.run.cmp(&b.run));
         courses.sort_unstable();
+        courses.dedup();
         if let Cow::Owned(held) = self.that_overviews_hold(&courses).await? {
             courses = held;
         }
@@ -118,8 +131,10 @@ impl Store {
     /// Copies every change of the ledger since `since`, clears included, in one statement. Returns how many overviews
     /// were written.
     pub(super) async fn copy_changes_at_once(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        let copy = statement(self.backend(), Scope::ChangedSince(since), Clears::Copy, &self.also);
-        self.db.execute("write changed links", Limit::Table, &copy).await
+        let copy =
+            |from| statement(self.backend(), from, Scope::ChangedSince(since), Clears::Copy, &self.also);
+        let of_runs = self.db.execute("write changed links", Limit::Table, &copy(From::Run)).await?;
+        Ok(of_runs + self.db.execute("write changed links", Limit::Table, &copy(From::Own)).await?)
     }
 }
 
@@ -132,12 +147,25 @@ async fn apply(
     let refused = ledger::upsert(transaction, entries, also).await?;
     let mut overviews = 0;
     for courses in keys::fitting(courses, keys::course_bytes) {
-        let update =
-            statement(transaction.get_database_backend(), Scope::Courses(courses), Clears::Copy, also);
-        let done = transaction.execute(&update).await.map_err(StoreError::doing(APPLY))?;
-        overviews += done.rows_affected();
+        overviews += copy(transaction, From::Run, courses, also).await?;
+        let custom = custom_courses(courses);
+        if !custom.is_empty() {
+            overviews += copy(transaction, From::Own, &custom, also).await?;
+        }
     }
     Ok(Applied { overviews, refused })
+}
+
+async fn copy(
+    transaction: &DatabaseTransaction,
+    from: From,
+    courses: &[CourseKey],
+    also: &[AlsoColumn],
+) -> Result<u64, StoreError> {
+    let backend = transaction.get_database_backend();
+    let update = statement(backend, from, Scope::Courses(courses), Clears::Copy, also);
+    let done = transaction.execute(&update).await.map_err(StoreError::doing(APPLY))?;
+    Ok(done.rows_affected())
 }
 
 /// The ids of the overviews that had lost something and have it again.
@@ -146,17 +174,35 @@ async fn restore(
     courses: &[CourseKey],
     also: &[AlsoColumn],
 ) -> Result<Vec<String>, DbErr> {
+    let mut ids = restore_from(db, From::Run, courses, also).await?;
+    let ccx = custom_courses(courses);
+    if !ccx.is_empty() {
+        ids.extend(restore_from(db, From::Own, &ccx, also).await?);
+    }
+    Ok(ids)
+}
+
+async fn restore_from(
+    db: &DatabaseConnection,
+    from: From,
+    courses: &[CourseKey],
+    also: &[AlsoColumn],
+) -> Result<Vec<String>, DbErr> {
     let backend = db.get_database_backend();
-    let mut update = statement(backend, Scope::Courses(courses), Clears::Leave, also);
+    let mut update = statement(backend, from, Scope::Courses(courses), Clears::Leave, also);
     let id = |row: &QueryResult| row.try_get_by_index::<String>(0);
     if backend == DbBackend::Postgres {
         update.returning_col(overview::Column::Id);
         return db.query_all(&update).await?.iter().map(id).collect();
     }
     // MySQL returns nothing from an update, and on SQLite one that changes nothing waits for other writers.
-    let lost = db.query_all(&lost(backend, courses, also)).await?;
+    let lost = db.query_all(&lost(backend, from, courses, also)).await?;
     if !lost.is_empty() {
         db.execute(&update).await?;
     }
     lost.iter().map(id).collect()
+}
+
+fn custom_courses(courses: &[CourseKey]) -> Vec<CourseKey> {
+    courses.iter().filter(|course| course.is_ccx()).cloned().collect()
 }

@@ -9,13 +9,16 @@ use tracing::Instrument;
 use super::{Change, Outcome, Plan, Question, plan};
 use crate::catalog::{CatalogError, Client, Defect, GateState, Observation, Purpose, Unknown};
 use crate::course_key::{CourseKey, RunKey};
-use crate::store::{Failure, Halving, MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
+use crate::store::{Entry, Failure, Halving, MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
 use crate::telemetry::report;
 
 /// How often a run is asked for again whose answer the ledger refused.
 pub const ASKED_AGAIN: u32 = 3;
 /// Another worker's clock may be so much ahead of ours, after which our next question is the later one.
 pub const BEFORE_ASKING_AGAIN: Duration = Duration::from_secs(1);
+
+/// The answer about each run, and the question.
+type Answers = HashMap<RunKey, (Question, Observation)>;
 
 /// Joins the database and the Catalog; cheap to clone.
 #[derive(Clone)]
@@ -91,15 +94,28 @@ impl Engine {
     /// # Errors
     /// If the database cannot tell the time; a Catalog that fails is an answer.
     pub async fn ask(&self, courses: Vec<CourseKey>, purpose: Purpose) -> Result<Answered, StoreError> {
-        let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
-        let runs: Vec<RunKey> = runs.into_iter().collect();
         let question = Question {
             asked_at: self.store.now().await?,
             by: asked_by(purpose),
             clear_after: self.clear_after,
         };
-        let observed = self.catalog.look_up(&runs, purpose).instrument(tracing::info_span!("look_up")).await;
+        let looking = self.look_up(&courses, purpose);
+        let observed = looking.instrument(tracing::info_span!("look_up")).await;
         Ok(Answered { courses, question, observed })
+    }
+
+    /// Asks the Catalog for the runs of these courses. For custom courses it asks for their parent alone; only where
+    /// that gives no URL it asks for listings of their own too.
+    pub async fn look_up(&self, courses: &[CourseKey], purpose: Purpose) -> HashMap<RunKey, Observation> {
+        let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
+        let runs: Vec<RunKey> = runs.into_iter().collect();
+        let mut observed = self.catalog.look_up(&runs, purpose).await;
+        let own = courses.iter().filter(|course| observed.get(&course.run_key()).is_some_and(gives_no_url));
+        let own: Vec<RunKey> = own.filter(|course| course.is_ccx()).map(CourseKey::own_key).collect();
+        if !own.is_empty() {
+            observed.extend(self.catalog.look_up(&own, purpose).await);
+        }
+        observed
     }
 
     /// Writes what these answers say to ledger and overviews, in one transaction for each [`MAX_ROWS`] courses. Every
@@ -111,7 +127,7 @@ impl Engine {
         let mut courses: Vec<CourseKey> = answered.iter().flat_map(|a| a.courses.iter().cloned()).collect();
         courses.sort_unstable();
         courses.dedup();
-        let mut answers: HashMap<RunKey, (Question, Observation)> = HashMap::with_capacity(courses.len());
+        let mut answers: Answers = HashMap::with_capacity(courses.len());
         for Answered { question, observed, .. } in answered {
             for (run, observation) in observed {
                 let earlier = answers.get(&run);
@@ -125,19 +141,22 @@ impl Engine {
         let mut outcomes = HashMap::with_capacity(courses.len());
         // Of what is not known nothing changes, so the database is not asked either.
         courses.retain(|course| {
-            let unknown = why_unknown(answers.get(&course.run_key()).map(|(_, observation)| observation));
+            let answer = |run: &RunKey| answers.get(run).map(|(_, observation)| observation);
+            let of_run = answer(&course.run_key());
+            let by_own = course.is_ccx() && of_run.is_some_and(gives_no_url);
+            let unknown = why_unknown(of_run)
+                .or_else(|| if by_own { why_unknown(answer(&course.own_key())) } else { None });
             unknown.is_none_or(|why| outcomes.insert(course.clone(), Outcome::Unknown(why)).is_some())
         });
         for courses in courses.chunks(MAX_ROWS) {
             let mut halving = Halving::new(courses.len());
             while let Some(part) = halving.next_part() {
-                match self.settle_batch(&courses[part.clone()], &answers).await {
+                match self.settle_batch(&courses[part.clone()], &answers, true).await {
                     Ok(settled) => outcomes.extend(settled),
                     Err(error) if error.is_of_a_row() => {
-                        let course = halving.rejected(part).and_then(|alone| courses.get(alone));
-                        let rejected =
-                            |course: &CourseKey| (course.clone(), Outcome::Rejected(report(&error)));
-                        outcomes.extend(course.map(rejected));
+                        let alone = halving.rejected(part).and_then(|alone| courses.get(alone));
+                        let Some(course) = alone else { continue };
+                        outcomes.extend(self.settle_rejected(course, &answers, error).await?);
                     }
                     Err(error) => return Err(error),
                 }
@@ -166,33 +185,59 @@ impl Engine {
         self.store.note_failures(failures).await
     }
 
+    /// For a course that was rejected alone: one of its custom courses may be to blame, which is left to heal then.
+    async fn settle_rejected(
+        &self,
+        course: &CourseKey,
+        answers: &Answers,
+        why: StoreError,
+    ) -> Result<Vec<(CourseKey, Outcome)>, StoreError> {
+        match self.settle_batch(std::slice::from_ref(course), answers, false).await {
+            Err(error) if error.is_of_a_row() => {
+                Ok(vec![(course.clone(), Outcome::Rejected(report(&error)))])
+            }
+            Ok(settled) => {
+                let error = report(&why);
+                tracing::warn!(event = "overview.ccx_rejected", %course, error, "the database rejects a custom course's row");
+                Ok(settled)
+            }
+            other => other,
+        }
+    }
+
+    /// `with_ccx`: the overviews of custom courses of these courses follow in the same transaction.
     async fn settle_batch(
         &self,
         courses: &[CourseKey],
-        answers: &HashMap<RunKey, (Question, Observation)>,
+        answers: &Answers,
+        with_ccx: bool,
     ) -> Result<Vec<(CourseKey, Outcome)>, StoreError> {
-        let snapshots = self.store.snapshots(courses).await?;
+        let custom =
+            async { if with_ccx { self.store.custom_courses_of(courses).await } else { Ok(Vec::new()) } };
+        let (snapshots, custom) = tokio::try_join!(self.store.snapshots(courses), custom)?;
         let planning = tracing::info_span!("plan").entered();
         let mut plans: HashMap<RunKey, Plan> = HashMap::with_capacity(courses.len());
         for snapshot in &snapshots {
-            let run = snapshot.course.run_key();
-            let Some((question, observation)) = answers.get(&run).filter(|_| !plans.contains_key(&run))
-            else {
-                continue;
-            };
-            let plan = plan(&run, snapshot.entry.as_ref(), observation, *question);
-            plans.extend(plan.map(|plan| (run, plan)));
+            let own = snapshot.course.is_ccx().then(|| (snapshot.course.own_key(), snapshot.own.as_ref()));
+            for (run, known) in [(snapshot.course.run_key(), snapshot.entry.as_ref())].into_iter().chain(own)
+            {
+                let answer = answers.get(&run).filter(|_| !plans.contains_key(&run));
+                let plan =
+                    answer.and_then(|(question, observation)| plan(&run, known, observation, *question));
+                plans.extend(plan.map(|plan| (run, plan)));
+            }
         }
         let entries = plans.values().map(|plan| plan.entry.clone()).collect();
         drop(planning);
-        let applying = self.store.apply(entries, courses.to_vec());
+        let applying = self.store.apply(entries, [courses, &custom].concat());
         let refused: HashSet<RunKey> =
             applying.instrument(tracing::info_span!("apply")).await?.refused.into_iter().collect();
 
         let ended = snapshots.into_iter().filter_map(|snapshot| {
-            let run = snapshot.course.run_key();
-            let plan = plans.get(&run)?;
-            let outcome = if refused.contains(&run) { Outcome::Superseded } else { outcome(&snapshot, plan) };
+            let plan = followed(&snapshot, &plans)?;
+            let runs = [snapshot.course.run_key(), snapshot.course.own_key()];
+            let is_superseded = runs.iter().any(|run| refused.contains(run));
+            let outcome = if is_superseded { Outcome::Superseded } else { outcome(&snapshot, plan) };
             Some((snapshot.course, outcome))
         });
         Ok(ended.collect())
@@ -206,6 +251,22 @@ fn why_unknown(observation: Option<&Observation>) -> Option<Unknown> {
         Some(Observation::Unknown(why)) => Some(why.clone()),
         Some(_) => None,
         None => Some(CatalogError::from(Defect::Odd("it says nothing of this run".to_owned())).into()),
+    }
+}
+
+/// Whether an answer is known and brings no URL that may be shared, so that a custom course's own listing counts.
+fn gives_no_url(observation: &Observation) -> bool {
+    matches!(observation, Observation::NoUrl(_) | Observation::Refused(_) | Observation::NotListed)
+}
+
+/// What was planned for the row that an overview follows now; none if nothing was.
+fn followed<'p>(snapshot: &Snapshot, plans: &'p HashMap<RunKey, Plan>) -> Option<&'p Plan> {
+    let of_run = plans.get(&snapshot.course.run_key());
+    let own = plans.get(&snapshot.course.own_key()).filter(|_| snapshot.course.is_ccx());
+    let entry = |plan: Option<&'p Plan>| plan.map(|plan| &plan.entry);
+    match Entry::choose(entry(of_run), entry(own)) {
+        Some(chosen) if own.is_some_and(|own| own.entry == *chosen) => own,
+        _ => of_run,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::course_key::CourseKey;
 use crate::explain::Explanation;
-use crate::store::{LetterFilter, Store, StoreError};
+use crate::store::{Entry, LetterFilter, Store, StoreError};
 
 /// Dead letters of one course that are shown.
 const SHOWN: u64 = 20;
@@ -12,9 +12,9 @@ const SHOWN: u64 = 20;
 /// # Errors
 /// Those of the database.
 pub async fn explain(store: &Store, course: &CourseKey) -> Result<Explanation, StoreError> {
-    let (courses, runs) = (std::slice::from_ref(course), [course.run_key()]);
+    let (courses, runs) = (std::slice::from_ref(course), [course.run_key(), course.own_key()]);
     let about = LetterFilter { course: Some(course.clone()), ..LetterFilter::default() };
-    let (mut links, mut entries, failure, blank, dead_letters) = tokio::try_join!(
+    let (mut links, entries, failure, blank, dead_letters) = tokio::try_join!(
         store.links(courses),
         store.entries(&runs),
         store.failure(&runs[0]),
@@ -27,7 +27,7 @@ pub async fn explain(store: &Store, course: &CourseKey) -> Result<Explanation, S
     Ok(Explanation {
         course: course.clone(),
         overview,
-        entry: entries.remove(&course.run_key()),
+        entry: Entry::choose(entries.get(&runs[0]), entries.get(&runs[1])).cloned(),
         failure,
         blank,
         dead_letters,

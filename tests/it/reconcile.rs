@@ -3,6 +3,7 @@
 mod blocks;
 mod brake;
 mod broken;
+mod custom_courses;
 mod drift;
 mod dry_run;
 mod meanwhile;

@@ -2,6 +2,7 @@
 
 mod black_hole;
 mod clock;
+mod custom_courses;
 mod disk_full;
 mod passes;
 mod races;
@@ -47,7 +48,9 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
         let db = database.owner.connection();
         let up = Direction::Up { create_overview_table: true };
         let planned = migration::plan(db, up).await.unwrap();
-        assert_eq!(planned.len(), 30, "{kind:?}: {planned:?}");
+        // On PostgreSQL the LMS's table has an index more.
+        let steps = if kind == Kind::Postgres { 31 } else { 30 };
+        assert_eq!(planned.len(), steps, "{kind:?}: {planned:?}");
         for step in &planned {
             database.execute(&step.sql).await;
         }

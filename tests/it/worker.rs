@@ -1,5 +1,6 @@
 //! The worker as a process: messages in, rows out, and what it does when something around it goes.
 
+mod custom_courses;
 mod dead_letters;
 mod lifecycle;
 mod look_ups;

@@ -22,7 +22,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 fn rules(brake: Option<i64>) -> Rules {
     let question = Question { asked_at: at(10), by: ObservedBy::Pass, clear_after: Duration::from_secs(900) };
-    Rules { question, started_at: at(0), brake, clear_absent: false }
+    Rules { question, started_at: at(0), brake, by_key: true, clear_absent: false }
 }
 
 fn key(text: &str) -> CourseKey {
@@ -50,7 +50,7 @@ fn snapshot(course: &str, link: Option<&str>, entry: Option<Entry>) -> Snapshot 
     let course = key(course);
     let overview =
         Overview { course: course.clone(), marketing_url: link.map(str::to_owned), also: Also::NOTHING };
-    Snapshot { course, overview: Some(overview), entry }
+    Snapshot { course, overview: Some(overview), entry, own: None }
 }
 
 fn url(text: &str) -> Observation {
