@@ -100,9 +100,10 @@ def _url() -> str:
             address = urlsplit(part)
             readable = bool(address.hostname) and address.port != 0
         except ValueError:
-            # Not passed on: it quotes what stands where the port should be, part of a password with a "/" in it.
+            # The error is dropped because it quotes what it took for the port: part of the password,
+            # when the password has a "/" in it.
             readable = False
-        # A password with "/", "?" or "#" in it, not encoded, goes on behind what is then taken for the host.
+        # A "/", "?" or "#" in a password that is not encoded ends the host too early.
         if not readable or address.fragment or "@" in address.path + address.query:
             raise SettingError(f"{PREFIX}URL cannot be read; percent-encode user and password")
     return url

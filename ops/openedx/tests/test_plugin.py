@@ -63,7 +63,10 @@ def test_check_names_a_wrong_setting(events, configure, settings, words):
     assert warning.id == "course_sharing_events.W001"
 
 
-@pytest.mark.parametrize("password", ["s3cr3t/xyz", "s3cr3t#xyz", "s3cr3t?xyz", "[s3cr3t", "1/s3cr3t", "1?s3cr3t", "#s3cr3t"])
+@pytest.mark.parametrize(
+    "password",
+    ["s3cr3t/xyz", "s3cr3t#xyz", "s3cr3t?xyz", "[s3cr3t", "1/s3cr3t", "1?s3cr3t", "#s3cr3t"],
+)
 def test_a_password_that_breaks_the_url_is_named_and_never_shown(events, configure, password):
     configure(URL=f"amqp://localhost;amqp://user:{password}@host/%2f")
     (warning,) = checks.run_checks(tags=["course_sharing_events"])
