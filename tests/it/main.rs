@@ -10,6 +10,7 @@ mod broker;
 mod catalog_traps;
 mod check;
 mod commands;
+mod docs;
 mod http;
 mod ops;
 mod page;
