@@ -57,7 +57,7 @@ async fn play(stage: &mut Stage) -> bool {
         return false;
     }
 
-    println!("2. The LMS deletes an overview and creates it anew, without its link");
+    println!("2. The LMS deletes an overview and re-creates it, without its link");
     let courses = stage.courses_with_links(3);
     let mut came_true = comes_back(stage, &courses[0]).await;
 
