@@ -18,6 +18,8 @@ const SCRIPT: &str = r#"<script>document.title="it ran"</script>"#;
 const LISTED_WITHOUT: &str = "course-v1:CampusX+NoPage101+2026";
 const UNKNOWN: &str = "course-v1:CampusX+Unlisted.The-Quite-Long-Name_Of_A_Course+2026_T3";
 const DEAD: &str = "course-v1:CampusX+Dead+1";
+const REFUSED: &str = "course-v1:CampusX+Relative+2026";
+const MOVED: &str = "course-v1:CampusX+Moved+2026";
 
 /// A worker some weeks old, on which some things are wrong.
 async fn worker(stage: &Stage) -> Program {
@@ -25,11 +27,15 @@ async fn worker(stage: &Stage) -> Program {
         stage.course(&format!("course-v1:CampusX+Fine{n}+2026"), Some(URL), Some(URL)).await;
     }
     stage.course(LISTED_WITHOUT, None, None).await;
+    stage.course(REFUSED, None, Some("course/relative")).await;
+    stage.course(MOVED, Some(URL), Some(URL)).await;
     for id in [UNKNOWN, DEAD, SCRIPT, "ccx-v1:CampusX+Unlisted+2026+ccx@12", "CampusX/Old/2013"] {
         stage.database.insert_overview(id, None).await;
     }
     stage.rig.declare().await;
-    stage.run(&["sync", LISTED_WITHOUT, UNKNOWN]).await.expect(0);
+    stage.run(&["sync", LISTED_WITHOUT, UNKNOWN, REFUSED, MOVED]).await.expect(0);
+    stage.catalog.put(MOVED, Some("http://me:hunter2@elsewhere.example/course/moved"));
+    stage.run(&["sync", MOVED]).await.expect(0);
     for (n, verdict) in (0..).zip(["refused", "complete", "incomplete", "complete", "failed", "complete"]) {
         let mut pass = stage.database.store.begin_pass(100).await.unwrap();
         pass.started_at = Utc::now() - TimeDelta::hours(24 * (6 - n) - 19);
@@ -92,11 +98,14 @@ async fn what_is_wrong_is_seen_at_a_glance() {
             browser.look(1100, 900, "light").await;
             browser.open(&home(&worker).await).await;
             let text = browser.text().await;
-            assert!(text.contains("4 links are blank, and 1 other thing"), "{text}");
-            assert!(text.contains("40 linked") && text.contains("1 dead letter"), "{text}");
+            assert!(text.contains("5 links are blank, and 2 other things"), "{text}");
+            assert!(text.contains("41 linked") && text.contains("1 dead letter"), "{text}");
+            assert!(text.contains("2 URLs in the Catalog must not be shared"), "{text}");
+            assert!(text.contains("course/relative") && !text.contains("hunter2"), "{text}");
             for (course, reason) in [
                 (UNKNOWN, "not in catalog"),
                 (DEAD, "dead lettered"),
+                (REFUSED, "refused"),
                 (LISTED_WITHOUT, "no page"),
                 ("CampusX/Old/2013", "no answer"),
                 (SCRIPT, "no run"),
@@ -140,8 +149,7 @@ async fn a_search_tells_what_explain_tells() {
             browser.look(360, 740, "dark").await;
             browser.open(&home(&worker).await).await;
             assert!(browser.source().await.contains("http-equiv=\"refresh\""), "it loads itself anew");
-            browser.type_into("#course", DEAD).await;
-            browser.click("form button").await;
+            browser.submit("course", DEAD).await;
             let text = browser.text().await;
             for line in explained.stdout.lines() {
                 let said = line.split_once("  ").unwrap().1.trim();
@@ -151,9 +159,12 @@ async fn a_search_tells_what_explain_tells() {
             assert!(!browser.source().await.contains("http-equiv"), "what is read stays");
             nothing_sticks_out(browser).await;
             browser.screenshot("search").await;
+            browser.submit("course", REFUSED).await;
+            let text = browser.text().await;
+            assert!(text.contains("course/relative") && text.contains("is refused"), "{text}");
+            browser.screenshot("refused").await;
 
-            browser.type_into("#course", SCRIPT).await;
-            browser.click("form button").await;
+            browser.submit("course", SCRIPT).await;
             let text = browser.text().await;
             assert!(text.contains("is not a course key") && text.contains("<script>"), "{text}");
             assert_ne!(browser.eval("return document.title").await, "it ran");
@@ -172,8 +183,7 @@ async fn it_works_without_javascript() {
         with_browser(async |browser| {
             browser.cdp("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
             browser.open(&home(&worker).await).await;
-            browser.type_into("#course", LISTED_WITHOUT).await;
-            browser.click("form button").await;
+            browser.submit("course", LISTED_WITHOUT).await;
             let source = browser.source().await;
             assert!(source.contains("the Catalog lists the run without a page"), "{source}");
         })

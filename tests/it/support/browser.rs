@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use reqwest::Method;
 use serde_json::{Value, json};
+use url::form_urlencoded;
 
 use super::wait_until;
 
@@ -88,8 +89,15 @@ impl Browser {
         } } })
     }
 
-    /// Sends one request of the protocol; its value.
+    /// Sends one request of the protocol, which must succeed; its value.
     async fn send(&self, method: Method, path: &str, body: Value) -> Value {
+        self.try_send(method, path, body)
+            .await
+            .unwrap_or_else(|error| panic!("chromedriver: {path}: {error}"))
+    }
+
+    /// Sends one request of the protocol; its value, or what the driver says against it.
+    async fn try_send(&self, method: Method, path: &str, body: Value) -> Result<Value, Value> {
         let mut request = self.client.request(method.clone(), format!("{}{path}", self.session));
         if method == Method::POST {
             request = request.header("content-type", "application/json").body(body.to_string());
@@ -97,8 +105,7 @@ impl Browser {
         let answer = request.send().await.unwrap_or_else(|error| panic!("chromedriver: {path}: {error}"));
         let status = answer.status();
         let mut answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-        assert!(status.is_success(), "chromedriver: {path}: {}", answer["value"]["message"]);
-        answer["value"].take()
+        if status.is_success() { Ok(answer["value"].take()) } else { Err(answer["value"]["message"].take()) }
     }
 
     /// Loads a page, to its end.
@@ -121,22 +128,33 @@ impl Browser {
         self.send(Method::GET, "/source", Value::Null).await.as_str().unwrap().to_owned()
     }
 
-    async fn element(&self, selector: &str) -> String {
+    /// Types `text` into the field `name` and presses the form's button, until the browser is on the page that this
+    /// leads to. The page may load itself again between two steps: then the field is empty, or the element is stale.
+    pub(crate) async fn submit(&self, name: &str, text: &str) {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair(name, text).finish();
+        let is_there = || async {
+            if let Err(error) = self.try_submit(name, text).await {
+                eprintln!("the form is submitted again: {error}");
+            }
+            let url = self.send(Method::GET, "/url", Value::Null).await;
+            url.as_str().is_some_and(|url| url.ends_with(&query))
+        };
+        wait_until(LIMIT, "the form is submitted", is_there).await;
+    }
+
+    async fn try_submit(&self, name: &str, text: &str) -> Result<(), Value> {
+        let field = self.element(&format!("[name={name}]")).await?;
+        self.try_send(Method::POST, &format!("{field}/clear"), json!({})).await?;
+        self.try_send(Method::POST, &format!("{field}/value"), json!({ "text": text })).await?;
+        let button = self.element("form button").await?;
+        self.try_send(Method::POST, &format!("{button}/click"), json!({})).await?;
+        Ok(())
+    }
+
+    async fn element(&self, selector: &str) -> Result<String, Value> {
         let by = json!({ "using": "css selector", "value": selector });
-        let found = self.send(Method::POST, "/element", by).await;
-        format!("/element/{}", found[ELEMENT].as_str().unwrap())
-    }
-
-    /// Types into a field by its keys.
-    pub(crate) async fn type_into(&self, selector: &str, text: &str) {
-        let path = format!("{}/value", self.element(selector).await);
-        self.send(Method::POST, &path, json!({ "text": text })).await;
-    }
-
-    /// Clicks on something, and waits for the page that this leads to.
-    pub(crate) async fn click(&self, selector: &str) {
-        let path = format!("{}/click", self.element(selector).await);
-        self.send(Method::POST, &path, json!({})).await;
+        let found = self.try_send(Method::POST, "/element", by).await?;
+        Ok(format!("/element/{}", found[ELEMENT].as_str().unwrap()))
     }
 
     /// A command of Chromium's own protocol.
