@@ -50,19 +50,18 @@ impl Explanation {
                 "the brake of pass {pass} holds back {change}; course-sharing reconcile --allow-mass-change lets it through"
             );
         }
-        if let Some(refused) = &entry.refused {
-            let why = &refused.what.why;
+        if entry.refused.is_some() {
+            // The reason has a line of its own.
             return match entry.in_force() {
-                Some(url) if link == Some(url) => format!(
-                    "the Catalog lists a URL now that is refused ({why}); the last good one stays until that is mended \
-                     in the Catalog"
-                ),
-                Some(_) => "it differs from the last URL known, which the next heal puts back; the Catalog lists one \
-                            now that is refused"
+                Some(url) if link == Some(url) => "the Catalog now lists a URL that is refused; the last good one stays \
+                                                   until the URL is corrected in the Catalog"
                     .into(),
-                None => format!(
-                    "the Catalog lists a URL that is refused ({why}); after mending it there: course-sharing sync"
-                ),
+                Some(_) => "it differs from the last good URL, which the next heal restores; the Catalog now lists one \
+                            that is refused"
+                    .into(),
+                None => "the Catalog lists a URL that is refused; correct it in the Catalog, then run \
+                         course-sharing sync"
+                    .into(),
             };
         }
         match (link, entry.in_force()) {

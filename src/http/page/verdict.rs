@@ -104,7 +104,8 @@ fn refused_urls(refused: &Refused) -> Option<Problem> {
     let n = refused.overviews;
     let what = format!("{} {} in the Catalog must not be shared", Number(n), plural(n, "URL", "URLs"));
     let first = refused.oldest.first();
-    let why = first.map_or(String::new(), |first| format!("{}: {}", first.course_id, first.why));
+    let others = if n > 1 { "; the others are below" } else { "" };
+    let why = first.map_or(String::new(), |first| format!("{}: {}{others}", first.course_id, first.why));
     (n > 0).then(|| Problem::new(Level::Watch, what, why))
 }
 
