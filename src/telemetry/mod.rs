@@ -71,7 +71,7 @@ pub struct Guard {
 /// A wrong `log.level` or `OTEL_*` variable; or a second call.
 pub fn init(log: &config::Log) -> Result<Guard, TelemetryError> {
     let filter = logs::filter(&log.level)?;
-    let settings = otlp::Settings::from_env(|name| std::env::var(name).ok());
+    let settings = otlp::Settings::from_env(|name| std::env::var(name).ok())?;
     let resource = otlp::resource();
     let traces = match &settings.traces {
         Some(endpoint) => Some(traces::provider(endpoint, resource.clone())?),

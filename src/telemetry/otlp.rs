@@ -34,12 +34,18 @@ impl Settings {
     /// `OTEL_EXPORTER_OTLP_{TRACES,METRICS}_ENDPOINT` and `OTEL_EXPORTER_OTLP_PROTOCOL`. As the specification
     /// says, an empty value is as good as none, and the path of the signal is appended to the general endpoint only.
     /// The exporters read the rest (headers, time limit, sampler, intervals) themselves.
-    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
+    ///
+    /// # Errors
+    /// A general endpoint with a parameter: the path of the signal would end up in its value.
+    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TelemetryError> {
         let set = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
         if set("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true")) {
-            return Self::default();
+            return Ok(Self::default());
         }
         let base = set("OTEL_EXPORTER_OTLP_ENDPOINT");
+        if let Some(base) = &base {
+            without_parameters(base)?;
+        }
         let endpoint = |signal: &str| {
             if set(&format!("OTEL_{signal}_EXPORTER")).is_some_and(|v| v.eq_ignore_ascii_case("none")) {
                 return None;
@@ -52,9 +58,10 @@ impl Settings {
         let exported = traces.is_some() || metrics.is_some();
         let other_protocol = set("OTEL_EXPORTER_OTLP_PROTOCOL")
             .filter(|v| exported && !v.eq_ignore_ascii_case("http/protobuf"));
-        Self { traces, metrics, other_protocol }
+        Ok(Self { traces, metrics, other_protocol })
     }
 }
+
 
 /// Who speaks: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, else `course-sharing`; and our version.
 pub fn resource() -> Resource {
@@ -101,6 +108,14 @@ pub fn span_exporter(endpoint: &str) -> Result<Reporting<opentelemetry_otlp::Spa
         .build()
         .map_err(|source| TelemetryError::Exporter { signal: "traces", source })?;
     Ok(Reporting::new("traces", endpoint, exporter))
+}
+
+/// Only the endpoint of one signal may have parameters; it is sent as it stands.
+fn without_parameters(base: &str) -> Result<(), TelemetryError> {
+    let Some((_, parameters)) = base.split_once('?') else { return Ok(()) };
+    let name: String = parameters.split(['=', '&', '/']).next().unwrap_or_default().chars().take(40).collect();
+    let why = format!("nothing reads its parameter {name:?}; set the endpoint of each signal instead");
+    Err(TelemetryError::Endpoint { signal: "traces and metrics", why })
 }
 
 /// The exporter would quote an endpoint that it cannot read, and take part of a password for the host of another.
@@ -198,6 +213,10 @@ mod tests {
     use super::*;
 
     fn settings(variables: &[(&str, &str)]) -> Settings {
+        read(variables).unwrap()
+    }
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, TelemetryError> {
         Settings::from_env(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
     }
 
@@ -243,5 +262,33 @@ mod tests {
     fn an_endpoint_that_is_no_url_is_an_error() {
         assert!(matches!(span_exporter("no url"), Err(TelemetryError::Endpoint { signal: "traces", .. })));
         assert!(metric_reader("http://[").is_err());
+    }
+
+    #[test]
+    fn an_endpoint_with_another_scheme_is_refused_by_the_name_of_its_variable() {
+        for endpoint in ["htp://c:4318", "grpc://user:hunter2@c:4317", "c:4318", "unix:///run/otlp", "https:/c"] {
+            for error in [span_exporter(endpoint).err(), metric_reader(endpoint).err()] {
+                let said = error.unwrap().to_string();
+                assert!(said.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && said.contains("https:"), "{said}");
+                assert!(!said.contains("hunter2"), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_that_nothing_reads_are_refused_by_name() {
+        for (endpoint, name) in [
+            ("http://c:4318?api-key=hunter2", "\"api-key\""),
+            ("http://c:4318/?key", "\"key\""),
+            ("http://c:4318/otlp?", "\"\""),
+        ] {
+            let said = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).unwrap_err().to_string();
+            assert!(said.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && said.contains(name), "{said}");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+        // The collector reads those of an endpoint that is used as it stands.
+        let own = "http://c:4318/v1/traces?api-key=k";
+        let settings = settings(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", own)]);
+        assert_eq!(settings.traces.as_deref(), Some(own));
     }
 }

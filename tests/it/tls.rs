@@ -59,3 +59,27 @@ async fn a_private_authority_is_known_to_broker_database_and_catalog_by_one_file
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_private_authority_is_known_to_postgres_by_the_common_file_or_by_one_of_its_own() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let certificates = Certificates::new("guest");
+        let postgres = own_servers::postgres(&certificates).await;
+        let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=verify-full", postgres.port);
+        let authorities = certificates.path("ca.pem");
+        let own = format!("{url}&sslrootcert={authorities}");
+        // The database is empty: `check` misses the tables, so it got through TLS.
+        for (url, authorities, says) in [
+            (&url, Some(&*authorities), "course-sharing migrate"),
+            (&own, None, "course-sharing migrate"),
+            (&url, None, "certificate"),
+        ] {
+            let ended = checked(stage, &[("database.url", url)], authorities).await;
+            assert!(line(&ended, "database").contains(says), "{url}: {ended:?}");
+        }
+        let unread = format!("{url}&sslca={authorities}");
+        let ended = checked(stage, &[("database.url", &unread)], None).await.expect(2);
+        ended.says(&["database.url", "\"sslca\""]);
+    })
+    .await;
+}

@@ -1,9 +1,9 @@
 //! Servers of a test's own, with TLS: in a folder of their own, on free ports, ended with the test.
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -123,4 +123,61 @@ pub(crate) async fn mariadb(certificates: &Certificates) -> OwnServer {
     let server = Group::start(&mut server, &home.join("out.log"));
     until_it_listens("MariaDB with TLS", port).await;
     OwnServer { port, _processes: vec![server], _dir: dir }
+}
+
+/// A PostgreSQL that takes nothing but TLS, with a superuser `postgres` who has no password.
+pub(crate) async fn postgres(certificates: &Certificates) -> OwnServer {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, port) = (dir.path(), free_port());
+    let (data, owner) = (home.join("data"), unprivileged());
+    for file in ["server.pem", "server.key"] {
+        std::fs::copy(certificates.path(file), home.join(file)).unwrap();
+    }
+    std::fs::set_permissions(home.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    if let Some((user, group)) = owner {
+        for path in [home.to_owned(), home.join("server.pem"), home.join("server.key")] {
+            chown(path, Some(user), Some(group)).unwrap();
+        }
+    }
+    let program = |name: &str| {
+        let mut command = Command::new(postgres_program(name));
+        command.current_dir(home).env("HOME", home).env("LC_ALL", "C.UTF-8").arg("-D").arg(&data);
+        if let Some((user, group)) = owner {
+            command.uid(user).gid(group);
+        }
+        command
+    };
+    let made = program("initdb").args(["-U", "postgres", "--auth=trust", "--no-sync"]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n").unwrap();
+    let mut server = program("postgres");
+    server.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+    let files = ["server.pem", "server.key"].map(|file| home.join(file).display().to_string());
+    for setting in [
+        "unix_socket_directories=".to_owned(),
+        "ssl=on".to_owned(),
+        format!("ssl_cert_file={}", files[0]),
+        format!("ssl_key_file={}", files[1]),
+    ] {
+        server.args(["-c", &setting]);
+    }
+    let server = Group::start(&mut server, &home.join("out.log"));
+    until_it_listens("PostgreSQL with TLS", port).await;
+    OwnServer { port, _processes: vec![server], _dir: dir }
+}
+
+/// User and group to run PostgreSQL as where the test is root: it does not start as root.
+fn unprivileged() -> Option<(u32, u32)> {
+    let id = |arguments: &[&str]| -> u32 {
+        let out = Command::new("id").args(arguments).output().unwrap().stdout;
+        String::from_utf8(out).unwrap().trim().parse().unwrap()
+    };
+    (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
+}
+
+/// Debian keeps the programs of the server out of the path.
+fn postgres_program(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let found = versions.map(|version| version.unwrap().path().join("bin").join(name));
+    found.filter(|path| path.exists()).max().unwrap_or_else(|| PathBuf::from(name))
 }
