@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod stage;
+pub(crate) mod virtual_host;
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use course_sharing::broker::{Broker, Message, Publisher, Received, Topology};
+use course_sharing::config::Amqp;
 use course_sharing::store::LetterFilter;
 use futures_util::FutureExt;
 use lapin::message::BasicGetMessage;
@@ -35,8 +36,21 @@ pub(crate) async fn with_stage(kind: Kind, test: impl AsyncFnOnce(&Stage)) {
 
 /// The same with another Catalog.
 pub(crate) async fn with_catalog(kind: Kind, setup: Setup, test: impl AsyncFnOnce(&Stage)) {
-    let stage =
-        Stage { rig: rig(), database: TestDatabase::new(kind).await, catalog: StandIn::start(setup).await };
+    with_parts(kind, setup, amqp(), test).await;
+}
+
+/// The same with an empty, open Catalog, on another broker or virtual host.
+pub(crate) async fn with_broker(kind: Kind, url: &str, test: impl AsyncFnOnce(&Stage)) {
+    let setup = Setup { runs: Runs::default(), ..Setup::default() };
+    with_parts(kind, setup, Amqp { url: url.into(), ..amqp() }, test).await;
+}
+
+async fn with_parts(kind: Kind, setup: Setup, amqp: Amqp, test: impl AsyncFnOnce(&Stage)) {
+    let stage = Stage {
+        rig: rig(amqp),
+        database: TestDatabase::new(kind).await,
+        catalog: StandIn::start(setup).await,
+    };
     drop(stage.rig.connection().await);
     let outcome = AssertUnwindSafe(test(&stage)).catch_unwind().await;
     stage.rig.delete().await;
@@ -47,8 +61,7 @@ pub(crate) async fn with_catalog(kind: Kind, setup: Setup, test: impl AsyncFnOnc
 }
 
 /// A topology as the program declares it; a rig's own has shorter delays.
-fn rig() -> Rig {
-    let config = amqp();
+fn rig(config: Amqp) -> Rig {
     let broker = Broker::new(&config).unwrap();
     let topology = Topology::new(&config);
     let publisher = Publisher::new(broker.clone());

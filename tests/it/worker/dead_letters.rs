@@ -1,13 +1,14 @@
 //! Dead letters become rows: each once, whole, and none is lost or counted to death while the database is out.
 
-use course_sharing::broker::Message;
+use course_sharing::broker::{Message, Received};
 use course_sharing::store::{LetterFilter, NewLetter};
 use sea_orm::ConnectionTrait;
 
 use crate::support::databases::{KINDS, Kind};
 use crate::support::letters::letter;
 use crate::support::raw;
-use crate::support::stage::{SOON, Stage, with_stage};
+use crate::support::stage::{SOON, Stage, with_broker, with_stage};
+use crate::support::virtual_host::VirtualHost;
 use crate::support::wait_until;
 
 async fn bury(stage: &Stage, body: Vec<u8>) {
@@ -132,4 +133,50 @@ async fn the_oldest_are_discarded_by_age_and_by_number() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn looking_changes_nothing_where_a_policy_gives_a_message_up_after_two_redeliveries() {
+    const COURSE: &str = "course-v1:Acme+Looked-At+1";
+    let host = VirtualHost::with_delivery_limit(2);
+    with_broker(Kind::Sqlite, &host.url, async |stage| {
+        let worker = stage.worker(&[]).await;
+        for n in 0..3 {
+            let body = format!(r#"{{"type": "course-publish", "course_id": "{COURSE}", "id": "{n}"}}"#);
+            bury(stage, body.into_bytes()).await;
+        }
+        stage.until_letters(3).await;
+        let before = stage.dead_letters().await;
+        for _ in 0..6 {
+            for arguments in [&["dead-letters", "list"][..], &["dead-letters", "show", "--all"]] {
+                stage.run(arguments).await.expect(0).says(&["3 of 3"]);
+            }
+            stage.run(&["explain", COURSE]).await.expect(0).says(&["for a test"]);
+            let page = format!("/?course={}", COURSE.replace('+', "%2B"));
+            for (path, words) in [("/", "<html"), (page.as_str(), "for a test")] {
+                let (status, body) = worker.get(path).await.unwrap();
+                assert!(status == 200 && body.contains(words), "{path}: {status} {body}");
+            }
+        }
+        worker.stop().await.expect(0);
+        let after = stage.dead_letters().await;
+        let shown = |letters: &[Received]| format!("{letters:?}");
+        assert_eq!(shown(&after), shown(&before));
+        // The same where they still wait in the queue, as no worker runs.
+        bury(stage, b"waiting".to_vec()).await;
+        until_waiting(stage, 1).await;
+        for _ in 0..6 {
+            stage
+                .run(&["dead-letters", "list"])
+                .await
+                .expect(0)
+                .says(&["3 of 3", "1 more wait in the queue"]);
+            stage.run(&["explain", COURSE]).await.expect(0);
+        }
+        let worker = stage.worker(&[]).await;
+        stage.until_letters(4).await;
+        worker.stop().await.expect(0);
+        assert_eq!(stage.dead_letters().await.last().unwrap().body, b"waiting");
+    })
+    .await;
 }
