@@ -1,11 +1,12 @@
 //! The three forms of a message: native JSON, and CloudEvents 1.0 structured and binary.
 //!
-//! The type that the message itself states wins over the routing key: a message can be sent on by a wrong key,
-//! while its author knew what it is. The routing key counts only where a native message states no type.
+//! The type in the message wins over the routing key, as a message can be published with a wrong key. The routing key
+//! counts only where a native message has no type.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
-use super::json::{Json, join, wrong};
+use super::fields::{self, join, member, missing, required_text, wrong};
 use super::{DecodeError, Decoded, Event, EventKind, Ignored};
 use crate::course_key::{CourseKey, CourseKeyError};
 
@@ -16,7 +17,7 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_TEXT_CHARS: usize = 255;
 const SHOWN_CHARS: usize = 80;
 
-/// The prefixes that AMQP bindings of CloudEvents have put before an attribute's name.
+/// The prefixes of attribute names in the AMQP bindings of CloudEvents.
 const ATTRIBUTE_PREFIXES: [&str; 3] = ["cloudEvents:", "cloudEvents_", "ce_"];
 
 const AUTHORING: &str = "org.openedx.content_authoring.";
@@ -36,9 +37,9 @@ pub struct Raw<'a> {
 /// Reads a message.
 ///
 /// # Errors
-/// [`DecodeError`] says in one line why the message cannot be understood; asking again will not help.
+/// [`DecodeError`] says in one line why the message cannot be decoded. A retry does not help.
 pub fn decode(raw: &Raw) -> Result<Decoded, DecodeError> {
-    let body = Json::parse(text(raw.body)?)?;
+    let body = fields::parse(text(raw.body)?)?;
     if is_structured(raw, &body)? {
         return structured(&body);
     }
@@ -58,115 +59,113 @@ fn text(body: &[u8]) -> Result<&str, DecodeError> {
     std::str::from_utf8(body).map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))
 }
 
-/// True if the content type says so, or the body has all that makes a CloudEvent.
-fn is_structured(raw: &Raw, body: &Json) -> Result<bool, DecodeError> {
+/// True if the content type says so, or if the body has all the members of a CloudEvent.
+fn is_structured(raw: &Raw, body: &Value) -> Result<bool, DecodeError> {
     let media_type = raw.content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if media_type.eq_ignore_ascii_case("application/cloudevents+json") {
         return Ok(true);
     }
     for name in ["specversion", "type", "data"] {
-        if body.member("", name)?.is_none() {
+        if member(body, "", name)?.is_none() {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn structured(body: &Json) -> Result<Decoded, DecodeError> {
-    check_version(body.text("", "specversion")?.ok_or_else(|| missing("specversion"))?)?;
-    let name = body.text("", "type")?.ok_or_else(|| missing("type"))?;
-    let about = match subject(name)? {
-        Subject::Course(about) => about,
-        Subject::Other => return Ok(ignored(format!("an event of type {:?}", excerpt(name)))),
-    };
-    let data = body.member("", "data")?.ok_or_else(|| missing("data"))?;
-    finish(&about, "data", data, lenient(body, "time").and_then(instant), lenient(body, "id"))
+fn structured(body: &Value) -> Result<Decoded, DecodeError> {
+    check_version(required_text(body, "", "specversion")?)?;
+    let name = required_text(body, "", "type")?;
+    let Some(about) = About::from_type(name)? else { return Ok(other_type(name)) };
+    let data = member(body, "", "data")?.ok_or_else(|| missing("data"))?;
+    about.read("data", data, optional(body, "time"), optional(body, "id"))
 }
 
-fn binary(raw: &Raw, name: &str, body: &Json) -> Result<Decoded, DecodeError> {
+fn binary(raw: &Raw, name: &str, body: &Value) -> Result<Decoded, DecodeError> {
     if let Some(version) = attribute(raw, "specversion") {
         check_version(&version)?;
     }
-    let about = match subject(name)? {
-        Subject::Course(about) => about,
-        Subject::Other => return Ok(ignored(format!("an event of type {:?}", excerpt(name)))),
-    };
-    let (time, id) = (attribute(raw, "time"), attribute(raw, "id"));
-    finish(&about, "", body, time.as_deref().and_then(instant), id.as_deref())
+    let Some(about) = About::from_type(name)? else { return Ok(other_type(name)) };
+    about.read("", body, attribute(raw, "time").as_deref(), attribute(raw, "id").as_deref())
 }
 
-fn native(raw: &Raw, body: &Json) -> Result<Decoded, DecodeError> {
-    let kind = match body.text("", "type")? {
+fn native(raw: &Raw, body: &Value) -> Result<Decoded, DecodeError> {
+    let kind = match fields::text(body, "", "type")? {
         Some(name) => EventKind::from_name(name).ok_or_else(|| DecodeError::UnknownType(excerpt(name)))?,
         None => EventKind::from_name(raw.routing_key).ok_or_else(|| {
             let key = excerpt(raw.routing_key);
             wrong("type", format!("is missing, and the routing key {key:?} is no type either"))
         })?,
     };
-    let about = About { kind, key: &["course_id"] };
-    finish(&about, "", body, lenient(body, "time").and_then(instant), lenient(body, "id"))
+    About::native(kind).read("", body, optional(body, "time"), optional(body, "id"))
 }
 
-/// A type that is about a course run: what it means here, and where in its data the key stands.
+/// What a type of message means here, and where its data has the course key.
 struct About {
     kind: EventKind,
-    key: &'static [&'static str],
+    objects: &'static [&'static str],
+    key: &'static str,
 }
 
-enum Subject {
-    Course(About),
-    Other,
-}
-
-fn subject(name: &str) -> Result<Subject, DecodeError> {
-    if let Some(kind) = EventKind::from_name(name) {
-        return Ok(Subject::Course(About { kind, key: &["course_id"] }));
+impl About {
+    fn native(kind: EventKind) -> Self {
+        Self { kind, objects: &[], key: "course_id" }
     }
-    let key: &[&str] = match name.strip_prefix(AUTHORING) {
-        Some("course.catalog_info.changed.v1") => &["catalog_info", "course_key"],
-        Some("course.created.v1" | "course.import.completed.v1" | "course.rerun.completed.v1") => {
-            &["course", "course_key"]
-        }
-        Some(other) if other.starts_with("library") || other.starts_with("content_library") => {
-            return Ok(Subject::Other);
-        }
-        _ => return Err(DecodeError::UnknownType(excerpt(name))),
-    };
-    Ok(Subject::Course(About { kind: EventKind::CoursePublish, key }))
-}
 
-fn finish(
-    about: &About,
-    path: &str,
-    data: &Json,
-    time: Option<DateTime<Utc>>,
-    id: Option<&str>,
-) -> Result<Decoded, DecodeError> {
-    let (mut data, mut path) = (data, path.to_owned());
-    let [objects @ .., name] = about.key else { return Err(missing(&path)) };
-    for object in objects {
-        let here = join(&path, object);
-        data = data.member(&path, object)?.ok_or_else(|| missing(&here))?;
-        path = here;
+    /// None for a known type that is not about a course run.
+    fn from_type(name: &str) -> Result<Option<Self>, DecodeError> {
+        if let Some(kind) = EventKind::from_name(name) {
+            return Ok(Some(Self::native(kind)));
+        }
+        let objects: &[&str] = match name.strip_prefix(AUTHORING) {
+            Some("course.catalog_info.changed.v1") => &["catalog_info"],
+            Some("course.created.v1" | "course.import.completed.v1" | "course.rerun.completed.v1") => {
+                &["course"]
+            }
+            Some(other) if other.starts_with("library") || other.starts_with("content_library") => {
+                return Ok(None);
+            }
+            _ => return Err(DecodeError::UnknownType(excerpt(name))),
+        };
+        Ok(Some(Self { kind: EventKind::CoursePublish, objects, key: "course_key" }))
     }
-    let key = data.text(&path, name)?.ok_or_else(|| missing(&join(&path, name)))?;
-    match CourseKey::parse(key) {
-        Ok(course) => {
-            let id = id.map(|id| id.chars().take(MAX_TEXT_CHARS).collect());
-            Ok(Decoded::Event(Event { kind: about.kind, course, time, id }))
+
+    /// Reads the course key from `data`, which stands at `path`.
+    fn read(
+        &self,
+        path: &str,
+        mut data: &Value,
+        time: Option<&str>,
+        id: Option<&str>,
+    ) -> Result<Decoded, DecodeError> {
+        let mut path = path.to_owned();
+        for object in self.objects {
+            let below = join(&path, object);
+            data = member(data, &path, object)?.ok_or_else(|| missing(&below))?;
+            path = below;
         }
-        Err(error @ CourseKeyError::NotARun(_)) => Ok(ignored(error.to_string())),
-        Err(error) => Err(DecodeError::Key(error)),
+        match CourseKey::parse(required_text(data, &path, self.key)?) {
+            Ok(course) => {
+                let time = time.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+                let time = time.map(|time| time.with_timezone(&Utc));
+                let id = id.map(|id| id.chars().take(MAX_TEXT_CHARS).collect());
+                Ok(Decoded::Event(Event { kind: self.kind, course, time, id }))
+            }
+            Err(error @ CourseKeyError::NotARun(_)) => {
+                Ok(Decoded::Ignored(Ignored { why: error.to_string() }))
+            }
+            Err(error) => Err(DecodeError::Key(error)),
+        }
     }
 }
 
-/// `id` and `time` only inform: what is wrong with them is not worth a dead letter.
-fn lenient<'a>(body: &'a Json, name: &str) -> Option<&'a str> {
-    body.text("", name).ok().flatten()
+fn other_type(name: &str) -> Decoded {
+    Decoded::Ignored(Ignored { why: format!("an event of type {:?}", excerpt(name)) })
 }
 
-fn instant(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc))
+/// `id` and `time` are optional and only inform, so one that cannot be read is ignored.
+fn optional<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
+    body.get(name)?.as_str()
 }
 
 fn attribute(raw: &Raw, name: &str) -> Option<String> {
@@ -178,14 +177,6 @@ fn check_version(version: &str) -> Result<(), DecodeError> {
         return Ok(());
     }
     Err(wrong("specversion", format!("is {:?}; expected \"1.0\"", excerpt(version))))
-}
-
-fn missing(path: &str) -> DecodeError {
-    wrong(path, "is missing".to_owned())
-}
-
-fn ignored(why: String) -> Decoded {
-    Decoded::Ignored(Ignored { why })
 }
 
 fn excerpt(text: &str) -> String {

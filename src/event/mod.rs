@@ -1,9 +1,9 @@
-//! Bytes and headers become an [`Event`], or a reason why not; pure, so that every odd message is a unit test.
+//! Decodes a message into an [`Event`]. Pure, so that every malformed message can be a unit test.
 //!
-//! An event says only which run may be stale. Two kinds are enough, however many types the outside has.
+//! An event only says which run may be stale. So two kinds are enough for all types of messages.
 
 mod decode;
-mod json;
+mod fields;
 
 use std::fmt;
 
@@ -14,20 +14,20 @@ use crate::course_key::{CourseKey, CourseKeyError};
 
 pub use self::decode::{MAX_BODY_BYTES, Raw, decode};
 
-/// What happened to a course, as far as its link can suffer from it.
+/// What happened to a course, as far as its link is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// Studio published or changed the course.
     CoursePublish,
-    /// The LMS made the overview anew, perhaps without its URL.
+    /// The LMS recreated the overview, perhaps without its URL.
     OverviewRecreated,
 }
 
 impl EventKind {
-    /// Both kinds, for code that has to name them all (bindings, metrics).
+    /// All kinds, for bindings and metrics.
     pub const ALL: [Self; 2] = [Self::CoursePublish, Self::OverviewRecreated];
 
-    /// The type and routing key on the wire.
+    /// The name, both as type and as routing key.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CoursePublish => "course-publish",
@@ -47,22 +47,22 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// One message that was understood.
+/// A message that asks for a course to be checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// To which course, as the LMS writes its key.
+    /// The course, with its key as the LMS writes it.
     pub course: CourseKey,
-    /// When the course was edited, by the sender's clock; neither unique nor in order. None if it was not said
-    /// or could not be read.
+    /// When the course was edited, by the sender's clock. Neither unique nor in order. None if the message does not
+    /// say it or it cannot be read.
     pub time: Option<DateTime<Utc>>,
-    /// The sender's id of this sending; two sendings of one change have two. At most 255 characters are kept.
+    /// The sender's id of this message. Two messages about one change have two ids. At most 255 characters are kept.
     pub id: Option<String>,
 }
 
 impl Event {
-    /// The event as a message body in the native form, which [`decode`] reads back.
+    /// The event as a body in the native form, which [`decode`] reads.
     pub fn to_json(&self) -> Vec<u8> {
         let mut body = json!({ "type": self.kind.as_str(), "course_id": self.course.as_str() });
         if let Some(id) = &self.id {
@@ -75,24 +75,24 @@ impl Event {
     }
 }
 
-/// What a message turned out to be.
+/// What a valid message asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
-    /// Something to act on.
+    /// Check a course.
     Event(Event),
-    /// A sound message about something that has no share link.
+    /// Nothing: it is about something without a share link.
     Ignored(Ignored),
 }
 
-/// Why a sound message asks for nothing.
+/// Why a valid message asks for nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ignored {
-    /// One line that reads alone.
+    /// One line.
     pub why: String,
 }
 
-/// Why a message cannot be understood. Its `Display` is the reason the dead letter carries: one short line, with
-/// text from outside cut and escaped.
+/// Why a message cannot be decoded. Its `Display` becomes the reason of the dead letter: one short line, in which text
+/// from outside is cut and escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// No body.
@@ -101,10 +101,10 @@ pub enum DecodeError {
     /// More than [`MAX_BODY_BYTES`].
     #[error("the body has {0} bytes, more than the 65536 allowed")]
     TooLarge(usize),
-    /// The body is no text.
+    /// The body is not text.
     #[error("the body is not UTF-8 (byte {0})")]
     NotUtf8(usize),
-    /// The body is no JSON document.
+    /// The body is not JSON.
     #[error("the body is not JSON: {why} (line {line}, column {column})")]
     NotJson {
         /// What the parser says.
@@ -114,10 +114,10 @@ pub enum DecodeError {
         /// From 1.
         column: usize,
     },
-    /// A type that is none of ours.
+    /// Not a type that this program knows.
     #[error("unknown event type {0:?}")]
     UnknownType(String),
-    /// A field is missing, there twice, or of the wrong type.
+    /// A field is missing, duplicated, or of the wrong type.
     #[error("field {name:?} {problem}")]
     Field {
         /// The path of the field, with dots; `(body)` for the whole document.
@@ -125,7 +125,7 @@ pub enum DecodeError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The key is none.
+    /// The course key is malformed.
     #[error("{0}")]
     Key(CourseKeyError),
 }
