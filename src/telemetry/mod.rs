@@ -4,12 +4,14 @@
 //! beside `/metrics`, go to an OTLP collector where the standard `OTEL_*` variables name one.
 
 pub mod context;
+mod latch;
 pub mod logs;
 pub mod metrics;
 pub mod otlp;
 mod report;
 pub mod traces;
 
+pub use self::latch::Latch;
 pub use self::report::report;
 
 use std::io::{self, IsTerminal};

@@ -3,7 +3,6 @@
 //!
 //! OTLP goes as http/protobuf through reqwest's blocking client: the SDK's batch threads have no async runtime.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::{Key, KeyValue};
@@ -15,7 +14,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-use super::TelemetryError;
+use super::{Latch, TelemetryError};
 use crate::config::WebUrl;
 
 /// Which signals are exported, and where to; each is the whole URL.
@@ -61,7 +60,6 @@ impl Settings {
         Ok(Self { traces, metrics, other_protocol })
     }
 }
-
 
 /// Who speaks: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, else `course-sharing`; and our version.
 pub fn resource() -> Resource {
@@ -113,7 +111,8 @@ pub fn span_exporter(endpoint: &str) -> Result<Reporting<opentelemetry_otlp::Spa
 /// Only the endpoint of one signal may have parameters; it is sent as it stands.
 fn without_parameters(base: &str) -> Result<(), TelemetryError> {
     let Some((_, parameters)) = base.split_once('?') else { return Ok(()) };
-    let name: String = parameters.split(['=', '&', '/']).next().unwrap_or_default().chars().take(40).collect();
+    let name: String =
+        parameters.split(['=', '&', '/']).next().unwrap_or_default().chars().take(40).collect();
     let why = format!("nothing reads its parameter {name:?}; set the endpoint of each signal instead");
     Err(TelemetryError::Endpoint { signal: "traces and metrics", why })
 }
@@ -135,23 +134,23 @@ pub struct Reporting<E> {
     exporter: E,
     signal: &'static str,
     collector: String,
-    failing: AtomicBool,
+    latch: Latch,
 }
 
 impl<E> Reporting<E> {
     /// Reports on `exporter`; `signal` is the word for what it exports to `endpoint`.
     pub fn new(signal: &'static str, endpoint: &str, exporter: E) -> Self {
-        Self { exporter, signal, collector: host_and_port(endpoint), failing: AtomicBool::new(false) }
+        Self { exporter, signal, collector: host_and_port(endpoint), latch: Latch::default() }
     }
 
     fn report(&self, result: OTelSdkResult) -> OTelSdkResult {
         let Self { signal, collector, .. } = self;
         match &result {
-            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
+            Err(error) if self.latch.fails() => {
                 tracing::warn!(event = "telemetry.export_failed", signal, collector, %error,
                     "the OTLP collector cannot be reached; this is said once until it can");
             }
-            Ok(()) if self.failing.swap(false, Ordering::Relaxed) => {
+            Ok(()) if self.latch.recovers() => {
                 tracing::info!(
                     event = "telemetry.export_recovered",
                     signal,
@@ -266,7 +265,9 @@ mod tests {
 
     #[test]
     fn an_endpoint_with_another_scheme_is_refused_by_the_name_of_its_variable() {
-        for endpoint in ["htp://c:4318", "grpc://user:hunter2@c:4317", "c:4318", "unix:///run/otlp", "https:/c"] {
+        for endpoint in
+            ["htp://c:4318", "grpc://user:hunter2@c:4317", "c:4318", "unix:///run/otlp", "https:/c"]
+        {
             for error in [span_exporter(endpoint).err(), metric_reader(endpoint).err()] {
                 let said = error.unwrap().to_string();
                 assert!(said.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && said.contains("https:"), "{said}");

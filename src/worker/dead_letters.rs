@@ -14,7 +14,7 @@ use crate::broker::{self, BrokerError, DeadLetters, Received};
 use crate::course_key::CourseKey;
 use crate::jobs::{Job, Jobs};
 use crate::store::{MAX_ROWS, NewLetter, Snapshot, Store, StoreError};
-use crate::telemetry::{metrics, report};
+use crate::telemetry::{Latch, metrics, report};
 
 /// Rows are kept for so long.
 const MAX_AGE: TimeDelta = TimeDelta::days(90);
@@ -37,7 +37,7 @@ pub(super) struct TakeOver {
     letters: DeadLetters,
     store: Store,
     job: Job,
-    failing: bool,
+    latch: Latch,
     /// When the oldest were last looked for, and how many have come since.
     discarded: Option<Instant>,
     since: usize,
@@ -59,7 +59,7 @@ impl TakeOver {
     /// A job among `jobs`.
     pub(super) fn new(letters: DeadLetters, store: Store, jobs: &Jobs) -> Self {
         let job = jobs.add("dead letters", INTERVAL);
-        Self { letters, store, job, failing: false, discarded: None, since: 0 }
+        Self { letters, store, job, latch: Latch::default(), discarded: None, since: 0 }
     }
 
     /// Takes over whatever is in the queue until told to stop. While broker or database are out, letters wait in
@@ -143,15 +143,15 @@ impl TakeOver {
     }
 
     /// One line when it begins to fail.
-    fn failed(&mut self, why: &str) {
-        if !std::mem::replace(&mut self.failing, true) {
+    fn failed(&self, why: &str) {
+        if self.latch.fails() {
             tracing::warn!(event = "dead_letter.waiting", why, "dead letters wait in their queue");
         }
     }
 
     /// One line when it works again.
-    fn recovered(&mut self) {
-        if std::mem::take(&mut self.failing) {
+    fn recovered(&self) {
+        if self.latch.recovers() {
             tracing::info!(event = "dead_letter.recovered", "dead letters are taken over again");
         }
     }
