@@ -1,20 +1,18 @@
-//! Runs to be asked for, cut into requests; and a request that failed, cut in halves, as long as that makes sense.
-//! Pure.
+//! Splits runs into requests, and halves a request that failed as long as that makes sense. Pure.
 //!
-//! Two failures may lie in the keys themselves: a URL too long for the Catalog's server (a 400, or no answer at
-//! all), and a broken row, which makes a 500 of any answer that it is in. Both are found by halving. A Catalog
-//! that is ill answers 500 to everything, and must not be asked about each run: so halving ends when, since the
-//! last success, as many requests have failed as it takes to get from a whole batch down to a single run. That is
-//! more patient than giving up when both halves fail, and has to be: what a pass asks for by key is what its pages
-//! could not show, so broken rows come in company.
+//! Two failures may lie in the keys: a URL too long for the Catalog's server (a 400, or no answer), and a broken row,
+//! which makes a 500 of each answer that it is in. Halving finds both. A Catalog that is down may answer 500 to
+//! everything, and must not be asked for each run. So halving ends when as many requests in a row have failed as it takes
+//! to get from a batch to a single run. To give up when both halves fail would be too early: a pass asks by key for what
+//! its pages could not show, so several broken rows in one batch are normal.
 
 use crate::course_key::RunKey;
 
 use super::error::CatalogError;
-use super::target::{fitting, key_cost};
-use super::verdict::Kind;
+use super::retry_policy::Kind;
+use super::url::{fitting, key_cost};
 
-/// What is left to be asked for.
+/// The runs that are still to be asked for.
 #[derive(Debug)]
 pub(super) struct Batches {
     rest: Vec<RunKey>,
@@ -24,24 +22,24 @@ pub(super) struct Batches {
     patience: u32,
 }
 
-/// The keys of one request; never none.
+/// The keys of one request, at least one.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// Which runs.
+    /// The runs.
     pub(super) keys: Vec<RunKey>,
-    /// What a failure of it may mean.
+    /// What a failure may mean.
     pub(super) kind: Kind,
     shortened: bool,
 }
 
-/// Whom a failure leaves unknown.
+/// The runs that a failure leaves unknown.
 #[derive(Debug)]
 pub(super) enum Lost {
-    /// Nobody yet.
+    /// None yet.
     None,
-    /// One run, that was asked for alone.
+    /// A run that was asked for alone.
     One(Vec<RunKey>),
-    /// All that have not been answered yet.
+    /// All without an answer so far.
     All(Vec<RunKey>),
 }
 
@@ -60,7 +58,7 @@ impl Batches {
         if self.rest.is_empty() {
             return None;
         }
-        // The rest is kept from back to front, so that taking from its end is cheap.
+        // The rest is stored in reverse, as taking from the end is cheap.
         let count = fitting(self.rest.iter().rev(), self.budget);
         let mut keys = self.rest.split_off(self.rest.len() - count);
         keys.reverse();
@@ -73,12 +71,12 @@ impl Batches {
     pub(super) fn succeeded(&mut self, batch: &Batch) {
         self.failed_in_a_row = 0;
         if batch.shortened {
-            // Its server takes no longer URL; what follows is cut to the length that worked.
+            // The server accepts no longer URL: later batches get the length that worked.
             self.budget = self.budget.min(batch.keys.iter().map(key_cost).sum());
         }
     }
 
-    /// A request has failed for good. What is not lost to this failure will come again in [`Self::next`].
+    /// A request failed for good. Runs that are not lost come again in [`Self::next`].
     pub(super) fn failed(&mut self, mut batch: Batch, error: &CatalogError) -> Lost {
         self.failed_in_a_row += 1;
         let too_long = error.may_be_too_long();
@@ -96,7 +94,7 @@ impl Batches {
         let shortened = too_long || batch.shortened;
         let second = batch.keys.split_off(batch.keys.len() / 2);
         for keys in [second, batch.keys] {
-            // A single run whose URL gets no answer is a Catalog that gives none: that counts, and is retried.
+            // If a single run gets no answer either, the Catalog gives none: that counts, and is retried.
             let kind = if closed && keys.len() == 1 { Kind::One } else { Kind::Part };
             self.parts.push(Batch { keys, kind, shortened });
         }
@@ -168,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ill_catalog_is_not_asked_for_each_run() {
+    fn a_broken_catalog_is_not_asked_for_each_run() {
         for error in [status(500), status(400)] {
             let (requests, found, lost) = play(keys(200), 900, |_| {
                 Some(match &error {
@@ -189,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_with_less_room_teaches_the_length_once() {
+    fn a_server_with_a_shorter_limit_shows_it_once() {
         let (requests, found, lost) =
             play(keys(400), 4000, |asked| (asked.iter().map(key_cost).sum::<usize>() > 1300).then(closed));
         assert_eq!((found.len(), lost.len()), (400, 0));

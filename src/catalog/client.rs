@@ -1,4 +1,4 @@
-//! The face of the room: what the rest of the program may ask of the Catalog.
+//! What the rest of the program may ask of the Catalog.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,58 +10,58 @@ use crate::config;
 use crate::course_key::{CourseKey, CourseKeyError, RunKey};
 use crate::marketing_url::UrlPolicy;
 
-use super::answers::{listed_key, observation};
-use super::asking::Asker;
-use super::door::Door;
+use super::circuit_breaker::Circuit;
 use super::error::CatalogError;
-use super::gate::GateState;
+use super::matching::{listed_key, observation};
 use super::observation::Observation;
-use super::target::Targets;
+use super::rate_limiter::RateLimiter;
+use super::request::Requests;
+use super::retry_policy::Kind;
 use super::token::Tokens;
-use super::verdict::Kind;
+use super::url::Urls;
 use super::wire::Row;
 use super::{Purpose, look_up, transport};
 
-/// The Catalog. Clones share connections, token and gate: a process has one.
+/// The Catalog. Clones share connections, token and rate limiter; a process has one.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    asker: Asker,
-    targets: Targets,
+    requests: Requests,
+    urls: Urls,
     policy: UrlPolicy,
 }
 
-/// One stretch of the whole list.
+/// One page of the whole list.
 #[derive(Debug)]
 pub struct Page {
-    /// How many runs the whole list has, as the Catalog says.
+    /// The number of runs in the whole list, as the Catalog says.
     pub count: u64,
-    /// What came: fewer than asked for at the end, none past it.
+    /// Fewer than asked for at the end of the list, none past it.
     pub runs: Vec<ListedRun>,
-    /// The body's length.
+    /// The length of the body.
     pub bytes: usize,
-    /// From sending the request to the last byte; without retries, and without waiting at the gate.
+    /// From sending the request to the last byte, without waits and retries.
     pub elapsed: Duration,
 }
 
 /// One run of a page.
 #[derive(Debug)]
 pub struct ListedRun {
-    /// Its key, or why it has none.
+    /// Its key, or what is wrong with it.
     pub key: Result<CourseKey, CourseKeyError>,
     /// `Url`, `NoUrl`, `Refused`, or `Unknown` with an odd row.
     pub observation: Observation,
-    /// Columns of `sync.also` for which the row holds nothing usable.
+    /// Columns of `sync.also` with a value that cannot be used.
     pub odd: Vec<AlsoColumn>,
 }
 
 impl Client {
-    /// A client that has asked nothing yet; `also` as in `sync.also`.
+    /// A client; connects to nothing yet. `also` as in `sync.also`.
     ///
     /// # Errors
-    /// [`CatalogError::Unreachable`] if TLS cannot be set up; [`CatalogError::Token`] if `token_url` stands without
-    /// id or secret.
+    /// [`CatalogError::Unreachable`] if TLS cannot be set up; [`CatalogError::Token`] for `token_url` without id or
+    /// secret.
     pub fn new(
         settings: &config::Catalog,
         policy: UrlPolicy,
@@ -78,8 +78,8 @@ impl Client {
                 return Err(CatalogError::Token { why, transient: false, until: None });
             }
         };
-        let asker = Asker {
-            door: Door::new(settings.concurrency, settings.requests_per_hour),
+        let requests = Requests {
+            limiter: RateLimiter::new(settings.concurrency, settings.requests_per_hour),
             tokens,
             http,
             timeout: settings.timeout,
@@ -87,23 +87,23 @@ impl Client {
             also: also.to_vec(),
             sent: AtomicU64::new(0),
         };
-        let targets = Targets::new(&settings.url, settings.max_url_bytes, also);
-        Ok(Self(Arc::new(Inner { asker, targets, policy })))
+        let urls = Urls::new(&settings.url, settings.max_url_bytes, also);
+        Ok(Self(Arc::new(Inner { requests, urls, policy })))
     }
 
-    /// What the Catalog says about each of these runs. Every key has an entry. It asks in as few requests as
+    /// What the Catalog says about each of these runs; every key has an entry. Sends as few requests as
     /// `catalog.max_url_bytes` allows, one after another.
     pub async fn look_up(&self, keys: &[RunKey], purpose: Purpose) -> HashMap<RunKey, Observation> {
-        look_up::look_up(&self.0.asker, &self.0.targets, &self.0.policy, keys, purpose).await
+        look_up::look_up(&self.0.requests, &self.0.urls, &self.0.policy, keys, purpose).await
     }
 
     /// The runs from `offset` on, `limit` of them (at least one), with quick retries.
     ///
     /// # Errors
-    /// The last failure. A 500 may come of a single broken run in the page.
+    /// The last failure. A single broken run of the page may cause a 500.
     pub async fn page(&self, offset: u64, limit: u32, purpose: Purpose) -> Result<Page, CatalogError> {
-        let target = self.0.targets.page(offset, limit);
-        let answered = self.0.asker.ask(&target, Kind::Page, purpose).await?;
+        let target = self.0.urls.page(offset, limit);
+        let answered = self.0.requests.ask(&target, Kind::Page, purpose).await?;
         let run = |row: &Row| ListedRun {
             key: listed_key(row),
             observation: observation(&row.url, &row.also, &self.0.policy),
@@ -117,32 +117,32 @@ impl Client {
         })
     }
 
-    /// For `check`: a token, and a list of one run, in one attempt. How many runs there are.
+    /// For `check`: fetches a token and a list of one run, in one attempt. Returns the number of runs.
     ///
     /// # Errors
-    /// What is wrong, in words that say what to do about it.
+    /// What is wrong and what to do about it.
     pub async fn probe(&self) -> Result<u64, CatalogError> {
-        let target = self.0.targets.page(0, 1);
-        Ok(self.0.asker.ask(&target, Kind::Probe, Purpose::Command).await?.list.count)
+        let target = self.0.urls.page(0, 1);
+        Ok(self.0.requests.ask(&target, Kind::Probe, Purpose::Command).await?.list.count)
     }
 
     /// What an event would meet now.
-    pub fn gate(&self) -> GateState {
-        self.0.asker.door.state()
+    pub fn circuit(&self) -> Circuit {
+        self.0.requests.limiter.circuit()
     }
 
     /// Requests in the last hour, if `catalog.requests_per_hour` is set, and that setting.
     pub fn budget(&self) -> (Option<u64>, u32) {
-        self.0.asker.door.spent()
+        self.0.requests.limiter.spent()
     }
 
-    /// Bytes that the value of `keys=` may take in one request; see [`super::key_cost`].
+    /// The bytes that the value of `keys=` may take in one request; see [`super::key_cost`].
     pub fn key_budget(&self) -> usize {
-        self.0.targets.key_budget()
+        self.0.urls.key_budget()
     }
 
-    /// Requests sent to the Catalog so far, with retries and without the token endpoint's.
+    /// Requests sent to the Catalog so far, with retries and without those for tokens.
     pub fn requests(&self) -> u64 {
-        self.0.asker.sent.load(Ordering::Relaxed)
+        self.0.requests.sent.load(Ordering::Relaxed)
     }
 }

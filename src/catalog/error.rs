@@ -1,8 +1,8 @@
-//! How asking the Catalog can fail, in words that say what to do; and how foreign text is quoted in them.
+//! How a request to the Catalog can fail, with what to do about it, and how text from outside is quoted.
 
 use std::time::{Duration, Instant};
 
-/// Why there is no answer to be used. No variant holds a token, a secret or a URL with one.
+/// Why there is no usable answer. No variant holds a token, a secret or a URL with one.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// No connection, or one that closed before an answer came.
@@ -15,8 +15,8 @@ pub enum CatalogError {
         /// What the HTTP client says.
         source: Option<reqwest::Error>,
     },
-    /// No whole answer within this time; `catalog.timeout` at most.
-    #[error("the Catalog gave no whole answer within {}", seconds(*.0))]
+    /// No complete answer within this time, at most `catalog.timeout`.
+    #[error("the Catalog gave no complete answer within {}", seconds(*.0))]
     Timeout(Duration),
     /// An answer with a status other than 200, 401 and 429.
     #[error("the Catalog answered {code}{}{}", quoted(told), advice(*code))]
@@ -34,9 +34,9 @@ pub enum CatalogError {
         /// When the next request may go.
         until: Instant,
     },
-    /// Not asked: the breaker is open after failures in a row.
+    /// Not asked, as the circuit is open after failures in a row.
     #[error("the Catalog is not asked for {}, after failures in a row ({why})", left(*until))]
-    Shut {
+    CircuitOpen {
         /// When the next probe may go.
         until: Instant,
         /// The last of the failures.
@@ -52,25 +52,25 @@ pub enum CatalogError {
         /// Whether there was a token.
         token: bool,
     },
-    /// The token endpoint gave none.
+    /// No token from the token endpoint.
     #[error("no token from catalog.token_url: {why}")]
     Token {
         /// What was wrong.
         why: String,
         /// Whether asking again may help.
         transient: bool,
-        /// When the token endpoint will be asked again, where it is left alone after failures.
+        /// When the endpoint will be asked again, if it is left alone after failures.
         until: Option<Instant>,
     },
-    /// An answer with status 200 that is not the list that was asked for.
+    /// An answer with status 200 that is not a list of runs.
     #[error("the Catalog's answer cannot be used: {0}")]
     Unreadable(#[from] Defect),
 }
 
-/// What is wrong with an answer that came with status 200.
+/// What is wrong with an answer of status 200.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Defect {
-    /// A web page; for one, a login or a maintenance page.
+    /// A web page, such as a login or maintenance page.
     #[error("it is HTML, perhaps a login or maintenance page: {0:?}")]
     Html(String),
     /// The connection ended before the body did.
@@ -79,8 +79,8 @@ pub enum Defect {
     /// Over `catalog.max_body_bytes`.
     #[error("its body is larger than {0} bytes")]
     TooLarge(usize),
-    /// No JSON.
-    #[error("it is no JSON ({why}): {told:?}")]
+    /// Not JSON.
+    #[error("it is not JSON ({why}): {told:?}")]
     NotJson {
         /// What the parser says.
         why: String,
@@ -93,32 +93,47 @@ pub enum Defect {
 }
 
 impl CatalogError {
-    /// When requests are expected to be let through again, if a gate of ours is why there was none.
+    /// When a request may be sent again, if none was sent.
     pub fn reopens_at(&self) -> Option<Instant> {
         match self {
-            Self::Throttled { until } | Self::Shut { until, .. } => Some(*until),
+            Self::Throttled { until } | Self::CircuitOpen { until, .. } => Some(*until),
             Self::Token { until, .. } => *until,
             _ => None,
         }
     }
 
-    /// The token endpoint was asked and refused: not one that is out for a moment, nor one that is left alone.
+    /// True if the token endpoint was asked and refused. False if it is down or left alone.
     pub(super) fn is_refused_token(&self) -> bool {
         matches!(self, Self::Token { transient: false, until: None, .. })
     }
 
-    /// The connection was closed without an answer, or the request was called malformed or too long: a shorter
-    /// one may do.
+    /// True if a shorter URL may succeed: the connection was closed without an answer, or the request was called
+    /// malformed or too long.
     pub(super) fn may_be_too_long(&self) -> bool {
         matches!(self, Self::Status { code: 400 | 414, .. } | Self::Unreachable { closed: true, .. })
     }
 
-    /// The service's own 500: one broken row makes one of the whole page that it is on.
+    /// True if a smaller page may succeed: one broken row makes a 500 of its page, and a page may be too slow or too large
+    /// for something on the way. False for what no page size changes, such as no connection or a wrong address.
+    pub fn may_succeed_smaller(&self) -> bool {
+        match self {
+            Self::Status { code, .. } => *code >= 500,
+            Self::Unreachable { closed, .. } => *closed,
+            Self::Unreadable(defect) => !matches!(defect, Defect::Html(_)),
+            Self::Timeout(_) => true,
+            Self::Throttled { .. }
+            | Self::CircuitOpen { .. }
+            | Self::Unauthorised { .. }
+            | Self::Token { .. } => false,
+        }
+    }
+
+    /// True for a plain 500, which one broken row causes for its whole page.
     pub(super) fn is_plain_500(&self) -> bool {
         matches!(self, Self::Status { code: 500, .. })
     }
 
-    /// The fixed word for this on `course_sharing_catalog_requests_total{outcome}`.
+    /// The label `outcome` of `course_sharing_catalog_requests_total`.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "unreachable",
@@ -129,7 +144,7 @@ impl CatalogError {
             }
             Self::Status { code: 429, .. } | Self::Throttled { .. } => "throttled",
             Self::Status { .. } => "client_error",
-            Self::Shut { .. } => "shut",
+            Self::CircuitOpen { .. } => "shut",
             Self::Unreadable(_) => "unreadable",
         }
     }
@@ -157,8 +172,8 @@ fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
-/// The start of a foreign body, fit for a log line: one line, control characters escaped, at most 120
-/// characters, and without `secret` should the body echo it. Of a web page only what people read.
+/// The start of a body for a log line: one line of at most 120 characters, with control characters escaped and without
+/// `secret`. Of a web page only its text.
 pub(super) fn quote(body: &[u8], secret: Option<&str>) -> String {
     const LOOKED_AT: usize = 4096;
     const SHOWN: usize = 120;
@@ -167,7 +182,7 @@ pub(super) fn quote(body: &[u8], secret: Option<&str>) -> String {
         text = text.replace(secret, "***");
     }
     if text.trim_start().starts_with('<') {
-        text = format!("an HTML page: {}", read_by_people(&text));
+        text = format!("an HTML page: {}", visible_text(&text));
     }
     let mut line = String::new();
     for word in text.split_whitespace() {
@@ -187,8 +202,8 @@ pub(super) fn quote(body: &[u8], secret: Option<&str>) -> String {
     }
 }
 
-/// A page's text without its tags, styles and scripts.
-fn read_by_people(page: &str) -> String {
+/// The text of a web page, without tags, styles and scripts.
+fn visible_text(page: &str) -> String {
     let mut text = String::new();
     let mut rest = page;
     while let Some((before, tag)) = rest.split_once('<') {
@@ -216,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_web_page_is_what_people_read_of_it() {
+    fn of_a_web_page_only_the_text_is_quoted() {
         for (page, text) in [
             (
                 "<html><head><title>502 Bad Gateway</title><style>h1 { color: red }</style></head><h1>Sorry",
@@ -233,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_text_is_one_short_line() {
+    fn text_from_outside_is_one_short_line() {
         assert_eq!(quote(b"<html>\n  <h1>Bad\x1b[31m\0</h1>", None), "an HTML page: Bad\\u{1b}[31m\\u{0}");
         assert_eq!(quote(&b"x".repeat(10_000), None).chars().count(), 121);
         assert_eq!(quote(b"\xff\xfe", None), "\u{fffd}\u{fffd}");
@@ -249,5 +264,34 @@ mod tests {
     fn a_404_of_the_list_points_to_the_setting() {
         let error = CatalogError::Status { code: 404, told: String::new(), retry_after: None };
         assert!(error.to_string().contains("catalog.url is probably wrong"), "{error}");
+    }
+
+    #[test]
+    fn a_smaller_page_may_succeed_where_the_page_is_to_blame() {
+        let status = |code| CatalogError::Status { code, told: String::new(), retry_after: None };
+        let unreachable = |closed| CatalogError::Unreachable { what: "no connection", closed, source: None };
+        let until = Instant::now();
+        for error in [
+            status(500),
+            status(504),
+            unreachable(true),
+            CatalogError::Timeout(Duration::from_secs(20)),
+            CatalogError::Unreadable(Defect::TooLarge(1)),
+            CatalogError::Unreadable(Defect::Cut),
+        ] {
+            assert!(error.may_succeed_smaller(), "{error}");
+        }
+        for error in [
+            status(404),
+            status(403),
+            unreachable(false),
+            CatalogError::Unauthorised { token: true },
+            CatalogError::Throttled { until },
+            CatalogError::CircuitOpen { until, why: String::new() },
+            CatalogError::Token { why: String::new(), transient: true, until: None },
+            CatalogError::Unreadable(Defect::Html("<title>Log in</title>".to_owned())),
+        ] {
+            assert!(!error.may_succeed_smaller(), "{error}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Looking runs up by key: every run asked for gets an observation, whatever happens.
+//! Looks runs up by key. Every run gets an observation, whatever happens.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use crate::course_key::RunKey;
 use crate::marketing_url::UrlPolicy;
 
 use super::Purpose;
-use super::answers::Gathered;
-use super::asking::Asker;
 use super::batches::{Batch, Batches, Lost};
 use super::error::CatalogError;
+use super::matching::Gathered;
 use super::observation::{Observation, Unknown};
-use super::target::Targets;
+use super::request::Requests;
+use super::url::Urls;
 
-/// More answers than this to one query, and it is left as not whole.
-const ANSWERS: usize = 20;
+/// A query with more pages than this is left incomplete.
+const MAX_PAGES: usize = 20;
 
-/// One after another, as the Catalog answers no faster when asked for several pages at once.
+/// Sends one request after another: the Catalog does not answer faster when it gets several at once.
 pub(super) async fn look_up(
-    asker: &Asker,
-    targets: &Targets,
+    requests: &Requests,
+    urls: &Urls,
     policy: &UrlPolicy,
     keys: &[RunKey],
     purpose: Purpose,
@@ -28,9 +28,9 @@ pub(super) async fn look_up(
     let mut seen = HashSet::with_capacity(keys.len());
     let distinct: Vec<RunKey> = keys.iter().filter(|key| seen.insert(*key)).cloned().collect();
     let mut observations = HashMap::with_capacity(distinct.len());
-    let mut batches = Batches::new(distinct, targets.key_budget());
+    let mut batches = Batches::new(distinct, urls.key_budget());
     while let Some(batch) = batches.next() {
-        match gather(asker, targets, &batch, purpose).await {
+        match gather(requests, urls, &batch, purpose).await {
             Ok(gathered) => {
                 batches.succeeded(&batch);
                 observations.extend(gathered.observe(&batch.keys, policy));
@@ -40,7 +40,7 @@ pub(super) async fn look_up(
                 let error = Arc::new(error);
                 let (keys, why) = match lost {
                     Lost::None => {
-                        tracing::debug!(error = %error, "a batch of runs failed and is asked for in halves");
+                        tracing::debug!(error = %error, "a batch of runs failed; its halves are asked for next");
                         continue;
                     }
                     Lost::One(keys) => (keys, Unknown::broken(error)),
@@ -53,18 +53,17 @@ pub(super) async fn look_up(
     observations
 }
 
-/// All that a query matches. The Catalog pages an answer by key like any other, and may match more runs than were
-/// asked for.
+/// All rows that a query matches. The Catalog also pages answers by key, and may match more runs than were asked for.
 async fn gather(
-    asker: &Asker,
-    targets: &Targets,
+    requests: &Requests,
+    urls: &Urls,
     batch: &Batch,
     purpose: Purpose,
 ) -> Result<Gathered, CatalogError> {
     let mut gathered = Gathered::default();
-    for _ in 0..ANSWERS {
-        let Some(target) = targets.keys(&batch.keys, gathered.len()) else { break };
-        let answered = asker.ask(&target, batch.kind, purpose).await?;
+    for _ in 0..MAX_PAGES {
+        let Some(target) = urls.keys(&batch.keys, gathered.len()) else { break };
+        let answered = requests.ask(&target, batch.kind, purpose).await?;
         for row in &answered.list.rows {
             let course = row.key.as_deref().unwrap_or_default();
             for column in &row.odd {
@@ -72,7 +71,7 @@ async fn gather(
                     event = "catalog.odd_value",
                     course,
                     field = column.field(),
-                    "the Catalog's value is not usable; the overview keeps what it has"
+                    "the value in the Catalog is not valid and is ignored; the overview keeps its own"
                 );
             }
         }

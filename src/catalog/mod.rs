@@ -1,48 +1,46 @@
-//! What the Catalog (course-discovery) says about a run, asked gently, and never mistaken for what it did not say.
+//! What the Catalog (course-discovery) says about runs. It is asked within its limits, and what it did not say is unknown.
 //!
 //! ```text
-//! client ── look_up ─▶ look_up ─┐           ┌─▶ door ─▶ gate = breaker + throttle + budget   (pure)
-//!        ── page ───────────────┼─▶ asking ─┼─▶ token ─▶ transport
-//!        ── probe ──────────────┘           ├─▶ transport                one request, its limits
-//!                                           └─▶ retry                    the only user of `backoff`
-//! target: what to ask (pure)    wire: what came (pure)    answers: whom it concerns (pure)
+//! client ── look_up ─▶ look_up ─┐            ┌─▶ token ─▶ transport
+//!        ── page ───────────────┼─▶ request ─┼─▶ rate_limiter: circuit breaker, throttle, budget   (pure inside)
+//!        ── probe ──────────────┘            ├─▶ transport                one request, its limits
+//!                                            └─▶ retry_policy ─▶ backoff  (pure)
+//! url: what to ask (pure)    wire: what came (pure)    matching: which run it is about (pure)
 //! ```
 //!
-//! Everything ends in an [`Observation`] or a [`CatalogError`]; nothing here knows overviews, events or queues.
+//! The result is an [`Observation`] or a [`CatalogError`]. This module does not know overviews, events or queues.
 
-mod answers;
-mod asking;
+mod backoff;
 mod batches;
-mod breaker;
-mod budget;
+mod circuit_breaker;
 mod client;
-mod door;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod gate;
 mod look_up;
+mod matching;
 mod observation;
-mod retry;
-mod target;
+mod rate_limiter;
+mod request;
+mod retry_policy;
 mod token;
 mod transport;
-mod verdict;
+mod url;
 mod wire;
 
+pub use self::circuit_breaker::Circuit;
 pub use self::client::{Client, ListedRun, Page};
 pub use self::error::{CatalogError, Defect};
-pub use self::gate::GateState;
 pub use self::observation::{Observation, Unknown};
-pub use self::target::key_cost;
+pub use self::url::key_cost;
 
-/// On whose behalf the Catalog is asked. It decides who waits and who goes first.
+/// What the Catalog is asked for. It decides who waits and who goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// An event: goes first, and never waits for a shut gate, as its message can wait better.
+    /// An event. Goes first, and fails at once where it would have to wait long: its message waits in a delay queue.
     Event,
-    /// The pass over everything: goes last, leaves a share of the hourly budget, and waits for a shut gate.
+    /// A pass. Goes last, leaves a share of the hourly budget, and waits while requests are not let through.
     Pass,
-    /// Somebody at a terminal: like an event.
+    /// A command at a terminal, treated like an event.
     Command,
 }

@@ -1,4 +1,4 @@
-//! What one look at the Catalog taught about one run. Not knowing is a result of its own.
+//! What the Catalog says about one run. Not knowing is a result of its own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use crate::refused_url::RefusedUrl;
 
 use super::error::CatalogError;
 
-/// The ways in which a look-up of one run can end.
+/// How the look-up of one run ended.
 #[derive(Debug, Clone)]
 pub enum Observation {
-    /// Listed, with a URL that may be shared, and with what `sync.also` asks for.
+    /// Listed, with a URL that may be shared, and with the columns of `sync.also`.
     Url(MarketingUrl, Also),
-    /// Listed, with an explicit null (or an empty text, which the Catalog means the same by); the rest likewise.
+    /// Listed, with null or an empty string, which mean the same to the Catalog; and with the columns of `sync.also`.
     NoUrl(Also),
-    /// Listed, with a URL that must not be shared. It is an answer, and no reason to change a link.
+    /// Listed, with a URL that must not be shared. It changes no link.
     Refused(RefusedUrl),
-    /// A whole and valid answer came without it.
+    /// A complete and valid answer came without it.
     NotListed,
-    /// Anything else. It is no reason to change anything.
+    /// Anything else. It changes nothing.
     Unknown(Unknown),
 }
 
-/// Why nothing is known about a run. `Display` says it in a line.
+/// Why nothing is known about a run. `Display` says it in one line.
 #[derive(Debug, Clone)]
 pub struct Unknown(Reason);
 
@@ -37,27 +37,27 @@ enum Reason {
 }
 
 impl Unknown {
-    /// For a row of this run, in a whole answer, that cannot be understood; why.
+    /// The row of this run cannot be used, and why.
     pub(crate) fn row(why: &'static str) -> Self {
         Self(Reason::Row(why))
     }
 
-    /// For a failure of a question about this run that others do not meet.
+    /// A request for this run alone failed, while others succeed.
     pub(crate) fn broken(error: Arc<CatalogError>) -> Self {
         Self(Reason::Broken(error))
     }
 
-    /// True if the run itself is what keeps it unknown, as far as can be told: no outage, whose end is to be waited for.
+    /// True if the reason seems to be the run itself, and not an outage whose end can be waited for.
     pub fn is_of_the_run_alone(&self) -> bool {
         !matches!(self.0, Reason::Failed(_))
     }
 
-    /// When the gate is expected to let requests through again, if the gate is why; none otherwise.
+    /// When requests may be sent again, if none was sent for this run.
     pub fn reopens_at(&self) -> Option<Instant> {
         self.error().and_then(CatalogError::reopens_at)
     }
 
-    /// The failure to ask or to understand, if that is why.
+    /// The failed request, if that is why.
     pub fn error(&self) -> Option<&CatalogError> {
         match &self.0 {
             Reason::Row(_) => None,

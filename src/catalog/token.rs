@@ -1,28 +1,32 @@
-//! The token: OAuth2 client credentials at the LMS, renewed by one caller at a time, never shown.
+//! The token for the Catalog: OAuth2 client credentials at the LMS, renewed by one caller at a time, never shown.
 //!
-//! Read in the LMS's source: the form fields, `token_type=jwt`, and `expires_in` in seconds. The Catalog wants
-//! `Authorization: JWT …`; `Bearer` it does not read.
+//! As in the source of the LMS: the form fields, `token_type=jwt`, and `expires_in` in seconds. The Catalog reads
+//! `Authorization: JWT …` and not `Bearer`.
 
-use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tokio::sync::Mutex;
 use url::Url;
 
-use super::Purpose;
 use super::error::CatalogError;
-use super::gate::{Admission, Gate, Verdict};
+use super::rate_limiter::bounded_pause;
 use super::transport::{self, Answer};
 
 /// An answer with a token has one or two kilobytes.
 const CAP: usize = 64 * 1024;
-/// When the answer does not say; the LMS's default is an hour.
+/// Seconds, when the answer does not say it; the LMS's default is an hour.
 const UNSAID_LIFE: u64 = 300;
 /// A token is renewed this long before its end, or a tenth of its life, if that is less.
 const MARGIN: Duration = Duration::from_secs(60);
-/// The words of RFC 6749, section 5.2. Nothing else is quoted from an endpoint that has just been sent a secret.
+/// Failures in a row after which the endpoint is left alone for a while.
+const FAILURES: u32 = 5;
+/// The first such pause. It doubles with each failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The errors of RFC 6749, section 5.2. Nothing else is quoted from an endpoint that was just sent a secret.
 const ERRORS: [&str; 6] = [
     "invalid_request",
     "invalid_client",
@@ -32,16 +36,25 @@ const ERRORS: [&str; 6] = [
     "invalid_scope",
 ];
 
-/// Where tokens come from, and the one in use. No `Debug`: there is nothing in it to be shown.
+/// Where tokens come from, and the one in use. Without `Debug`, as nothing in it may be shown.
 pub(super) struct Tokens {
     http: reqwest::Client,
     url: Url,
     id: String,
     secret: SecretString,
     timeout: Duration,
-    // The endpoint has a breaker of its own: it is another host, with another way to be down.
-    gate: StdMutex<Gate>,
-    held: tokio::sync::Mutex<Option<Token>>,
+    // Held while a token is fetched, so that one caller fetches it and the others wait.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<Token>,
+    number: u64,
+    /// Failures in a row.
+    failures: u32,
+    /// When the endpoint may be asked again, and why not before.
+    not_before: Option<(Instant, String)>,
 }
 
 /// A token as a header.
@@ -76,7 +89,7 @@ impl Token {
 }
 
 impl Tokens {
-    /// None has been asked for yet.
+    /// Asks for none yet.
     pub(super) fn new(
         http: reqwest::Client,
         url: Url,
@@ -84,62 +97,48 @@ impl Tokens {
         secret: SecretString,
         timeout: Duration,
     ) -> Self {
-        let (gate, held) = (StdMutex::new(Gate::new(1, 0)), tokio::sync::Mutex::new(None));
-        Self { http, url, id, secret, timeout, gate, held }
+        Self { http, url, id, secret, timeout, state: Mutex::default() }
     }
 
-    /// The token in use, or a new one when it is about to expire. Others wait while one caller fetches it.
+    /// The token in use, or a new one when it is about to expire.
     ///
     /// # Errors
     /// [`CatalogError::Token`].
     pub(super) async fn get(&self) -> Result<Token, CatalogError> {
-        let mut held = self.held.lock().await;
-        if let Some(token) = held.as_ref().filter(|token| Instant::now() < token.renew_at) {
+        let mut state = self.state.lock().await;
+        if let Some(token) = state.token.as_ref().filter(|token| Instant::now() < token.renew_at) {
             return Ok(token.clone());
         }
-        let number = held.as_ref().map_or(0, |token| token.number) + 1;
-        let token = self.fetch(number).await?;
-        tracing::debug!("a new token for the Catalog has come");
-        *held = Some(token.clone());
-        Ok(token)
+        if let Some((until, why)) = state.not_before.as_ref().filter(|(until, _)| Instant::now() < *until) {
+            let why = format!("it is not asked for a while, after failures ({why})");
+            return Err(CatalogError::Token { why, transient: false, until: Some(*until) });
+        }
+        match self.fetch(state.number + 1).await {
+            Ok(token) => {
+                tracing::debug!("a new token for the Catalog has come");
+                let number = token.number;
+                *state = State { token: Some(token.clone()), number, ..State::default() };
+                Ok(token)
+            }
+            Err((error, retry_after)) => {
+                state.failures += 1;
+                let pause = retry_after.or_else(|| pause_after(state.failures));
+                state.not_before = pause.map(|pause| (Instant::now() + pause, error.to_string()));
+                Err(error)
+            }
+        }
     }
 
-    /// This token was refused: the next [`Self::get`] brings a new one, unless somebody has already renewed it.
+    /// This token was refused: the next [`Self::get`] fetches a new one, unless that has already happened.
     pub(super) async fn refused(&self, token: &Token) {
-        if let Some(held) = self.held.lock().await.as_mut().filter(|held| held.number == token.number) {
+        let mut state = self.state.lock().await;
+        if let Some(held) = state.token.as_mut().filter(|held| held.number == token.number) {
             held.renew_at = Instant::now();
         }
     }
 
-    async fn fetch(&self, number: u64) -> Result<Token, CatalogError> {
-        let admission = self.gate().admit(Instant::now(), Purpose::Event);
-        let ticket = match admission {
-            Admission::Go(ticket) => ticket,
-            // One fetch at a time: busy means that another was given up in the middle.
-            Admission::Busy => return Err(failed("another request for one was given up", true)),
-            Admission::Throttled(until) => {
-                return Err(CatalogError::Token {
-                    why: "it throttles (429)".into(),
-                    transient: false,
-                    until: Some(until),
-                });
-            }
-            Admission::Shut { until, why, .. } => {
-                let why = format!("it is left alone after failures in a row ({why})");
-                return Err(CatalogError::Token { why, transient: false, until: Some(until) });
-            }
-        };
-        let mut returned = Returned { gate: &self.gate, ticket: Some(ticket) };
-        let result = self.exchange(number).await;
-        returned.with(match &result {
-            Ok(_) => Verdict::Good,
-            Err((_, Some(pause))) => Verdict::Throttled(Some(*pause)),
-            Err((error, None)) => Verdict::Bad(error.to_string()),
-        });
-        result.map_err(|(error, _)| error)
-    }
-
-    async fn exchange(&self, number: u64) -> Result<Token, (CatalogError, Option<Duration>)> {
+    /// A new token; else the error, and how long the endpoint wants to be left alone, if it says so.
+    async fn fetch(&self, number: u64) -> Result<Token, (CatalogError, Option<Duration>)> {
         let form = [
             ("grant_type", "client_credentials"),
             ("client_id", &self.id),
@@ -152,51 +151,32 @@ impl Tokens {
         match answer.status() {
             200 => granted(&answer, begun, number).map_err(|error| (error, None)),
             429 => {
-                let pause = answer.retry_after().unwrap_or(Duration::from_secs(1));
+                let pause = bounded_pause(answer.retry_after().unwrap_or_default());
                 Err((failed("it throttles (429)", true), Some(pause)))
             }
             status => Err((refusal(status, &answer), None)),
         }
     }
-
-    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Hands the ticket back even when the future is dropped in the middle.
-struct Returned<'a> {
-    gate: &'a StdMutex<Gate>,
-    ticket: Option<super::gate::Ticket>,
-}
-
-impl Returned<'_> {
-    fn with(&mut self, verdict: Verdict) {
-        if let Some(ticket) = self.ticket.take() {
-            let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-            gate.report(ticket, Instant::now(), verdict, rand::random());
-        }
-    }
-}
-
-impl Drop for Returned<'_> {
-    fn drop(&mut self) {
-        self.with(Verdict::Nothing);
-    }
+/// How long the endpoint is left alone after so many failures in a row. With jitter, as other processes do the same.
+fn pause_after(failures: u32) -> Option<Duration> {
+    let doublings = failures.checked_sub(FAILURES)?.min(16);
+    let pause = (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE);
+    Some(pause.mul_f64(0.5 + 0.5 * rand::random::<f64>()))
 }
 
 fn granted(answer: &Answer, begun: Instant, number: u64) -> Result<Token, CatalogError> {
-    let granted: Granted = serde_json::from_slice(answer.body()).map_err(|_| {
-        failed("it answered 200 with something that is no token; is catalog.token_url right?", false)
-    })?;
+    let granted: Granted = serde_json::from_slice(answer.body())
+        .map_err(|_| failed("it answered 200 without a token; is catalog.token_url right?", false))?;
     let header = HeaderValue::try_from(format!("JWT {}", granted.access_token.trim()))
         .ok()
         .filter(|_| !granted.access_token.trim().is_empty());
     let Some(mut header) = header else {
-        return Err(failed("it gave a token that fits no HTTP header", false));
+        return Err(failed("its token does not fit into an HTTP header", false));
     };
     header.set_sensitive(true);
-    // No token is believed for more than a day; it also keeps the sum from running over.
+    // At most a day, which also keeps the sum from overflowing.
     let life = Duration::from_secs(granted.expires_in.unwrap_or(UNSAID_LIFE).min(86_400));
     Ok(Token { header, renew_at: begun + (life - MARGIN.min(life / 10)), number })
 }
@@ -211,7 +191,7 @@ fn refusal(status: u16, answer: &Answer) -> CatalogError {
         (_, Some(other)) => (other, false),
         (300..=399, None) => ("a redirect, which is never followed; is catalog.token_url right?", false),
         (404, None) => ("is catalog.token_url right?", false),
-        (500.., None) => ("the LMS has a problem of its own", true),
+        (500.., None) => ("the LMS has an internal error", true),
         _ => ("no OAuth2 error; is catalog.token_url right?", false),
     };
     failed(&format!("it answered {status} ({what})"), transient)
@@ -226,10 +206,24 @@ fn not_sent(error: &CatalogError) -> CatalogError {
             failed("it closed the connection without an answer", true)
         }
         CatalogError::Unreachable { .. } => failed("it cannot be reached; is the LMS up?", true),
-        _ => failed("its answer was cut off or far too large", true),
+        _ => failed("its answer was cut off or too large", true),
     }
 }
 
 fn failed(why: &str, transient: bool) -> CatalogError {
     CatalogError::Token { why: why.to_owned(), transient, until: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_begin_with_the_fifth_failure_and_grow_to_five_minutes() {
+        assert!((0..5).all(|failures| pause_after(failures).is_none()));
+        for (failures, longest) in [(5, 1), (6, 2), (7, 4), (13, 256), (14, 300), (u32::MAX, 300)] {
+            let (pause, longest) = (pause_after(failures).unwrap(), Duration::from_secs(longest));
+            assert!(pause <= longest && pause >= longest / 2, "{failures}: {pause:?}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! One request: sent, held to its time, its answer read with a cap. It follows nothing and retries nothing.
+//! Sends one request and reads the answer, with limits on time and size. Follows no redirect and retries nothing.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,12 +9,12 @@ use url::Url;
 use super::error::{CatalogError, Defect, quote};
 
 const CONNECT: Duration = Duration::from_secs(3);
-/// Servers that keep idle connections for 5 s (gunicorn's and many proxies' setting) race with whoever reuses them.
+/// Shorter than the 5 s after which gunicorn and many proxies close idle connections.
 const IDLE: Duration = Duration::from_secs(4);
-/// Of an answer that is an error, no more than this is read.
+/// No more is read of the body of an error.
 const ERROR_BODY: usize = 4096;
 
-/// An answer, whatever its status.
+/// An answer of any status.
 #[derive(Debug)]
 pub(super) struct Answer {
     status: StatusCode,
@@ -22,12 +22,12 @@ pub(super) struct Answer {
     body: Vec<u8>,
 }
 
-/// An HTTP client with the habits that the Catalog and the LMS ask for.
+/// An HTTP client for the Catalog and the LMS.
 ///
 /// # Errors
-/// [`CatalogError::Unreachable`] if TLS cannot be set up, for one as the system has no certificate store.
+/// [`CatalogError::Unreachable`] if TLS cannot be set up, for example without a certificate store.
 pub(super) fn http(connections: usize) -> Result<reqwest::Client, CatalogError> {
-    // Whoever was first in this process decides; any provider will do.
+    // An error says that the process has a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(concat!("course-sharing/", env!("CARGO_PKG_VERSION")))
@@ -40,8 +40,8 @@ pub(super) fn http(connections: usize) -> Result<reqwest::Client, CatalogError> 
         .map_err(|error| unreachable("the HTTP client cannot be set up", false, error))
 }
 
-/// Sends a request and reads the answer: at most `cap` bytes of it, at most `limit` long from connecting to the
-/// last byte. An error's body is read as far as it comes.
+/// Sends a request and reads the answer: at most `cap` bytes, within `limit` from connecting to the last byte. The body
+/// of an error is read as far as it comes.
 ///
 /// # Errors
 /// [`CatalogError::Unreachable`], [`CatalogError::Timeout`], [`CatalogError::Unreadable`].
@@ -87,12 +87,12 @@ impl Answer {
         self.status.as_u16()
     }
 
-    /// The body; of an error only its start.
+    /// The body; only the start of the body of an error.
     pub(super) fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The body of a 200.
+    /// The body of an answer with status 200.
     ///
     /// # Errors
     /// [`CatalogError::Status`] for any other status. It quotes the body without `secret`.
@@ -110,7 +110,7 @@ impl Answer {
         retry_after(value, SystemTime::now())
     }
 
-    /// No more than scheme and host: the rest may carry what a log must not show.
+    /// Only scheme and host: the rest may hold secrets.
     fn leads_to(&self) -> String {
         let location = self.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
         match location.map(Url::parse) {
@@ -118,7 +118,7 @@ impl Answer {
                 quote(format!("a redirect to {}", url.origin().ascii_serialization()).as_bytes(), None)
             }
             Some(Err(_)) => "a redirect to another path".to_owned(),
-            None => "a redirect to nowhere".to_owned(),
+            None => "a redirect without a location".to_owned(),
         }
     }
 }
@@ -141,7 +141,7 @@ fn not_answered(error: reqwest::Error) -> CatalogError {
 }
 
 fn unreachable(what: &'static str, closed: bool, error: reqwest::Error) -> CatalogError {
-    // Without the URL, which is long and may carry a password.
+    // Without the URL, which is long and may hold a password.
     CatalogError::Unreachable { what, closed, source: Some(error.without_url()) }
 }
 

@@ -1,27 +1,26 @@
-//! What came: bytes to a list of rows, where one odd row harms itself alone and anything that is no list is an
-//! error. Pure.
+//! Reads the body of an answer into rows. One malformed row affects only itself; a body that is not a list is an error.
+//! Pure.
 
 mod results;
 
-use std::cell::Cell;
-
 use serde::de::DeserializeSeed;
 use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use self::results::Envelope;
+use self::results::{Envelope, TOO_MANY};
 use super::error::{Defect, quote};
 use crate::also::{Also, AlsoColumn, is_language};
 
-/// Bytes of a text that are kept: twice as long as any URL that may be shown, and longer than any key.
+/// Bytes of a string that are kept: twice the longest URL that may be shared, and more than any key.
 const MAX_TEXT: usize = 4096;
 
 /// One answer of the list.
 #[derive(Debug)]
 pub(super) struct List {
-    /// How many runs the whole list has, as the Catalog says.
+    /// The number of runs in the whole list, as the Catalog says.
     pub(super) count: u64,
-    /// Whether the Catalog says that there is more. Its address is never looked at: it may be another host's.
+    /// Whether the Catalog says that there is more. The address of the next page is not used: it may be another host.
     pub(super) has_next: bool,
     /// The rows, in their order.
     pub(super) rows: Vec<Row>,
@@ -30,30 +29,30 @@ pub(super) struct List {
 /// One run of an answer.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub(super) struct Row {
-    /// As it stands there; none if the row has no text for a key.
+    /// None if the row has no string as its key.
     pub(super) key: Option<String>,
     /// Its `marketing_url`.
     pub(super) url: Listed,
-    /// What stands in the fields that `sync.also` asks for. A null is none.
+    /// The values for `sync.also`; null is none.
     pub(super) also: Also,
-    /// Those of them that hold something else than they should; they are left out of `also`.
+    /// Those of them that are not valid, and are ignored.
     pub(super) odd: Vec<AlsoColumn>,
 }
 
-/// A `marketing_url` as it stands in a row.
+/// The `marketing_url` of a row.
 #[derive(Debug, PartialEq, Eq, Clone, Default)]
 pub(super) enum Listed {
-    /// A text, not empty.
+    /// A string that is not empty.
     Text(String),
     /// `null` or `""`.
     Null,
-    /// Missing, or a number, a list, an object.
+    /// Missing, or of another type.
     #[default]
     Odd,
 }
 
 impl List {
-    /// Without the columns that nobody has asked for: a Catalog may take no notice of `fields=`.
+    /// Removes the columns that were not asked for, as a Catalog may ignore `fields=`.
     pub(super) fn only(mut self, columns: &[AlsoColumn]) -> Self {
         for row in &mut self.rows {
             row.also = std::mem::take(&mut row.also).only(columns);
@@ -63,7 +62,7 @@ impl List {
     }
 }
 
-/// The fields of a row as they stand in the body: a value may be of any kind and size, and only what is used is read.
+/// The fields of a row as they stand in the body. A value may be of any type and size, and is read only if it is used.
 #[derive(Deserialize, Default)]
 struct Fields<'a> {
     #[serde(borrow, default)]
@@ -76,12 +75,12 @@ struct Fields<'a> {
     content_language: Option<&'a RawValue>,
 }
 
-/// A null too: it is not the same as a field that is missing.
+/// Keeps null, which is not the same as a missing field.
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// A JSON text, but no more than the start of one that is longer than any text that is of use.
+/// A JSON string, cut to [`MAX_TEXT`].
 fn text(raw: &RawValue) -> Option<String> {
     let mut text: String = serde_json::from_str(raw.get()).ok()?;
     if text.len() > MAX_TEXT {
@@ -103,8 +102,8 @@ fn listed(raw: Option<&RawValue>) -> Listed {
     }
 }
 
-/// Reads the body of an answer with status 200, to a request for `most` rows. `secret` is the token sent, which no
-/// error may quote. Beside the body it takes as much memory as the texts of the rows.
+/// Reads the body of an answer with status 200 to a request for `most` rows. No error quotes `secret`, the token that was
+/// sent. Besides the body this takes as much memory as the strings of the rows.
 ///
 /// # Errors
 /// [`Defect::Html`], [`Defect::NotJson`] or [`Defect::Odd`], with the start of the body.
@@ -112,14 +111,14 @@ pub(super) fn list(body: &[u8], most: usize, secret: Option<&str>) -> Result<Lis
     if body.trim_ascii_start().first() == Some(&b'<') {
         return Err(Defect::Html(quote(body, secret)));
     }
-    let too_many = Cell::new(false);
     let mut json = serde_json::Deserializer::from_slice(body);
-    let envelope = Envelope { most, too_many: &too_many };
-    let read = envelope.deserialize(&mut json).and_then(|list| json.end().map(|()| list));
+    let read = Envelope { most }.deserialize(&mut json).and_then(|list| json.end().map(|()| list));
     read.map_err(|error| match error.classify() {
-        _ if too_many.get() => Defect::Odd(format!("it has more rows than the {most} that were asked for")),
-        serde_json::error::Category::Data => Defect::Odd(quote(body, secret)),
-        // The category and place, not the parser's own text, which may quote the body.
+        Category::Data if error.to_string().starts_with(TOO_MANY) => {
+            Defect::Odd(format!("it has more rows than the {most} that were asked for"))
+        }
+        Category::Data => Defect::Odd(quote(body, secret)),
+        // Without the parser's message, which may quote the body.
         _ => Defect::NotJson {
             why: format!("line {}, column {}", error.line(), error.column()),
             told: quote(body, secret),
@@ -133,7 +132,7 @@ fn row(raw: &RawValue) -> Row {
     Row { key: fields.key.and_then(text), url: listed(fields.marketing_url), also, odd }
 }
 
-/// What stands in the two fields, and which of them hold what they should not.
+/// The values of the two fields, and which of them are not valid.
 fn also(financial_aid: Option<&RawValue>, language: Option<&RawValue>) -> (Also, Vec<AlsoColumn>) {
     let (mut also, mut odd) = (Also::NOTHING, Vec::new());
     match financial_aid.map(RawValue::get) {
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_value_is_left_out_and_harms_nothing_else() {
+    fn a_value_that_is_not_valid_is_ignored() {
         use AlsoColumn::{EligibleForFinancialAid, Language};
         for (fields, also, odd) in [
             (r#""eligible_for_financial_aid": null, "content_language": null"#, Also::NOTHING, vec![]),
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_row_harms_itself_alone() {
+    fn a_malformed_row_affects_only_itself() {
         let rows = rows(
             r#"{"key": "a/b/c", "marketing_url": "u"}, 7, null, [], {"key": 1, "marketing_url": null},
                {"key": "k"}, {"key": "k", "marketing_url": 3}, {"key": "k", "marketing_url": ""},
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_told_apart() {
+    fn a_body_that_is_not_a_list_is_named() {
         let defect = |body: &str| list(body.as_bytes(), 1000, None).unwrap_err();
         assert!(matches!(defect("\n<!doctype html><html>"), Defect::Html(_)));
         for cut in ["", "{\"count\": 1, \"results\": [{\"ke", "{\"count\": 1, \"results\": []} x"] {
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_text_without_end_only_the_start_is_kept() {
+    fn a_very_long_string_is_cut() {
         let long = "é".repeat(1_000_000);
         let row = rows(&format!(r#"{{"key": "{long}", "marketing_url": "{long}"}}"#)).remove(0);
         let Listed::Text(url) = row.url else { panic!("{:?}", row.url) };

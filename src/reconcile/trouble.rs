@@ -12,7 +12,7 @@ pub(super) fn is_of_the_page(error: &CatalogError) -> bool {
         CatalogError::Unreadable(Defect::Html(_)) => false,
         CatalogError::Timeout(_) | CatalogError::Unreadable(_) => true,
         CatalogError::Throttled { .. }
-        | CatalogError::Shut { .. }
+        | CatalogError::CircuitOpen { .. }
         | CatalogError::Unauthorised { .. }
         | CatalogError::Token { .. } => false,
     }
@@ -50,7 +50,7 @@ mod tests {
             unreachable(false),
             CatalogError::Unauthorised { token: true },
             CatalogError::Throttled { until },
-            CatalogError::Shut { until, why: String::new() },
+            CatalogError::CircuitOpen { until, why: String::new() },
             CatalogError::Unreadable(Defect::Html("<title>Log in</title>".to_owned())),
         ];
         assert!(!of_the_catalog.iter().any(is_of_the_page));

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tracing::Instrument;
 
 use super::{Change, Outcome, Plan, Question, plan};
-use crate::catalog::{CatalogError, Client, Defect, GateState, Observation, Purpose, Unknown};
+use crate::catalog::{CatalogError, Circuit, Client, Defect, Observation, Purpose, Unknown};
 use crate::course_key::{CourseKey, RunKey};
 use crate::store::{Entry, Failure, Halving, MAX_ROWS, ObservedBy, Snapshot, Store, StoreError};
 use crate::telemetry::report;
@@ -179,7 +179,7 @@ impl Engine {
                 _ => None,
             })
             .collect();
-        if failures.is_empty() || self.catalog.gate() != GateState::Closed {
+        if failures.is_empty() || self.catalog.circuit() != Circuit::Closed {
             return Ok(());
         }
         self.store.note_failures(failures).await

@@ -10,7 +10,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::port::Port;
 use crate::broker::{Attachment, Counts};
-use crate::catalog::GateState;
 use crate::http::bounded;
 use crate::http::status::{
     Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Refused,
@@ -126,14 +125,10 @@ impl Port {
 
     fn catalog(&self) -> Catalog {
         let catalog = self.engine.catalog();
-        let (state, until) = match catalog.gate() {
-            GateState::Closed => ("closed", None),
-            GateState::Open { until } => ("open", Some(until)),
-            GateState::HalfOpen => ("half_open", None),
-            GateState::Throttled { until } => ("throttled", Some(until)),
-        };
+        let circuit = catalog.circuit();
         let (requests_last_hour, requests_per_hour) = catalog.budget();
-        Catalog { state, until: until.map(by_the_clock), requests_last_hour, requests_per_hour }
+        let (state, until) = (circuit.as_str(), circuit.until().map(by_the_clock));
+        Catalog { state, until, requests_last_hour, requests_per_hour }
     }
 }
 

@@ -12,7 +12,7 @@ mod wire;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use course_sharing::catalog::{CatalogError, Client, Defect, GateState, Observation, Purpose};
+use course_sharing::catalog::{CatalogError, Circuit, Client, Defect, Observation, Purpose};
 use course_sharing::config;
 use course_sharing::course_key::{CourseKey, RunKey};
 use course_sharing::marketing_url::UrlPolicy;

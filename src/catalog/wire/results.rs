@@ -1,7 +1,5 @@
-//! The envelope of an answer, read row by row: an answer with more rows than were asked for is given up at the first
-//! row too many, and no row is kept longer than it takes to read it.
+//! Reads the envelope of an answer row by row, and stops at the first row more than were asked for.
 
-use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -9,16 +7,19 @@ use serde_json::value::RawValue;
 
 use super::{List, Row, row};
 
-/// Reads an envelope whose list has at most `most` rows.
-pub(super) struct Envelope<'a> {
+/// How the error for more rows than were asked for begins.
+pub(super) const TOO_MANY: &str = "more rows than were asked for";
+
+/// Reads an envelope with at most `most` rows.
+pub(super) struct Envelope {
     pub(super) most: usize,
-    /// Set if there are more.
-    pub(super) too_many: &'a Cell<bool>,
 }
 
-struct Rows<'a>(Envelope<'a>);
+struct Rows {
+    most: usize,
+}
 
-impl<'de> DeserializeSeed<'de> for Envelope<'_> {
+impl<'de> DeserializeSeed<'de> for Envelope {
     type Value = List;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<List, D::Error> {
@@ -26,7 +27,7 @@ impl<'de> DeserializeSeed<'de> for Envelope<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Envelope<'_> {
+impl<'de> Visitor<'de> for Envelope {
     type Value = List;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,13 +39,12 @@ impl<'de> Visitor<'de> for Envelope<'_> {
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
                 "count" if count.is_none() => count = Some(map.next_value::<u64>()?),
-                // As it stands: its value may be anything, of any size.
+                // Not parsed: the value may be of any type and size.
                 "next" if next.is_none() => next = Some(map.next_value::<&RawValue>()?.get()),
                 "results" if rows.is_none() => {
-                    let Self { most, too_many } = self;
-                    rows = Some(map.next_value_seed(Rows(Envelope { most, too_many }))?);
+                    rows = Some(map.next_value_seed(Rows { most: self.most })?);
                 }
-                "count" | "next" | "results" => return Err(A::Error::custom("a field is there twice")),
+                "count" | "next" | "results" => return Err(A::Error::custom("a field is duplicated")),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -56,7 +56,7 @@ impl<'de> Visitor<'de> for Envelope<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Rows<'_> {
+impl<'de> DeserializeSeed<'de> for Rows {
     type Value = Vec<Row>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Row>, D::Error> {
@@ -64,7 +64,7 @@ impl<'de> DeserializeSeed<'de> for Rows<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Rows<'_> {
+impl<'de> Visitor<'de> for Rows {
     type Value = Vec<Row>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,9 +74,8 @@ impl<'de> Visitor<'de> for Rows<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Row>, A::Error> {
         let mut rows = Vec::new();
         while let Some(raw) = list.next_element::<&RawValue>()? {
-            if rows.len() == self.0.most {
-                self.0.too_many.set(true);
-                return Err(A::Error::custom("more rows than were asked for"));
+            if rows.len() == self.most {
+                return Err(A::Error::custom(TOO_MANY));
             }
             rows.push(row(raw));
         }
@@ -90,9 +89,9 @@ mod tests {
     use super::super::list;
 
     #[test]
-    fn an_answer_with_more_rows_than_were_asked_for_is_given_up_at_the_first_of_them() {
+    fn reading_stops_at_the_first_row_more_than_were_asked_for() {
         let body = |rows: &str| format!("{{\"count\": 1, \"results\": [{rows}");
-        // What is behind the row too many is never looked at: this is no JSON.
+        // What follows that row is not read: this is not JSON.
         let error = list(body("0,0,0,!!!").as_bytes(), 2, None).unwrap_err();
         assert_eq!(error, Defect::Odd("it has more rows than the 2 that were asked for".to_owned()));
         assert_eq!(list(body("0,0]}").as_bytes(), 2, None).unwrap().rows.len(), 2);

@@ -13,7 +13,7 @@ async fn one_broken_row_is_lost_alone() {
     assert_eq!(count(&found, |o| matches!(o, Observation::Unknown(_))), 1);
     let Observation::Unknown(why) = &found[broken] else { panic!("{:?}", found[broken]) };
     assert!(why.is_of_the_run_alone() && why.to_string().contains("asked for alone"), "{why}");
-    assert_eq!(client.gate(), GateState::Closed, "one row says nothing about the Catalog");
+    assert_eq!(client.circuit(), Circuit::Closed, "one row says nothing about the Catalog");
 }
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn a_broken_row_makes_its_page_a_500_and_the_gate_stays_open_for_others() 
         assert!(matches!(error, CatalogError::Status { code: 500, .. }), "{error}");
     }
     assert_eq!(client.page(20, 20, Purpose::Pass).await.unwrap().runs.len(), 20);
-    assert_eq!(client.gate(), GateState::Closed);
+    assert_eq!(client.circuit(), Circuit::Closed);
 }
 
 #[tokio::test]

@@ -193,6 +193,6 @@ async fn no_log_line_shows_token_or_secret() {
         let _ = client.probe().await;
     }
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    assert!(text.contains("catalog.gate_opened"), "something was logged: {text}");
+    assert!(text.contains("catalog.circuit_opened"), "something was logged: {text}");
     assert!(!text.contains("eyJ") && !text.contains("stand-in-secret"), "{text}");
 }

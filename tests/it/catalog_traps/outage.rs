@@ -8,7 +8,7 @@ async fn a_429_shuts_the_gate_for_everybody() {
         let (stand_in, client) = recorded().await;
         stand_in.script([Fault::Throttled(after)]);
         assert!(matches!(client.page(0, 5, Purpose::Event).await, Err(CatalogError::Throttled { .. })));
-        assert!(matches!(client.gate(), GateState::Throttled { .. }));
+        assert!(matches!(client.circuit(), Circuit::Throttled { .. }));
         let Observation::Unknown(why) = look(&client, "AcmeX/CS100/2013_Spring").await else { panic!() };
         let left = why.reopens_at().unwrap().saturating_duration_since(std::time::Instant::now());
         assert!(left > Duration::from_secs(500) && left <= Duration::from_secs(601), "{left:?}");
@@ -60,13 +60,13 @@ async fn an_outage_opens_the_breaker_and_its_end_closes_it() {
     for _ in 0..5 {
         assert!(client.probe().await.is_err());
     }
-    assert!(matches!(client.gate(), GateState::Open { .. }));
+    assert!(matches!(client.circuit(), Circuit::Open { .. }));
     let Observation::Unknown(why) = look(&client, "AcmeX/CS100/2013_Spring").await else { panic!() };
     assert!(why.reopens_at().is_some() && why.to_string().contains("no connection"), "{why}");
     assert_eq!(client.requests(), 5, "nothing goes through an open breaker");
     stand_in.plug().await;
     assert_eq!(client.page(0, 5, Purpose::Pass).await.unwrap().runs.len(), 5, "the pass waits for the probe");
-    assert_eq!(client.gate(), GateState::Closed);
+    assert_eq!(client.circuit(), Circuit::Closed);
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn a_pass_outlasts_an_outage_and_events_do_not_wait_for_it() {
         async move { client.page(0, 5, Purpose::Pass).await.map(|page| page.runs.len()) }
     });
     let opened = tokio::time::timeout(Duration::from_secs(60), async {
-        while !matches!(client.gate(), GateState::Open { .. }) {
+        while !matches!(client.circuit(), Circuit::Open { .. }) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });

@@ -52,7 +52,7 @@ async fn a_url_too_long_is_halved_however_the_server_says_so() {
             240,
             "{limit:?}"
         );
-        assert_eq!(client.gate(), GateState::Closed);
+        assert_eq!(client.circuit(), Circuit::Closed);
         assert!(client.requests() <= 30, "{limit:?}: {}", client.requests());
     }
 }
@@ -113,5 +113,5 @@ async fn connections_closed_behind_our_back_cost_at_most_one_more_request() {
     for page in 0..40 {
         assert_eq!(client.page(page, 5, Purpose::Event).await.unwrap().runs.len(), 5);
     }
-    assert_eq!(client.gate(), GateState::Closed);
+    assert_eq!(client.circuit(), Circuit::Closed);
 }

@@ -149,7 +149,7 @@ async fn a_pass_that_waits_for_a_catalog_can_be_stopped() {
         overviews(stage, 3).await;
         stage.catalog.off(true);
         let pass = Program::start(&["reconcile", "--output", "json"], &stage.environment(&[]));
-        pass.until_logged("catalog.gate_opened").await;
+        pass.until_logged("catalog.circuit_opened").await;
         let ended = pass.stop().await.expect(1);
         assert!(!ended.stderr.contains("panicked"), "{ended:?}");
         assert_eq!(stage.database.link(&key(0)).await.flatten().as_deref(), Some("https://old.example/0"));

@@ -1,17 +1,56 @@
-//! Leaves a service alone that keeps failing, and finds out gently when it is back. Pure: clock and chance in hand.
+//! Stops requests to a service that keeps failing, and probes whether it works again. Pure: it is given the time and the
+//! jitter.
 
 use std::time::{Duration, Instant};
 
-/// Failures in a row that open it.
+/// Failures in a row that open the circuit.
 const FAILURES: u32 = 5;
-/// The first pause before a probe; it doubles with each probe that fails.
+/// The pause before the first probe. It doubles with each probe that fails.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// Closed while all is well; then open, with one probe at a time at growing distances; closed by a success.
+/// Whether requests go through to the Catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Circuit {
+    /// Requests go through.
+    Closed,
+    /// After failures in a row, none goes through.
+    Open {
+        /// When a probe may go.
+        until: Instant,
+    },
+    /// A probe is out.
+    HalfOpen,
+    /// After a 429, or with the hourly budget used up, none goes through.
+    Throttled {
+        /// When the next request may go.
+        until: Instant,
+    },
+}
+
+impl Circuit {
+    /// The state as metrics and the status page name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open { .. } => "open",
+            Self::HalfOpen => "half_open",
+            Self::Throttled { .. } => "throttled",
+        }
+    }
+
+    /// When a request may go, if it is known to be later than now.
+    pub fn until(self) -> Option<Instant> {
+        match self {
+            Self::Open { until } | Self::Throttled { until } => Some(until),
+            Self::Closed | Self::HalfOpen => None,
+        }
+    }
+}
+
+/// Opens after failures in a row, then lets one probe through at a time, and closes after a success.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(super) struct CircuitBreaker {
     state: State,
 }
 
@@ -22,32 +61,18 @@ enum State {
     Probing { since: Instant, pause: Duration },
 }
 
-/// What it is doing, without the details.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Lets everything through.
-    Closed,
-    /// Lets nothing through until then.
-    Open {
-        /// When a probe may go.
-        until: Instant,
-    },
-    /// One probe is out.
-    HalfOpen,
-}
-
-impl Breaker {
+impl CircuitBreaker {
     /// A closed one.
     pub(super) fn new() -> Self {
         Self { state: State::Closed { failures: 0 } }
     }
 
-    /// What it is doing.
-    pub(super) fn phase(&self) -> Phase {
+    /// The state; never [`Circuit::Throttled`].
+    pub(super) fn circuit(&self) -> Circuit {
         match self.state {
-            State::Closed { .. } => Phase::Closed,
-            State::Open { until, .. } => Phase::Open { until },
-            State::Probing { .. } => Phase::HalfOpen,
+            State::Closed { .. } => Circuit::Closed,
+            State::Open { until, .. } => Circuit::Open { until },
+            State::Probing { .. } => Circuit::HalfOpen,
         }
     }
 
@@ -59,7 +84,7 @@ impl Breaker {
         }
     }
 
-    /// When to ask again, if a request may not go now. While a probe is out nobody knows; a short time is named.
+    /// When to ask again, if no request may go now. How long a probe takes is not known, so a short time is given.
     pub(super) fn refuses(&self, now: Instant) -> Option<Instant> {
         match self.state {
             State::Closed { .. } => None,
@@ -68,43 +93,43 @@ impl Breaker {
         }
     }
 
-    /// Takes note that a request goes, which [`Self::refuses`] has just allowed. True if it is the probe.
+    /// Notes that a request goes which [`Self::refuses`] has just allowed. True if it is a probe.
     pub(super) fn enter(&mut self) -> bool {
         let State::Open { since, pause, .. } = self.state else { return false };
         self.state = State::Probing { since, pause };
         true
     }
 
-    /// An answer came, whoever asked: the service works.
+    /// A request was answered, so the service works.
     pub(super) fn success(&mut self) {
         self.state = State::Closed { failures: 0 };
     }
 
-    /// The request failed in a way that speaks against the service. `chance` in 0..1 spreads the probes of many
-    /// processes over the second half of the pause.
-    pub(super) fn failure(&mut self, probe: bool, now: Instant, chance: f64) {
+    /// A request failed because the service does not work. `jitter` in 0..1 spreads the probes of many processes over
+    /// the second half of the pause.
+    pub(super) fn failure(&mut self, probe: bool, now: Instant, jitter: f64) {
         match self.state {
             State::Closed { failures } if failures + 1 < FAILURES => {
                 self.state = State::Closed { failures: failures + 1 };
             }
-            State::Closed { .. } => self.open(now, now, FIRST_PAUSE, chance),
+            State::Closed { .. } => self.open(now, now, FIRST_PAUSE, jitter),
             State::Probing { since, pause } if probe => {
-                self.open(since, now, (pause * 2).min(LONGEST_PAUSE), chance);
+                self.open(since, now, (pause * 2).min(LONGEST_PAUSE), jitter);
             }
-            // Sent before it opened; its end says nothing new.
+            // It was sent before the circuit opened.
             State::Open { .. } | State::Probing { .. } => {}
         }
     }
 
-    /// The request ended without saying anything about the service, or was given up.
-    pub(super) fn nothing_learnt(&mut self, probe: bool, now: Instant, chance: f64) {
+    /// A request ended without a sign of whether the service works, or nobody waited for its end.
+    pub(super) fn neutral(&mut self, probe: bool, now: Instant, jitter: f64) {
         if let (State::Probing { since, pause }, true) = (self.state, probe) {
-            self.open(since, now, pause, chance);
+            self.open(since, now, pause, jitter);
         }
     }
 
-    fn open(&mut self, since: Instant, now: Instant, pause: Duration, chance: f64) {
-        let until = now + pause.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0));
+    fn open(&mut self, since: Instant, now: Instant, pause: Duration, jitter: f64) {
+        let until = now + pause.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
         self.state = State::Open { since, until, pause };
     }
 }
@@ -114,8 +139,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn opened(now: Instant) -> Breaker {
-        let mut breaker = Breaker::new();
+    fn opened(now: Instant) -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::new();
         for _ in 0..FAILURES {
             breaker.failure(false, now, 1.0);
         }
@@ -123,19 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_five_in_a_row_and_not_before() {
+    fn it_opens_after_five_failures_in_a_row() {
         let now = Instant::now();
-        let mut breaker = Breaker::new();
+        let mut breaker = CircuitBreaker::new();
         for _ in 0..4 {
             breaker.failure(false, now, 1.0);
         }
         breaker.success();
         for _ in 0..4 {
             breaker.failure(false, now, 1.0);
-            assert_eq!(breaker.phase(), Phase::Closed);
+            assert_eq!(breaker.circuit(), Circuit::Closed);
         }
         breaker.failure(false, now, 1.0);
-        assert_eq!(breaker.phase(), Phase::Open { until: now + FIRST_PAUSE });
+        assert_eq!(breaker.circuit(), Circuit::Open { until: now + FIRST_PAUSE });
     }
 
     #[test]
@@ -155,7 +180,7 @@ mod tests {
         }
         assert!(breaker.enter());
         breaker.success();
-        assert_eq!((breaker.phase(), breaker.open_since()), (Phase::Closed, None));
+        assert_eq!((breaker.circuit(), breaker.open_since()), (Circuit::Closed, None));
     }
 
     #[test]
@@ -164,8 +189,8 @@ mod tests {
         let mut breaker = opened(now);
         let then = breaker.refuses(now).unwrap();
         assert!(breaker.enter());
-        breaker.nothing_learnt(true, then, 1.0);
-        assert_eq!(breaker.phase(), Phase::Open { until: then + FIRST_PAUSE });
+        breaker.neutral(true, then, 1.0);
+        assert_eq!(breaker.circuit(), Circuit::Open { until: then + FIRST_PAUSE });
     }
 
     proptest! {
@@ -173,7 +198,7 @@ mod tests {
         #[test]
         fn it_never_locks_up(steps in proptest::collection::vec((0u8..5, 0u64..400, 0.0f64..1.0), 0..200)) {
             let mut now = Instant::now();
-            let (mut breaker, mut probes, mut others) = (Breaker::new(), 0u32, 0u32);
+            let (mut breaker, mut probes, mut others) = (CircuitBreaker::new(), 0u32, 0u32);
             for (step, seconds, chance) in steps {
                 now += Duration::from_secs(seconds);
                 match step {
@@ -188,7 +213,7 @@ mod tests {
                     3 => {
                         let probe = probes > 0;
                         if probe { probes -= 1 } else if others > 0 { others -= 1 } else { continue }
-                        breaker.nothing_learnt(probe, now, chance);
+                        breaker.neutral(probe, now, chance);
                     }
                     _ => {
                         if probes > 0 { probes -= 1 } else if others > 0 { others -= 1 } else { continue }
@@ -196,10 +221,10 @@ mod tests {
                     }
                 }
                 prop_assert!(probes <= 1);
-                if let Phase::Open { until } = breaker.phase() {
+                if let Circuit::Open { until } = breaker.circuit() {
                     prop_assert!(until <= now + LONGEST_PAUSE);
                 }
-                prop_assert_eq!(breaker.phase() == Phase::HalfOpen, probes == 1);
+                prop_assert_eq!(breaker.circuit() == Circuit::HalfOpen, probes == 1);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Whom an answer concerns: rows matched to the runs that were asked for, by exact text, and `NotListed` only
-//! where the answer was whole. Pure.
+//! Matches the rows of an answer to the runs that were asked for, by exact text. A run counts as `NotListed` only where
+//! the answer was complete. Pure.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::error::{CatalogError, Defect};
 use super::observation::{Observation, Unknown};
 use super::wire::{List, Listed, Row};
 
-/// What a `keys=` query has brought so far, over one or several answers.
+/// The rows of a `keys=` query so far, from one or several pages.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     rows: Vec<Row>,
@@ -22,7 +22,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Adds one answer. True if the rest is worth asking for, from [`Self::len`] on.
+    /// Adds one page. True if there is more to ask for, from [`Self::len`] on.
     pub(super) fn add(&mut self, list: List) -> bool {
         self.unsteady |= self.count.is_some_and(|count| count != list.count);
         self.count = Some(list.count);
@@ -32,21 +32,21 @@ impl Gathered {
         came && (self.has_next || self.len() < list.count)
     }
 
-    /// Rows so far.
+    /// The number of rows so far.
     pub(super) fn len(&self) -> u64 {
         self.rows.len() as u64
     }
 
-    /// True if every run that matches was named: only then does silence mean "not listed".
-    fn is_whole(&self) -> bool {
+    /// True if every matching run is among the rows. Only then a run without a row is not listed.
+    fn is_complete(&self) -> bool {
         self.count == Some(self.len())
             && !self.unsteady
             && !self.has_next
             && self.rows.iter().all(|row| row.key.is_some())
     }
 
-    /// One observation for each of `keys`. The Catalog matches without regard to case and accents; here only
-    /// the exact text counts. Two rows that name one run differently leave it unknown.
+    /// One observation for each of `keys`. The Catalog ignores case and accents; here only the exact text matches. A
+    /// run with two rows of different URLs is unknown.
     pub(super) fn observe(&self, keys: &[RunKey], policy: &UrlPolicy) -> HashMap<RunKey, Observation> {
         let mut listed: HashMap<&str, (Option<&Listed>, &Also)> = HashMap::with_capacity(self.rows.len());
         for row in &self.rows {
@@ -63,10 +63,10 @@ impl Gathered {
         }
         let observe = |key: &RunKey| match listed.get(key.as_str()) {
             Some((Some(url), also)) => observation(url, also, policy),
-            Some((None, _)) => odd("it is there twice, with different values"),
-            None if self.is_whole() => Observation::NotListed,
+            Some((None, _)) => odd("it is listed twice, with different URLs"),
+            None if self.is_complete() => Observation::NotListed,
             None => {
-                let why = "it is not whole, and this run is not in the part that came";
+                let why = "it is incomplete, and this run is not in the part that came";
                 Observation::Unknown(CatalogError::Unreadable(Defect::Odd(why.to_owned())).into())
             }
         };
@@ -74,11 +74,11 @@ impl Gathered {
     }
 }
 
-/// What one row says. A URL that the policy refuses is not the same as there being none.
+/// What one row says. A URL that the policy refuses is not the same as no URL.
 pub(super) fn observation(url: &Listed, also: &Also, policy: &UrlPolicy) -> Observation {
     match url {
         Listed::Null => Observation::NoUrl(also.clone()),
-        Listed::Odd => odd("its marketing_url is missing, or neither a text nor null"),
+        Listed::Odd => odd("its marketing_url is missing, or neither a string nor null"),
         Listed::Text(text) => match policy.accept(text) {
             Ok(url) => Observation::Url(url, also.clone()),
             Err(why) => Observation::Refused(RefusedUrl::new(text, &why)),
@@ -86,8 +86,8 @@ pub(super) fn observation(url: &Listed, also: &Also, policy: &UrlPolicy) -> Obse
     }
 }
 
-/// The key of a row of a page, or why it is none. A key that reads as another run's (a version of a course) is
-/// not taken for that run.
+/// The key of a row, or what is wrong with it. The key of a version of a course is refused: it parses as the key of the
+/// course.
 pub(super) fn listed_key(row: &Row) -> Result<CourseKey, CourseKeyError> {
     let malformed =
         |text: &str, why| CourseKeyError::Malformed { text: text.chars().take(80).collect(), why };
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_answer_says_not_listed() {
+    fn only_a_complete_answer_says_not_listed() {
         let one = || vec![row("a/b/c", "https://x.example/")];
         let nameless = Row { url: Listed::Null, ..Row::default() };
         for lists in [
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_of_a_course_is_no_run_of_a_page() {
+    fn a_version_of_a_course_is_not_a_run() {
         assert!(listed_key(&row("course-v1:a+b+c", "u")).is_ok());
         assert!(listed_key(&row("course-v1:a+b+c+branch@draft", "u")).is_err());
         assert!(listed_key(&Row::default()).is_err());

@@ -1,13 +1,13 @@
-//! `catalog.requests_per_hour`: a sliding hour, of which the pass may not take the last quarter. Pure.
+//! `catalog.requests_per_hour`, counted over a sliding hour. A pass may not use the last quarter of it. Pure.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::Purpose;
+use crate::catalog::Purpose;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// When the requests of the last hour went out. It holds no more of them than the budget allows.
+/// When the requests of the last hour were sent; at most as many as the budget allows.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
     per_hour: usize,
@@ -15,7 +15,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// 0: no limit, and nothing is remembered.
+    /// With 0 there is no limit, and nothing is counted.
     pub(super) fn new(per_hour: u32) -> Self {
         Self { per_hour: per_hour as usize, sent: VecDeque::new() }
     }
@@ -34,7 +34,7 @@ impl Budget {
         self.sent.get(over).map(|leaves| *leaves + HOUR)
     }
 
-    /// How many have gone in the hour before `now`, if they are counted, and how many may.
+    /// Requests in the hour before `now`, if they are counted, and the budget.
     pub(super) fn spent(&mut self, now: Instant) -> (Option<u64>, u32) {
         self.forget(now);
         let spent = (self.per_hour > 0).then_some(self.sent.len() as u64);
@@ -47,16 +47,11 @@ impl Budget {
         }
     }
 
-    /// A request goes now.
+    /// Counts a request that goes now.
     pub(super) fn spend(&mut self, now: Instant) {
         if self.per_hour > 0 {
             self.sent.push_back(now);
         }
-    }
-
-    /// The last one that was to go did not.
-    pub(super) fn refund(&mut self) {
-        self.sent.pop_back();
     }
 }
 

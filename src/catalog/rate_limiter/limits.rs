@@ -1,0 +1,154 @@
+//! What a request has to wait for: the circuit breaker, a 429, the hourly budget, or one of `catalog.concurrency` places.
+//! Pure: it is given the time and the jitter.
+
+use std::time::{Duration, Instant};
+
+use super::budget::Budget;
+use crate::catalog::Purpose;
+use crate::catalog::circuit_breaker::{Circuit, CircuitBreaker};
+
+/// The longest pause after a 429: the Catalog's own throttle never asks for more than an hour, and a `Retry-After` of
+/// years must not stop the service.
+pub(super) const LONGEST_THROTTLE: Duration = Duration::from_secs(3600);
+/// The pause after a 429 without `Retry-After`. It doubles each time.
+const UNSAID_THROTTLE: Duration = Duration::from_secs(1);
+
+/// The limits that all requests share.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) breaker: CircuitBreaker,
+    /// After a 429: until when. It stays after that time until a request goes through.
+    pub(super) throttled: Option<Instant>,
+    /// The failure that opened the circuit or kept it open.
+    pub(super) why: String,
+    unsaid: u32,
+    budget: Budget,
+    free: usize,
+    urgent: usize,
+}
+
+/// Whether a request may be sent now.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It may; to be ended with [`Limits::report`].
+    Go {
+        /// Whether it is the circuit breaker's probe.
+        probe: bool,
+    },
+    /// All places are taken, or an event waits for one.
+    Busy,
+    /// Not until then.
+    Throttled(Instant),
+    /// The circuit is open.
+    Open {
+        /// When to ask again.
+        until: Instant,
+        /// When it opened.
+        since: Instant,
+    },
+}
+
+/// What the end of a request says about the Catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::catalog) enum Feedback {
+    /// It works.
+    Healthy,
+    /// It does not, and why.
+    Failing(String),
+    /// Nothing: the failure may lie in the request, or nobody waited for the answer.
+    Neutral,
+    /// It works, and asks for a pause, of this length if it said so.
+    Throttled(Option<Duration>),
+}
+
+impl Limits {
+    /// `places` requests at once, and `per_hour` in any hour (0: no limit).
+    pub(super) fn new(places: usize, per_hour: u32) -> Self {
+        Self {
+            breaker: CircuitBreaker::new(),
+            throttled: None,
+            why: String::new(),
+            unsaid: 0,
+            budget: Budget::new(per_hour),
+            free: places.max(1),
+            urgent: 0,
+        }
+    }
+
+    /// Asks whether a request may be sent now.
+    pub(super) fn admit(&mut self, now: Instant, purpose: Purpose) -> Admission {
+        if let Some(until) = self.throttled.filter(|until| now < *until) {
+            return Admission::Throttled(until);
+        }
+        if let Some(until) = self.breaker.refuses(now) {
+            return Admission::Open { until, since: self.breaker.open_since().unwrap_or(now) };
+        }
+        if let Some(until) = self.budget.refuses(now, purpose) {
+            return Admission::Throttled(until);
+        }
+        if self.free == 0 || (purpose == Purpose::Pass && self.urgent > 0) {
+            return Admission::Busy;
+        }
+        self.throttled = None;
+        self.free -= 1;
+        self.budget.spend(now);
+        Admission::Go { probe: self.breaker.enter() }
+    }
+
+    /// Ends a request. `jitter` is in 0..1.
+    pub(super) fn report(&mut self, probe: bool, now: Instant, feedback: Feedback, jitter: f64) {
+        self.free += 1;
+        match feedback {
+            Feedback::Healthy => {
+                self.unsaid = 0;
+                self.breaker.success();
+            }
+            Feedback::Failing(why) => {
+                self.why = why;
+                self.breaker.failure(probe, now, jitter);
+            }
+            Feedback::Neutral => self.breaker.neutral(probe, now, jitter),
+            Feedback::Throttled(said) => {
+                self.breaker.success();
+                self.throttle(now, said);
+            }
+        }
+    }
+
+    /// Counts the events and commands that wait for a place. A pass gets none meanwhile.
+    pub(super) fn urgent(&mut self, waits: bool) {
+        self.urgent = if waits { self.urgent + 1 } else { self.urgent.saturating_sub(1) };
+    }
+
+    /// What an event would meet now.
+    pub(super) fn circuit(&mut self, now: Instant) -> Circuit {
+        let throttled = self.throttled.filter(|until| now < *until);
+        match (throttled, self.breaker.circuit()) {
+            (Some(until), _) => Circuit::Throttled { until },
+            (None, Circuit::Closed) => match self.budget.refuses(now, Purpose::Event) {
+                Some(until) => Circuit::Throttled { until },
+                None => Circuit::Closed,
+            },
+            (None, circuit) => circuit,
+        }
+    }
+
+    /// Requests in the last hour, if there is a budget, and the budget.
+    pub(super) fn spent(&mut self, now: Instant) -> (Option<u64>, u32) {
+        self.budget.spent(now)
+    }
+
+    fn throttle(&mut self, now: Instant, said: Option<Duration>) {
+        let pause = said.unwrap_or_else(|| {
+            self.unsaid = (self.unsaid + 1).min(9);
+            (UNSAID_THROTTLE * (1 << (self.unsaid - 1))).min(Duration::from_secs(300))
+        });
+        let until = now + bounded_pause(pause);
+        self.throttled = Some(self.throttled.map_or(until, |before| before.max(until)));
+    }
+}
+
+/// A `Retry-After` within limits: with 0 a caller would ask again and again without a pause.
+pub(in crate::catalog) fn bounded_pause(pause: Duration) -> Duration {
+    pause.clamp(Duration::from_secs(1), LONGEST_THROTTLE)
+}

@@ -1,0 +1,213 @@
+//! One request to the Catalog: token, rate limiter, transport and reading, attempted again as the retry policy says.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::header::AUTHORIZATION;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+use url::Url;
+
+use crate::also::AlsoColumn;
+use crate::telemetry::{context, metrics};
+
+use super::Purpose;
+use super::circuit_breaker::Circuit;
+use super::error::CatalogError;
+use super::rate_limiter::{Feedback, RateLimiter};
+use super::retry_policy::{Attempts, Kind, Next};
+use super::token::{Token, Tokens};
+use super::transport;
+use super::url::Target;
+use super::wire::{self, List};
+
+/// Sends requests to the Catalog.
+pub(super) struct Requests {
+    /// In front of every request.
+    pub(super) limiter: RateLimiter,
+    /// None: no authentication.
+    pub(super) tokens: Option<Tokens>,
+    pub(super) http: reqwest::Client,
+    /// `catalog.timeout`.
+    pub(super) timeout: Duration,
+    /// `catalog.max_body_bytes`.
+    pub(super) max_body_bytes: usize,
+    /// `sync.also`.
+    pub(super) also: Vec<AlsoColumn>,
+    /// The number of requests sent, without those for tokens.
+    pub(super) sent: AtomicU64,
+}
+
+/// An answer that could be read.
+pub(super) struct Answered {
+    pub(super) list: List,
+    /// The length of the body.
+    pub(super) bytes: usize,
+    /// From sending the request to the last byte, without waits and retries.
+    pub(super) elapsed: Duration,
+}
+
+impl Requests {
+    /// Asks until there is an answer, or another attempt makes no sense: thirty seconds at most, not counting a pass's
+    /// waits for the rate limiter and for a token.
+    ///
+    /// # Errors
+    /// Why the last attempt failed, or why there was none.
+    pub(super) async fn ask(
+        &self,
+        target: &Target,
+        kind: Kind,
+        purpose: Purpose,
+    ) -> Result<Answered, CatalogError> {
+        let mut attempts = Attempts::new(kind);
+        loop {
+            let begun = Instant::now();
+            let token = match self.token().await {
+                Ok(token) => token,
+                Err(error) => {
+                    let (_, next) = attempts.after(&error, begun.elapsed());
+                    if self.wait(next, purpose, &mut attempts, None).await {
+                        continue;
+                    }
+                    return Err(error);
+                }
+            };
+            let entered = self.limiter.enter(purpose).await;
+            let permit = entered.inspect_err(|_| metrics::catalog_request_unsent("shut"))?;
+            let begun = Instant::now();
+            let error = match self.send(target, attempts.limit(self.timeout), token.as_ref()).await {
+                Ok(answered) => {
+                    permit.report(Feedback::Healthy);
+                    return Ok(answered);
+                }
+                Err(error) => error,
+            };
+            let (feedback, next) = attempts.after(&error, begun.elapsed());
+            permit.report(feedback);
+            if !self.wait(next, purpose, &mut attempts, token.as_ref()).await {
+                return Err(self.last_error(error, token.is_some()));
+            }
+            tracing::debug!(error = %error, "the Catalog is asked again");
+        }
+    }
+
+    /// Waits as `next` says. False if there is no other attempt.
+    async fn wait(
+        &self,
+        next: Next,
+        purpose: Purpose,
+        attempts: &mut Attempts,
+        token: Option<&Token>,
+    ) -> bool {
+        let is_pass = purpose == Purpose::Pass;
+        let until = match next {
+            Next::GiveUp => return false,
+            Next::Now => return true,
+            Next::Renew => {
+                let (Some(tokens), Some(token)) = (&self.tokens, token) else { return false };
+                tokens.refused(token).await;
+                return true;
+            }
+            // The rate limiter holds a pass back, and fails all others at once.
+            Next::After(_) if self.limiter.circuit() != Circuit::Closed => return attempts.restart(),
+            Next::AfterThrottle if is_pass => return attempts.may_be_throttled_again(),
+            Next::After(pause) => pause.map(|pause| Instant::now() + pause),
+            Next::AfterThrottle => {
+                let Circuit::Throttled { until } = self.limiter.circuit() else { return true };
+                let pause = until.saturating_duration_since(Instant::now());
+                attempts.can_wait(pause).then_some(until)
+            }
+            Next::AfterToken(until) => {
+                let now = Instant::now();
+                let until = until.unwrap_or(now);
+                (is_pass && attempts.waits_for_token(now, until)).then_some(until)
+            }
+        };
+        if let Some(until) = until {
+            tokio::time::sleep_until(until.into()).await;
+        }
+        until.is_some()
+    }
+
+    async fn token(&self) -> Result<Option<Token>, CatalogError> {
+        let Some(tokens) = &self.tokens else { return Ok(None) };
+        let token = tokens.get().await.inspect_err(|error| {
+            if error.is_refused_token() {
+                metrics::catalog_request_unsent(error.outcome());
+            }
+        });
+        token.map(Some)
+    }
+
+    async fn send(
+        &self,
+        target: &Target,
+        limit: Duration,
+        token: Option<&Token>,
+    ) -> Result<Answered, CatalogError> {
+        let span = span(&target.url);
+        let begun = Instant::now();
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        let result = self.exchange(target, limit, token).instrument(span.clone()).await;
+        let elapsed = begun.elapsed();
+        let outcome = result.as_ref().map_or_else(CatalogError::outcome, |_| "ok");
+        if result.is_err() {
+            span.record("error.type", outcome).record("otel.status_code", "ERROR");
+        }
+        metrics::catalog_request(outcome, elapsed);
+        let (list, bytes) = result?;
+        Ok(Answered { list, bytes, elapsed })
+    }
+
+    async fn exchange(
+        &self,
+        target: &Target,
+        limit: Duration,
+        token: Option<&Token>,
+    ) -> Result<(List, usize), CatalogError> {
+        let mut request = self.http.get(target.url.clone());
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, token.header());
+        }
+        if let Some(traceparent) = context::traceparent() {
+            request = request.header(context::TRACEPARENT, traceparent);
+        }
+        let secret = token.and_then(Token::secret);
+        let answer = transport::send(request, limit, self.max_body_bytes).await?;
+        Span::current().record("http.response.status_code", i64::from(answer.status()));
+        let body = answer.into_body(secret)?;
+        Ok((wire::list(&body, target.rows, secret)?.only(&self.also), body.len()))
+    }
+
+    /// The error for the caller: 401 and 429 have variants of their own.
+    fn last_error(&self, error: CatalogError, token: bool) -> CatalogError {
+        match error {
+            CatalogError::Status { code: 401, .. } => CatalogError::Unauthorised { token },
+            CatalogError::Status { code: 429, .. } => {
+                let until = self.limiter.circuit().until();
+                CatalogError::Throttled { until: until.unwrap_or_else(Instant::now) }
+            }
+            other => other,
+        }
+    }
+}
+
+/// The span of one request, by OpenTelemetry's conventions for HTTP clients. Numbers are `i64`, as others are exported
+/// as text. User name and password of the URL are left out.
+fn span(url: &Url) -> Span {
+    let mut shown = url.clone();
+    // An error says that such a URL cannot have any.
+    let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+    tracing::info_span!(
+        "GET",
+        otel.name = "GET /api/v1/course_runs/",
+        otel.kind = "client",
+        http.request.method = "GET",
+        http.response.status_code = Empty,
+        url.full = shown.as_str(),
+        server.address = url.host_str().unwrap_or_default(),
+        server.port = url.port_or_known_default().map(i64::from),
+        error.type = Empty,
+        otel.status_code = Empty,
+    )
+}
