@@ -1,44 +1,41 @@
-//! Consuming for ever: whatever ends, everything is built anew, and what we say of ourselves is true.
+//! Consumes the events queue, and reconnects after any failure.
 //!
-//! The classic failure of a consumer is to be connected and to consume nothing. So the end of its stream counts as
-//! a failure like any other, and "attached" means that the broker has confirmed the consumer of this very life.
+//! The classic failure of a consumer is to be connected and to consume nothing. So the end of its stream counts as a
+//! failure, and "attached" means that the broker has confirmed the consumer of the current session.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::options::{BasicCancelOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Broker, Role, answer};
-use super::delivery::{Delivery, Generation};
 use super::error::{BrokerError, Refusal, refusal};
+use super::session::{Delivery, Session};
 use super::topology::{Topology, short};
 use crate::telemetry::metrics;
 
-/// Between two lives.
+/// The pause before reconnecting.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const GROWTH: f64 = 1.3;
-/// How often a silent channel is looked at, besides waiting for what it says.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Whether the broker has a consumer of ours on the events queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attachment {
-    /// It has, and sends what comes.
+    /// It has one, and delivers to it.
     Attached {
         /// Since when.
         since: DateTime<Utc>,
     },
-    /// It has not.
+    /// It has none.
     Detached {
         /// Since when.
         since: DateTime<Utc>,
-        /// What ended the last life, or kept the next one from beginning.
+        /// What ended the last session, or why the next one could not begin.
         why: String,
     },
 }
@@ -52,11 +49,11 @@ pub struct Consumer {
     attachment: watch::Sender<Attachment>,
 }
 
-/// The last life of a consumer that has stopped. What is in hand can still be settled until it is closed.
-pub struct Stopped(Option<Arc<Generation>>);
+/// The last session of a consumer that has stopped. Deliveries can be acknowledged until it is closed.
+pub struct Stopped(Option<Arc<Session>>);
 
 impl Consumer {
-    /// A consumer and the deliveries it will take, `prefetch` of them at most unsettled at a time.
+    /// A consumer and its deliveries, of which `prefetch` at most are unacknowledged at once.
     ///
     /// The receiver ends after [`Consumer::run`] has returned.
     pub fn new(broker: Broker, topology: Topology, prefetch: u16) -> (Self, mpsc::Receiver<Delivery>) {
@@ -66,23 +63,23 @@ impl Consumer {
         (Self { broker, topology, prefetch: prefetch.max(1), deliveries, attachment }, receiver)
     }
 
-    /// Whether it is attached, now and whenever that changes.
+    /// Whether it is attached, with changes.
     pub fn attachment(&self) -> watch::Receiver<Attachment> {
         self.attachment.subscribe()
     }
 
-    /// Consumes until `stop`, through any number of lives.
+    /// Consumes until `stop`, in any number of sessions.
     ///
-    /// Then the broker is told to send no more; what has been delivered can still be settled, and is delivered
-    /// again to whoever consumes next if it is not, once the returned [`Stopped`] is closed.
+    /// Then the broker sends no more. Deliveries can still be acknowledged until the returned [`Stopped`] is closed; the
+    /// others are delivered again to the next consumer.
     pub async fn run(self, stop: CancellationToken) -> Stopped {
         let mut failures = 0;
         loop {
-            let why = match self.live(&stop).await {
+            let why = match self.consume(&stop).await {
                 Ok(stopped) => return stopped,
                 Err(why) => why,
             };
-            // However short, a life that consumed shows that the broker is there: the next pause is the shortest.
+            // A session that consumed, however short, shows that the broker works: the next pause is the shortest.
             let consumed = matches!(*self.attachment.borrow(), Attachment::Attached { .. });
             failures = if consumed { 1 } else { failures + 1 };
             self.detached(why.clone());
@@ -93,7 +90,7 @@ impl Consumer {
                     event = "consumer.detached",
                     why,
                     %retry_in,
-                    "not consuming events; connecting anew"
+                    "not consuming events; reconnecting"
                 );
             } else {
                 tracing::debug!(why, %retry_in, "still not consuming events");
@@ -105,83 +102,51 @@ impl Consumer {
         }
     }
 
-    /// One life: from nothing to `stop`, or to whatever ended it, and why.
-    async fn live(&self, stop: &CancellationToken) -> Result<Stopped, String> {
-        let built = tokio::select! {
+    /// One session, to `stop` or to its end. The error says what ended it, or why it could not begin.
+    async fn consume(&self, stop: &CancellationToken) -> Result<Stopped, String> {
+        let Self { broker, topology, prefetch, .. } = self;
+        let started = tokio::select! {
             () = stop.cancelled() => return Ok(Stopped(None)),
-            built = self.build() => built,
+            started = Session::start(broker, Role::Consumer, topology, &topology.events, *prefetch) => started,
         };
-        let (generation, mut consumer) = built.map_err(|error| chain(&error))?;
+        let (session, mut consumer) = started.map_err(|error| chain(&error))?;
         self.attached();
-        let end = self.pump(&generation, &mut consumer, stop).await;
-        if let Some(end) = end {
-            // Nothing of this life is kept: an acknowledgement that still tried to use it is to fail at once.
-            generation.connection.hang_up();
-            return Err(end);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            why = self.pump(&session, &mut consumer) => {
+                // An acknowledgement that still uses this session must fail at once.
+                session.connection.hang_up();
+                return Err(why);
+            }
         }
-        let tag = consumer.tag();
-        let cancelled = generation.channel.basic_cancel(tag, BasicCancelOptions::default());
+        let cancelled = session.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
         if let Err(error) = answer("cancelling the consumer", cancelled).await {
             tracing::debug!(error = chain(&error), "the consumer could not be cancelled");
         }
         self.detached("stopped".to_owned());
-        Ok(Stopped(Some(generation)))
+        Ok(Stopped(Some(session)))
     }
 
-    /// Connection, topology, channel, limit and consumer, as one unit.
-    async fn build(&self) -> Result<(Arc<Generation>, lapin::Consumer), BrokerError> {
-        let connection = self.broker.open(Role::Consumer).await?;
-        self.topology.ensure(&connection).await?;
-        let channel = connection.channel().await?;
-        // Before consuming, or all that is in the queue comes at once; and for the consumer alone, as RabbitMQ 4.3
-        // refuses a limit that is shared by a channel.
-        let limit = channel.basic_qos(self.prefetch, BasicQosOptions { global: false });
-        answer("setting the prefetch", limit).await?;
-        let (queue, tag) = (short(&self.topology.events)?, "".into());
-        let options = BasicConsumeOptions::default();
-        let consuming = channel.basic_consume(queue, tag, options, FieldTable::default());
-        let consumer = answer("starting to consume", consuming).await?;
-        Ok((Generation::new(connection, channel), consumer))
-    }
-
-    /// Hands deliveries on until `stop` (None), or until there will be no more, and why.
-    async fn pump(
-        &self,
-        generation: &Arc<Generation>,
-        consumer: &mut lapin::Consumer,
-        stop: &CancellationToken,
-    ) -> Option<String> {
-        let mut look = tokio::time::interval(LOOK_EVERY);
+    /// Passes deliveries on until there are no more; returns why.
+    async fn pump(&self, session: &Arc<Session>, consumer: &mut lapin::Consumer) -> String {
         loop {
-            let next = tokio::select! {
-                biased;
-                () = stop.cancelled() => return None,
-                next = consumer.next() => next,
-                _ = look.tick() => {
-                    if generation.is_live() {
-                        continue;
-                    }
-                    return lost("the connection is gone");
-                }
+            let delivery = match session.next(consumer).await {
+                Ok(Some(Ok(message))) => session.take(message),
+                Ok(Some(Err(error))) => return explain_end(&error.to_string()),
+                Ok(None) => return self.why_cancelled(session).await,
+                Err(_) => return "the connection is gone".to_owned(),
             };
-            let delivery = match next {
-                Some(Ok(message)) => generation.take(message),
-                Some(Err(error)) => return lost(&ended(&error.to_string())),
-                None => return Some(self.why_cancelled(generation).await),
-            };
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                sent = self.deliveries.send(delivery) => if sent.is_err() {
-                    return lost("nobody takes deliveries any more");
-                },
+            if self.deliveries.send(delivery).await.is_err() {
+                return "the worker takes no more deliveries".to_owned();
             }
         }
     }
 
-    /// Why RabbitMQ cancelled the consumer, of which it says nothing: the queue is gone, or it stands.
-    async fn why_cancelled(&self, generation: &Generation) -> String {
+    /// Why RabbitMQ cancelled the consumer. It does not say whether the queue was deleted.
+    async fn why_cancelled(&self, session: &Session) -> String {
         let looked = async {
-            let channel = generation.connection.channel().await?;
+            let channel = session.connection.channel().await?;
             let options = QueueDeclareOptions { passive: true, ..Default::default() };
             let declaring =
                 channel.queue_declare(short(&self.topology.events)?, options, FieldTable::default());
@@ -190,8 +155,8 @@ impl Consumer {
         let queue = &self.topology.events;
         match looked.await {
             Ok(()) => format!(
-                "RabbitMQ cancelled the consumer, and the queue {queue} stands: a message was held for longer than its \
-                 consumer_timeout, or the queue was made again or moved to another node"
+                "RabbitMQ cancelled the consumer, and the queue {queue} exists: a message was unacknowledged for longer than its \
+                 consumer_timeout, or the queue was recreated or moved to another node"
             ),
             Err(error) if matches!(&error, BrokerError::Lost { source, .. } if is_missing(source)) => {
                 format!("RabbitMQ cancelled the consumer: the queue {queue} was deleted")
@@ -223,33 +188,29 @@ fn is_missing(error: &lapin::Error) -> bool {
     matches!(refusal(error).0, Refusal::NotFound)
 }
 
-/// Why the channel ended, in words that say more than RabbitMQ's where these are known.
-fn ended(said: &str) -> String {
+/// Why the channel ended, with more than RabbitMQ says where the cause is known.
+fn explain_end(said: &str) -> String {
     if said.contains("PRECONDITION_FAILED") && said.contains("timed out") {
         return format!(
-            "a message was held for longer than RabbitMQ's consumer_timeout, and all that were are delivered again: what \
-             kept it? ({said})"
+            "a message was unacknowledged for longer than RabbitMQ's consumer_timeout, and is delivered again with all \
+             others; what held it up? ({said})"
         );
     }
     said.to_owned()
 }
 
-fn lost(why: &str) -> Option<String> {
-    Some(why.to_owned())
-}
-
 impl Stopped {
-    /// Closes the connection. What is not settled by now goes back to its queue.
+    /// Closes the connection. Deliveries that are not acknowledged go back to their queue.
     pub async fn close(self) {
-        if let Some(generation) = self.0 {
-            generation.connection.close().await;
+        if let Some(session) = self.0 {
+            session.connection.close().await;
         }
     }
 }
 
-/// How long to wait before the next life, after so many failures on end: growing, with a limit, and cut by up to
-/// half at `random` (0 to 1), so that many workers do not come back in one moment. It grows so slowly that the last
-/// pause is no more than a third of the outage: a broker that was away for half a minute is found within ten seconds.
+/// The pause before reconnecting after so many failures in a row. It grows up to a limit, and is cut by up to half at
+/// `random` (0 to 1), so that many workers do not reconnect at once. It grows slowly, so that no pause is longer than a
+/// third of the outage: after half a minute without a broker, its return is noticed within ten seconds.
 fn pause(failures: u32, random: f64) -> Duration {
     let grown = SHORTEST_PAUSE.mul_f64(GROWTH.powf(f64::from(failures.saturating_sub(1).min(50))));
     grown.min(LONGEST_PAUSE).mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0).max(SHORTEST_PAUSE)
@@ -270,8 +231,8 @@ mod tests {
     #[test]
     fn a_consumer_timeout_is_named() {
         let said = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms";
-        assert!(ended(said).contains("consumer_timeout, and"), "{}", ended(said));
-        assert_eq!(ended("CONNECTION_FORCED"), "CONNECTION_FORCED");
+        assert!(explain_end(said).contains("consumer_timeout, and"), "{}", explain_end(said));
+        assert_eq!(explain_end("CONNECTION_FORCED"), "CONNECTION_FORCED");
     }
 
     #[test]

@@ -1,34 +1,33 @@
-//! RabbitMQ: topology as data, consuming, publishing, and what becomes of a delivery. Carries bytes, knows no
-//! courses.
+//! RabbitMQ: topology, consuming, publishing, and how a delivery ends. Does not know courses.
 //!
-//! [`Broker`] is where it is; [`Consumer`] takes [`Delivery`]s from the events queue, for ever; a [`Settler`]
-//! acknowledges, delays or buries them; [`DeadLetters`] is where those wait that were given up.
+//! [`Broker`] opens connections. [`Consumer`] takes [`Delivery`]s from the events queue. [`Acker`] acknowledges them, or
+//! moves them to a delay queue or to the dead letters, which [`DeadLetters`] reads.
 
 mod ack_window;
+mod acker;
 mod connection;
 mod consumer;
 mod dead_letters;
 mod declare;
-mod delivery;
 mod error;
 mod headers;
-pub mod ladder;
 mod publisher;
 mod received;
+pub mod retry_schedule;
 mod screen;
-mod settle;
+mod session;
 mod tls;
 mod topology;
 mod transport;
 
+pub use self::acker::Acker;
 pub use self::connection::{Broker, Connection, Role};
 pub use self::consumer::{Attachment, Consumer, Stopped};
 pub use self::dead_letters::{DeadLetters, Feed};
 pub use self::declare::Counts;
-pub use self::delivery::{Delivery, ack_many};
 pub use self::error::BrokerError;
 pub use self::headers::{ATTEMPT, FIRST_SEEN, PROPERTIES, REASON, ROUTING_KEY, UNREADABLE};
 pub use self::publisher::{Message, Publisher};
 pub use self::received::Received;
-pub use self::settle::Settler;
+pub use self::session::{Delivery, ack_many};
 pub use self::topology::{ROUTING_KEYS, Topology};

@@ -9,7 +9,7 @@
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::error::BrokerError;
-use super::ladder;
+use super::retry_schedule;
 use crate::config::Amqp;
 
 /// What Studio and the LMS publish with.
@@ -35,7 +35,7 @@ pub struct Topology {
     pub dead: String,
     /// What the names of the delay queues begin with.
     pub prefix: String,
-    /// The delay queues, by their seconds: [`ladder::STEPS`].
+    /// The delay queues, by their seconds: [`retry_schedule::STEPS`].
     pub steps: Vec<u32>,
     /// Deliveries of one event before the broker itself calls it dead.
     pub delivery_limit: u32,
@@ -59,7 +59,7 @@ impl Topology {
             events: config.queue.clone(),
             dead: format!("{prefix}.dead"),
             prefix: prefix.to_owned(),
-            steps: ladder::STEPS.to_vec(),
+            steps: retry_schedule::STEPS.to_vec(),
             delivery_limit: DELIVERY_LIMIT,
             declare: config.declare,
         }

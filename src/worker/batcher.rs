@@ -1,8 +1,8 @@
-//! Which runs the next request asks for: pure, without a timer of its own.
+//! Which runs the next request asks for. Pure, without a timer.
 //!
-//! Idle, an event is a batch of one at once. Under load the next batch is whatever has piled up while the last
-//! requests were out: as many distinct runs as fit in one URL, with all the events that wait for each. Of two events
-//! about one course one waits: the other is given back, to be acknowledged, as the look-up to come does for both.
+//! When idle, an event is a batch at once. Under load the next batch is what has piled up during the last requests: as
+//! many runs as fit into one URL, with all their events. Of two events about one course only one waits: the other is
+//! returned, to be acknowledged, as one look-up serves both.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,33 +12,33 @@ use crate::course_key::RunKey;
 /// What a batch may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Events, at most; those of one run stay together even so.
+    /// Events, at most. Those of one run stay together even if they are more.
     pub events: usize,
-    /// Bytes of keys, as they take room in a URL.
+    /// Bytes of keys in a URL.
     pub key_bytes: usize,
-    /// A run is asked for at most once in this time.
+    /// A run is looked up at most once in this time.
     pub min_interval: Duration,
 }
 
-/// Something that waits for a look-up.
-pub trait Waits {
-    /// True if the look-up that this waits for does for `other` too, and `other` need not wait.
-    fn stands_for(&self, other: &Self) -> bool;
+/// A job that may make another one unnecessary.
+pub trait Supersedes {
+    /// True if the look-up for this job also serves `other`.
+    fn supersedes(&self, other: &Self) -> bool;
 }
 
-/// Runs to ask for together, each with the jobs that wait for it.
+/// Runs for one request, each with its jobs.
 pub type Batch<J> = Vec<(RunKey, Vec<J>)>;
 
-/// Holds jobs until their run may be asked for. What it holds is bounded by who pushes: the broker's prefetch.
+/// Holds jobs until their run may be looked up. The broker's prefetch bounds their number.
 pub struct Batcher<J> {
     limits: Limits,
     waiting: HashMap<RunKey, Waiting<J>>,
     due: Due,
-    /// Runs that wait for `min_interval` to pass, by the time at which it has, and the number of their jobs.
+    /// Runs that wait for the end of `min_interval`, by that time, and the number of their jobs.
     later: BTreeSet<(Instant, RunKey)>,
     later_jobs: usize,
     in_flight: HashSet<RunKey>,
-    /// When runs were last asked for, and the same in order of time, to forget what is older than `min_interval`.
+    /// When runs were last looked up, by run and by time; older than `min_interval` is forgotten.
     asked: HashMap<RunKey, Instant>,
     asked_order: VecDeque<(Instant, RunKey)>,
 }
@@ -53,11 +53,11 @@ struct Waiting<J> {
 enum Place {
     Due,
     Later(Instant),
-    /// Behind the answer to an earlier question.
+    /// Until the current look-up has ended.
     Answer,
 }
 
-/// Runs that may be asked for now, in the order in which they came to be, and what they come to.
+/// Runs that may be looked up now, oldest first, and their totals.
 #[derive(Default)]
 struct Due {
     order: VecDeque<RunKey>,
@@ -65,7 +65,7 @@ struct Due {
     key_bytes: usize,
 }
 
-impl<J: Waits> Batcher<J> {
+impl<J: Supersedes> Batcher<J> {
     /// An empty one.
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -80,17 +80,17 @@ impl<J: Waits> Batcher<J> {
         }
     }
 
-    /// Takes a job that needs `run` asked for; the key takes `key_bytes` of a URL. Gives a job back that need not wait,
-    /// as another stands for it: this one, or the one in whose place this one waits now.
+    /// Adds a job that needs a look-up of `run`, whose key takes `key_bytes` of a URL. Returns a job that another one
+    /// supersedes: this one, or the one that this one replaces.
     ///
-    /// A job that comes after its run's request went out waits for the next one: its event may be about what that
-    /// request has not seen.
+    /// A job that comes while its run is being looked up waits for the next look-up: its event may be newer than the
+    /// answer.
     pub fn push(&mut self, run: RunKey, key_bytes: usize, job: J) -> Option<J> {
         if let Some(waiting) = self.waiting.get_mut(&run) {
-            if waiting.jobs.iter().any(|other| other.stands_for(&job)) {
+            if waiting.jobs.iter().any(|other| other.supersedes(&job)) {
                 return Some(job);
             }
-            if let Some(other) = waiting.jobs.iter_mut().find(|other| job.stands_for(other)) {
+            if let Some(other) = waiting.jobs.iter_mut().find(|other| job.supersedes(other)) {
                 return Some(std::mem::replace(other, job));
             }
             waiting.jobs.push(job);
@@ -108,8 +108,7 @@ impl<J: Waits> Batcher<J> {
         None
     }
 
-    /// The next batch, if any run is due: oldest first, none that is being asked for just now or was within
-    /// `min_interval`.
+    /// The next batch of runs that are due, oldest first.
     pub fn next(&mut self, now: Instant) -> Option<Batch<J>> {
         self.advance(now);
         let (mut jobs, mut key_bytes) = (0, 0);
@@ -134,7 +133,7 @@ impl<J: Waits> Batcher<J> {
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// True if what is due fills a batch: one more run like those would not go into it.
+    /// True if the runs that are due fill a batch: one more would not fit.
     pub fn is_full(&mut self, now: Instant) -> bool {
         self.advance(now);
         let runs = self.due.order.len();
@@ -147,7 +146,7 @@ impl<J: Waits> Batcher<J> {
         !self.due.order.is_empty()
     }
 
-    /// Says that these runs have been answered, one way or another.
+    /// Ends the look-up of these runs.
     pub fn done<'a>(&mut self, runs: impl IntoIterator<Item = &'a RunKey>) {
         for run in runs {
             self.in_flight.remove(run);
@@ -157,17 +156,17 @@ impl<J: Waits> Batcher<J> {
         }
     }
 
-    /// When the next run will be due that is not so now. None: nothing waits for a time.
+    /// When the next run becomes due. None if no run waits for a time.
     pub fn wake_at(&self) -> Option<Instant> {
         self.later.first().map(|(at, _)| *at)
     }
 
-    /// How many jobs wait for `min_interval` to pass.
+    /// The number of jobs that wait for the end of `min_interval`.
     pub fn early(&self) -> usize {
         self.later_jobs
     }
 
-    /// Takes those out, to wait elsewhere.
+    /// Removes those, to be parked in the broker.
     pub fn take_early(&mut self) -> Vec<J> {
         self.later_jobs = 0;
         let runs = std::mem::take(&mut self.later);
@@ -180,7 +179,7 @@ impl<J: Waits> Batcher<J> {
         self.waiting.is_empty()
     }
 
-    /// All jobs that wait, for whom the process has no time any more.
+    /// Removes all jobs, as the process stops.
     pub fn drain(&mut self) -> Vec<J> {
         self.due = Due::default();
         self.later.clear();
@@ -188,7 +187,7 @@ impl<J: Waits> Batcher<J> {
         self.waiting.drain().flat_map(|(_, waiting)| waiting.jobs).collect()
     }
 
-    /// Puts a run with jobs where it belongs that is not being asked for.
+    /// Makes a run that is not being looked up due, now or later.
     fn place(&mut self, run: &RunKey) {
         let Some(waiting) = self.waiting.get_mut(run) else { return };
         if let Some(asked) = self.asked.get(run) {
@@ -202,7 +201,7 @@ impl<J: Waits> Batcher<J> {
         }
     }
 
-    /// Makes due what has become so.
+    /// Makes runs due whose time has come.
     fn advance(&mut self, now: Instant) {
         while let Some((asked, run)) = self.asked_order.front() {
             if now.saturating_duration_since(*asked) < self.limits.min_interval {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jobs::sleeps;
 use super::port::Port;
-use crate::broker::ladder;
+use crate::broker::retry_schedule;
 use crate::jobs::Jobs;
 use crate::reconcile::Report;
 use crate::store::{BlankCount, Lease, PassRow, Store, StoreError, Verdict};
@@ -73,7 +73,7 @@ impl Gauges {
             return Ok(());
         }
         let begun = Instant::now();
-        let waiting = Duration::from_secs(ladder::STEPS.iter().map(|step| u64::from(*step)).sum());
+        let waiting = Duration::from_secs(retry_schedule::STEPS.iter().map(|step| u64::from(*step)).sum());
         self.store().note_blanks(waiting).await?;
         self.due = Instant::now() + begun.elapsed() * NOTING;
         Ok(())

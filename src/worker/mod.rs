@@ -1,20 +1,19 @@
-//! The process: events in, links out, scheduled jobs beside them, until it is told to stop.
+//! The worker process: consumes events and runs scheduled jobs until it is stopped.
 //!
 //! ```text
 //! broker::Consumer ─▶ pipeline ─▶ settler ─▶ broker
 //!                       │ restore, look up, write (sync::Engine), in batches (batcher, pure)
-//!                       │ how many of each at once (lane)    who need not wait (batcher, copies: pure)
-//!                       └ what becomes of each event (settlement, pure)
+//!                       │ how many of each at once (step_pool)    which need no look-up (batcher, delayed_events: pure)
+//!                       └ what happens to each event (settlement, pure)
 //! jobs: heal, pass, gauges, writes        port, looking: what the HTTP port asks
 //! ```
 
 pub mod batcher;
-mod copies;
 mod dead_letters;
+mod delayed_events;
 pub mod explaining;
 mod gauges;
 mod jobs;
-mod lane;
 mod looking;
 mod pipeline;
 mod port;
@@ -22,6 +21,7 @@ pub mod reading;
 pub mod settlement;
 mod settler;
 pub mod shutdown;
+mod step_pool;
 mod tally;
 mod trace;
 mod writes;
@@ -37,7 +37,7 @@ use self::dead_letters::TakeOver;
 use self::pipeline::Pipeline;
 use self::port::Port;
 use self::settler::Settler;
-use crate::broker::{self, Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
+use crate::broker::{Acker, Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
 use crate::config::{Config, Listen};
 use crate::http::{self, AppState, Health};
 use crate::reconcile::Pass;
@@ -57,7 +57,7 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     let broker = Broker::new(&config.amqp)?;
     let topology = Topology::new(&config.amqp);
     let publisher = Publisher::new(broker.clone());
-    let settler = Settler::new(broker::Settler::new(publisher.clone(), topology.clone()), stop.clone());
+    let settler = Settler::new(Acker::new(publisher.clone(), topology.clone()), stop.clone());
     let letters = DeadLetters::new(broker.clone(), topology.clone());
     let (consumer, deliveries) = Consumer::new(broker.clone(), topology.clone(), config.amqp.prefetch);
     let port = Port {

@@ -1,14 +1,14 @@
-//! What becomes of an event, by how its look-up ended: pure.
+//! What happens to an event after its look-up. Pure.
 
 use std::time::{Duration, Instant};
 
-use crate::broker::ladder;
+use crate::broker::retry_schedule;
 use crate::sync::Outcome;
 
-/// The shortest time that an event waits for a Catalog or database to come back.
+/// The shortest wait for the Catalog or the database to come back.
 const SHORTEST_PARK: Duration = Duration::from_secs(10);
 
-/// The outcome of an event that another event's look-up is made for too.
+/// The outcome of an event that shares the look-up of another one.
 pub const COALESCED: &str = "coalesced";
 
 /// What to do with a delivery.
@@ -18,46 +18,46 @@ pub enum Settlement {
     Ack(&'static str),
     /// Put it into the delay queue of this many seconds.
     Delay {
-        /// The queue's fixed time.
+        /// The delay of the queue.
         seconds: u32,
-        /// True: a step up the ladder, which has an end. False: parked while something is out, however long.
-        climbs: bool,
-        /// Why, for the header and the eye.
+        /// True: a step of the retry schedule, which ends. False: parked while something is down, however long.
+        counts: bool,
+        /// Why, for the header and the log.
         reason: String,
     },
-    /// Send it to the dead letters, for this reason.
+    /// Send it to the dead letters with this reason.
     Dead(String),
 }
 
-/// Decides, for an event that has climbed `attempt` steps, by the outcome of its course.
+/// Decides by the outcome of the event's course; `attempt` delays have counted so far.
 pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
     match outcome {
         Outcome::Updated | Outcome::Cleared => Settlement::Ack("applied"),
         Outcome::Unchanged => Settlement::Ack("unchanged"),
         Outcome::NoPage => Settlement::Ack("no_page"),
-        // An answer, which the ledger has: a mended URL is found by the next event or pass.
+        // The ledger has this answer; the next event or pass finds a URL that was corrected.
         Outcome::Refused(_) => Settlement::Ack("refused"),
         Outcome::NotListed => {
-            climb(attempt, "not_listed", "the Catalog does not list the run yet".to_owned())
+            retry(attempt, "not_listed", "the Catalog does not list the run yet".to_owned())
         }
         Outcome::NoOverview => {
-            climb(attempt, "no_overview", "the LMS has no overview of the course yet".to_owned())
+            retry(attempt, "no_overview", "the LMS has no overview of the course yet".to_owned())
         }
-        // Somebody may change what rejects it; if nobody does, somebody has to look.
-        Outcome::Rejected(why) => match climb(attempt, "dead_lettered", why.clone()) {
+        // What rejects the row may change. If it does not, an operator has to look.
+        Outcome::Rejected(why) => match retry(attempt, "dead_lettered", why.clone()) {
             Settlement::Ack(_) => Settlement::Dead(why.clone()),
-            climbs => climbs,
+            delayed => delayed,
         },
-        // Once more, as the event may be newer than the answer that the ledger has.
+        // Again, as the event may be newer than the answer in the ledger.
         Outcome::Superseded => {
-            climb(attempt, "superseded", "the ledger has an answer to a later question".to_owned())
+            retry(attempt, "superseded", "the ledger has an answer to a later question".to_owned())
         }
-        // No outage: one run that the Catalog can say nothing of must not be asked for as if it were, again and again.
+        // Not an outage: a run about which the Catalog can say nothing must not be asked for without end.
         Outcome::Unknown(why) if why.is_of_the_run_alone() => {
-            match climb(attempt, "unchanged", why.to_string()) {
-                // Where the Catalog failed, it may have been an outage after all: waiting has no end.
-                Settlement::Ack(_) if why.error().is_some() => park(ladder::LONGEST, why.to_string()),
-                climbs_or_ends => climbs_or_ends,
+            match retry(attempt, "unchanged", why.to_string()) {
+                // If the Catalog failed, it may still be an outage, and those are waited for.
+                Settlement::Ack(_) if why.error().is_some() => park(retry_schedule::LONGEST, why.to_string()),
+                other => other,
             }
         }
         Outcome::Unknown(why) => {
@@ -67,15 +67,15 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
     }
 }
 
-/// What to do with an event while something that it needs is out, for about `wait`.
+/// Parks an event while something that it needs is down, for about `wait`.
 pub fn park(wait: Duration, reason: String) -> Settlement {
-    Settlement::Delay { seconds: ladder::for_wait(wait.max(SHORTEST_PARK)), climbs: false, reason }
+    Settlement::Delay { seconds: retry_schedule::for_wait(wait.max(SHORTEST_PARK)), counts: false, reason }
 }
 
-/// What may come true later is tried again step by step; after the last one it is left to the nightly pass.
-fn climb(attempt: u32, at_the_end: &'static str, reason: String) -> Settlement {
-    match ladder::next(attempt) {
-        Some(seconds) => Settlement::Delay { seconds, climbs: true, reason },
+/// Tries again what may succeed later, step by step. After the last step it is left to the nightly pass.
+fn retry(attempt: u32, at_the_end: &'static str, reason: String) -> Settlement {
+    match retry_schedule::next(attempt) {
+        Some(seconds) => Settlement::Delay { seconds, counts: true, reason },
         None => Settlement::Ack(at_the_end),
     }
 }
@@ -87,8 +87,8 @@ mod tests {
     use crate::marketing_url::UrlPolicy;
     use crate::refused_url::RefusedUrl;
 
-    fn delay(seconds: u32, climbs: bool) -> impl Fn(&Settlement) -> bool {
-        move |settlement| matches!(settlement, Settlement::Delay { seconds: s, climbs: c, .. } if (*s, *c) == (seconds, climbs))
+    fn delay(seconds: u32, counts: bool) -> impl Fn(&Settlement) -> bool {
+        move |settlement| matches!(settlement, Settlement::Delay { seconds: s, counts: c, .. } if (*s, *c) == (seconds, counts))
     }
 
     #[test]
@@ -105,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn what_may_come_true_later_climbs_to_the_end_of_the_ladder_and_is_then_left_to_the_pass() {
+    fn what_may_succeed_later_takes_each_step_and_is_then_left_to_the_pass() {
         let now = Instant::now();
         for (outcome, word) in [
             (Outcome::NotListed, "not_listed"),
             (Outcome::NoOverview, "no_overview"),
             (Outcome::Superseded, "superseded"),
         ] {
-            for (attempt, step) in (0..).zip(ladder::STEPS) {
+            for (attempt, step) in (0..).zip(retry_schedule::STEPS) {
                 assert!(delay(step, true)(&settle(&outcome, attempt, now)), "{attempt}");
             }
             assert_eq!(settle(&outcome, 6, now), Settlement::Ack(word));
@@ -129,12 +129,12 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_the_catalog_cannot_show_is_asked_for_ever_more_rarely() {
+    fn a_run_that_the_catalog_cannot_show_is_asked_for_less_and_less_often() {
         let now = Instant::now();
         let row = Outcome::Unknown(Unknown::row("it is there twice"));
         let failed = CatalogError::Status { code: 500, told: String::new(), retry_after: None };
         let broken = Outcome::Unknown(Unknown::broken(failed.into()));
-        for (attempt, step) in (0..).zip(ladder::STEPS) {
+        for (attempt, step) in (0..).zip(retry_schedule::STEPS) {
             assert!(delay(step, true)(&settle(&row, attempt, now)), "{attempt}");
             assert!(delay(step, true)(&settle(&broken, attempt, now)), "{attempt}");
         }
@@ -143,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_the_database_rejects_climbs_and_is_at_last_a_dead_letter() {
+    fn a_row_that_the_database_rejects_takes_each_step_and_is_then_a_dead_letter() {
         let outcome = Outcome::Rejected("a constraint".to_owned());
-        for (attempt, step) in (0..).zip(ladder::STEPS) {
+        for (attempt, step) in (0..).zip(retry_schedule::STEPS) {
             assert!(delay(step, true)(&settle(&outcome, attempt, Instant::now())), "{attempt}");
         }
         let dead = Settlement::Dead("a constraint".to_owned());

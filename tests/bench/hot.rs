@@ -12,7 +12,7 @@ use course_sharing::event::{Event, EventKind, Raw, decode};
 use course_sharing::marketing_url::UrlPolicy;
 use course_sharing::store::{Entry, ObservedBy};
 use course_sharing::sync::{Question, plan};
-use course_sharing::worker::batcher::{Batcher, Limits, Waits};
+use course_sharing::worker::batcher::{Batcher, Limits, Supersedes};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Deliveries in hand at once, by default.
@@ -53,8 +53,8 @@ fn decoding(criterion: &mut Criterion) {
 /// A job that waits by itself, whatever else waits.
 struct Alone;
 
-impl Waits for Alone {
-    fn stands_for(&self, _: &Self) -> bool {
+impl Supersedes for Alone {
+    fn supersedes(&self, _: &Self) -> bool {
         false
     }
 }

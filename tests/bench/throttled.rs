@@ -84,7 +84,7 @@ async fn measure(stage: &Stage, args: &Args) -> anyhow::Result<Report> {
     }
     let stats = stage.catalog.stats();
     let value = format!("{}, of them refused: {}", cost.requests, stats.throttled);
-    report.judge("requests until then", value, "at most 470", done.is_some() && cost.requests <= 470);
+    report.judge("requests until then", value, "at most 520", done.is_some() && cost.requests <= 520);
     report.tell("keys a request", keys(&stats.targets.into_iter().collect::<Vec<_>>(), args.requests));
     cost.tell(&mut report, events);
     let (events, delayed, dead) = stage.queues.left().await?;

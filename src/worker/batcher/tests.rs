@@ -1,4 +1,4 @@
-//! Batches by example, and by chance with the clock in hand.
+//! Batches by example, and with random input at given times.
 
 use super::*;
 use crate::course_key::CourseKey;
@@ -8,8 +8,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const LIMITS: Limits = Limits { events: 10, key_bytes: 100, min_interval: INTERVAL };
 
 /// Every job waits by itself.
-impl Waits for &str {
-    fn stands_for(&self, _: &Self) -> bool {
+impl Supersedes for &str {
+    fn supersedes(&self, _: &Self) -> bool {
         false
     }
 }
@@ -18,8 +18,8 @@ impl Waits for &str {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Try(usize, u8, u8);
 
-impl Waits for Try {
-    fn stands_for(&self, other: &Self) -> bool {
+impl Supersedes for Try {
+    fn supersedes(&self, other: &Self) -> bool {
         self.1 == other.1 && self.2 <= other.2
     }
 }
@@ -58,7 +58,7 @@ fn under_load_a_batch_is_what_has_piled_up_and_fits() {
 }
 
 #[test]
-fn a_key_or_a_crowd_too_large_for_any_batch_goes_alone() {
+fn a_key_or_a_number_of_events_too_large_for_a_batch_goes_alone() {
     let mut batcher = Batcher::new(LIMITS);
     let now = Instant::now();
     batcher.push(run(1), 500, "");
@@ -103,7 +103,7 @@ fn of_two_events_about_one_course_the_one_tried_less_waits() {
 }
 
 #[test]
-fn who_waits_for_the_interval_can_be_sent_to_wait_elsewhere() {
+fn jobs_that_wait_for_the_interval_can_be_removed() {
     let mut batcher = Batcher::new(LIMITS);
     let now = Instant::now();
     batcher.push(run(1), 30, "a");
@@ -123,8 +123,8 @@ fn who_waits_for_the_interval_can_be_sent_to_wait_elsewhere() {
 }
 
 proptest! {
-    /// Every job ends in a batch, is given back while another stands for it, or is taken out: each exactly once. No
-    /// run is asked for twice at once, or too early; and what is said to be full is so.
+    /// Every job ends in a batch, is superseded, or is removed: each exactly once. No run is looked up twice at once, or
+    /// too early.
     #[test]
     fn no_job_is_lost_or_doubled_and_no_run_is_asked_for_too_often(
         steps in proptest::collection::vec((0..6_u8, 0..3_u8, 0..3000_u64, 0..12_u8), 1..200)

@@ -1,4 +1,4 @@
-//! What each step of the pipeline takes, does and hands on.
+//! The steps of the pipeline: what each takes, does and passes on.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::worker::settler::Job;
 use crate::worker::trace;
 
 impl Pipeline {
-    /// Begins to restore what has arrived.
+    /// Restores the courses of new events.
     pub(super) fn restore(&mut self, now: Instant) {
         while !self.arrived.is_empty() && self.restoring.has_room(self.arrived.len() >= self.max_batch, now) {
             let jobs: Vec<Job> = self.arrived.drain(..self.arrived.len().min(MAX_ROWS)).collect();
@@ -27,11 +27,11 @@ impl Pipeline {
                 let restored = engine.restore(&courses(jobs.iter())).await;
                 (span, jobs, restored)
             };
-            self.restoring.begin(step.instrument(in_span));
+            self.restoring.start(step.instrument(in_span));
         }
     }
 
-    /// What follows from a restore.
+    /// Handles the end of a restore.
     pub(super) fn restored(&mut self, (span, jobs, restored): RestoreDone) {
         match restored {
             Ok(restored) => {
@@ -44,23 +44,23 @@ impl Pipeline {
                     metrics::event_to_write(job.age());
                 }
                 for course in restored {
-                    tracing::info!(event = "overview.restored", %course, "what the overview had lost is back");
+                    tracing::info!(event = "overview.restored", %course, "a lost link was restored from the ledger");
                 }
                 let now = Instant::now();
-                let spared: Vec<Job> = jobs.into_iter().filter_map(|job| self.look_up(job, now)).collect();
-                if !spared.is_empty() {
-                    let spared = spared.into_iter().map(|job| (job, Settlement::Ack(COALESCED))).collect();
-                    self.settle(&span, spared);
+                let done = jobs.into_iter().filter_map(|job| self.look_up(job, now));
+                let done: Vec<_> = done.map(|job| (job, Settlement::Ack(COALESCED))).collect();
+                if !done.is_empty() {
+                    self.settle(&span, done);
                 }
             }
             Err(error) => self.database_failed(&span, jobs, &error),
         }
     }
 
-    /// Lets an event wait for a look-up. Gives one back that is done: another event, here or in a delay queue, makes
-    /// its course be looked up later than now.
+    /// Lets an event wait for a look-up. Returns an event that needs none: another one, here or in a delay queue, causes a
+    /// later look-up of its course.
     fn look_up(&mut self, job: Job, now: Instant) -> Option<Job> {
-        if self.copies.cover(&job.event.course, job.delivery.attempt, now) {
+        if self.delayed.is_superseded(&job.event.course, job.delivery.attempt, now) {
             return Some(job);
         }
         let run = job.event.course.run_key();
@@ -68,8 +68,8 @@ impl Pipeline {
         self.batcher.push(run, key_bytes, job)
     }
 
-    /// A hand full of events whose runs were asked for moments ago would keep all others out: those wait in the
-    /// broker's shortest delay queue instead, one for each course.
+    /// Parks events whose runs were looked up moments ago, when they take half of the prefetch: others could not be
+    /// delivered.
     pub(super) fn make_room(&mut self) {
         if self.batcher.early() > self.prefetch / 2 {
             let jobs = self.batcher.take_early();
@@ -80,18 +80,13 @@ impl Pipeline {
         }
     }
 
-    /// Under load nothing but whole batches is asked for: a part of one waits for what is about to join it.
+    /// Looks runs up. Under load only whole batches start beside others; see [`super::super::step_pool`].
     pub(super) fn ask(&mut self, now: Instant) {
         loop {
             let whole = self.batcher.is_full(now);
-            if !self.batcher.has_due() {
-                return self.part_batch.end();
-            }
-            let waits = !whole && self.more_is_coming(now) && self.part_batch.holds(now);
-            if waits || !self.asking.has_room(whole, now) {
+            if !self.batcher.has_due() || !self.asking.has_room(whole, now) {
                 return;
             }
-            self.part_batch.end();
             let Some(batch) = self.batcher.next(now) else { return };
             let engine = self.engine.clone();
             let span = self.source.process(batch.iter().flat_map(|(_, jobs)| jobs));
@@ -101,20 +96,11 @@ impl Pipeline {
                 let answered = engine.ask(courses, Purpose::Event).await;
                 (span, batch, answered)
             };
-            self.asking.begin(step.instrument(in_span));
+            self.asking.start(step.instrument(in_span));
         }
     }
 
-    /// Whether more events are about to wait for a look-up: those being restored, those that the broker sends as soon
-    /// as a full hand has room, and a crowd on its way back.
-    fn more_is_coming(&mut self, now: Instant) -> bool {
-        let full = self.in_hand >= self.prefetch;
-        self.restoring.flows(now)
-            || (full && (self.writing.flows(now) || self.settling.flows(now)))
-            || self.copies.next_back(now).is_some()
-    }
-
-    /// What follows from an answer.
+    /// Handles the end of a look-up.
     pub(super) fn asked(&mut self, (span, batch, answered): AskDone) {
         match answered {
             Ok(answered) => self.answered.push_back((Asked { span, batch }, answered)),
@@ -126,7 +112,7 @@ impl Pipeline {
         }
     }
 
-    /// Writes all the answers that wait, up to `max_batch` events in one go.
+    /// Writes the answers that wait, up to `max_batch` events at once.
     pub(super) fn write(&mut self, now: Instant) {
         loop {
             let mut events = 0;
@@ -146,11 +132,11 @@ impl Pipeline {
                 |first| tracing::info_span!(parent: first, "write", batches = count),
             );
             let step = async move { (asked, engine.settle(answered).await) };
-            self.writing.begin(step.instrument(span));
+            self.writing.start(step.instrument(span));
         }
     }
 
-    /// What follows from a write.
+    /// Handles the end of a write.
     pub(super) fn written(&mut self, (asked, written): WriteDone) {
         let span = asked.first().map_or_else(Span::none, |asked| asked.span.clone());
         self.batcher.done(asked.iter().flat_map(|asked| asked.batch.iter().map(|(run, _)| run)));
@@ -177,7 +163,7 @@ impl Pipeline {
     }
 }
 
-/// One line for each time it is tried: seven in five hours.
+/// Logs each try: seven in five hours.
 fn rejected(course: &CourseKey, why: &str) {
     tracing::warn!(event = "overview.rejected", %course, error = why, "the database rejects the row of a course");
 }

@@ -25,8 +25,8 @@ async fn what_is_published_is_consumed_and_gone_when_acknowledged() {
         assert_eq!(delivery.routing_key, "course-publish");
         assert_eq!(delivery.content_type.as_deref(), Some("application/json"));
         assert_eq!((delivery.attempt, &delivery.reason), (0, &None));
-        rig.settler().ack(&delivery).await.unwrap();
-        rig.settler().ack(&delivery).await.expect("a second time does nothing");
+        rig.acker().ack(&delivery).await.unwrap();
+        rig.acker().ack(&delivery).await.expect("a second time does nothing");
         consumer.stop().await.close().await;
         rig.wait_for_ready(0, 0, 0).await;
     })
@@ -116,10 +116,10 @@ async fn a_cut_wire_loses_nothing() {
         proxy.cut();
         consumer.wait_for(false, SOON).await;
         assert!(!stale.is_live());
-        let error = rig.settler().ack(&stale).await.unwrap_err();
+        let error = rig.acker().ack(&stale).await.unwrap_err();
         assert!(matches!(&error, BrokerError::Stale(_)), "{error:?}");
         assert!(error.to_string().contains("deliver it again"), "{error}");
-        let error = rig.settler().dead(&stale, "x").await.unwrap_err();
+        let error = rig.acker().dead(&stale, "x").await.unwrap_err();
         assert!(matches!(error, BrokerError::Stale(_)), "{error:?}");
         while settled.len() < 30 {
             let delivery = consumer.next().await;
@@ -169,7 +169,7 @@ async fn a_message_that_cannot_be_read_is_delivered_with_the_reason_and_the_othe
             assert_eq!((delivery.body.as_slice(), &*delivery.routing_key), (&b"odd"[..], "course-publish"));
             let unreadable = delivery.unreadable.clone().unwrap();
             assert!(unreadable.contains(reason), "{unreadable}");
-            rig.settler().dead(&delivery, &unreadable).await.unwrap();
+            rig.acker().dead(&delivery, &unreadable).await.unwrap();
         }
         let after = consumer.next().await;
         assert_eq!((after.body.as_slice(), &after.unreadable), (&b"after"[..], &None));

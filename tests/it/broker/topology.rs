@@ -1,6 +1,6 @@
 //! Declaring, verifying, and being told what is wrong.
 
-use course_sharing::broker::ladder::STEPS;
+use course_sharing::broker::retry_schedule::STEPS;
 use course_sharing::broker::{BrokerError, Counts, Topology};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;

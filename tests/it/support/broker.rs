@@ -4,8 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use course_sharing::broker::{
-    Attachment, Broker, Connection, Consumer, DeadLetters, Delivery, Message, Publisher, Received, Role,
-    Settler, Stopped, Topology,
+    Acker, Attachment, Broker, Connection, Consumer, DeadLetters, Delivery, Message, Publisher, Received,
+    Role, Stopped, Topology,
 };
 use course_sharing::config::Amqp;
 use futures_util::FutureExt;
@@ -91,8 +91,8 @@ impl Rig {
         wait_until(SOON, &what, || async { self.ready().await == (events, delayed, dead) }).await;
     }
 
-    pub(crate) fn settler(&self) -> Settler {
-        Settler::new(self.publisher.clone(), self.topology.clone())
+    pub(crate) fn acker(&self) -> Acker {
+        Acker::new(self.publisher.clone(), self.topology.clone())
     }
 
     /// A running consumer, not necessarily attached yet.

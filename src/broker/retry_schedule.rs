@@ -1,18 +1,17 @@
-//! How long a message waits that cannot be settled yet: fixed steps, each a queue of its own.
+//! How long a message waits before it is tried again: fixed steps, each with a queue of its own.
 //!
-//! One queue a step, because a message whose time is up waits behind a head whose time is not, where both stand
-//! in one queue.
+//! With one queue for all steps, a message would wait behind others with longer delays.
 
 use std::time::Duration;
 
-/// The steps, in seconds. The Catalog learns of a new course after a minute at the least, and after hours at the
-/// most; together the steps reach over that.
+/// The steps, in seconds. A new course appears in the Catalog after a minute to some hours; the sum of the steps is
+/// longer.
 pub const STEPS: [u32; 6] = [10, 60, 180, 900, 3600, 14_400];
 
 /// The last step.
 pub const LONGEST: Duration = Duration::from_secs(STEPS[STEPS.len() - 1] as u64);
 
-/// The step after `attempt` delays, in seconds; None after the last.
+/// The step after `attempt` delays, in seconds. None after the last.
 pub fn next(attempt: u32) -> Option<u32> {
     STEPS.get(usize::try_from(attempt).ok()?).copied()
 }

@@ -1,31 +1,30 @@
-//! What can become of a delivery: done, waiting in a delay queue, or dead. Nothing else, and nothing by accident.
+//! Ends a delivery: it is done, waits in a delay queue, or is a dead letter.
 //!
-//! Waiting and dead are a confirmed copy first and the acknowledgement after it. Stopping in between makes a
-//! duplicate, which a worker that looks at the level shrugs off; the other order would lose the message.
+//! To move a message, a copy is sent and confirmed first, and the delivery acknowledged after that. A stop in between makes
+//! a duplicate, which changes nothing; the other order would lose the message.
 
-use super::delivery::{Delivery, ack};
 use super::error::BrokerError;
 use super::publisher::Publisher;
+use super::session::{Delivery, ack};
 use super::topology::Topology;
 
-/// Settles deliveries. Cheap to clone.
+/// Ends deliveries. Cheap to clone.
 ///
-/// On [`BrokerError::Stale`] forget the delivery: it comes again. On any other error the delivery is as it was;
-/// keep it and try again after a pause. It is not put back into its queue, as it would come back at once, and
-/// again, as fast as the network allows.
+/// After [`BrokerError::Stale`], drop the delivery: it is delivered again. After any other error it is unchanged: keep it
+/// and try again after a pause. It is not put back into its queue, as it would be delivered again at once.
 #[derive(Clone)]
-pub struct Settler {
+pub struct Acker {
     publisher: Publisher,
     topology: Topology,
 }
 
-impl Settler {
-    /// A settler that sends by this publisher into the queues of this topology.
+impl Acker {
+    /// Sends with this publisher to the queues of this topology.
     pub fn new(publisher: Publisher, topology: Topology) -> Self {
         Self { publisher, topology }
     }
 
-    /// Done: acknowledges it. For many at once there is [`super::ack_many`].
+    /// Acknowledges a delivery. For many at once see [`super::ack_many`].
     ///
     /// # Errors
     /// [`BrokerError::Stale`].
@@ -33,11 +32,11 @@ impl Settler {
         ack(delivery).await
     }
 
-    /// Comes back after `step` seconds, one of the topology's steps, as attempt number `attempt`: its own number to
-    /// wait without counting, one more to count.
+    /// Delivers it again after `step` seconds, one of the topology's steps, as attempt number `attempt`: one more than its
+    /// own if the delay counts as an attempt.
     ///
     /// # Errors
-    /// As said at [`Settler`].
+    /// See [`Acker`].
     pub async fn delay(
         &self,
         delivery: &Delivery,
@@ -48,10 +47,10 @@ impl Settler {
         self.move_to(&self.topology.delay(step), delivery, attempt, reason).await
     }
 
-    /// Goes to the dead letters, whole, with the reason.
+    /// Sends it to the dead letters, unchanged, with the reason.
     ///
     /// # Errors
-    /// As said at [`Settler`].
+    /// See [`Acker`].
     pub async fn dead(&self, delivery: &Delivery, reason: &str) -> Result<(), BrokerError> {
         self.move_to(&self.topology.dead, delivery, delivery.attempt, reason).await
     }
@@ -69,8 +68,8 @@ impl Settler {
         let copy = delivery.sent_on(attempt, Some(reason));
         let sent = self.publisher.publish("", queue, &copy).await;
         if matches!(sent, Err(BrokerError::Missing { .. })) {
-            // The consumer's next life makes the topology stand again, or says what is missing.
-            delivery.give_back_all();
+            // When the consumer reconnects it declares the topology again, or says what is missing.
+            delivery.hang_up();
         }
         sent?;
         ack(delivery).await

@@ -1,0 +1,122 @@
+//! The events in the shortest delay queue. Pure: it is given the time.
+//!
+//! While an event about a course waits there, another one about that course needs no look-up: when the first comes back,
+//! its course is looked up later than now, and so for both. Longer delays do not count: a look-up would wait for hours.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::broker::retry_schedule;
+use crate::course_key::CourseKey;
+
+/// How long an event surely waits: less than the shortest delay, as the broker's clock may be ahead.
+const AWAY: Duration = Duration::from_secs(retry_schedule::STEPS[0] as u64 - 1);
+/// Events remembered at once. One that is not remembered costs a look-up more.
+const MOST: usize = 20_000;
+
+/// An event that a delay queue has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DelayedEvent {
+    pub(super) course: CourseKey,
+    /// As it comes back. It does not supersede an event with fewer attempts, which has more tries left.
+    pub(super) attempt: u32,
+    /// The delay.
+    pub(super) seconds: u32,
+    /// When it was sent, or earlier.
+    pub(super) since: Instant,
+}
+
+/// The events that the broker has confirmed.
+#[derive(Debug, Default)]
+pub(super) struct DelayedEvents {
+    by_course: HashMap<CourseKey, (Instant, u32)>,
+    order: VecDeque<(Instant, CourseKey)>,
+}
+
+impl DelayedEvents {
+    /// Adds events.
+    pub(super) fn add(&mut self, events: Vec<DelayedEvent>) {
+        for DelayedEvent { course, attempt, seconds, since } in events {
+            self.forget(since);
+            if seconds == retry_schedule::STEPS[0] && self.order.len() < MOST {
+                self.order.push_back((since, course.clone()));
+                self.by_course.insert(course, (since, attempt));
+            }
+        }
+    }
+
+    /// True if an event about `course` with so many attempts needs no look-up of its own.
+    pub(super) fn is_superseded(&mut self, course: &CourseKey, attempt: u32, now: Instant) -> bool {
+        self.forget(now);
+        // Checked here too, as events are not added in the order in which they were sent.
+        let is_away = |since: &Instant| now.saturating_duration_since(*since) < AWAY;
+        self.by_course.get(course).is_some_and(|(since, tried)| is_away(since) && *tried <= attempt)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some((since, course)) = self.order.front() {
+            if now.saturating_duration_since(*since) < AWAY {
+                break;
+            }
+            if self.by_course.get(course).is_some_and(|(last, _)| last == since) {
+                self.by_course.remove(course);
+            }
+            self.order.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delayed(n: usize, attempt: u32, since: Instant) -> DelayedEvent {
+        DelayedEvent { course: course(n), attempt, seconds: 10, since }
+    }
+
+    fn course(n: usize) -> CourseKey {
+        CourseKey::parse(&format!("course-v1:a+b+{n}")).unwrap()
+    }
+
+    #[test]
+    fn an_event_supersedes_others_until_it_may_come_back() {
+        let (mut events, now) = (DelayedEvents::default(), Instant::now());
+        events.add(vec![delayed(1, 1, now)]);
+        let soon = now + Duration::from_secs(8);
+        assert!(events.is_superseded(&course(1), 1, soon) && events.is_superseded(&course(1), 2, soon));
+        assert!(!events.is_superseded(&course(1), 0, soon), "it has more tries left");
+        assert!(!events.is_superseded(&course(2), 1, soon));
+        events.add(vec![delayed(1, 0, soon)]);
+        assert!(
+            events.is_superseded(&course(1), 0, now + Duration::from_secs(16)),
+            "the second one still waits"
+        );
+        assert!(!events.is_superseded(&course(1), 0, now + Duration::from_secs(17)));
+        assert!(events.by_course.is_empty() && events.order.is_empty());
+    }
+
+    #[test]
+    fn an_event_that_was_added_late_supersedes_no_longer_than_others() {
+        let (mut events, now) = (DelayedEvents::default(), Instant::now());
+        events.add(vec![delayed(1, 0, now + Duration::from_secs(5))]);
+        events.add(vec![delayed(2, 0, now)]);
+        assert!(events.is_superseded(&course(2), 0, now + Duration::from_secs(8)));
+        assert!(!events.is_superseded(&course(2), 0, now + Duration::from_secs(9)), "it may be back");
+        assert!(events.is_superseded(&course(1), 0, now + Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn an_event_with_a_long_delay_supersedes_none() {
+        let (mut events, now) = (DelayedEvents::default(), Instant::now());
+        events.add(vec![DelayedEvent { seconds: 60, ..delayed(1, 0, now) }]);
+        assert!(!events.is_superseded(&course(1), 0, now));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (mut events, now) = (DelayedEvents::default(), Instant::now());
+        events.add((0..MOST + 10).map(|n| delayed(n, 0, now)).collect());
+        assert_eq!((events.order.len(), events.by_course.len()), (MOST, MOST));
+        assert!(!events.is_superseded(&course(MOST + 1), 0, now), "it is looked up once more");
+    }
+}
