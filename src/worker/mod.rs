@@ -17,6 +17,7 @@ mod jobs;
 mod looking;
 mod pipeline;
 mod port;
+mod prune;
 pub mod reading;
 pub mod settlement;
 mod settler;
@@ -92,6 +93,7 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     let needs = Needs::under(config);
     jobs.spawn(writes::watch(engine.store().clone(), needs, holder.clone(), watched.clone(), stop.clone()));
     jobs.spawn(TakeOver::new(letters, engine.store().clone(), watched).run(stop.clone()));
+    jobs.spawn(prune::run(engine.store().clone(), holder.clone(), watched.clone(), stop.clone()));
     jobs.spawn(gauges::Gauges::new(port, holder).run(watched.clone(), stop.clone()));
     let nightly = jobs::Nightly {
         pass: Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog)

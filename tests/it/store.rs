@@ -5,6 +5,7 @@ mod clock;
 mod custom_courses;
 mod disk_full;
 mod passes;
+mod prune;
 mod races;
 
 use std::time::Duration;

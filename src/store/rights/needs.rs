@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use entity::{blank, dead_letter, failure, overview};
+use entity::{blank, dead_letter, failure, ledger, overview, pass};
 use sea_orm::{EntityName, IdenStatic, Iterable};
 
 use crate::config::{Config, PageSize};
@@ -55,12 +55,14 @@ impl Default for Needs {
                 needs = needs.and(right, table, &[]);
             }
         }
-        // What is linked again, or answered again, is forgotten, and dead letters are discarded; nothing else is ever
-        // deleted.
+        // What is linked again, or answered again, is forgotten, dead letters are discarded, and old runs and passes are
+        // pruned; nothing else is ever deleted.
         needs
             .and("DELETE", blank::Entity.table_name(), &[])
             .and("DELETE", dead_letter::Entity.table_name(), &[])
             .and("DELETE", failure::Entity.table_name(), &[])
+            .and("DELETE", ledger::Entity.table_name(), &[])
+            .and("DELETE", pass::Entity.table_name(), &[])
             .and("SELECT", migration::MEMORY, &[])
     }
 }

@@ -34,6 +34,7 @@ pub struct Instruments {
     pub(super) refused_urls: Gauge<u64>,
     pub(super) healed: Counter<u64>,
     pub(super) ledger_refused: Counter<u64>,
+    pub(super) pruned: Counter<u64>,
     pub(super) dead_letters: Gauge<u64>,
     pub(super) consumer_up: Gauge<u64>,
     pub(super) catalog_breaker: Gauge<u64>,
@@ -92,6 +93,7 @@ impl Instruments {
             refused_urls: gauge("course_sharing.refused_urls", "{course}", "Courses whose URL in the Catalog must not be shared"),
             healed: counter("course_sharing.healed", "{overview}", "Overviews that got their last-known URL back, after an event or by the timer"),
             ledger_refused: counter("course_sharing.ledger_refused", "{run}", "Answers that the ledger refused, as it had one to a later question; the Catalog is asked again"),
+            pruned: counter("course_sharing.pruned", "{row}", "Rows of old runs and passes that were deleted, by table"),
             dead_letters: gauge("course_sharing.dead_letters", "{message}", "Dead letters, in the table and in the queue"),
             consumer_up: gauge("course_sharing.consumer_up", "{consumer}", "1 while the consumer is attached to the events queue"),
             catalog_breaker: gauge("course_sharing.catalog_breaker", "{breaker}", "1 for the state that the breaker in front of the Catalog is in"),
@@ -130,6 +132,9 @@ impl Instruments {
         }
         for kind in labels::RECONCILE_KINDS {
             self.reconcile_changes.record(0, &[KeyValue::new("kind", kind)]);
+        }
+        for table in labels::PRUNED_TABLES {
+            self.pruned.add(0, &[KeyValue::new("table", table)]);
         }
         self.blank_oldest.record(0.0, &[]);
         self.refused_urls.record(0, &[]);

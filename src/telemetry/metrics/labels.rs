@@ -45,6 +45,9 @@ pub(super) const VERDICTS: [&str; 4] = ["complete", "incomplete", "refused", "fa
 /// `cause` of `course_sharing_healed_total`.
 pub(super) const HEAL_CAUSES: [&str; 2] = ["restore", "heal"];
 
+/// `table` of `course_sharing_pruned_total`.
+pub(super) const PRUNED_TABLES: [&str; 2] = ["ledger", "reconcile"];
+
 /// `state` of `course_sharing_catalog_breaker`; closed is how it starts.
 pub(super) const BREAKER_STATES: [&str; 3] = ["closed", "open", "half_open"];
 

@@ -105,6 +105,11 @@ pub fn ledger_refused(n: u64) {
     instruments().ledger_refused.add(n, &[]);
 }
 
+/// Counts `n` deleted rows of old runs (`ledger`) or old passes (`reconcile`).
+pub fn pruned(table: &'static str, n: u64) {
+    instruments().pruned.add(n, &[KeyValue::new("table", table)]);
+}
+
 /// Says how many dead letters there are, in the table and in the queue.
 pub fn dead_letters(n: u64) {
     instruments().dead_letters.record(n, &[]);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const KNOWN: [(&str, &str); 17] = [
+const KNOWN: [(&str, &str); 18] = [
     ("course_sharing_events_total", "counter"),
     ("course_sharing_catalog_requests_total", "counter"),
     ("course_sharing_overviews", "gauge"),
@@ -12,6 +12,7 @@ const KNOWN: [(&str, &str); 17] = [
     ("course_sharing_refused_urls", "gauge"),
     ("course_sharing_healed_total", "counter"),
     ("course_sharing_ledger_refused_total", "counter"),
+    ("course_sharing_pruned_total", "counter"),
     ("course_sharing_dead_letters", "gauge"),
     ("course_sharing_consumer_up", "gauge"),
     ("course_sharing_catalog_breaker", "gauge"),
@@ -35,6 +36,7 @@ fn use_all() {
     refused_urls(4);
     healed("heal", 3);
     ledger_refused(2);
+    pruned("ledger", 5);
     dead_letters(7);
     consumer_up(true);
     reconcile_success(DateTime::from_timestamp(1_795_363_200, 500_000_000).unwrap());
@@ -57,6 +59,7 @@ fn known_values_are_there_from_the_start() {
     for line in [
         r#"course_sharing_events_total{outcome="dead_lettered",type="overview-recreated"} 0"#,
         r#"course_sharing_healed_total{cause="restore"} 0"#,
+        r#"course_sharing_pruned_total{table="reconcile"} 0"#,
         r#"course_sharing_overviews{state="blank"} 0"#,
         r#"course_sharing_catalog_breaker{state="closed"} 1"#,
         r#"course_sharing_catalog_breaker{state="open"} 0"#,
@@ -93,6 +96,7 @@ fn what_is_told_is_shown() {
         r#"course_sharing_reconcile_last_verdict{verdict="complete"} 0"#,
         "course_sharing_database_up 1",
         r#"course_sharing_healed_total{cause="heal"} "#,
+        r#"course_sharing_pruned_total{table="ledger"} "#,
         "course_sharing_dead_letters 7",
         "course_sharing_reconcile_last_success_timestamp_seconds 1795363200.5",
         r#"course_sharing_reconcile_changes{kind="held_back"} 12"#,

@@ -164,3 +164,31 @@ async fn heal_that_is_off_does_not_run() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn one_worker_deletes_old_rows_and_says_so_once() {
+    for kind in KINDS {
+        with_stage(kind, async |stage| {
+            stage.course(KEY, None, Some(PAGE)).await;
+            stage.run(&["reconcile"]).await.expect(0);
+            let old = if kind == Kind::Mysql { "2020-01-01" } else { "2020-01-01 00:00:00+00:00" };
+            let insert = "INSERT INTO course_sharing_ledger (run_key, listed, observed_at, observed_by)";
+            stage
+                .database
+                .execute(&format!("{insert} VALUES ('course-v1:Acme+Old+1', TRUE, '{old}', 'pass')"))
+                .await;
+            let workers = [stage.worker(&[]).await, stage.worker(&[]).await];
+            let counted = || async {
+                let counts =
+                    workers.each_ref().map(|w| w.metric(r#"course_sharing_pruned_total{table="ledger"}"#));
+                join_all(counts).await.into_iter().flatten().sum::<f64>()
+            };
+            wait_until(SOON, "one has counted one row", || async { counted().await == 1.0 }).await;
+            assert_eq!(stage.database.count("course_sharing_ledger").await, 1, "{kind:?}: the other stays");
+            for worker in workers {
+                worker.stop().await.expect(0);
+            }
+        })
+        .await;
+    }
+}

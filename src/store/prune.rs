@@ -1,0 +1,143 @@
+//! What the ledger and the table of passes need not keep for ever: rows of runs that nobody has any more, and of passes
+//! of long ago. Each statement deletes a batch.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{failure, ledger, pass};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, Query};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait,
+};
+
+use super::blocks::block_seen_at;
+use super::timeout::Limit::{Batch, Table};
+use super::{MAX_ROWS, Store, StoreError, Verdict, keys};
+use crate::course_key::{CourseKey, RunKey};
+
+/// For how long a run has not been listed before its row goes.
+const UNLISTED: TimeDelta = TimeDelta::days(90);
+/// For how long the row of a pass is kept.
+const PASSES: TimeDelta = TimeDelta::days(365);
+
+const DOING: &str = "prune the ledger";
+
+/// What one batch came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PrunedRuns {
+    /// Rows of the ledger that are gone.
+    pub runs: u64,
+    /// Where the next batch begins; none: this was the last.
+    pub next: Option<String>,
+}
+
+#[derive(FromQueryResult)]
+struct OldRun {
+    run_key: String,
+}
+
+#[derive(FromQueryResult)]
+struct Id {
+    id: i64,
+}
+
+impl Store {
+    /// Deletes the next of the ledger's rows, in the order of their keys after `after`, whose run has not been listed
+    /// for 90 days and has no overview, nor a custom course with one. A failed look-up of such a run goes with it.
+    ///
+    /// That the Catalog does not list a run is known by a complete pass alone: without one that is later than what the
+    /// row says, the row stays.
+    pub async fn prune_runs(&self, after: Option<&str>) -> Result<PrunedRuns, StoreError> {
+        let Some(pass) = self.last_ended(Some(Verdict::Complete)).await? else {
+            return Ok(PrunedRuns::default());
+        };
+        let before = std::cmp::min(self.now().await? - UNLISTED, pass.started_at);
+        let old = self.old_runs(before, after).await?;
+        let next = (old.len() == MAX_ROWS).then(|| old.last().cloned()).flatten();
+        // A key that does not parse was put there by hand, and stays.
+        let courses: Vec<CourseKey> =
+            old.iter().filter_map(|key| CourseKey::parse(key).ok().filter(|c| c.as_str() == key)).collect();
+        let unused = self.without_overview(&courses).await?;
+        let mut runs = 0;
+        for unused in keys::fitting(&unused, |run| keys::key_bytes(run.as_str())) {
+            let unused = unused.to_vec();
+            runs += self
+                .db
+                .transaction(DOING, Batch, move |transaction| {
+                    let unused = unused.clone();
+                    Box::pin(async move { delete(transaction, &unused, before).await })
+                })
+                .await?;
+        }
+        Ok(PrunedRuns { runs, next })
+    }
+
+    async fn old_runs(&self, before: DateTime<Utc>, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let old = ledger::Entity::find()
+            .select_only()
+            .column(ledger::Column::RunKey)
+            .filter(seen_before(before))
+            .filter(Condition::all().add_option(after.map(|after| ledger::Column::RunKey.gt(after))))
+            .order_by_asc(ledger::Column::RunKey)
+            .limit(MAX_ROWS as u64);
+        let old: Vec<OldRun> = self.db.all("find old runs", Table, &old.into_query()).await?;
+        Ok(old.into_iter().map(|row| row.run_key).collect())
+    }
+
+    /// The runs of these courses that no overview follows.
+    async fn without_overview(&self, courses: &[CourseKey]) -> Result<Vec<RunKey>, StoreError> {
+        let (own, custom) = tokio::try_join!(self.overviews(courses), self.custom_courses_of(courses))?;
+        let parents: Vec<RunKey> = custom.iter().map(CourseKey::run_key).collect();
+        let unused = courses.iter().filter(|course| !own.contains_key(*course)).map(CourseKey::own_key);
+        Ok(unused.filter(|run| !parents.contains(run)).collect())
+    }
+
+    /// Deletes the rows of passes of more than a year ago, but not that of the last pass, nor of the last complete one.
+    /// Returns how many.
+    pub async fn prune_passes(&self) -> Result<u64, StoreError> {
+        let before = self.now().await? - PASSES;
+        let last = [self.last_ended(None).await?, self.last_ended(Some(Verdict::Complete)).await?];
+        let last: Vec<i64> = last.into_iter().flatten().map(|pass| pass.id).collect();
+        let mut pruned = 0;
+        loop {
+            let old = pass::Entity::find()
+                .select_only()
+                .column(pass::Column::Id)
+                .filter(pass::Column::ProgressAt.lt(before))
+                .filter(pass::Column::Id.is_not_in(last.iter().copied()))
+                .order_by_asc(pass::Column::Id)
+                .limit(MAX_ROWS as u64);
+            let old: Vec<Id> = self.db.all("find old passes", Batch, &old.into_query()).await?;
+            if old.is_empty() {
+                return Ok(pruned);
+            }
+            let ids = old.into_iter().map(|pass| pass.id);
+            let delete = pass::Entity::delete_many().filter(pass::Column::Id.is_in(ids));
+            pruned += self.db.execute("prune passes", Batch, &delete.into_query()).await?;
+        }
+    }
+}
+
+/// Whether a row's run was last seen before then. Said again where the row is deleted: it may have been seen meanwhile.
+fn seen_before(before: DateTime<Utc>) -> Condition {
+    let observed_at = || Expr::col((ledger::Entity, ledger::Column::ObservedAt));
+    let seen_at = Func::coalesce([block_seen_at(), observed_at()]);
+    Condition::all().add(observed_at().lt(before)).add(Expr::from(seen_at).lt(before))
+}
+
+async fn delete(
+    transaction: &DatabaseTransaction,
+    runs: &[RunKey],
+    before: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    let backend = transaction.get_database_backend();
+    let among = |column: Expr| keys::one_of(backend, column, runs.iter().map(RunKey::as_str));
+    let of_ledger = Expr::col((ledger::Entity, ledger::Column::RunKey));
+    let rows = ledger::Entity::delete_many().filter(among(of_ledger.clone())).filter(seen_before(before));
+    let deleted = transaction.execute(&rows.into_query()).await.map_err(StoreError::doing(DOING))?;
+    let of_failure = Expr::col((failure::Entity, failure::Column::RunKey));
+    let mut kept = Query::select();
+    kept.expr(Expr::cust("1")).from(ledger::Entity).and_where(of_ledger.eq(of_failure.clone()));
+    let failures = failure::Entity::delete_many().filter(among(of_failure)).filter(Expr::exists(kept).not());
+    transaction.execute(&failures.into_query()).await.map_err(StoreError::doing(DOING))?;
+    Ok(deleted.rows_affected())
+}
