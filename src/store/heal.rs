@@ -1,4 +1,4 @@
-//! Healing, and what a pass copies at its end: one statement for all overviews; and where the database rejects a row of
+//! Healing, and what a pass copies at its end: one transaction for all overviews; and where the database rejects a row of
 //! theirs, some at a time, so that all others are written.
 
 use chrono::{DateTime, Utc};
@@ -25,10 +25,7 @@ impl Store {
     /// # Errors
     /// Those of the database; a row that it rejects is none.
     pub async fn heal(&self) -> Result<Healed, StoreError> {
-        match self.heal_at_once().await {
-            Err(error) if error.is_of_a_row() => self.in_parts(Scope::All, Clears::Leave).await,
-            done => Ok(Healed { overviews: done?, rejected: Vec::new() }),
-        }
+        self.copy_to_all(Scope::All, Clears::Leave).await
     }
 
     /// Copies every change of the ledger since `since`, clears included, to all overviews of the runs; what a pass
@@ -37,16 +34,16 @@ impl Store {
     /// # Errors
     /// Those of the database; a row that it rejects is none.
     pub async fn copy_changes(&self, since: DateTime<Utc>) -> Result<Healed, StoreError> {
-        match self.copy_changes_at_once(since).await {
-            Err(error) if error.is_of_a_row() => {
-                self.in_parts(Scope::ChangedSince(since), Clears::Copy).await
-            }
-            done => Ok(Healed { overviews: done?, rejected: Vec::new() }),
-        }
+        self.copy_to_all(Scope::ChangedSince(since), Clears::Copy).await
     }
 
-    async fn in_parts(&self, scope: Scope<'_>, clears: Clears) -> Result<Healed, StoreError> {
+    async fn copy_to_all(&self, scope: Scope<'_>, clears: Clears) -> Result<Healed, StoreError> {
         let mut healed = Healed::default();
+        match self.copy_at_once(scope, clears).await {
+            Ok(overviews) => return Ok(Healed { overviews, ..healed }),
+            Err(error) if error.is_of_a_row() => {}
+            Err(error) => return Err(error),
+        }
         for from in [From::Run, From::Own] {
             self.parts_of(from, scope, clears, &mut healed).await?;
         }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use entity::overview;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult};
 
@@ -17,6 +16,7 @@ use crate::telemetry::{metrics, report};
 
 const RESTORE: &str = "restore links";
 const APPLY: &str = "write links";
+const COPY: &str = "copy links to all overviews";
 
 /// What applying a batch came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,9 +71,9 @@ impl Store {
             let also = self.also.clone();
             let restoring = move |db: DatabaseConnection| -> Work<'static, _> {
                 let (courses, also) = (sent.clone(), also.clone());
-                Box::pin(
-                    async move { restore(&db, &courses, &also).await.map_err(StoreError::doing(RESTORE)) },
-                )
+                Box::pin(async move {
+                    restore(&db, &courses, &also).await.map_err(StoreError::doing(RESTORE))
+                })
             };
             let ids = self.db.with_timeout(RESTORE, Limit::Batch, restoring).await;
             let ids = ids.inspect_err(|error| self.writes.note(error))?;
@@ -82,11 +82,24 @@ impl Store {
         Ok(restored)
     }
 
-    /// The same for every overview of the LMS, in one statement.
-    pub(super) async fn heal_at_once(&self) -> Result<u64, StoreError> {
-        let copy = |from| statement(self.backend(), from, Scope::All, Clears::Leave, &self.also);
-        let of_runs = self.db.execute("heal links", Limit::Table, &copy(From::Run)).await?;
-        Ok(of_runs + self.db.execute("heal links", Limit::Table, &copy(From::Own)).await?)
+    /// Copies to all overviews in scope, in one transaction; a row that the database rejects fails all of them. Returns
+    /// how many were written.
+    pub(super) async fn copy_at_once(&self, scope: Scope<'_>, clears: Clears) -> Result<u64, StoreError> {
+        let copies = [From::Run, From::Own]
+            .map(|from| self.backend().build(&statement(self.backend(), from, scope, clears, &self.also)));
+        self.db
+            .transaction(COPY, Limit::Table, move |transaction| {
+                let copies = copies.clone();
+                Box::pin(async move {
+                    let mut overviews = 0;
+                    for copy in copies {
+                        let done = transaction.execute_raw(copy).await.map_err(StoreError::doing(COPY))?;
+                        overviews += done.rows_affected();
+                    }
+                    Ok(overviews)
+                })
+            })
+            .await
     }
 
     /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
@@ -126,15 +139,6 @@ impl Store {
             self.doubt_clock();
         }
         Ok(applied)
-    }
-
-    /// Copies every change of the ledger since `since`, clears included, in one statement. Returns how many overviews
-    /// were written.
-    pub(super) async fn copy_changes_at_once(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        let copy =
-            |from| statement(self.backend(), from, Scope::ChangedSince(since), Clears::Copy, &self.also);
-        let of_runs = self.db.execute("write changed links", Limit::Table, &copy(From::Run)).await?;
-        Ok(of_runs + self.db.execute("write changed links", Limit::Table, &copy(From::Own)).await?)
     }
 }
 
