@@ -8,7 +8,7 @@ use crate::store::Store;
 
 pub(super) async fn run(context: &Context, args: &MigrateArgs) -> anyhow::Result<Exit> {
     let store = Store::connect(&context.config.database).await?;
-    let db = store.connection();
+    let db = &store.connection();
     let direction = match args.action {
         MigrateAction::Up => Direction::Up { create_overview_table: args.create_overview_table },
         MigrateAction::Down => Direction::Down,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use sea_orm::{ConnAcquireErr, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
 
+use super::pool::Pool;
 use super::timeout::{Limit, Work};
 use super::{Store, StoreError};
 
@@ -57,7 +58,7 @@ impl Store {
             // A file on this machine: its clock is ours.
             return Ok(Utc::now().trunc_subsecs(6));
         }
-        let read = move |db: DatabaseConnection| -> Work<'static, _> { Box::pin(read(db, backend)) };
+        let read = move |pool: Pool| -> Work<'static, _> { Box::pin(read(pool.db, backend)) };
         let reading = self.db.with_timeout(DOING, Limit::Batch, read).await?;
         self.clock.set(Some(reading));
         Ok((reading.time + reading.answered.elapsed()).trunc_subsecs(6))

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database};
+use sea_orm::ConnectOptions;
 use secrecy::ExposeSecret;
 
-use super::cause::root_cause;
 use super::clock::DatabaseClock;
 use super::error::wants_tls;
-use super::pool::{Trust, guarded};
+use super::pool::{Pools, Trust, guarded, root_cause};
 use super::timeout::Db;
 use super::{Store, StoreError, Writes};
 use crate::config;
@@ -38,9 +37,8 @@ impl Store {
 
     async fn open(settings: &config::Database, lazy: bool) -> Result<Self, StoreError> {
         let url = settings.url.expose_secret();
-        let trust = Arc::new(Trust::new());
-        let db = match Database::connect(options(url, settings.max_connections, lazy, &trust)).await {
-            Ok(db) => db,
+        let pools = match Pools::open(settings, lazy).await {
+            Ok(pools) => pools,
             Err(error) if wants_tls(&error) => return Err(StoreError::PlainLogin),
             Err(error) => {
                 let source = root_cause(url, error).await;
@@ -49,7 +47,7 @@ impl Store {
         };
         let writes = Writes::default();
         Ok(Self {
-            db: Db::new(db, trust, writes.clone()),
+            db: Db::new(pools, writes.clone()),
             clock: Arc::new(DatabaseClock::default()),
             also: Arc::new([]),
             writes,
@@ -57,11 +55,11 @@ impl Store {
     }
 }
 
-fn options(url: &str, max_connections: u32, lazy: bool, trust: &Arc<Trust>) -> ConnectOptions {
+pub(super) fn options(settings: &config::Database, lazy: bool, trust: &Trust) -> ConnectOptions {
     let (sqlite, postgres, mysql) = (trust.clone(), trust.clone(), trust.clone());
-    let mut options = ConnectOptions::new(url);
+    let mut options = ConnectOptions::new(settings.url.expose_secret());
     options
-        .max_connections(max_connections)
+        .max_connections(settings.max_connections)
         .connect_timeout(CONNECT)
         .acquire_timeout(ACQUIRE)
         // `pool.rs` does, with a limit, and not each time.

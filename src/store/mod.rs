@@ -6,7 +6,6 @@
 
 mod blanks;
 mod blocks;
-mod cause;
 mod charset;
 mod choice;
 mod clock;
@@ -96,8 +95,8 @@ impl Store {
         Self { db: self.db.with_timeouts(timeouts), ..self }
     }
 
-    /// SeaORM's connection, which has no limits: for migrations and for tests.
-    pub fn connection(&self) -> &DatabaseConnection {
+    /// SeaORM's pool as it is now, which has no limits: for migrations and for tests.
+    pub fn connection(&self) -> DatabaseConnection {
         self.db.connection()
     }
 

@@ -4,10 +4,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::{ledger, pass};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseConnection, EntityTrait,
-    FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, FromQueryResult, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait,
 };
 
+use super::pool::Pool;
 use super::timeout::{
     Limit::{Batch, Table},
     Work,
@@ -86,9 +87,9 @@ impl Store {
             ..Default::default()
         };
         let doing = "begin a pass";
-        let begin = move |db: DatabaseConnection| -> Work<'static, _> {
+        let begin = move |pool: Pool| -> Work<'static, _> {
             let row = row.clone();
-            Box::pin(async move { row.insert(&db).await.map_err(StoreError::doing(doing)) })
+            Box::pin(async move { row.insert(&pool.db).await.map_err(StoreError::doing(doing)) })
         };
         self.db.with_timeout(doing, Batch, begin).await
     }

@@ -1,86 +1,159 @@
-//! Which pooled connections may be used: not one that was open when a statement had no answer, a connection broke, or
-//! a COMMIT or ROLLBACK failed. It may hang for ever, or still be inside its transaction.
+//! The pool of connections, and a new one in its place where its connections may not be used any more: a statement had
+//! no answer, a connection broke, or a COMMIT or ROLLBACK failed. Such a connection may hang for ever, or still be
+//! inside its transaction.
+//!
+//! Over TLS the driver waits for the server's farewell before a connection gives up its place, so that a pool whose
+//! connections hang has no room for others.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use sea_orm::{ConnAcquireErr, Database, DatabaseConnection, DbErr, RuntimeErr};
+use secrecy::ExposeSecret;
 use sqlx::Connection;
 use sqlx::pool::PoolOptions;
 
+use super::connect::options;
+use crate::config;
+
 /// A connection that nobody used for so long is asked whether it lives; asking costs as much as a short statement.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
-/// How long that may take: a connection that hangs leaves its place in the pool to a new one.
+/// How long that may take.
 const PING: Duration = Duration::from_secs(2);
-/// A connection's age is read a moment before it is judged: one that looks so much younger may be older.
-const SLACK: Duration = Duration::from_millis(10);
+/// How long one connection may take to say why none can be had.
+const CAUSE: Duration = Duration::from_secs(2);
 
-/// From when on connections are trusted.
-pub(super) struct Trust {
-    start: Instant,
-    /// Microseconds after `start`.
-    since: AtomicU64,
+/// One pool; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Pool {
+    pub(super) db: DatabaseConnection,
+    trust: Trust,
 }
+
+/// Whether the connections of one pool may be used.
+#[derive(Clone, Default)]
+pub(super) struct Trust(Arc<AtomicBool>);
 
 impl Trust {
-    pub(super) fn new() -> Self {
-        Self { start: Instant::now(), since: AtomicU64::new(0) }
+    fn is_lost(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
 
-    /// Trusts no connection that is open now.
-    pub(super) fn lose(&self) {
-        let since = (self.start.elapsed() + SLACK).as_micros();
-        self.since.fetch_max(u64::try_from(since).unwrap_or(u64::MAX), Ordering::SeqCst);
-    }
-
-    /// Whether a connection of this age may be used.
-    fn holds(&self, age: Duration) -> bool {
-        let since = Duration::from_micros(self.since.load(Ordering::SeqCst));
-        since.is_zero() || self.start.elapsed().saturating_sub(age) > since
+    fn lose(&self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
-/// Has the pool close connections that are not trusted: when they come back, and before they are given out.
-pub(super) fn guarded<DB: sqlx::Database>(pool: PoolOptions<DB>, trust: &Arc<Trust>) -> PoolOptions<DB> {
+impl Pool {
+    async fn open(settings: &config::Database, lazy: bool) -> Result<Self, DbErr> {
+        let trust = Trust::default();
+        let db = Database::connect(options(settings, lazy, &trust)).await?;
+        Ok(Self { db, trust })
+    }
+
+    /// Has every connection of this pool closed, and the next work go to a new pool.
+    pub(super) fn lose(&self) {
+        self.trust.lose();
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.trust.is_lost()
+    }
+}
+
+/// The pool in use.
+pub(super) struct Pools {
+    settings: config::Database,
+    current: RwLock<Pool>,
+}
+
+impl Pools {
+    pub(super) async fn open(settings: &config::Database, lazy: bool) -> Result<Self, DbErr> {
+        let current = RwLock::new(Pool::open(settings, lazy).await?);
+        Ok(Self { settings: settings.clone(), current })
+    }
+
+    /// The pool in use, whether or not its connections are good.
+    pub(super) fn get(&self) -> Pool {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A pool whose connections may be used. What still runs by an old one goes on; its connections close as they are
+    /// given back.
+    pub(super) async fn good(&self) -> Result<Pool, DbErr> {
+        let current = self.get();
+        if !current.is_lost() {
+            return Ok(current);
+        }
+        let new = Pool::open(&self.settings, true).await?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Another may have replaced it meanwhile.
+        if current.is_lost() {
+            *current = new;
+        }
+        Ok(current.clone())
+    }
+
+    /// What is wrong with a connection to this database, where the pool waited in vain; else the error as it is. The
+    /// pool takes a server that refuses connections for one that is about to start.
+    pub(super) async fn root_cause(&self, error: DbErr) -> DbErr {
+        root_cause(self.settings.url.expose_secret(), error).await
+    }
+}
+
+/// Whether all that is known is that no connection was to be had in time.
+pub(super) fn is_acquire_timeout(error: &DbErr) -> bool {
+    match error {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => true,
+        DbErr::Conn(RuntimeErr::SqlxError(error)) => matches!(**error, sqlx::Error::PoolTimedOut),
+        _ => false,
+    }
+}
+
+/// What one connection meets, where the pool waited in vain.
+pub(super) async fn root_cause(url: &str, error: DbErr) -> DbErr {
+    if !is_acquire_timeout(&error) {
+        return error;
+    }
+    let one = async {
+        match url.split(':').next() {
+            Some("postgres" | "postgresql") => sqlx::PgConnection::connect(url).await.map(drop),
+            Some("mysql" | "mariadb") => sqlx::MySqlConnection::connect(url).await.map(drop),
+            _ => Ok(()),
+        }
+    };
+    match tokio::time::timeout(CAUSE, one).await {
+        Ok(Ok(())) => error,
+        Ok(Err(cause)) => DbErr::Conn(RuntimeErr::SqlxError(Arc::new(cause))),
+        Err(_) => DbErr::Conn(RuntimeErr::Internal(format!("no answer within {} s", CAUSE.as_secs()))),
+    }
+}
+
+/// Has the pool close connections that may not be used: when they come back, and before they are given out.
+pub(super) fn guarded<DB: sqlx::Database>(pool: PoolOptions<DB>, trust: &Trust) -> PoolOptions<DB> {
     let (before, after) = (trust.clone(), trust.clone());
     pool.before_acquire(move |connection, meta| {
         let trust = before.clone();
         Box::pin(async move {
-            if !trust.holds(meta.age) {
-                return Ok(false);
-            }
-            if meta.idle_for < TESTED_AFTER || pings(connection).await {
-                return Ok(true);
-            }
-            trust.lose();
-            Ok(false)
+            Ok(!trust.is_lost() && (meta.idle_for < TESTED_AFTER || pings(connection, &trust).await))
         })
     })
-    .after_release(move |connection, meta| {
+    .after_release(move |connection, _| {
         let trust = after.clone();
         Box::pin(async move {
             // The pool asks it too, but without a limit. And whatever was still to be sent, such as a ROLLBACK, is done
             // when it has answered: one that is in a transaction after that will not leave it.
-            Ok(trust.holds(meta.age) && pings(connection).await && !connection.is_in_transaction())
+            Ok(!trust.is_lost() && pings(connection, &trust).await && !connection.is_in_transaction())
         })
     })
 }
 
-async fn pings<C: Connection>(connection: &mut C) -> bool {
-    matches!(tokio::time::timeout(PING, connection.ping()).await, Ok(Ok(())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_open_when_trust_was_lost_is_not_used_again() {
-        let trust = Trust::new();
-        assert!(trust.holds(Duration::ZERO) && trust.holds(Duration::from_secs(60)));
+/// Whether a connection answers; one that does not may keep its place, and the others hang too.
+async fn pings<C: Connection>(connection: &mut C, trust: &Trust) -> bool {
+    let answers = matches!(tokio::time::timeout(PING, connection.ping()).await, Ok(Ok(())));
+    if !answers {
         trust.lose();
-        assert!(!trust.holds(Duration::ZERO) && !trust.holds(Duration::from_secs(60)));
-        std::thread::sleep(SLACK * 2);
-        assert!(trust.holds(Duration::ZERO) && !trust.holds(Duration::from_secs(1)));
     }
+    answers
 }

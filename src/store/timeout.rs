@@ -1,8 +1,7 @@
 //! The only way to the database: every statement of the store goes through [`Db`], and every one of them has an end.
 //!
 //! A statement runs on a task of its own, so that a caller who stops waiting leaves no connection in the middle of an
-//! answer. At its limit the task is dropped, and with it its connection: [`super::pool`] closes what was open then
-//! instead of giving it to the next statement.
+//! answer. At its limit the task is dropped, and with it its connection: what comes after goes by a new pool.
 
 use std::fmt;
 use std::future::Future;
@@ -14,9 +13,10 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, FromQueryResult, QueryResult,
     SqliteTransactionMode, Statement, StatementBuilder, TransactionOptions, TransactionTrait,
 };
+use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::pool::Trust;
+use super::pool::{Pool, Pools, is_acquire_timeout};
 use super::{StoreError, Writes};
 
 /// How often work is tried while it fails by something that passes.
@@ -50,15 +50,16 @@ pub(super) type Work<'w, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// The database; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Db {
-    db: DatabaseConnection,
-    trust: Arc<Trust>,
+    pools: Arc<Pools>,
+    backend: DbBackend,
     writes: Writes,
     timeouts: Timeouts,
 }
 
 impl Db {
-    pub(super) fn new(db: DatabaseConnection, trust: Arc<Trust>, writes: Writes) -> Self {
-        Self { db, trust, writes, timeouts: Timeouts::default() }
+    pub(super) fn new(pools: Pools, writes: Writes) -> Self {
+        let backend = pools.get().db.get_database_backend();
+        Self { pools: Arc::new(pools), backend, writes, timeouts: Timeouts::default() }
     }
 
     pub(super) fn with_timeouts(self, timeouts: Timeouts) -> Self {
@@ -66,12 +67,12 @@ impl Db {
     }
 
     pub(super) fn backend(&self) -> DbBackend {
-        self.db.get_database_backend()
+        self.backend
     }
 
     /// Without any limit: for migrations, and for tests.
-    pub(super) fn connection(&self) -> &DatabaseConnection {
-        &self.db
+    pub(super) fn connection(&self) -> DatabaseConnection {
+        self.pools.get().db
     }
 
     /// The rows of one query.
@@ -91,9 +92,9 @@ impl Db {
         limit: Limit,
         statement: Statement,
     ) -> Result<Vec<QueryResult>, StoreError> {
-        let work = move |db: DatabaseConnection| -> Work<'static, _> {
+        let work = move |pool: Pool| -> Work<'static, _> {
             let statement = statement.clone();
-            Box::pin(async move { db.query_all_raw(statement).await.map_err(StoreError::doing(doing)) })
+            Box::pin(async move { pool.db.query_all_raw(statement).await.map_err(StoreError::doing(doing)) })
         };
         self.with_timeout(doing, limit, work).await
     }
@@ -128,10 +129,10 @@ impl Db {
         statement: &impl StatementBuilder,
     ) -> Result<u64, StoreError> {
         let statement = self.backend().build(statement);
-        let work = move |db: DatabaseConnection| -> Work<'static, _> {
+        let work = move |pool: Pool| -> Work<'static, _> {
             let statement = statement.clone();
             Box::pin(async move {
-                let done = db.execute_raw(statement).await.map_err(StoreError::doing(doing))?;
+                let done = pool.db.execute_raw(statement).await.map_err(StoreError::doing(doing))?;
                 Ok(done.rows_affected())
             })
         };
@@ -141,8 +142,8 @@ impl Db {
     /// Whether the server answers at all.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         let doing = "answer";
-        let work = move |db: DatabaseConnection| -> Work<'static, _> {
-            Box::pin(async move { db.ping().await.map_err(StoreError::doing(doing)) })
+        let work = move |pool: Pool| -> Work<'static, _> {
+            Box::pin(async move { pool.db.ping().await.map_err(StoreError::doing(doing)) })
         };
         self.with_timeout(doing, Limit::Batch, work).await
     }
@@ -159,22 +160,22 @@ impl Db {
         T: Send + 'static,
         W: for<'t> Fn(&'t DatabaseTransaction) -> Work<'t, T> + Send + Sync + 'static,
     {
-        let (work, trust) = (Arc::new(work), self.trust.clone());
-        let transaction = move |db: DatabaseConnection| -> Work<'static, T> {
-            let (work, trust) = (work.clone(), trust.clone());
+        let work = Arc::new(work);
+        let transaction = move |pool: Pool| -> Work<'static, T> {
+            let work = work.clone();
             Box::pin(async move {
-                let transaction = begin(&db).await.map_err(StoreError::doing("begin a transaction"))?;
+                let transaction = begin(&pool.db).await.map_err(StoreError::doing("begin a transaction"))?;
                 match work(&transaction).await {
                     Ok(done) => {
                         commit(transaction).await.map_err(|error| {
-                            trust.lose();
+                            pool.lose();
                             StoreError::doing("commit")(error)
                         })?;
                         Ok(done)
                     }
                     Err(error) => {
                         if transaction.rollback().await.is_err() {
-                            trust.lose();
+                            pool.lose();
                         }
                         Err(error)
                     }
@@ -194,23 +195,19 @@ impl Db {
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: Fn(DatabaseConnection) -> Work<'static, T> + Send + 'static,
+        W: Fn(Pool) -> Work<'static, T> + Send + 'static,
     {
         let limit = match limit {
             Limit::Batch => self.timeouts.batch,
             Limit::Table => self.timeouts.table,
         };
-        let (db, trust) = (self.db.clone(), self.trust.clone());
+        let pools = self.pools.clone();
         let task = async move {
-            let mut retried = retry_transient(db, trust.clone(), work);
-            match tokio::time::timeout(limit, &mut retried).await {
-                Ok(done) => done,
-                Err(_) => {
-                    // First: what is dropped next must not be used again.
-                    trust.lose();
-                    drop(retried);
-                    Err(StoreError::Silent { doing })
+            match retry_transient(&pools, work, doing, Instant::now() + limit).await {
+                Err(StoreError::Statement { doing, source }) => {
+                    Err(StoreError::Statement { doing, source: pools.root_cause(source).await })
                 }
+                done => done,
             }
         };
         tokio::spawn(task.in_current_span()).await.map_err(|_| StoreError::Aborted)?
@@ -223,27 +220,39 @@ impl fmt::Debug for Db {
     }
 }
 
-fn retry_transient<T, W>(db: DatabaseConnection, trust: Arc<Trust>, work: W) -> Work<'static, T>
+async fn retry_transient<T, W>(
+    pools: &Pools,
+    work: W,
+    doing: &'static str,
+    deadline: Instant,
+) -> Result<T, StoreError>
 where
-    T: Send + 'static,
-    W: Fn(DatabaseConnection) -> Work<'static, T> + Send + 'static,
+    W: Fn(Pool) -> Work<'static, T>,
 {
-    Box::pin(async move {
-        let mut tries = 1;
-        loop {
-            let done = work(db.clone()).await;
-            let Err(error) = &done else { return done };
-            if error.is_broken_connection() {
-                // Where one has died, the others that were open then have too: the next try opens a new one.
-                trust.lose();
-            }
-            if !error.is_transient() || tries >= TRIES {
-                return done;
-            }
-            tracing::debug!(event = "store.retried", tries, error = ?error);
-            tries += 1;
+    let mut tries = 1;
+    loop {
+        let pool = pools.good().await.map_err(StoreError::doing(doing))?;
+        let mut working = work(pool.clone());
+        let Ok(done) = tokio::time::timeout_at(deadline, &mut working).await else {
+            // First: what is dropped next must not be used again.
+            pool.lose();
+            drop(working);
+            return Err(StoreError::Silent { doing });
+        };
+        let Err(error) = &done else { return done };
+        if error.is_broken_connection() {
+            // Where one has died, the others that were open then have too.
+            pool.lose();
         }
-    })
+        // Its connections may have taken their places with them.
+        let is_by_a_lost_pool = pool.is_lost()
+            && matches!(error, StoreError::Statement { source, .. } if is_acquire_timeout(source));
+        if !(error.is_transient() || is_by_a_lost_pool) || tries >= TRIES {
+            return done;
+        }
+        tracing::debug!(event = "store.retried", tries, error = ?error);
+        tries += 1;
+    }
 }
 
 async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {

@@ -8,6 +8,7 @@ use entity::overview;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult};
 
 use super::copy::{Clears, From, Scope, lost, statement};
+use super::pool::Pool;
 use super::timeout::{Limit, Work};
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
 use crate::also::AlsoColumn;
@@ -69,10 +70,10 @@ impl Store {
             let known: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
             let sent: Arc<[CourseKey]> = courses.into();
             let also = self.also.clone();
-            let restoring = move |db: DatabaseConnection| -> Work<'static, _> {
+            let restoring = move |pool: Pool| -> Work<'static, _> {
                 let (courses, also) = (sent.clone(), also.clone());
                 Box::pin(async move {
-                    restore(&db, &courses, &also).await.map_err(StoreError::doing(RESTORE))
+                    restore(&pool.db, &courses, &also).await.map_err(StoreError::doing(RESTORE))
                 })
             };
             let ids = self.db.with_timeout(RESTORE, Limit::Batch, restoring).await;

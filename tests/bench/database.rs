@@ -94,7 +94,7 @@ impl Database {
             database.execute(OVERVIEWS_MYSQL).await?;
         }
         let up = Direction::Up { create_overview_table: kind != Kind::Mariadb };
-        migration::migrate(database.store.connection(), up).await?;
+        migration::migrate(&database.store.connection(), up).await?;
         Ok(database)
     }
 
@@ -265,7 +265,7 @@ impl Database {
     /// Drops it.
     pub(crate) async fn drop(self) -> anyhow::Result<()> {
         let Self { kind, store, name, .. } = self;
-        store.connection().clone().close().await?;
+        store.connection().close().await?;
         if kind != Kind::Sqlite {
             let force = if kind == Kind::Postgres { " WITH (FORCE)" } else { "" };
             kind.admin().await?.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await?;

@@ -95,7 +95,7 @@ pub(crate) async fn read_links(
     let began = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..at_once {
-        let (next, lists, connection) = (next.clone(), lists.clone(), database.store.connection().clone());
+        let (next, lists, connection) = (next.clone(), lists.clone(), database.store.connection());
         tasks.spawn(async move {
             let backend = connection.get_database_backend();
             while let Some(n) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < count) {

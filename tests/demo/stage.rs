@@ -65,7 +65,7 @@ impl Stage {
         println!("   catalog   {}: the recorded answers of a course-discovery\n", catalog.url());
         let store = Store::connect(&config.database).await.unwrap();
         let up = migration::Direction::Up { create_overview_table: true };
-        migration::migrate(store.connection(), up).await.unwrap();
+        migration::migrate(&store.connection(), up).await.unwrap();
         let publisher = Publisher::new(broker);
         let stage = Self { catalog, listed, config, environment, store, publisher, worker: None, port, dir };
         stage.forget_queues().await;

@@ -89,7 +89,7 @@ async fn logged(stage: &Stage, text: &str) -> Vec<String> {
         "SELECT CONVERT(argument USING utf8mb4) AS sent FROM mysql.general_log \
          WHERE user_host LIKE '{user}[%' AND command_type IN ('Query', 'Execute') AND argument LIKE '%{text}%'"
     );
-    let db = stage.database.owner.connection();
+    let db = &stage.database.owner.connection();
     let statement = sea_orm::Statement::from_string(sea_orm::DbBackend::MySql, sql);
     let rows = sea_orm::ConnectionTrait::query_all_raw(db, statement).await.unwrap();
     rows.iter().map(|row| row.try_get("", "sent").unwrap()).collect()

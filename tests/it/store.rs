@@ -7,6 +7,7 @@ mod disk_full;
 mod passes;
 mod prune;
 mod races;
+mod restart;
 
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ fn entry(run: &str, url: Option<&str>, observed_at: DateTime<Utc>) -> Entry {
 async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
     for kind in KINDS {
         let database = TestDatabase::empty(kind).await;
-        let db = database.owner.connection();
+        let db = &database.owner.connection();
         let up = Direction::Up { create_overview_table: true };
         let planned = migration::plan(db, up).await.unwrap();
         // On PostgreSQL the LMS's table has an index more.
@@ -90,7 +91,7 @@ async fn the_column_is_added_to_the_lms_table_of_2016_and_its_absence_is_named()
     assert!(matches!(database.store.check_schema().await, Err(SchemaProblem::NoOverviewTable)));
     database.execute(include_str!("../fixtures/lms/course_overviews_2016.mysql.sql")).await;
     assert!(matches!(database.store.check_schema().await, Err(SchemaProblem::NoColumn("marketing_url"))));
-    let db = database.owner.connection();
+    let db = &database.owner.connection();
     let up = Direction::Up { create_overview_table: false };
     migration::migrate(db, up).await.unwrap();
     database.store.check_schema().await.unwrap();

@@ -11,11 +11,12 @@ mod needs;
 mod postgres;
 mod probe;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 
 pub use self::needs::{Need, Needs};
 
 use self::judge::beyond;
+use super::pool::Pool;
 use super::timeout::{Limit, Work};
 use super::{Store, StoreError};
 
@@ -165,11 +166,11 @@ impl Store {
     /// Executes what touches no row.
     async fn touch(&self, sql: &str) -> Result<(), StoreError> {
         let sql = sql.to_owned();
-        let touch = move |db: DatabaseConnection| -> Work<'static, _> {
+        let touch = move |pool: Pool| -> Work<'static, _> {
             let sql = sql.clone();
-            Box::pin(
-                async move { db.execute_unprepared(&sql).await.map(drop).map_err(StoreError::doing(DOING)) },
-            )
+            Box::pin(async move {
+                pool.db.execute_unprepared(&sql).await.map(drop).map_err(StoreError::doing(DOING))
+            })
         };
         self.db.with_timeout(DOING, Limit::Batch, touch).await
     }

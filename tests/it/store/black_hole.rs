@@ -8,7 +8,9 @@ use course_sharing::config;
 use course_sharing::store::{SeenSince, Store, StoreError, Timeouts};
 
 use super::{RUN, URL, entry, key};
+use crate::support::certificates::Certificates;
 use crate::support::databases::{Kind, TestDatabase};
+use crate::support::own_servers;
 use crate::support::proxy::{Proxy, by};
 
 /// Longer than a connection that comes back to the pool may take to answer.
@@ -20,13 +22,17 @@ const PLACES: u32 = 2;
 const SOON: Duration = Duration::from_secs(15);
 
 /// A store behind a proxy, with connections that are in use.
-async fn behind_a_proxy(database: &TestDatabase) -> (Store, Proxy) {
+async fn behind_a_proxy(database: &TestDatabase, tls: bool) -> (Store, Proxy) {
     let port = if database.kind == Kind::Postgres { 5432 } else { 3306 };
     let (_, target) = by(&database.url, ([127, 0, 0, 1], 1).into(), port);
     let proxy = Proxy::start(target).await;
     let (url, _) = by(&database.url, proxy.address(), port);
-    // Over TLS the driver waits for the server's farewell before it lets go of a connection.
-    let tls = if database.kind == Kind::Postgres { "sslmode=disable" } else { "ssl-mode=disabled" };
+    let tls = match (database.kind, tls) {
+        (Kind::Postgres, true) => "sslmode=require",
+        (Kind::Postgres, false) => "sslmode=disable",
+        (_, true) => "ssl-mode=required",
+        (_, false) => "ssl-mode=disabled",
+    };
     let settings = config::Database { url: format!("{url}?{tls}").as_str().into(), max_connections: PLACES };
     let store = Store::connect(&settings).await.unwrap();
     (store.with_timeouts(Timeouts { batch: LIMIT, table: LIMIT }), proxy)
@@ -35,9 +41,25 @@ async fn behind_a_proxy(database: &TestDatabase) -> (Store, Proxy) {
 #[tokio::test]
 async fn heal_ends_within_its_limit_and_works_again_by_a_new_connection() {
     for kind in [Kind::Postgres, Kind::Mysql] {
-        let database = TestDatabase::new(kind).await;
+        heal_works_again(TestDatabase::new(kind).await, false).await;
+    }
+}
+
+/// Over TLS the driver waits for the server's farewell before it lets go of a connection.
+#[tokio::test]
+async fn a_connection_over_tls_that_hangs_keeps_no_place_in_the_pool() {
+    heal_works_again(TestDatabase::new(Kind::Postgres).await, true).await;
+    let certificates = Certificates::new("nobody");
+    let server = own_servers::mariadb(&certificates).await;
+    let url = format!("mysql://root@127.0.0.1:{}", server.port);
+    heal_works_again(TestDatabase::on(Kind::Mysql, Some(url)).await, true).await;
+}
+
+async fn heal_works_again(database: TestDatabase, tls: bool) {
+    let kind = database.kind;
+    {
         database.insert_overview(RUN, None).await;
-        let (store, proxy) = behind_a_proxy(&database).await;
+        let (store, proxy) = behind_a_proxy(&database, tls).await;
         let now = store.now().await.unwrap();
         store.apply(vec![entry(RUN, Some(URL), now)], vec![]).await.unwrap();
         store.heal().await.unwrap();
@@ -70,7 +92,7 @@ async fn heal_ends_within_its_limit_and_works_again_by_a_new_connection() {
 async fn no_statement_waits_for_ever() {
     for kind in [Kind::Postgres, Kind::Mysql] {
         let database = TestDatabase::new(kind).await;
-        let (store, proxy) = behind_a_proxy(&database).await;
+        let (store, proxy) = behind_a_proxy(&database, false).await;
         let mut pass = store.begin_pass(1).await.unwrap();
         proxy.freeze();
         let patient = store.clone();

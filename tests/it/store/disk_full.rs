@@ -57,7 +57,7 @@ async fn what_was_committed_before_while_and_after_the_disk_was_full_is_there_an
     };
     let store = connect(disk.path()).await;
     let up = Direction::Up { create_overview_table: true };
-    migration::migrate(store.connection(), up).await.unwrap();
+    migration::migrate(&store.connection(), up).await.unwrap();
     let ballast = disk.path().join("ballast");
     fill(&ballast, 400_000);
     let now = store.now().await.unwrap();
@@ -86,6 +86,6 @@ async fn what_was_committed_before_while_and_after_the_disk_was_full_is_there_an
         let found = other.entries(&runs).await.unwrap().len();
         assert_eq!(found, if written.contains(&n) { 50 } else { 0 }, "batch {n}");
     }
-    let _ = other.connection().clone().close().await;
-    let _ = store.connection().clone().close().await;
+    let _ = other.connection().close().await;
+    let _ = store.connection().close().await;
 }

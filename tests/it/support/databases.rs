@@ -33,6 +33,7 @@ pub(crate) struct TestDatabase {
     pub(crate) owner: Store,
     /// The user with the least rights, where the server has users.
     pub(crate) user: Option<String>,
+    server: Option<String>,
     name: String,
     _dir: tempfile::TempDir,
 }
@@ -59,12 +60,17 @@ impl Kind {
 impl TestDatabase {
     /// With the LMS's table (on MySQL as the LMS makes it) and our own, and a user with the least rights.
     pub(crate) async fn new(kind: Kind) -> Self {
-        let mut database = Self::empty(kind).await;
+        Self::on(kind, kind.server()).await
+    }
+
+    /// The same on this server, given by its owner's URL without a path.
+    pub(crate) async fn on(kind: Kind, server: Option<String>) -> Self {
+        let mut database = Self::empty_on(kind, server).await;
         if kind == Kind::Mysql {
             database.execute(OVERVIEWS_MYSQL).await;
         }
         let up = Direction::Up { create_overview_table: kind != Kind::Mysql };
-        migration::migrate(database.owner.connection(), up).await.unwrap();
+        migration::migrate(&database.owner.connection(), up).await.unwrap();
         if kind != Kind::Sqlite {
             database.use_least_rights().await;
         }
@@ -73,12 +79,16 @@ impl TestDatabase {
 
     /// With nothing in it, and nobody but the owner.
     pub(crate) async fn empty(kind: Kind) -> Self {
+        Self::empty_on(kind, kind.server()).await
+    }
+
+    async fn empty_on(kind: Kind, server: Option<String>) -> Self {
         let name = format!("cs_test_{:016x}", rand::random::<u64>());
         let dir = tempfile::tempdir().unwrap();
-        let url = match kind.server() {
+        let url = match &server {
             None => format!("sqlite://{}/test.db?mode=rwc", dir.path().display()),
             Some(server) => {
-                let admin = kind.connect_server(&server).await;
+                let admin = kind.connect_server(server).await;
                 admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
                 admin.close().await.unwrap();
                 format!("{server}/{name}")
@@ -86,7 +96,7 @@ impl TestDatabase {
         };
         let store = connect(&url).await;
         let (owner_url, owner) = (url.clone(), store.clone());
-        Self { kind, url, store, owner_url, owner, user: None, name, _dir: dir }
+        Self { kind, url, store, owner_url, owner, user: None, server, name, _dir: dir }
     }
 
     /// Makes the user of ops/ROLLOUT.md, by its statements, and has the program be that user from now on.
@@ -178,6 +188,24 @@ impl TestDatabase {
         self.execute(&sql).await;
     }
 
+    /// Ends all sessions of this user, as a server does that is restarted.
+    pub(crate) async fn end_sessions_of(&self, user: &str) {
+        if self.kind == Kind::Postgres {
+            let sessions =
+                format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'");
+            self.execute(&sessions).await;
+            return;
+        }
+        let sql = format!(
+            "SELECT CAST(ID AS CHAR) AS id FROM information_schema.PROCESSLIST WHERE USER = '{user}'"
+        );
+        let db = self.owner.connection();
+        let sessions = sea_orm::Statement::from_string(db.get_database_backend(), sql);
+        for session in db.query_all_raw(sessions).await.unwrap() {
+            self.execute(&format!("KILL {}", session.try_get::<String>("", "id").unwrap())).await;
+        }
+    }
+
     /// How many rows a table has.
     pub(crate) async fn count(&self, table: &str) -> i64 {
         let db = self.owner.connection();
@@ -203,10 +231,10 @@ impl TestDatabase {
 
     /// Drops the database; a test that panics before leaves it behind, for a look.
     pub(crate) async fn drop(self) {
-        let Self { kind, store, owner, user, name, .. } = self;
-        let _ = store.connection().clone().close().await;
-        let _ = owner.connection().clone().close().await;
-        if let Some(server) = kind.server() {
+        let Self { kind, store, owner, user, server, name, .. } = self;
+        let _ = store.connection().close().await;
+        let _ = owner.connection().close().await;
+        if let Some(server) = server {
             let force = if kind == Kind::Postgres { " WITH (FORCE)" } else { "" };
             let admin = kind.connect_server(&server).await;
             admin.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await.unwrap();

@@ -24,21 +24,46 @@ impl Group {
     }
 }
 
+impl Group {
+    fn signal(&self, signal: &str) {
+        // With -s, as dash takes no negative number behind -KILL.
+        let kill = format!("kill -s {signal} -- -{}", self.0.id());
+        let _ = Command::new("sh").args(["-c", &kill]).status();
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
-        // With -s, as dash takes no negative number behind -KILL.
-        let kill = format!("kill -s KILL -- -{}", self.0.id());
-        let _ = Command::new("sh").args(["-c", &kill]).status();
+        self.signal("KILL");
         let _ = self.0.wait();
     }
 }
+
+/// The signal that ends a server in an orderly way, and what starts it again.
+type Again = (&'static str, Box<dyn Fn() -> Group>);
 
 /// A running server.
 pub(crate) struct OwnServer {
     pub(crate) port: u16,
     // In this order: the servers end before their folder goes.
-    _processes: Vec<Group>,
+    processes: Vec<Group>,
+    /// Of a database.
+    again: Option<Again>,
     _dir: tempfile::TempDir,
+}
+
+impl OwnServer {
+    /// Ends a database as an operator would, and starts it again.
+    pub(crate) async fn restart(&mut self) {
+        let (signal, start) = self.again.as_ref().expect("a database");
+        for process in &mut self.processes {
+            process.signal(signal);
+            let ended = tokio::task::block_in_place(|| process.0.wait());
+            ended.unwrap();
+        }
+        self.processes = vec![start()];
+        until_it_listens("the database, again", self.port).await;
+    }
 }
 
 fn free_port() -> u16 {
@@ -91,7 +116,7 @@ pub(crate) async fn rabbitmq(certificates: &Certificates) -> OwnServer {
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none");
     let node = Group::start(&mut node, &home.join("out.log"));
     until_it_listens("RabbitMQ with TLS", port).await;
-    OwnServer { port, _processes: vec![node, names], _dir: dir }
+    OwnServer { port, processes: vec![node, names], again: None, _dir: dir }
 }
 
 /// A MariaDB with TLS, and with a database `edxapp` for `root`, who has no password.
@@ -108,9 +133,15 @@ pub(crate) async fn mariadb(certificates: &Certificates) -> OwnServer {
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     std::fs::create_dir(data.join("edxapp")).unwrap();
-    let mut server = Command::new("mariadbd");
-    server.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", &user, &place]);
-    server.arg("--innodb-buffer-pool-size=32M").arg(format!("--port={port}"));
+    let mut options = vec![
+        "--no-defaults".to_owned(),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--skip-name-resolve".to_owned(),
+        "--innodb-buffer-pool-size=32M".to_owned(),
+        format!("--port={port}"),
+        user,
+        place,
+    ];
     for (option, path) in [
         ("socket", home.join("socket").display().to_string()),
         ("pid-file", home.join("pid").display().to_string()),
@@ -118,11 +149,54 @@ pub(crate) async fn mariadb(certificates: &Certificates) -> OwnServer {
         ("ssl-cert", certificates.path("server.pem")),
         ("ssl-key", certificates.path("server.key")),
     ] {
-        server.arg(format!("--{option}={path}"));
+        options.push(format!("--{option}={path}"));
     }
-    let server = Group::start(&mut server, &home.join("out.log"));
+    let log = home.join("out.log");
+    let start = move || Group::start(Command::new("mariadbd").args(&options), &log);
+    let processes = vec![start()];
     until_it_listens("MariaDB with TLS", port).await;
-    OwnServer { port, _processes: vec![server], _dir: dir }
+    OwnServer { port, processes, again: Some(("TERM", Box::new(start))), _dir: dir }
+}
+
+/// A PostgreSQL, the superuser of which is `postgres`, without a password.
+pub(crate) async fn postgres() -> OwnServer {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, port) = (dir.path().to_owned(), free_port());
+    // It refuses to be run by root.
+    let owner = postgres_user();
+    if let Some((uid, gid)) = owner {
+        std::os::unix::fs::chown(&home, Some(uid), Some(gid)).unwrap();
+    }
+    let programs = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let programs = programs.map(|version| version.path().join("bin")).find(|bin| bin.join("initdb").exists());
+    let command = move |name: &str| {
+        let mut command = Command::new(programs.as_ref().map_or_else(|| name.into(), |bin| bin.join(name)));
+        command.current_dir(&home).env("LC_ALL", "C.UTF-8").arg("-D").arg(home.join("data"));
+        if let Some((uid, gid)) = owner {
+            command.uid(uid).gid(gid);
+        }
+        command
+    };
+    let made = command("initdb").args(["-U", "postgres", "--auth=trust", "--no-sync"]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let log = dir.path().join("out.log");
+    let start = move || {
+        let mut server = command("postgres");
+        server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "unix_socket_directories="]);
+        Group::start(&mut server, &log)
+    };
+    let processes = vec![start()];
+    until_it_listens("PostgreSQL", port).await;
+    OwnServer { port, processes, again: Some(("INT", Box::new(start))), _dir: dir }
+}
+
+/// Whom to be instead of root; none: whoever runs the test.
+fn postgres_user() -> Option<(u32, u32)> {
+    let id = |arguments: &[&str]| {
+        let said = Command::new("id").args(arguments).output().unwrap().stdout;
+        String::from_utf8(said).unwrap().trim().parse::<u32>().ok()
+    };
+    (id(&["-u"]) == Some(0)).then(|| id(&["-u", "postgres"]).zip(id(&["-g", "postgres"]))).flatten()
 }
 
 /// A PostgreSQL that takes nothing but TLS, with a superuser `postgres` who has no password.

@@ -71,7 +71,10 @@ async fn a_database_that_is_away_at_the_start_parks_events_until_it_comes() {
         stage.until_link(KEY, Some(PAGE)).await;
         let ended = worker.stop().await.expect(0);
         // One line when it is out, and one when it is back.
-        assert_eq!(ended.logged("database.failed").len(), 1, "{}", ended.stderr);
+        let failed = ended.logged("database.failed");
+        assert_eq!(failed.len(), 1, "{}", ended.stderr);
+        let reason = failed[0]["reason"].as_str().unwrap();
+        assert!(reason.matches("refused").count() == 1 && !reason.contains("pool"), "{reason}");
         assert_eq!(ended.logged("database.recovered").len(), 1, "{}", ended.stderr);
         assert_eq!(stage.ready().await, (0, 0, 0));
     })

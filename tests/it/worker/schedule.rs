@@ -19,7 +19,7 @@ const WIPE: &str = "UPDATE course_overviews_courseoverview SET marketing_url = N
 
 async fn passes(stage: &Stage) -> Vec<pass::Model> {
     let query = pass::Entity::find().order_by_asc(pass::Column::Id);
-    query.all(stage.database.store.connection()).await.unwrap()
+    query.all(&stage.database.store.connection()).await.unwrap()
 }
 
 async fn until_passes(stage: &Stage, count: usize) {
@@ -158,7 +158,7 @@ async fn heal_that_is_off_does_not_run() {
         let settings = [("heal.interval", "off"), ("reconcile.schedule", "* * * * * *")];
         let worker = stage.worker(&settings).await;
         until_passes(stage, 3).await;
-        let leases = lease::Entity::find().all(stage.database.store.connection()).await.unwrap();
+        let leases = lease::Entity::find().all(&stage.database.store.connection()).await.unwrap();
         assert!(leases.iter().all(|lease| lease.job != "heal"), "{leases:?}");
         worker.stop().await.expect(0);
     })

@@ -155,7 +155,7 @@ async fn a_catalog_that_is_out_parks_events_without_counting_and_dead_letters_no
 async fn a_worker_killed_before_the_commit_has_acknowledged_nothing() {
     with_stage(Kind::Postgres, async |stage| {
         stage.course(KEY, None, Some(PAGE)).await;
-        let lock = stage.database.owner.connection().clone();
+        let lock = stage.database.owner.connection();
         let lock = sea_orm::TransactionTrait::begin(&lock).await.unwrap();
         let sql = "SELECT * FROM course_overviews_courseoverview FOR UPDATE";
         sea_orm::ConnectionTrait::execute_unprepared(&lock, sql).await.unwrap();
