@@ -7,6 +7,7 @@ use sea_orm::{DbErr, RuntimeErr};
 use tokio::sync::watch;
 
 use super::StoreError;
+use super::timeout::COMMIT;
 use crate::telemetry::report;
 
 /// Why a statement is refused that the database understands and could carry out.
@@ -31,46 +32,64 @@ pub struct Refused {
 
 /// Whether the database writes, as far as is known; shared by the clones of a store.
 #[derive(Debug, Clone)]
-pub struct Writes(Arc<watch::Sender<Option<Refused>>>);
+pub struct Writes(Arc<watch::Sender<Known>>);
+
+/// What is known, each until the opposite is.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// By a statement that was refused, or by a look at the rights.
+    refused: Option<Refused>,
+    /// By a COMMIT that failed. No look finds that, as what is looked at need not be what fails.
+    uncommitted: Option<Refused>,
+}
 
 impl Default for Writes {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(None)))
+        Self(Arc::new(watch::Sender::new(Known::default())))
     }
 }
 
 impl Writes {
     /// Why it does not, if it does not.
     pub fn refused(&self) -> Option<Refused> {
-        self.0.borrow().clone()
+        let known = self.0.borrow();
+        known.refused.as_ref().or(known.uncommitted.as_ref()).cloned()
     }
 
-    /// Returns at the next change, and at once for one that `seen` has not seen.
-    pub fn watch(&self) -> watch::Receiver<Option<Refused>> {
+    /// Returns at the next change, and at once for one that the receiver has not seen.
+    pub fn watch(&self) -> watch::Receiver<Known> {
         self.0.subscribe()
     }
 
-    /// Notes a statement that failed, if it was refused; what is known already stays.
+    /// Notes a statement that was refused, or a COMMIT that failed; what is known already stays.
     pub(super) fn note(&self, error: &StoreError) {
+        let refused = || Some(Refused { since: Utc::now(), why: report(error) });
+        let note = |known: &mut Option<Refused>| {
+            let is_new = known.is_none();
+            if is_new {
+                *known = refused();
+            }
+            is_new
+        };
         if error.refusal().is_some() {
-            self.refuse(|known| known.is_none(), || report(error));
+            self.0.send_if_modified(|known| note(&mut known.refused));
+        } else if error.is_failed_commit() {
+            self.0.send_if_modified(|known| note(&mut known.uncommitted));
         }
+    }
+
+    /// Notes that links or answers were committed.
+    pub(super) fn committed(&self) {
+        self.0.send_if_modified(|known| known.uncommitted.take().is_some());
     }
 
     /// Notes what a look at the rights came to: none, that it writes; else why not.
-    pub(super) fn set(&self, refused: Option<String>) {
-        match refused {
-            Some(why) => self.refuse(|known| known.is_none_or(|known| known.why != why), || why.clone()),
-            None => drop(self.0.send_if_modified(|known| known.take().is_some())),
-        }
-    }
-
-    fn refuse(&self, is_new: impl Fn(Option<&Refused>) -> bool, why: impl Fn() -> String) {
+    pub(super) fn set(&self, why: Option<String>) {
         self.0.send_if_modified(|known| {
-            let is_new = is_new(known.as_ref());
+            let is_new = known.refused.as_ref().map(|refused| &refused.why) != why.as_ref();
             if is_new {
-                let since = known.as_ref().map_or_else(Utc::now, |known| known.since);
-                *known = Some(Refused { since, why: why() });
+                let since = known.refused.take().map_or_else(Utc::now, |refused| refused.since);
+                known.refused = why.map(|why| Refused { since, why });
             }
             is_new
         });
@@ -85,10 +104,18 @@ impl StoreError {
             _ => None,
         }
     }
+
+    /// True if the database took the statements and failed to commit them, for no row's sake; an outage is shown
+    /// elsewhere.
+    fn is_failed_commit(&self) -> bool {
+        matches!(self, Self::Statement { doing: COMMIT, .. })
+            && !self.is_of_a_row()
+            && !self.is_broken_connection()
+    }
 }
 
 /// The same for what SeaORM says.
-pub(super) fn refusal(error: &DbErr) -> Option<Refusal> {
+fn refusal(error: &DbErr) -> Option<Refusal> {
     let (DbErr::Exec(e) | DbErr::Query(e) | DbErr::Conn(e)) = error else { return None };
     let RuntimeErr::SqlxError(e) = e else { return None };
     let error = e.as_database_error()?;

@@ -22,6 +22,9 @@ use super::{StoreError, Writes};
 /// How often work is tried while it fails by something that passes.
 const TRIES: u32 = 3;
 
+/// What a transaction does at its end, in errors.
+pub(super) const COMMIT: &str = "commit";
+
 /// How long work on the database may take, the wait for a connection and all its tries included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -169,7 +172,7 @@ impl Db {
                     Ok(done) => {
                         commit(transaction).await.map_err(|error| {
                             pool.lose();
-                            StoreError::doing("commit")(error)
+                            StoreError::doing(COMMIT)(error)
                         })?;
                         Ok(done)
                     }

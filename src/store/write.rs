@@ -88,7 +88,8 @@ impl Store {
     pub(super) async fn copy_at_once(&self, scope: Scope<'_>, clears: Clears) -> Result<u64, StoreError> {
         let copies = [From::Run, From::Own]
             .map(|from| self.backend().build(&statement(self.backend(), from, scope, clears, &self.also)));
-        self.db
+        let overviews = self
+            .db
             .transaction(COPY, Limit::Table, move |transaction| {
                 let copies = copies.clone();
                 Box::pin(async move {
@@ -100,7 +101,11 @@ impl Store {
                     Ok(overviews)
                 })
             })
-            .await
+            .await?;
+        if overviews > 0 {
+            self.writes.committed();
+        }
+        Ok(overviews)
     }
 
     /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
@@ -135,6 +140,7 @@ impl Store {
                 Box::pin(async move { apply(transaction, &entries, &courses, &also).await })
             })
             .await?;
+        self.writes.committed();
         if !applied.refused.is_empty() {
             metrics::ledger_refused(applied.refused.len() as u64);
             self.doubt_clock();

@@ -26,7 +26,8 @@ pub(super) async fn watch(store: Store, needs: Needs, holder: String, jobs: Jobs
         job.begin();
         let checked = store.check_writes(&needs, &holder).await;
         job.end();
-        let refused = changes.borrow_and_update().clone();
+        changes.mark_unchanged();
+        let refused = store.writes().refused();
         // A database that does not answer leaves it at what was known.
         if checked.is_ok() || refused.is_some() {
             metrics::database_writable(refused.is_none());

@@ -88,3 +88,26 @@ async fn a_server_that_only_reads_is_found_at_the_start() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_commit_that_fails_is_shown_until_one_succeeds() {
+    with_stage(Kind::Postgres, async |stage| {
+        stage.course(KEY, None, Some(PAGE)).await;
+        let worker = stage.worker(&[("heal.interval", "1s")]).await;
+        worker.until_metric(WRITABLE, 1.0).await;
+        // 58030 is an error of the server's disk; a code of a row's would be that row's trouble alone.
+        let function = "CREATE FUNCTION no_commit() RETURNS trigger LANGUAGE plpgsql AS \
+                        'BEGIN RAISE EXCEPTION USING ERRCODE = ''58030'', MESSAGE = ''the disk failed''; END'";
+        stage.database.execute(function).await;
+        let trigger = "CREATE CONSTRAINT TRIGGER no_commit AFTER UPDATE ON course_overviews_courseoverview \
+                       DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no_commit()";
+        stage.database.execute(trigger).await;
+        stage.publish_course(KEY).await;
+        shown_everywhere(&worker, &["failed to commit", "the disk failed"]).await;
+        assert_eq!(stage.database.link(KEY).await.flatten(), None);
+        stage.database.execute(&format!("DROP TRIGGER no_commit ON {LMS}")).await;
+        until_well(stage, &worker).await;
+        worker.stop().await.expect(0);
+    })
+    .await;
+}
