@@ -205,7 +205,6 @@ mod tests {
             held: None,
             observed_at: at,
             observed_by: "event".to_owned(),
-            block: None,
             also: Also::NOTHING,
             refused: None,
         };

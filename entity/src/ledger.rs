@@ -27,8 +27,6 @@ pub struct Model {
     pub observed_at: DateTimeUtc,
     /// What asked: `event`, `pass` or `command`.
     pub observed_by: String,
-    /// The block of the Catalog's list that says the same of the run as this row; NULL where none is known to.
-    pub block: Option<i64>,
     /// The last value that the Catalog gave for the overview's column of this name.
     pub eligible_for_financial_aid: Option<bool>,
     /// The same of this column.

@@ -11,6 +11,7 @@ enum Effect {
     Column(String, String),
     Index(String, String),
     NoTable(String),
+    NoColumn(String, String),
 }
 
 /// Whether the database is as it is after this statement.
@@ -21,6 +22,10 @@ pub(crate) async fn is_done(manager: &SchemaManager<'_>, sql: &str) -> Result<bo
         // A table that is missing is to be made by an earlier statement; there is nothing to look for on it.
         Some(Effect::Column(table, column)) => {
             Ok(manager.has_table(&table).await? && manager.has_column(table, column).await?)
+        }
+        // Likewise, a table that is missing is made, with the column, by an earlier statement.
+        Some(Effect::NoColumn(table, column)) => {
+            Ok(manager.has_table(&table).await? && !manager.has_column(table, column).await?)
         }
         Some(Effect::Index(table, index)) => {
             Ok(manager.has_table(&table).await? && manager.has_index(table, index).await?)
@@ -41,6 +46,9 @@ fn effect(sql: &str) -> Option<Effect> {
         ["CREATE", "INDEX", index, "ON", table, ..] => Some(Effect::Index(own(table), own(index))),
         ["ALTER", "TABLE", table, "ADD", "COLUMN", column, ..] => {
             Some(Effect::Column(own(table), own(column)))
+        }
+        ["ALTER", "TABLE", table, "DROP", "COLUMN", column, ..] => {
+            Some(Effect::NoColumn(own(table), own(column)))
         }
         _ => None,
     }

@@ -13,6 +13,7 @@ mod m20261122_000003_blocks;
 mod m20261122_000004_also;
 mod m20261124_000005_dead_letters;
 mod m20261124_000006_refusals;
+mod m20261130_000007_plain_ledger;
 mod overview;
 
 pub use self::error::MigrateError;
@@ -32,7 +33,7 @@ pub struct Migrator;
 struct Step {
     /// By which the database remembers it.
     name: &'static str,
-    /// The tables that it adds: the rights on them that the program needs, and checks, follow from this.
+    /// The tables that it adds and that are still there: the rights on them that the program needs, and checks, follow from this.
     tables: &'static [&'static str],
     /// The statements that make the change.
     up: fn(DbBackend) -> Vec<String>,
@@ -49,6 +50,7 @@ fn all() -> Vec<Step> {
         m20261122_000004_also::STEP,
         m20261124_000005_dead_letters::STEP,
         m20261124_000006_refusals::STEP,
+        m20261130_000007_plain_ledger::STEP,
     ]
 }
 
@@ -144,8 +146,11 @@ where
     Ok(match direction {
         Direction::Up { create_overview_table } => {
             let mut planned = overview::plan(&manager, create_overview_table).await?;
-            for step in all().iter().filter(|step| !applied(step.name)) {
-                planned.extend(left(&manager, (step.up)(backend)).await?.into_iter().map(Planned::plain));
+            for (place, step) in all().iter().filter(|step| !applied(step.name)).enumerate() {
+                let statements = (step.up)(backend);
+                // Only the first of them may have been interrupted: a later one drops what does not exist yet.
+                let left = if place == 0 { left(&manager, statements).await? } else { statements };
+                planned.extend(left.into_iter().map(Planned::plain));
                 planned.extend(remember(step.name).map(Planned::plain));
             }
             planned

@@ -51,7 +51,6 @@ pub(super) fn held(known: Option<&Entry>, planned: Entry, pass: i64) -> Entry {
         cleared_at: known.and_then(|known| known.cleared_at),
         changed_at: known.and_then(|known| known.changed_at),
         held: Some((pass, change)),
-        block: None,
         ..planned
     }
 }
@@ -76,7 +75,6 @@ mod tests {
             held: None,
             observed_at: at,
             observed_by: "pass".to_owned(),
-            block: None,
             also: Also::NOTHING,
             refused: None,
         }

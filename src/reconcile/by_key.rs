@@ -137,7 +137,7 @@ impl Running<'_> {
             answers = look_up.instrument(tracing::info_span!("look_up", courses = courses.len())) => answers,
         };
         let mut superseded = Vec::new();
-        for (course, _, settled) in self.settle(courses, &answers, &HashMap::new(), asked_at).await? {
+        for (course, _, settled) in self.settle(courses, &answers, true, asked_at).await? {
             match settled {
                 Settled::Superseded => superseded.push(course),
                 // A custom course that is settled is counted at the end, as all are in a real pass: what is counted

@@ -37,8 +37,8 @@ pub(super) enum Crawled {
     },
     /// A page failed and is asked for again in two halves.
     Split(Range, Arc<CatalogError>),
-    /// The run at this position, asked for then, cannot be shown by the Catalog.
-    Broken(u64, DateTime<Utc>, Arc<CatalogError>),
+    /// The run at this position cannot be shown by the Catalog.
+    Broken(u64, Arc<CatalogError>),
     /// Several requests at once only slow each other: one at a time from now on.
     OneAtATime,
 }
@@ -115,7 +115,7 @@ impl Fetcher {
             let Ok((range, asked_at, together, answer)) = done else { continue };
             let sent = match answer {
                 Ok(page) => self.read(range, asked_at, together, page).await,
-                Err(error) => match self.failed(range, asked_at, error).await {
+                Err(error) => match self.failed(range, error).await {
                     Ok(sent) => sent,
                     Err(end) => break end,
                 },
@@ -166,12 +166,7 @@ impl Fetcher {
         self.sender.send(Crawled::Page { range, read_to: to, asked_at, page, page_size }).await.is_ok()
     }
 
-    async fn failed(
-        &mut self,
-        range: Range,
-        asked_at: DateTime<Utc>,
-        error: CatalogError,
-    ) -> Result<bool, End> {
+    async fn failed(&mut self, range: Range, error: CatalogError) -> Result<bool, End> {
         let error = Arc::new(error);
         if !is_of_the_page(&error) {
             return Err(End::Gone(error));
@@ -184,7 +179,7 @@ impl Fetcher {
         let crawled = if self.ranges.failed(range) {
             Crawled::Split(range, error)
         } else {
-            Crawled::Broken(range.start, asked_at, error)
+            Crawled::Broken(range.start, error)
         };
         Ok(self.sender.send(crawled).await.is_ok())
     }

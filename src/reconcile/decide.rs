@@ -51,6 +51,8 @@ pub(super) enum Settled {
 pub(super) struct Decided {
     /// Ledger rows that change.
     pub(super) entries: Vec<Entry>,
+    /// Those that only have been seen again, each with the time at which it was seen before.
+    pub(super) same: Vec<(DateTime<Utc>, Entry)>,
     /// Courses whose overview differs from what it should be.
     pub(super) courses: Vec<CourseKey>,
     /// For each course: whether the LMS has an overview of it, and how it came out.
@@ -69,11 +71,10 @@ pub(super) struct Decided {
     pub(super) unlisted_links: u64,
 }
 
-/// Decides about `snapshots`, whose runs were `answered` so, in these `blocks` of the list.
+/// Decides about `snapshots`, whose runs were `answered` so.
 pub(super) fn decide(
     snapshots: &[Snapshot],
     answered: &HashMap<RunKey, Observation>,
-    blocks: &HashMap<RunKey, i64>,
     rules: Rules,
 ) -> Decided {
     let mut decided = Decided::default();
@@ -94,8 +95,7 @@ pub(super) fn decide(
             let in_force = known.and_then(Entry::in_force).filter(|_| !run.is_ccx());
             let risk = brake::risk(shown.get(&run).copied().or(in_force), &plan.entry, plan.change);
             decided.risky += u64::from(risk.is_some());
-            let block = blocks.get(&run).copied().filter(|_| is_final(&plan.entry, observation));
-            decided.write(known, &plan.entry, block, risk, rules);
+            decided.write(known, plan.entry.clone(), risk, rules);
             plans.insert(run, (plan, risk));
         }
     }
@@ -182,22 +182,20 @@ fn seen_by_this_pass(known: &Entry, rules: Rules) -> bool {
 }
 
 impl Decided {
-    /// The ledger row: as planned, put aside by the brake, or left as it is, where its block says all.
-    fn write(
-        &mut self,
-        known: Option<&Entry>,
-        planned: &Entry,
-        block: Option<i64>,
-        risk: Option<Risk>,
-        rules: Rules,
-    ) {
+    /// The ledger row: as planned, put aside by the brake, or as it is.
+    fn write(&mut self, known: Option<&Entry>, planned: Entry, risk: Option<Risk>, rules: Rules) {
         if let (Some(_), Some(pass)) = (risk, rules.brake) {
-            self.entries.push(brake::held(known, planned.clone(), pass));
+            self.entries.push(brake::held(known, planned, pass));
             return;
         }
-        let is_noted = |known: &Entry| known.block == block && known.says_the_same(planned);
-        if block.is_none() || !known.is_some_and(is_noted) {
-            self.entries.push(Entry { block: block.or(planned.block), ..planned.clone() });
+        let is_confirmed = |known: &&Entry| {
+            known.says_the_same(&planned)
+                && known.observed_by == planned.observed_by
+                && known.observed_at <= planned.observed_at
+        };
+        match known.filter(is_confirmed) {
+            Some(known) => self.same.push((known.observed_at, planned)),
+            None => self.entries.push(planned),
         }
     }
 
@@ -255,16 +253,6 @@ fn key(snapshot: &Snapshot) -> String {
 
 fn own(text: Option<&str>) -> Option<String> {
     text.map(str::to_owned)
-}
-
-/// Whether seeing the same again will change nothing more: the link is set, or cleared for good.
-fn is_final(entry: &Entry, observation: &Observation) -> bool {
-    match observation {
-        Observation::Url(url, _) => entry.in_force() == Some(url.as_str()),
-        Observation::NoUrl(_) => entry.cleared_at.is_some(),
-        // A row that says so is written each time: it holds the text of one refusal only.
-        Observation::Refused(_) | Observation::NotListed | Observation::Unknown(_) => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! The first half of a pass: what the Catalog's list shows.
 
-use super::blocks::{Cutter, Stretch};
 use super::crawl::{Crawl, Crawled, End};
 use super::edges::Edges;
 use super::log;
 use super::pass::PassError;
+use super::progress::Phase;
 use super::report::{Broken, LISTED, cut};
 use super::running::Running;
-use super::vouched::Vouched;
 use crate::catalog::{CatalogError, ListedRun};
 
 /// How the listing went.
@@ -29,14 +28,8 @@ impl Running<'_> {
         let engine = &self.pass.engine;
         let (store, catalog) = (engine.store().clone(), engine.catalog().clone());
         let start = self.low.position();
-        let mut crawl =
-            Crawl::start(store.clone(), catalog, start, self.page_size.clone(), self.pass.at_once);
+        let mut crawl = Crawl::start(store, catalog, start, self.page_size.clone(), self.pass.at_once);
         let mut edges = Edges::default();
-        let mut cutter = Cutter::new(start, self.pass.at_once);
-        // A dry run tells of each run that it would change, so it looks at all.
-        if !self.options.dry_run {
-            self.vouched = Vouched::read(&store).await?;
-        }
         loop {
             let crawled = tokio::select! {
                 biased;
@@ -45,12 +38,8 @@ impl Running<'_> {
                 crawled = crawl.pages.recv() => crawled,
             };
             let Some(crawled) = crawled else { break };
-            let stretch = self.crawled(crawled, &mut edges);
-            let blocks = stretch.map(|stretch| cutter.add(stretch)).unwrap_or_default();
-            self.blocks(blocks).await?;
+            self.crawled(crawled, &mut edges).await?;
         }
-        self.blocks(cutter.rest()).await?;
-        self.vouched.note(&store).await?;
         for broken in &mut self.report.broken {
             edges.name(broken);
         }
@@ -68,8 +57,8 @@ impl Running<'_> {
         }
     }
 
-    /// Takes note of what the crawl hands on. Returns the stretch of the list that is behind it now.
-    fn crawled(&mut self, crawled: Crawled, edges: &mut Edges) -> Option<Stretch> {
+    /// Takes what the crawl hands on.
+    async fn crawled(&mut self, crawled: Crawled, edges: &mut Edges) -> Result<(), PassError> {
         match crawled {
             Crawled::Page { range, read_to, asked_at, page, page_size } => {
                 self.page_size.resume_at(page_size);
@@ -86,16 +75,17 @@ impl Running<'_> {
                 self.report.count_after = page.count;
                 self.report.pages += 1;
                 self.report.bytes += page.bytes as u64;
-                return Some(Stretch { start: range.start, end: read_to, asked_at, runs: page.runs });
+                self.settle_page(range.start, read_to, asked_at, page.runs).await?;
             }
             Crawled::Split(range, error) => {
                 self.report.failed_pages += 1;
                 let (offset, limit) = (range.start, range.len);
                 tracing::debug!(event = "reconcile.page_split", offset, limit, error = %error);
             }
-            Crawled::Broken(position, asked_at, error) => {
+            Crawled::Broken(position, error) => {
                 self.broken(position, &error, edges);
-                return Some(Stretch { start: position, end: position + 1, asked_at, runs: Vec::new() });
+                self.low.done(position, position + 1);
+                self.tick(Phase::Crawl).await?;
             }
             Crawled::OneAtATime => {
                 tracing::info!(
@@ -104,7 +94,7 @@ impl Running<'_> {
                 );
             }
         }
-        None
+        Ok(())
     }
 
     fn broken(&mut self, position: u64, error: &CatalogError, edges: &Edges) {

@@ -12,7 +12,6 @@ use super::progress::{Phase, Progress, Status};
 use super::ranges::LowWater;
 use super::report::Report;
 use super::seen::Seen;
-use super::vouched::Vouched;
 use crate::course_key::CourseKey;
 use crate::store::{PassRow, Store, StoreError};
 
@@ -40,8 +39,6 @@ pub(super) struct Running<'a> {
     pub(super) superseded: Vec<CourseKey>,
     /// How many such there were beyond that; they are not settled.
     pub(super) superseded_beyond: u64,
-    /// What the ledger vouches for.
-    pub(super) vouched: Vouched,
     /// Whether the ledger may hold clears of this pass, which overviews have to follow at the end.
     pub(super) has_cleared: bool,
     /// Whether the ledger may hold changes that a brake put aside.
@@ -98,7 +95,6 @@ impl<'a> Running<'a> {
             seen: Seen::default(),
             superseded: Vec::new(),
             superseded_beyond: 0,
-            vouched: Vouched::default(),
             has_cleared: report.resumed > 0,
             has_held: false,
             has_wiped: false,
@@ -176,8 +172,6 @@ impl<'a> Running<'a> {
     pub(super) async fn save(&mut self) -> Result<(), PassError> {
         self.count_up();
         let store = self.pass.engine.store();
-        // Before the position: what is behind it must be known to have been seen.
-        self.vouched.note(store).await?;
         let Some(row) = &mut self.row else { return Ok(()) };
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.report.verdict.as_str().clone_into(&mut row.verdict);

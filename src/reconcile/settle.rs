@@ -42,19 +42,19 @@ impl Part {
 
 impl Running<'_> {
     /// Decides and writes what `answers`, to a question asked at `asked_at`, mean for `courses`, each of which is
-    /// there once; `blocks` are those of the list that they stand in. Returns how each came out.
+    /// there once, and was asked for `by_key` or shown by the list. Returns how each came out.
     pub(super) async fn settle(
         &mut self,
         courses: &[CourseKey],
         answers: &HashMap<RunKey, Observation>,
-        blocks: &HashMap<RunKey, i64>,
+        by_key: bool,
         asked_at: DateTime<Utc>,
     ) -> Result<Vec<(CourseKey, bool, Settled)>, PassError> {
         let this = &*self;
         // The parts of a large page have no run in common, so that two of them can be on their way at once.
         let parts: Vec<_> = courses
             .chunks(MAX_ROWS)
-            .map(|part| this.settle_but_rejected(part, answers, blocks, asked_at).boxed())
+            .map(|part| this.settle_but_rejected(part, answers, by_key, asked_at).boxed())
             .collect();
         let parts: Vec<Part> =
             stream::iter(parts).buffered(PARTS_AT_ONCE).try_concat().await.map_err(PassError::from)?;
@@ -77,12 +77,12 @@ impl Running<'_> {
         &self,
         courses: &[CourseKey],
         answers: &HashMap<RunKey, Observation>,
-        blocks: &HashMap<RunKey, i64>,
+        by_key: bool,
         asked_at: DateTime<Utc>,
     ) -> Result<Vec<Part>, StoreError> {
         let (mut parts, mut halving) = (Vec::new(), Halving::new(courses.len()));
         while let Some(part) = halving.next_part() {
-            match self.settle_part(&courses[part.clone()], answers, blocks, asked_at).await {
+            match self.settle_part(&courses[part.clone()], answers, by_key, asked_at).await {
                 Ok(settled) => parts.push(settled),
                 Err(error) if error.is_of_a_row() => {
                     let course = halving.rejected(part).and_then(|alone| courses.get(alone));
@@ -98,7 +98,7 @@ impl Running<'_> {
         &self,
         courses: &[CourseKey],
         answers: &HashMap<RunKey, Observation>,
-        blocks: &HashMap<RunKey, i64>,
+        by_key: bool,
         asked_at: DateTime<Utc>,
     ) -> Result<Part, StoreError> {
         if !self.options.dry_run {
@@ -112,14 +112,13 @@ impl Running<'_> {
         let question = Question { asked_at, by, clear_after: self.pass.clear_after };
         let brake = self.row.as_ref().map(|row| row.id).filter(|_| !self.options.allow_mass_change);
         let clear_absent = self.pass.settings.absent == Absent::Clear;
-        let by_key = blocks.is_empty();
         let rules = Rules { question, by_key, started_at: self.report.started_at, brake, clear_absent };
-        let decided = decide(&snapshots, answers, blocks, rules);
+        let decided = decide(&snapshots, answers, rules);
         self.write(decided).instrument(tracing::info_span!("apply", runs = courses.len())).await
     }
 
     async fn write(&self, decided: Decided) -> Result<Part, StoreError> {
-        let Decided { entries, courses, changes, cleared, risky, .. } = decided;
+        let Decided { mut entries, same, courses, changes, cleared, risky, .. } = decided;
         let (held_back, absent) =
             if self.options.allow_mass_change { (0, 0) } else { (risky, decided.absent) };
         let part = Part {
@@ -137,6 +136,7 @@ impl Running<'_> {
             return Ok(Part { updated, cleared, ..part });
         }
         let has_cleared = entries.iter().any(|entry| entry.cleared_at.is_some());
+        entries.extend(self.store().confirm(same).await?);
         let applied = self.store().apply(entries, courses).await?;
         let cleared = cleared.min(applied.overviews);
         let updated = applied.overviews - cleared;

@@ -1,13 +1,12 @@
 //! What only a pass over the whole Catalog does to the ledger, in statements that each cover many rows.
 
 use chrono::{DateTime, Utc};
-use entity::{block, ledger, overview};
+use entity::{ledger, overview};
 use sea_orm::sea_query::{
     Alias, Condition, Expr, ExprTrait, Func, FunctionCall, Order, Query, SelectStatement,
 };
-use sea_orm::{ColumnTrait, DbBackend, EntityTrait, FromQueryResult, JoinType, QueryFilter, QueryTrait};
+use sea_orm::{ColumnTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryTrait};
 
-use super::blocks::{SeenSince, of_ledger, seen_since, seen_since_in};
 use super::choice::{has_own, is_ccx, own_is_due, own_key, own_serves, rank, run_of_overview};
 use super::copy::{Clears, is_due_any};
 use super::timeout::Limit::{Batch, Table};
@@ -42,8 +41,7 @@ impl Store {
             .expr_as(count_where(unsettled(backend, since)), Alias::new("unseen"))
             .expr_as(count_where(wiped), Alias::new("wiped"))
             .from(overview::Entity)
-            .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())))
-            .left_join(block::Entity, of_ledger());
+            .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())));
         self.numbers(&query, "see how the overviews stand").await
     }
 
@@ -55,15 +53,14 @@ impl Store {
         let is_ccx = in_ledger(ledger::Column::RunKey).like("ccx-v1:%");
         let listed = Condition::all()
             .add(in_ledger(ledger::Column::Listed).eq(true))
-            .add(seen_since(since))
+            .add(seen_since("course_sharing_ledger", since))
             .add(is_ccx.not());
         let held = Condition::all().add(in_ledger(ledger::Column::HeldBy).is_not_null());
         let mut query = Query::select();
         query
             .expr_as(count_where(listed), Alias::new("listed"))
             .expr_as(count_where(held), Alias::new("held"))
-            .from(ledger::Entity)
-            .left_join(block::Entity, of_ledger());
+            .from(ledger::Entity);
         self.numbers(&query, "count the runs found").await
     }
 
@@ -135,6 +132,25 @@ impl Store {
     }
 }
 
+/// From when on a run counts as seen by a pass.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenSince {
+    /// What the pass was answered: when it began.
+    pub began: DateTime<Utc>,
+    /// What events and commands were answered: when the list had been read. Before that the list may have shown
+    /// something newer, which the ledger refused because it was asked for earlier and answered later.
+    pub listed: DateTime<Utc>,
+}
+
+/// Whether the run of a ledger row has been seen; the ledger is read under this name.
+fn seen_since(ledger: &'static str, since: SeenSince) -> Condition {
+    let row = |column| Expr::col((Alias::new(ledger), column));
+    let by_pass = Condition::all()
+        .add(row(ledger::Column::ObservedAt).gte(since.began))
+        .add(row(ledger::Column::ObservedBy).eq(ObservedBy::Pass.as_str()));
+    Condition::any().add(by_pass).add(row(ledger::Column::ObservedAt).gte(since.listed))
+}
+
 /// Counts of overviews; each is in exactly one of `settled`, `ccx_settled`, `not_listed` and `unseen`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Standing {
@@ -181,7 +197,9 @@ fn is_settled(backend: DbBackend, since: SeenSince) -> Condition {
     let of_ccx = Condition::any().add(Expr::cust(parent_serves)).add(by_own);
     let of_run = Condition::all().add(Expr::cust(format!("NOT {}", is_ccx(backend)))).add(no_link());
     let of_ccx = Condition::all().add(Expr::cust(is_ccx(backend))).add(of_ccx);
-    Condition::all().add(seen_since(since)).add(Condition::any().add(of_run).add(of_ccx))
+    Condition::all()
+        .add(seen_since("course_sharing_ledger", since))
+        .add(Condition::any().add(of_run).add(of_ccx))
 }
 
 /// Whether a custom course has a row of its own, `other`, that has been seen since then, and of which this holds.
@@ -189,22 +207,16 @@ fn own_seen(backend: DbBackend, since: SeenSince, holds: Condition) -> Expr {
     let own = Query::select()
         .expr(Expr::cust("1"))
         .from_as(ledger::Entity, "other")
-        .join_as(
-            JoinType::LeftJoin,
-            block::Entity,
-            "other_block",
-            Expr::cust("other_block.digest = other.block"),
-        )
         .and_where(Expr::cust(format!("other.run_key = {}", own_key(backend))))
-        .cond_where(seen_since_in("other", "other_block", since))
+        .cond_where(seen_since("other", since))
         .cond_where(holds)
         .to_owned();
     Expr::exists(own)
 }
 
-/// The opposite, for an overview without a row in the ledger too; where overviews, ledger and blocks are joined.
+/// The opposite, for an overview without a row in the ledger too; where overviews and ledger are joined.
 pub(super) fn unsettled(backend: DbBackend, since: SeenSince) -> Condition {
-    // NULL, where there is no block, is not true.
+    // NULL, where there is no row in the ledger, is not true.
     let settled = Expr::case(is_settled(backend, since), Expr::val(1)).finally(Expr::val(0));
     Condition::all().add(Expr::expr(settled).eq(0))
 }

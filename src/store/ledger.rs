@@ -6,11 +6,10 @@ use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use entity::ledger::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, InsertStatement, OnConflict, Query};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, IntoActiveModel,
-    QueryFilter, QueryResult, QuerySelect, QueryTrait,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryResult, QueryTrait,
 };
 
-use super::blocks::{block_seen_at, not_before_its_block};
 use super::timeout::Limit;
 use super::{Store, StoreError, keys};
 use crate::also::{Also, AlsoColumn};
@@ -69,8 +68,6 @@ pub struct Entry {
     pub observed_at: DateTime<Utc>,
     /// What asked, in the table's word.
     pub observed_by: String,
-    /// The block of the Catalog's list that says the same of the run.
-    pub block: Option<i64>,
     /// The last values that the Catalog gave for the columns of `sync.also`; others are not looked at. To be written:
     /// those that an answer brings.
     pub also: Also,
@@ -105,14 +102,9 @@ impl Entry {
             && *refused == other.refused
     }
 
-    /// `vouched_at`: when the row's block was last on the Catalog's list.
-    fn from_row(Row { row, vouched_at }: Row, also: &[AlsoColumn]) -> Option<Self> {
+    fn from_row(row: Model, also: &[AlsoColumn]) -> Option<Self> {
         // A key that does not parse was put there by hand; it can belong to no overview of ours.
         let run = CourseKey::parse(&row.run_key).ok()?.own_key();
-        let (observed_at, observed_by) = match vouched_at {
-            Some(at) if at > row.observed_at => (at, ObservedBy::Pass.as_str().to_owned()),
-            _ => (row.observed_at, row.observed_by),
-        };
         let Model { eligible_for_financial_aid, language, .. } = row;
         let also = Also { eligible_for_financial_aid, language }.only(also);
         let (url, why) = (row.refused_url.unwrap_or_default(), row.refused_why.unwrap_or_default());
@@ -126,9 +118,8 @@ impl Entry {
             cleared_at: row.cleared_at,
             changed_at: row.changed_at,
             held: row.held_by.map(|pass| (pass, row.held_url)),
-            observed_at,
-            observed_by,
-            block: row.block,
+            observed_at: row.observed_at,
+            observed_by: row.observed_by,
             also,
             refused,
         })
@@ -143,11 +134,11 @@ impl Entry {
     fn bytes(&self) -> usize {
         let held = self.held.as_ref().and_then(|(_, url)| url.as_deref()).map_or(0, str::len);
         let words = self.run.as_str().len() + self.url.as_deref().map_or(0, str::len) + held;
-        // Up to four times of 27 bytes, a block of 20, the small columns, and the length of each.
+        // Up to four times of 27 bytes, the small columns, and the length of each.
         let language = self.also.language.as_deref().map_or(0, str::len);
         let refused =
             self.refused.as_ref().map_or(0, |refused| refused.what.url.len() + refused.what.why.len());
-        words + language + refused + 260
+        words + language + refused + 240
     }
 
     fn into_model(self) -> Model {
@@ -166,7 +157,6 @@ impl Entry {
             held_url,
             observed_at: self.observed_at,
             observed_by: self.observed_by,
-            block: self.block,
             eligible_for_financial_aid: self.also.eligible_for_financial_aid,
             language: self.also.language,
             refused_url,
@@ -174,14 +164,6 @@ impl Entry {
             refused_since,
         }
     }
-}
-
-/// A row, and when its block was last on the Catalog's list.
-#[derive(FromQueryResult)]
-struct Row {
-    #[sea_orm(nested)]
-    row: Model,
-    vouched_at: Option<DateTime<Utc>>,
 }
 
 impl Store {
@@ -194,12 +176,44 @@ impl Store {
         for runs in keys::fitting(runs, |run| keys::key_bytes(run.as_str())) {
             let key = Expr::col((Entity, Column::RunKey));
             let among = keys::one_of(self.backend(), key, runs.iter().map(RunKey::as_str));
-            let found = Entity::find().filter(among).expr_as(block_seen_at(), "vouched_at");
-            let rows: Vec<Row> = self.db.all("read the ledger", Limit::Batch, &found.into_query()).await?;
+            let found = Entity::find().filter(among).into_query();
+            let rows: Vec<Model> = self.db.all("read the ledger", Limit::Batch, &found).await?;
             let known = rows.into_iter().filter_map(|row| Entry::from_row(row, &self.also));
             entries.extend(known.map(|entry| (entry.run.clone(), entry)));
         }
         Ok(entries)
+    }
+
+    /// Notes the time of answers that say what the ledger said already: each of these entries was read with the given
+    /// `observed_at`, and nothing else of it changes. Returns those whose rows may have been written since, to be
+    /// written in whole: the guard then decides about each.
+    pub async fn confirm(&self, same: Vec<(DateTime<Utc>, Entry)>) -> Result<Vec<Entry>, StoreError> {
+        let mut same = same;
+        same.sort_unstable_by(|(a, one), (b, other)| {
+            (a, one.observed_at, &one.run).cmp(&(b, other.observed_at, &other.run))
+        });
+        let mut unconfirmed = Vec::new();
+        // A page of the last pass has one time, so that these are few.
+        for together in same.chunk_by(|(a, one), (b, other)| a == b && one.observed_at == other.observed_at) {
+            for rows in keys::fitting(together, |(_, entry)| keys::key_bytes(entry.run.as_str())) {
+                if !self.confirm_at_once(rows).await? {
+                    unconfirmed.extend(rows.iter().map(|(_, entry)| entry.clone()));
+                }
+            }
+        }
+        Ok(unconfirmed)
+    }
+
+    /// Returns whether all of the rows were as they had been read.
+    async fn confirm_at_once(&self, rows: &[(DateTime<Utc>, Entry)]) -> Result<bool, StoreError> {
+        let Some((read_at, Entry { observed_at, .. })) = rows.first() else { return Ok(true) };
+        let runs = rows.iter().map(|(_, entry)| entry.run.as_str());
+        let confirm = Entity::update_many()
+            .col_expr(Column::ObservedAt, Expr::val(*observed_at))
+            .filter(keys::one_of(self.backend(), Expr::col(Column::RunKey), runs))
+            .filter(Column::ObservedAt.eq(*read_at));
+        let confirmed = self.db.execute("confirm the ledger", Limit::Batch, &confirm.into_query()).await?;
+        Ok(confirmed == rows.len() as u64)
     }
 }
 
@@ -304,12 +318,6 @@ fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
         (Column::RefusedSince, time(&|entry| entry.refused.as_ref().map(|refused| refused.since))),
         (Column::ObservedAt, time(&|entry| Some(entry.observed_at))),
         (Column::ObservedBy, text(&|entry| entry.observed_by.clone())),
-        (
-            Column::Block,
-            values_of("NULLIF(unnest($1), '')::bigint", &|entry| {
-                entry.block.map_or_else(String::new, |block| block.to_string())
-            }),
-        ),
     ];
     let also_values = also.iter().map(|column| {
         let sql = match column {
@@ -334,7 +342,7 @@ fn also_column(column: AlsoColumn) -> Column {
     }
 }
 
-const WRITTEN: [Column; 13] = [
+const WRITTEN: [Column; 12] = [
     Column::MarketingUrl,
     Column::Listed,
     Column::PendingClearSince,
@@ -346,13 +354,12 @@ const WRITTEN: [Column; 13] = [
     Column::RefusedWhy,
     Column::RefusedSince,
     Column::ObservedBy,
-    // Last: MySQL assigns from left to right, and the guard of each column reads these.
+    // Last: MySQL assigns from left to right, and the guard of each column reads it.
     Column::ObservedAt,
-    Column::Block,
 ];
 
-/// The guard: an answer to an earlier question never replaces that to a later one, be it the row's own or its
-/// block's; and a clear is written only over the null that it was decided on, so that a URL seen in between survives.
+/// The guard: an answer to an earlier question never replaces that to a later one; and a clear is written only over the
+/// null that it was decided on, so that a URL seen in between survives.
 ///
 /// What an answer does not bring it carries along as it was read before: of that the row keeps its own, which may have
 /// been committed since. An answer without a URL brings none, one without the run, or held back, neither clears nor
@@ -368,8 +375,7 @@ fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let brings_no_clear = format!("(NOT {listed} OR {held} IS NOT NULL OR {refused} IS NOT NULL)");
     let guard = format!(
         "{asked} >= {asked_before} AND ({cleared} IS NULL OR {brings_no_clear} OR {cleared_before} IS NOT NULL \
-         OR {null_before} <= {null}) AND {}",
-        not_before_its_block(backend)
+         OR {null_before} <= {null})"
     );
     let brings_no_url = format!("({null} IS NOT NULL OR {brings_no_clear})");
     let mut conflict = OnConflict::column(Column::RunKey);

@@ -5,7 +5,6 @@
 //! differ from it (`copy.rs`); restoring, applying and healing differ only in which overviews they copy to.
 
 mod blanks;
-mod blocks;
 mod charset;
 mod choice;
 mod clock;
@@ -35,8 +34,7 @@ mod timeout;
 mod write;
 
 pub use self::blanks::{Blank, BlankCount};
-pub use self::blocks::{Block, SeenSince};
-pub use self::crawl::{Found, Standing};
+pub use self::crawl::{Found, SeenSince, Standing};
 pub use self::dead_letters::{Letter, LetterFilter, LetterHead, NewLetter};
 pub use self::error::StoreError;
 pub use self::failures::Failure;

@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use entity::{block, ledger, overview};
+use entity::{ledger, overview};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait};
 
-use super::blocks::{SeenSince, of_ledger};
 use super::choice::run_of_overview;
-use super::crawl::unsettled;
+use super::crawl::{SeenSince, unsettled};
 use super::timeout::Limit::{Batch, Table};
 use super::{Entry, Store, StoreError, keys};
 use crate::also::{Also, AlsoChange, AlsoColumn};
@@ -192,7 +191,6 @@ impl Store {
             .column((overview::Entity, overview::Column::MarketingUrl))
             .from(overview::Entity)
             .left_join(ledger::Entity, Expr::col(run_key).eq(run_of_overview(backend)))
-            .left_join(block::Entity, of_ledger())
             .cond_where(unsettled(backend, since))
             .order_by((overview::Entity, overview::Column::Id), sea_orm::Order::Asc)
             .limit(limit);

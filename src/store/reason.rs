@@ -8,7 +8,6 @@ use sea_orm::DbBackend;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, Query};
 
 use super::blanks::id_of_overview;
-use super::blocks::block_seen_at_of;
 use super::choice::{is_ccx, own_is_better, own_key};
 
 /// Why an overview has no link. Each blank one has exactly one reason, by the first of these that applies.
@@ -112,10 +111,8 @@ fn of_row(backend: DbBackend, row: &'static str, now: DateTime<Utc>, waiting: Du
     let ledger = |column: L| Expr::col((Alias::new(row), column));
     let blank = |column: blank::Column| Expr::col((blank::Entity, column));
     let in_force = || ledger(L::MarketingUrl).is_not_null().and(ledger(L::ClearedAt).is_null());
-    // A run was asked for when it was observed, or when its block was seen to be as before.
-    let before_it = |asked: Expr| asked.clone().is_null().or(asked.lt(dead_since(backend)));
-    let dead = before_it(ledger(L::ObservedAt)).and(before_it(block_seen_at_of(row)));
-    let dead = dead_since(backend).is_not_null().and(dead);
+    let not_asked_since = ledger(L::ObservedAt).is_null().or(ledger(L::ObservedAt).lt(dead_since(backend)));
+    let dead = dead_since(backend).is_not_null().and(not_asked_since);
     let waits = blank(blank::Column::Since).is_null().or(blank(blank::Column::Since).gt(now - waiting));
     let word = |reason: Reason| Expr::cust(format!("'{}'", reason.as_str()));
     Expr::case(Expr::cust(format!("NOT {}", is_run(backend))), word(Reason::NoRun))

@@ -67,22 +67,9 @@ pub fn plan(
         held: None,
         observed_at: question.asked_at,
         observed_by: question.by.as_str().to_owned(),
-        block: None,
         also: also(observation),
         refused: None,
     };
-    let mut plan = planned(base, known, observation, question)?;
-    // What the block says of the run stays true as long as the row says it too.
-    plan.entry.block = known.filter(|known| known.says_the_same(&plan.entry)).and_then(|known| known.block);
-    Some(plan)
-}
-
-fn planned(
-    base: Entry,
-    known: Option<&Entry>,
-    observation: &Observation,
-    question: Question,
-) -> Option<Plan> {
     match observation {
         Observation::Url(url, _) => {
             let same = known.and_then(Entry::in_force) == Some(url.as_str());

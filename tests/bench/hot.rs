@@ -115,7 +115,6 @@ fn planning(criterion: &mut Criterion) {
         held: None,
         observed_at: "2026-11-21T16:00:00Z".parse().unwrap(),
         observed_by: "event".to_owned(),
-        block: None,
         also: Also::NOTHING,
         refused: None,
     };

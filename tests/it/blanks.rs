@@ -33,7 +33,6 @@ fn entry(course: &str, observed_at: DateTime<Utc>) -> Entry {
         observed_at,
         observed_by: "event".to_owned(),
         also: Also::NOTHING,
-        block: None,
         refused: None,
     }
 }

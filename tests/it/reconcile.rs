@@ -1,6 +1,5 @@
 //! The pass against a Catalog that behaves as the real one was seen to, on SQLite, PostgreSQL and MariaDB.
 
-mod blocks;
 mod brake;
 mod broken;
 mod custom_courses;
@@ -14,4 +13,5 @@ mod resume;
 pub(crate) mod rig;
 mod statements;
 mod throttled;
+mod unchanged;
 mod whole;

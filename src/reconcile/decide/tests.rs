@@ -11,7 +11,6 @@ use crate::marketing_url::UrlPolicy;
 use crate::store::Overview;
 
 const RUN: &str = "course-v1:a+b+c";
-const BLOCK: i64 = 9;
 const OLD: &str = "https://old.example/a";
 const NEW_PATH: &str = "https://old.example/b";
 const NEW_HOST: &str = "https://new.example/a";
@@ -40,7 +39,6 @@ fn entry(url: Option<&str>, observed_at: i64) -> Entry {
         held: None,
         observed_at: at(observed_at),
         observed_by: "pass".to_owned(),
-        block: None,
         also: Also::NOTHING,
         refused: None,
     }
@@ -62,37 +60,36 @@ fn unknown() -> Observation {
 }
 
 fn decided(snapshots: &[Snapshot], answer: Observation, rules: Rules) -> Decided {
-    decide(
-        snapshots,
-        &HashMap::from([(key(RUN).run_key(), answer)]),
-        &HashMap::from([(key(RUN).run_key(), BLOCK)]),
-        rules,
-    )
+    decide(snapshots, &HashMap::from([(key(RUN).run_key(), answer)]), rules)
 }
 
 #[test]
-fn a_row_that_names_its_block_is_not_written_again() {
-    let named = Entry { block: Some(BLOCK), ..entry(Some(OLD), -99) };
-    let same = decided(&[snapshot(RUN, Some(OLD), Some(named))], url(OLD), rules(Some(1)));
+fn only_what_changes_a_row_writes_it() {
+    let decided =
+        |known: Entry, answer| decided(&[snapshot(RUN, Some(OLD), Some(known))], answer, rules(Some(1)));
+    let same = decided(entry(Some(OLD), -99), url(OLD));
     assert_eq!((same.entries.len(), same.courses.len(), same.changes.len()), (0, 0, 0));
+    assert_eq!((same.same[0].0, same.same[0].1.observed_at), (at(-99), at(10)));
     assert_eq!(same.settled[0].2, Settled::Known);
-    let another = Entry { block: Some(BLOCK + 1), ..entry(Some(OLD), -99) };
-    let moved = decided(&[snapshot(RUN, Some(OLD), Some(another))], url(OLD), rules(Some(1)));
-    assert_eq!((moved.entries[0].block, moved.courses.len()), (Some(BLOCK), 0));
-}
-
-#[test]
-fn only_what_will_not_change_when_it_is_seen_again_names_its_block() {
-    let known = || Some(entry(Some(OLD), -99));
-    let cleared =
-        Entry { pending_clear_since: Some(at(-5000)), cleared_at: Some(at(-4000)), ..entry(Some(OLD), -99) };
-    let block =
-        |link, known, answer| decided(&[snapshot(RUN, link, known)], answer, rules(Some(7))).entries[0].block;
-    assert_eq!(block(Some(OLD), known(), url(NEW_PATH)), Some(BLOCK));
-    assert_eq!(block(None, Some(cleared), Observation::NoUrl(Also::NOTHING)), Some(BLOCK));
-    assert_eq!(block(Some(OLD), known(), Observation::NoUrl(Also::NOTHING)), None, "a null seen once");
-    assert_eq!(block(Some(OLD), known(), url(NEW_HOST)), None, "held back");
-    assert_eq!(block(Some(OLD), known(), Observation::NotListed), None);
+    let pending = Entry { pending_clear_since: Some(at(-99)), ..entry(Some(OLD), -99) };
+    assert_eq!(
+        decided(pending.clone(), Observation::NoUrl(Also::NOTHING)).same.len(),
+        1,
+        "a null seen again"
+    );
+    let by_event = Entry { observed_by: "event".to_owned(), ..entry(Some(OLD), -99) };
+    let late = entry(Some(OLD), 11);
+    for (known, answer) in [
+        (entry(Some(OLD), -99), url(NEW_PATH)),
+        (entry(Some(OLD), -99), Observation::NoUrl(Also::NOTHING)),
+        (entry(Some(OLD), -99), Observation::NotListed),
+        (pending, url(OLD)),
+        (by_event, url(OLD)),
+        (late, url(OLD)),
+    ] {
+        let written = decided(known.clone(), answer);
+        assert_eq!((written.entries.len(), written.same.len()), (1, 0), "{known:?}");
+    }
 }
 
 #[test]
@@ -102,7 +99,7 @@ fn a_run_seen_by_this_pass_is_known_as_such() {
     // Its link came back after a clear, so that it is asked for again.
     let again = [snapshot(RUN, Some(OLD), Some(entry(Some(OLD), 5)))];
     assert!(matches!(decided(&again, unknown(), rules(Some(1))).settled[0].2, Settled::Unknown(_)));
-    let silent = decide(&again, &HashMap::new(), &HashMap::new(), rules(Some(1)));
+    let silent = decide(&again, &HashMap::new(), rules(Some(1)));
     assert!(matches!(silent.settled[0].2, Settled::Unknown(_)));
 }
 
@@ -181,7 +178,7 @@ fn a_column_that_differs_is_written_for_itself_and_never_on_a_custom_course() {
         snapshot.overview.as_mut().unwrap().also = also("en");
     }
     let same = decided(&snapshots, url("en"), rules(Some(7)));
-    assert_eq!((same.entries[0].block, same.changes.len()), (Some(BLOCK), 0));
+    assert_eq!((same.entries.len(), same.same.len(), same.changes.len()), (0, 1, 0));
 }
 
 fn links() -> impl Strategy<Value = Option<&'static str>> {
@@ -212,10 +209,10 @@ proptest! {
         let in_force = known.as_ref().and_then(Entry::in_force).map(str::to_owned);
         let ignorant = matches!(answer, Observation::Unknown(_));
         let decided = decided(&[snapshot(RUN, link, known.clone())], answer, rules(brake));
-        prop_assert!(decided.entries.len() <= 1);
+        prop_assert!(decided.entries.len() + decided.same.len() <= 1);
         prop_assert!(decided.courses.len() <= decided.changes.len());
         if ignorant {
-            prop_assert_eq!((decided.entries.len(), decided.changes.len()), (0, 0));
+            prop_assert_eq!((decided.entries.len(), decided.same.len(), decided.changes.len()), (0, 0, 0));
         }
         if let (Some(_), Some(entry)) = (brake, decided.entries.first()) {
             let shown = link.map(str::to_owned).or(in_force.clone());

@@ -7,9 +7,8 @@ use crate::support::databases::{KINDS, Kind, TestDatabase};
 use crate::support::process::{Ended, Program};
 
 const OVERVIEWS_2016: &str = include_str!("../../fixtures/lms/course_overviews_2016.mysql.sql");
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 5] = [
     "course_sharing_ledger",
-    "course_sharing_block",
     "course_sharing_reconcile",
     "course_sharing_lease",
     "course_sharing_blank",

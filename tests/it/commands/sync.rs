@@ -63,7 +63,6 @@ fn ahead(url: &str) -> Entry {
         held: None,
         observed_at,
         observed_by: "event".to_owned(),
-        block: None,
         also: Also::NOTHING,
         refused: None,
     }

@@ -34,7 +34,6 @@ async fn stand_alone(kind: Kind, places: &[usize]) {
     let (rig, keys) = with_broken(kind, places, false).await;
     let broken: Vec<&String> = places.iter().map(|place| &keys[*place]).collect();
     let (first, last) = (places[0], places[places.len() - 1]);
-    // The second time by blocks, which a broken run cuts.
     for updated in [60 - places.len() as u64, 0] {
         let requests = rig.catalog.stats().requests;
         let report = rig.run().await;

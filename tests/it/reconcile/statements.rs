@@ -28,7 +28,6 @@ fn entry(key: &str, url: Option<&str>, listed: bool, observed_at: DateTime<Utc>)
         held: None,
         observed_at,
         observed_by: "pass".to_owned(),
-        block: None,
         also: Also::NOTHING,
         refused: None,
     }

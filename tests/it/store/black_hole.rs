@@ -124,7 +124,6 @@ async fn no_statement_waits_for_ever() {
             store.found(since),
             store.unseen(since, None, 1),
             store.counts(),
-            store.whole_blocks(),
             store.snapshots(&courses),
             store.restore(&courses),
             store.apply(vec![entry(RUN, Some(URL), now)], vec![key(RUN)]),

@@ -1,0 +1,95 @@
+//! What becomes of the runs that a page of the list shows.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use super::decide::Settled;
+use super::log;
+use super::pass::PassError;
+use super::progress::Phase;
+use super::report::push;
+use super::running::{Running, SUPERSEDED};
+use crate::catalog::{ListedRun, Observation};
+use crate::course_key::{CourseKey, RunKey};
+
+impl Running<'_> {
+    /// Settles the runs of a page whose first one stands at offset `start`; the list is read to `read_to` by it.
+    pub(super) async fn settle_page(
+        &mut self,
+        start: u64,
+        read_to: u64,
+        asked_at: DateTime<Utc>,
+        runs: Vec<ListedRun>,
+    ) -> Result<(), PassError> {
+        let (courses, answers) = self.sort_out(start, runs);
+        for (course, has_overview, settled) in self.settle(&courses, &answers, false, asked_at).await? {
+            // Whether a custom course is settled depends on its parent, too.
+            if course.is_ccx() {
+                continue;
+            }
+            match settled {
+                Settled::Before => self.report.seen_twice += 1,
+                // Asked again by key, like a run that was not shown.
+                Settled::Unknown(_) | Settled::Rejected(_) | Settled::NotListed => {}
+                Settled::Superseded if self.superseded.len() < SUPERSEDED => self.superseded.push(course),
+                Settled::Superseded => self.superseded_beyond += 1,
+                Settled::Refused(why) if has_overview => {
+                    self.report.settled_by_crawl += 1;
+                    self.report.refused(&course, &why);
+                }
+                Settled::Known if has_overview => self.report.settled_by_crawl += 1,
+                Settled::Known | Settled::Refused(_) => {
+                    self.report.without_overview += 1;
+                    log::without_overview(course.as_str());
+                }
+            }
+        }
+        self.low.done(start, read_to);
+        self.tick(Phase::Crawl).await
+    }
+
+    /// Counts the rows of a page, and leaves out those whose key is of no run, and those seen before.
+    fn sort_out(
+        &mut self,
+        start: u64,
+        runs: Vec<ListedRun>,
+    ) -> (Vec<CourseKey>, HashMap<RunKey, Observation>) {
+        let report = &mut self.report;
+        let mut courses = Vec::with_capacity(runs.len());
+        let mut answers = HashMap::with_capacity(runs.len());
+        for (position, listed) in (start..).zip(runs) {
+            report.listed += 1;
+            let key = match listed.key {
+                Ok(key) => key,
+                Err(error) => {
+                    report.odd_rows += 1;
+                    push(&mut report.odd, format!("position {position}: {error}"));
+                    continue;
+                }
+            };
+            report.ccx_listed += u64::from(key.is_ccx());
+            if key.is_ccx() && self.options.dry_run {
+                // It is asked for by key, with its parent, as nothing is noted of either.
+                continue;
+            }
+            if let Observation::Unknown(why) = &listed.observation {
+                report.odd_rows += 1;
+                push(&mut report.odd, format!("{key}: {why}"));
+            } else if let Some(column) = listed.odd.first() {
+                report.odd_rows += 1;
+                let field = column.field();
+                push(&mut report.odd, format!("{key}: its {field} is not valid and is ignored"));
+            }
+            let run = key.own_key();
+            let again = self.options.dry_run && !self.seen.insert(&run);
+            if again || answers.contains_key(&run) {
+                report.seen_twice += 1;
+                continue;
+            }
+            answers.insert(run, listed.observation);
+            courses.push(key);
+        }
+        (courses, answers)
+    }
+}
