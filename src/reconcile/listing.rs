@@ -5,6 +5,7 @@ use super::edges::Edges;
 use super::log;
 use super::pass::PassError;
 use super::progress::Phase;
+use super::ranges::InOrder;
 use super::report::{Broken, LISTED, cut};
 use super::running::Running;
 use crate::catalog::{CatalogError, ListedRun};
@@ -30,6 +31,8 @@ impl Running<'_> {
         let start = self.low.position();
         let mut crawl = Crawl::start(store, catalog, start, self.page_size.clone(), self.pass.at_once);
         let mut edges = Edges::default();
+        // While one page is read again in parts, others go on.
+        let mut in_order = InOrder::new(start, 12 + 2 * self.pass.at_once);
         loop {
             let crawled = tokio::select! {
                 biased;
@@ -38,6 +41,17 @@ impl Running<'_> {
                 crawled = crawl.pages.recv() => crawled,
             };
             let Some(crawled) = crawled else { break };
+            match crawled {
+                Crawled::Page { range, read_to, .. } => in_order.add(range.start, read_to, crawled),
+                Crawled::Broken(position, _) => in_order.add(position, position + 1, crawled),
+                other => self.crawled(other, &mut edges).await?,
+            }
+            while let Some(crawled) = in_order.take() {
+                self.crawled(crawled, &mut edges).await?;
+            }
+        }
+        in_order.end();
+        while let Some(crawled) = in_order.take() {
             self.crawled(crawled, &mut edges).await?;
         }
         for broken in &mut self.report.broken {

@@ -132,6 +132,43 @@ impl Ranges {
     }
 }
 
+/// Parts of the list in its order, whatever the order in which they were read; so what has been counted is what lies
+/// before a position.
+#[derive(Debug)]
+pub(super) struct InOrder<T> {
+    next: u64,
+    at_most: usize,
+    waiting: BTreeMap<u64, (u64, T)>,
+}
+
+impl<T> InOrder<T> {
+    /// From `start` on. Where more than `at_most` parts wait for an earlier one, they wait no longer.
+    pub(super) fn new(start: u64, at_most: usize) -> Self {
+        Self { next: start, at_most, waiting: BTreeMap::new() }
+    }
+
+    /// `start .. end` was read.
+    pub(super) fn add(&mut self, start: u64, end: u64, part: T) {
+        self.waiting.insert(start, (end, part));
+    }
+
+    /// No earlier part will be read any more.
+    pub(super) fn end(&mut self) {
+        self.at_most = 0;
+    }
+
+    /// The next part, if it may be had.
+    pub(super) fn take(&mut self) -> Option<T> {
+        let first = self.waiting.first_entry()?;
+        if *first.key() > self.next && self.waiting.len() <= self.at_most {
+            return None;
+        }
+        let (_, (end, part)) = self.waiting.pop_first()?;
+        self.next = self.next.max(end);
+        Some(part)
+    }
+}
+
 /// The offset up to which everything has been dealt with; what a pass that is killed goes on from.
 #[derive(Debug)]
 pub(super) struct LowWater {
@@ -249,6 +286,20 @@ mod tests {
             for (position, times) in (0_u64..).zip(read) {
                 prop_assert_eq!(times, u32::from(!broken.contains(&position)));
             }
+        }
+
+        #[test]
+        fn parts_come_in_order_unless_too_many_wait(order in Just((0..12_u64).collect::<Vec<_>>()).prop_shuffle(), at_most in 0..20_usize) {
+            let (mut in_order, mut taken) = (InOrder::new(0, at_most), Vec::new());
+            for part in &order {
+                in_order.add(part * 10, part * 10 + 10, *part);
+                taken.extend(std::iter::from_fn(|| in_order.take()));
+                prop_assert!(in_order.waiting.len() <= at_most);
+            }
+            in_order.end();
+            taken.extend(std::iter::from_fn(|| in_order.take()));
+            prop_assert_eq!(taken.len(), 12);
+            prop_assert!(at_most < 12 || taken.is_sorted());
         }
 
         #[test]
