@@ -21,8 +21,19 @@ pub struct Explanation {
     pub failure: Option<Failure>,
     /// Since when its overview is blank and why, if it is and that has been noted.
     pub blank: Option<Blank>,
+    /// The change of its run that the brake of the last pass holds back.
+    pub held: Option<Held>,
     /// Its dead letters, the oldest first.
     pub dead_letters: Vec<LetterHead>,
+}
+
+/// A change that a brake holds back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The number of the pass.
+    pub pass: i64,
+    /// The URL; none where it would be cleared.
+    pub to: Option<String>,
 }
 
 impl Explanation {
@@ -43,9 +54,11 @@ impl Explanation {
         };
         let link = overview.marketing_url.as_deref();
         let Some(entry) = &self.entry else { return self.without_an_answer(link) };
-        if let Some((pass, url)) = &entry.held {
+        if let Some(Held { pass, to }) =
+            self.held.as_ref().filter(|held| held.to.as_deref() != entry.in_force())
+        {
             let change =
-                url.as_deref().map_or("clearing it".to_owned(), |url| format!("changing it to {url}"));
+                to.as_deref().map_or("clearing it".to_owned(), |url| format!("changing it to {url}"));
             return format!(
                 "the brake of pass {pass} holds back {change}; course-sharing reconcile --allow-mass-change lets it through"
             );
@@ -122,6 +135,9 @@ impl Explanation {
             None => lines.push(("ledger", "nothing is known of the run".to_owned())),
             Some(entry) => lines.extend(ledger_lines(entry)),
         }
+        if let Some(Held { pass, to }) = &self.held {
+            lines.push(("held back", format!("{} (pass {pass})", blank(to.as_deref()))));
+        }
         if let Some(Failure { at, why }) = &self.failure {
             lines.push(("failed look-up", format!("{}: {why}", instant(*at))));
         }
@@ -170,9 +186,6 @@ fn ledger_lines(entry: &Entry) -> Vec<(&'static str, String)> {
         lines.push(("refused because", refused.what.why.clone()));
         lines.push(("refused since", instant(refused.since)));
     }
-    if let Some((pass, url)) = &entry.held {
-        lines.push(("held back", format!("{} (pass {pass})", blank(url.as_deref()))));
-    }
     lines
 }
 
@@ -202,7 +215,6 @@ mod tests {
             pending_clear_since: None,
             cleared_at: None,
             changed_at: Some(at),
-            held: None,
             observed_at: at,
             observed_by: "event".to_owned(),
             also: Also::NOTHING,
@@ -213,7 +225,7 @@ mod tests {
         let row =
             LinkRow { course: course.clone(), marketing_url, social_sharing_url: None, also: Also::NOTHING };
         let (overview, entry) = (Some(row), Some(entry));
-        Explanation { course, overview, entry, failure: None, blank: None, dead_letters: vec![] }
+        Explanation { course, overview, entry, failure: None, blank: None, held: None, dead_letters: vec![] }
     }
 
     #[test]
@@ -231,7 +243,7 @@ mod tests {
             known(Some(URL), |_| {}).why(),
             known(Some(URL), |e| e.pending_clear_since = Some(at)).why(),
             known(Some(URL), |e| e.listed = false).why(),
-            known(Some(URL), |e| e.held = Some((7, None))).why(),
+            Explanation { held: Some(Held { pass: 7, to: None }), ..known(Some(URL), |_| {}) }.why(),
             known(None, |_| {}).why(),
             known(None, |e| e.cleared_at = Some(at)).why(),
             known(None, |e| e.url = None).why(),

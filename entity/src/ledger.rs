@@ -19,10 +19,6 @@ pub struct Model {
     pub cleared_at: Option<DateTimeUtc>,
     /// When the URL in force last changed.
     pub changed_at: Option<DateTimeUtc>,
-    /// The pass whose change of this run the mass-change brake holds back.
-    pub held_by: Option<i64>,
-    /// The URL held back; NULL with `held_by` set is a clear held back.
-    pub held_url: Option<String>,
     /// When the question was asked whose answer this row holds, on the database's clock.
     pub observed_at: DateTimeUtc,
     /// What asked: `event`, `pass` or `command`.

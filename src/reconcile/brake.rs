@@ -1,6 +1,7 @@
 //! The mass-change brake: one pass that clears or re-hosts many links is more likely a mistake in the Catalog than a
 //! wish. Pure.
 
+use super::progress::Why;
 use crate::marketing_url::host_of;
 use crate::store::Entry;
 use crate::sync::Change;
@@ -12,6 +13,15 @@ pub(super) enum Risk {
     Clear,
     /// It leads to another host.
     Rehost,
+}
+
+impl From<Risk> for Why {
+    fn from(risk: Risk) -> Self {
+        match risk {
+            Risk::Clear => Self::Cleared,
+            Risk::Rehost => Self::Rehosted,
+        }
+    }
 }
 
 /// Changes that one pass may make without being told twice, of `linked` overviews that have a link.
@@ -43,18 +53,6 @@ pub(super) fn risk(shown: Option<&str>, planned: &Entry, change: Change) -> Opti
     }
 }
 
-/// `planned`, put aside: the ledger keeps in force what is `known`, and remembers the change under the pass's number.
-pub(super) fn held(known: Option<&Entry>, planned: Entry, pass: i64) -> Entry {
-    let change = planned.in_force().map(str::to_owned);
-    Entry {
-        url: known.and_then(|known| known.url.clone()),
-        cleared_at: known.and_then(|known| known.cleared_at),
-        changed_at: known.and_then(|known| known.changed_at),
-        held: Some((pass, change)),
-        ..planned
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,7 +70,6 @@ mod tests {
             pending_clear_since: cleared.then_some(at),
             cleared_at: cleared.then_some(at),
             changed_at: None,
-            held: None,
             observed_at: at,
             observed_by: "pass".to_owned(),
             also: Also::NOTHING,
@@ -107,17 +104,6 @@ mod tests {
         let other = entry(Some("https://old.example/b"), false);
         assert_eq!(risk(old, &other, Change::Set), None, "another page of the same host");
         assert_eq!(risk(old, &entry(None, false), Change::NoPage), None, "a null seen once");
-    }
-
-    #[test]
-    fn what_is_held_leaves_in_force_what_was() {
-        let known = entry(Some("https://old.example/a"), false);
-        let held = held(Some(&known), entry(Some("https://new.example/a"), false), 7);
-        assert_eq!(held.in_force(), Some("https://old.example/a"));
-        assert_eq!(held.held, Some((7, Some("https://new.example/a".to_owned()))));
-        let cleared = super::held(Some(&known), entry(Some("https://old.example/a"), true), 7);
-        assert_eq!(cleared.in_force(), Some("https://old.example/a"));
-        assert_eq!(cleared.held, Some((7, None)));
     }
 
     proptest! {

@@ -93,6 +93,12 @@ impl Running<'_> {
         for id in ids {
             match CourseKey::parse(id) {
                 Ok(key) if key.as_str() == id => {
+                    if self.waiting.contains(&key) {
+                        let counter =
+                            if key.is_ccx() { &mut self.waiting.ccx } else { &mut self.waiting.listed };
+                        *counter += 1;
+                        continue;
+                    }
                     // A custom course's link follows from its parent's new one, which a dry run has not written.
                     if !self.options.dry_run || key.is_ccx() || !self.seen.contains(&key.run_key()) {
                         courses.push(key);
@@ -137,7 +143,11 @@ impl Running<'_> {
             answers = look_up.instrument(tracing::info_span!("look_up", courses = courses.len())) => answers,
         };
         let mut superseded = Vec::new();
-        for (course, _, settled) in self.settle(courses, &answers, true, asked_at).await? {
+        for (course, has_overview, settled) in self.settle(courses, &answers, true, asked_at).await? {
+            if has_overview && self.waiting.contains(&course) {
+                let counter = if course.is_ccx() { &mut self.waiting.ccx } else { &mut self.waiting.asked };
+                *counter += 1;
+            }
             match settled {
                 Settled::Superseded => superseded.push(course),
                 // A custom course that is settled is counted at the end, as all are in a real pass: what is counted
@@ -164,9 +174,8 @@ impl Running<'_> {
     async fn count_listed(&mut self, since: SeenSince) -> Result<u64, PassError> {
         let (standing, found) = tokio::try_join!(self.store().standing(since), self.store().found(since))?;
         let settled = standing.settled.unsigned_abs();
-        self.has_held |= found.held > 0;
         self.report.settled_by_crawl = settled.saturating_sub(self.report.settled_by_key);
-        self.report.without_overview = found.listed.unsigned_abs().saturating_sub(settled);
+        self.report.without_overview = found.saturating_sub(settled);
         Ok(self.count_others(standing))
     }
 
@@ -174,9 +183,13 @@ impl Running<'_> {
     /// was asked for. Returns how many overviews are not settled.
     async fn count_asked(&mut self, since: SeenSince) -> Result<u64, PassError> {
         let standing = self.store().standing(since).await?;
-        self.report.settled_by_key =
-            standing.settled.unsigned_abs().saturating_sub(self.report.settled_by_crawl);
-        Ok(self.count_others(standing))
+        let by_key = standing.settled.unsigned_abs().saturating_sub(self.report.settled_by_crawl);
+        // What waits is settled, and the database does not know.
+        self.report.settled_by_key = by_key + self.waiting.asked;
+        self.report.settled_by_crawl += self.waiting.listed;
+        let unseen = self.count_others(standing);
+        self.report.ccx_by_parent += self.waiting.ccx;
+        Ok(unseen.saturating_sub(self.waiting.overviews()))
     }
 
     fn count_others(&mut self, standing: Standing) -> u64 {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
-use super::brake::{self, Risk};
+use super::brake::{Risk, risk};
 use super::progress::{Change, Why};
 use crate::catalog::Observation;
 use crate::course_key::{CourseKey, RunKey};
@@ -19,8 +19,8 @@ pub(super) struct Rules {
     pub(super) question: Question,
     /// What this pass has observed since then it has seen already.
     pub(super) started_at: DateTime<Utc>,
-    /// The pass whose brake puts risky changes aside; none if they are to be made, or in a dry run.
-    pub(super) brake: Option<i64>,
+    /// Whether risky changes are put aside and not made.
+    pub(super) brake: bool,
     /// Whether the runs were asked for by key, so that a custom course settles its parent too.
     pub(super) by_key: bool,
     /// Whether a run that is no longer listed loses its link at the end.
@@ -63,8 +63,8 @@ pub(super) struct Decided {
     pub(super) cleared: u64,
     /// Links that stay for now, as a null was seen for the first time.
     pub(super) pending: u64,
-    /// Runs that the brake is for, whether it holds them back or not.
-    pub(super) risky: u64,
+    /// Changes of runs that the brake is for, whether it holds them back or not.
+    pub(super) risky: Vec<(RunKey, Change)>,
     /// Runs that are no longer listed and lose their link for that, if the pass is complete; the brake is for them too.
     pub(super) absent: u64,
     /// Overviews with a link whose run is not listed.
@@ -93,9 +93,16 @@ pub(super) fn decide(
             let Some(plan) = sync::plan(&run, known, observation, rules.question) else { continue };
             // What a custom course has beside its parent is a risk only where learners see it.
             let in_force = known.and_then(Entry::in_force).filter(|_| !run.is_ccx());
-            let risk = brake::risk(shown.get(&run).copied().or(in_force), &plan.entry, plan.change);
-            decided.risky += u64::from(risk.is_some());
-            decided.write(known, plan.entry.clone(), risk, rules);
+            let from = shown.get(&run).copied().or(in_force);
+            let risk = risk(from, &plan.entry, plan.change);
+            if let Some(risk) = risk {
+                let (key, to) = (run.as_str().to_owned(), own(plan.entry.in_force()));
+                let change = Change { key, from: own(from), to, why: risk.into(), also: Vec::new() };
+                decided.risky.push((run.clone(), change));
+            }
+            if risk.is_none() || !rules.brake {
+                decided.write(known, plan.entry.clone());
+            }
             plans.insert(run, (plan, risk));
         }
     }
@@ -182,12 +189,8 @@ fn seen_by_this_pass(known: &Entry, rules: Rules) -> bool {
 }
 
 impl Decided {
-    /// The ledger row: as planned, put aside by the brake, or as it is.
-    fn write(&mut self, known: Option<&Entry>, planned: Entry, risk: Option<Risk>, rules: Rules) {
-        if let (Some(_), Some(pass)) = (risk, rules.brake) {
-            self.entries.push(brake::held(known, planned, pass));
-            return;
-        }
+    /// The ledger row: as planned, or as it is.
+    fn write(&mut self, known: Option<&Entry>, planned: Entry) {
         let is_confirmed = |known: &&Entry| {
             known.says_the_same(&planned)
                 && known.observed_by == planned.observed_by
@@ -239,7 +242,7 @@ impl Decided {
             (_, Some(_)) => Why::Changed,
         };
         self.changes.push(change(to, why, also));
-        if risk.is_some() && rules.brake.is_some() {
+        if risk.is_some() && rules.brake {
             return;
         }
         self.cleared += u64::from(!stays && to.is_none());

@@ -1,18 +1,13 @@
 //! The end of a pass: the brake, what follows for overviews in whole, and the verdict.
 
-use std::collections::HashMap;
-
-use super::brake;
 use super::listing::Listing;
 use super::log;
 use super::pass::PassError;
-use super::progress::{Change, Phase, Why};
-use super::report::HELD_LISTED;
+use super::progress::Phase;
 use super::report::Report;
 use super::running::Running;
 use super::suspect::is_suspect;
 use crate::config::Absent;
-use crate::course_key::CourseKey;
 use crate::store::{Rejected, Verdict};
 
 impl Running<'_> {
@@ -20,8 +15,6 @@ impl Running<'_> {
     pub(super) async fn finish(&mut self, listing: Listing, asked_all: bool) -> Result<(), PassError> {
         let suspect = self.is_suspect().await?;
         let complete = self.judge(listing, asked_all) && !suspect;
-        let settings = &self.pass.settings;
-        self.report.allowance = brake::allowance(self.report.linked, settings.max_change_ratio);
         let mut verdict = match (listing, complete) {
             (Listing::Nothing, _) => Verdict::Failed,
             (_, true) => Verdict::Complete,
@@ -95,45 +88,34 @@ impl Running<'_> {
 
     /// The brake, and the statements that bring all overviews in line with the ledger. Returns whether it refused.
     async fn is_refused(&mut self, complete: bool, suspect: bool) -> Result<bool, PassError> {
-        let Some(pass) = self.row.as_ref().map(|row| row.id) else {
-            if suspect {
-                self.report.held_back = 0;
-            }
-            if complete {
-                self.report.held_back += self.absent;
-            }
-            let refused = self.over_the_limit();
-            if refused {
-                self.report.reason(self.refusal("would hold"));
-            }
-            return Ok(refused);
-        };
+        if suspect {
+            // Another site's list: a later pass finds it again if it is so.
+            self.drop_held();
+        }
+        let clears_absent = self.pass.settings.absent == Absent::Clear && complete;
         let store = self.store();
-        if self.pass.settings.absent == Absent::Clear && complete {
-            self.has_held |= store.hold_absent(pass, self.report.started_at).await? > 0;
-        }
-        self.has_held |= self.report.held_back > 0;
-        if suspect && self.has_held {
-            // What another site's list clears or re-hosts is dropped; a later pass finds it again if it is so.
-            store.forget_held_before(pass.saturating_add(1)).await?;
-            (self.report.held_back, self.has_held) = (0, false);
-        }
-        if self.has_held {
-            // A newer answer to an event may have overruled what was held meanwhile: the ledger is right.
-            self.report.held_back = store.held_count(pass).await?;
+        if self.options.dry_run {
+            self.report.held_back += if clears_absent { self.absent } else { 0 };
+        } else if clears_absent && !self.options.allow_mass_change {
+            self.hold_absent().await?;
         }
         let refused = self.over_the_limit();
         if refused {
-            self.report.reason(self.refusal("holds"));
-            self.list_held(pass).await?;
-            log::brake_applied(&self.report);
-        } else if self.report.held_back > 0 {
-            store.let_through(pass, store.now().await?).await?;
-            self.report.held_back = 0;
-            (self.has_cleared, self.has_wiped) = (true, true);
+            let holds = if self.options.dry_run { "would hold" } else { "holds" };
+            self.report.reason(self.refusal(holds));
+        }
+        if self.options.dry_run {
+            return Ok(refused);
         }
         self.go_on()?;
-        // Custom courses, what was let through, and what the LMS has overwritten meanwhile.
+        if refused {
+            log::brake_applied(&self.report);
+        } else {
+            self.release_held().await?;
+            self.has_cleared |= clears_absent && store.clear_absent(self.report.started_at).await? > 0;
+        }
+        self.go_on()?;
+        // Custom courses, and what the LMS has overwritten meanwhile.
         if self.has_wiped || self.has_cleared {
             let healed = store.heal().await?;
             self.report.updated += healed.overviews;
@@ -144,9 +126,6 @@ impl Running<'_> {
             let copied = store.copy_changes(self.report.started_at).await?;
             self.report.cleared += copied.overviews;
             self.note_rejected(&copied.rejected);
-        }
-        if self.has_held {
-            store.forget_held_before(pass).await?;
         }
         store.forget_failures().await?;
         Ok(refused)
@@ -162,40 +141,11 @@ impl Running<'_> {
         ));
     }
 
-    fn over_the_limit(&self) -> bool {
-        !self.options.allow_mass_change && self.report.held_back > self.report.allowance
-    }
-
     fn refusal(&self, holds: &str) -> String {
         let (held, allowance) = (self.report.held_back, self.report.allowance);
         format!(
             "the brake {holds} back {held} links that would be cleared or led to another host; {allowance} may be in one \
              pass; --allow-mass-change lets them through"
         )
-    }
-
-    async fn list_held(&mut self, pass: i64) -> Result<(), PassError> {
-        let held = self.store().held(pass, HELD_LISTED).await?;
-        let courses: Vec<CourseKey> =
-            held.iter().filter_map(|held| CourseKey::parse(&held.run_key).ok()).collect();
-        let overviews = self.store().overviews(&courses).await?;
-        let shown: HashMap<&str, Option<&str>> = overviews
-            .iter()
-            .map(|(course, overview)| (course.as_str(), overview.marketing_url.as_deref()))
-            .collect();
-        self.report.held = held
-            .iter()
-            .map(|held| {
-                let from = shown.get(held.run_key.as_str()).copied().flatten();
-                Change {
-                    key: held.run_key.clone(),
-                    from: from.map(str::to_owned).or_else(|| held.marketing_url.clone()),
-                    to: held.held_url.clone(),
-                    why: if held.held_url.is_some() { Why::Rehosted } else { Why::Cleared },
-                    also: Vec::new(),
-                }
-            })
-            .collect();
-        Ok(())
     }
 }

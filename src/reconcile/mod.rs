@@ -17,6 +17,7 @@ mod crawl;
 mod decide;
 mod edges;
 mod finish;
+mod held;
 mod lease;
 mod listing;
 mod log;

@@ -10,7 +10,7 @@ use crate::store::Verdict;
 /// Lines in any one list of the report; beyond it only the number grows.
 pub(super) const LISTED: usize = 20;
 /// Held changes shown.
-pub(super) const HELD_LISTED: u64 = 100;
+pub(super) const HELD_LISTED: usize = 100;
 /// What fits the column on MySQL (65,535 bytes), with room.
 const MAX_JSON: usize = 60_000;
 
@@ -82,7 +82,7 @@ pub struct Report {
     pub kept: u64,
     /// Overviews whose link is gone in the Catalog, for the first time: it stays until that is seen again.
     pub pending: u64,
-    /// Runs whose change the brake holds back.
+    /// Runs whose change waits for the end of the pass, or is held back by the brake then.
     pub held_back: u64,
     /// How many clears and new hosts a pass may make at once.
     pub allowance: u64,

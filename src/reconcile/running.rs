@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::begin::{resumable, with_overviews};
+use super::held::Waiting;
 use super::log;
 use super::page_size::PageSize;
 use super::pass::{Options, Pass, PassError};
@@ -41,8 +42,10 @@ pub(super) struct Running<'a> {
     pub(super) superseded_beyond: u64,
     /// Whether the ledger may hold clears of this pass, which overviews have to follow at the end.
     pub(super) has_cleared: bool,
-    /// Whether the ledger may hold changes that a brake put aside.
-    pub(super) has_held: bool,
+    /// Changes that wait for the end.
+    pub(super) waiting: Waiting,
+    /// Whether they are being made.
+    pub(super) releasing: bool,
     /// Whether overviews differ from the ledger.
     pub(super) has_wiped: bool,
     /// Whether the database rejects overviews that are to follow the ledger at the end.
@@ -96,7 +99,8 @@ impl<'a> Running<'a> {
             superseded: Vec::new(),
             superseded_beyond: 0,
             has_cleared: report.resumed > 0,
-            has_held: false,
+            waiting: Waiting::default(),
+            releasing: false,
             has_wiped: false,
             has_rejected: false,
             absent: 0,
@@ -109,6 +113,8 @@ impl<'a> Running<'a> {
             logged: now,
             report,
         };
+        running.report.allowance = running.allowance();
+        running.drop_held();
         running.save().await?;
         log::started(&running.report, position);
         Ok(running)

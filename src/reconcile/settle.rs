@@ -8,6 +8,7 @@ use tracing::Instrument;
 
 use super::decide::{Decided, Rules, Settled, decide};
 use super::pass::PassError;
+use super::progress::Change;
 use super::running::Running;
 use crate::catalog::Observation;
 use crate::config::Absent;
@@ -25,7 +26,7 @@ struct Part {
     updated: u64,
     cleared: u64,
     pending: u64,
-    held_back: u64,
+    risky: Vec<(RunKey, Change)>,
     absent: u64,
     unlisted_links: u64,
     has_cleared: bool,
@@ -63,7 +64,7 @@ impl Running<'_> {
             self.report.updated += part.updated;
             self.report.cleared += part.cleared;
             self.report.pending += part.pending;
-            self.report.held_back += part.held_back;
+            self.hold(part.risky, answers, asked_at);
             self.absent += part.absent;
             self.report.unlisted_links += part.unlisted_links;
             self.has_cleared |= part.has_cleared;
@@ -110,7 +111,7 @@ impl Running<'_> {
         let snapshots = self.store().snapshots(courses).await?;
         let by = ObservedBy::Pass;
         let question = Question { asked_at, by, clear_after: self.pass.clear_after };
-        let brake = self.row.as_ref().map(|row| row.id).filter(|_| !self.options.allow_mass_change);
+        let brake = !self.options.dry_run && !self.options.allow_mass_change && !self.releasing;
         let clear_absent = self.pass.settings.absent == Absent::Clear;
         let rules = Rules { question, by_key, started_at: self.report.started_at, brake, clear_absent };
         let decided = decide(&snapshots, answers, rules);
@@ -119,11 +120,14 @@ impl Running<'_> {
 
     async fn write(&self, decided: Decided) -> Result<Part, StoreError> {
         let Decided { mut entries, same, courses, changes, cleared, risky, .. } = decided;
-        let (held_back, absent) =
-            if self.options.allow_mass_change { (0, 0) } else { (risky, decided.absent) };
+        let (risky, absent) = if self.options.allow_mass_change || self.releasing {
+            (Vec::new(), 0)
+        } else {
+            (risky, decided.absent)
+        };
         let part = Part {
             pending: decided.pending,
-            held_back,
+            risky,
             absent,
             unlisted_links: decided.unlisted_links,
             settled: decided.settled,

@@ -45,23 +45,21 @@ impl Store {
         self.numbers(&query, "see how the overviews stand").await
     }
 
-    /// How many runs, custom courses not counted, have been found listed since `since`, and how many changes of any pass's brake are held back.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn found(&self, since: SeenSince) -> Result<Found, StoreError> {
+    /// How many runs, custom courses not counted, have been found listed since `since`.
+    pub async fn found(&self, since: SeenSince) -> Result<u64, StoreError> {
         let is_ccx = in_ledger(ledger::Column::RunKey).like("ccx-v1:%");
         let listed = Condition::all()
             .add(in_ledger(ledger::Column::Listed).eq(true))
             .add(seen_since("course_sharing_ledger", since))
             .add(is_ccx.not());
-        let held = Condition::all().add(in_ledger(ledger::Column::HeldBy).is_not_null());
+        self.count(listed, "count the runs found").await
+    }
+
+    async fn count(&self, rows: Condition, doing: &'static str) -> Result<u64, StoreError> {
         let mut query = Query::select();
-        query
-            .expr_as(count_where(listed), Alias::new("listed"))
-            .expr_as(count_where(held), Alias::new("held"))
-            .from(ledger::Entity);
-        self.numbers(&query, "count the runs found").await
+        query.expr_as(Expr::cust("COUNT(*)"), Alias::new("rows")).from(ledger::Entity).cond_where(rows);
+        let Rows { rows } = self.numbers(&query, doing).await?;
+        Ok(rows.unsigned_abs())
     }
 
     pub(super) async fn numbers<T: FromQueryResult + Default>(
@@ -72,45 +70,40 @@ impl Store {
         Ok(self.db.one(doing, Table, query).await?.unwrap_or_default())
     }
 
-    /// Puts aside for the brake of `pass` the clearing of every run that it did not find listed since `since` and
-    /// that has a link, in the ledger or on an overview.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn hold_absent(&self, pass: i64, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        use ledger::Column as C;
-        let backend = self.backend();
-        // A link from a listing of its own is not the parent's to lose.
-        let by_own = has_own(backend, "other.cleared_at IS NULL AND other.marketing_url IS NOT NULL");
-        let mut linked = Query::select();
-        linked
-            .expr(run_of_overview(backend))
-            .from(overview::Entity)
-            .and_where(has_link())
-            .and_where(Expr::cust(format!("NOT {by_own}")));
-        let in_force = Condition::all().add(C::MarketingUrl.is_not_null()).add(C::ClearedAt.is_null());
-        let has_link =
-            Condition::any().add(in_force).add(Expr::col((ledger::Entity, C::RunKey)).in_subquery(linked));
-        let hold = ledger::Entity::update_many()
-            .col_expr(C::HeldBy, Expr::val(pass))
-            .col_expr(C::HeldUrl, Expr::val(None::<String>))
-            .filter(C::Listed.eq(false))
-            .filter(C::ObservedBy.eq(ObservedBy::Pass.as_str()))
-            .filter(C::ObservedAt.gte(since))
-            .filter(has_link);
-        self.db.execute("put aside clears", Table, &hold.into_query()).await
+    /// How many runs a pass that began at `since` did not find listed, and that have a link, in the ledger or on an
+    /// overview.
+    pub async fn count_absent(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.count(absent(self.backend(), since), "count absent runs").await
     }
 
-    /// Forgets what the brakes of passes before this one held back.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn forget_held_before(&self, pass: i64) -> Result<u64, StoreError> {
-        let forget = ledger::Entity::update_many()
-            .col_expr(ledger::Column::HeldBy, Expr::val(None::<i64>))
-            .col_expr(ledger::Column::HeldUrl, Expr::val(None::<String>))
-            .filter(ledger::Column::HeldBy.lt(pass));
-        self.db.execute("forget held changes", Table, &forget.into_query()).await
+    /// The same runs, with the URL that the ledger has, in the order of their keys; at most `limit`.
+    pub async fn absent(
+        &self,
+        since: DateTime<Utc>,
+        limit: u64,
+    ) -> Result<Vec<(String, Option<String>)>, StoreError> {
+        let mut query = Query::select();
+        query
+            .columns([ledger::Column::RunKey, ledger::Column::MarketingUrl])
+            .from(ledger::Entity)
+            .cond_where(absent(self.backend(), since))
+            .order_by(ledger::Column::RunKey, Order::Asc)
+            .limit(limit);
+        let doing = "read absent runs";
+        let rows = self.db.rows(doing, Table, &query).await?;
+        let read = rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?)));
+        read.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+    }
+
+    /// Clears the same runs in the ledger; overviews follow by [`Store::copy_changes`]. Returns how many runs.
+    pub async fn clear_absent(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        let now = self.now().await?;
+        // The last URL stays, so that none is ever lost.
+        let clear = ledger::Entity::update_many()
+            .col_expr(ledger::Column::ClearedAt, Expr::val(now))
+            .col_expr(ledger::Column::ChangedAt, Expr::val(now))
+            .filter(absent(self.backend(), since));
+        self.db.execute("clear absent runs", Table, &clear.into_query()).await
     }
 
     /// The page size that the LMS's staff have set in Django admin; none if they have set nothing yet.
@@ -170,13 +163,31 @@ pub struct Standing {
     pub wiped: i64,
 }
 
-/// Counts of the ledger's rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
-pub struct Found {
-    /// Those found listed.
-    pub listed: i64,
-    /// Those with a change held back.
-    pub held: i64,
+/// A number of the ledger's rows.
+#[derive(Default, FromQueryResult)]
+struct Rows {
+    rows: i64,
+}
+
+/// Whether a ledger row is of a run that a pass did not find listed since then, and that has a link.
+fn absent(backend: DbBackend, since: DateTime<Utc>) -> Condition {
+    use ledger::Column as C;
+    // A link from a listing of its own is not the parent's to lose.
+    let by_own = has_own(backend, "other.cleared_at IS NULL AND other.marketing_url IS NOT NULL");
+    let mut linked = Query::select();
+    linked
+        .expr(run_of_overview(backend))
+        .from(overview::Entity)
+        .and_where(has_link())
+        .and_where(Expr::cust(format!("NOT {by_own}")));
+    let in_force = Condition::all().add(C::MarketingUrl.is_not_null()).add(C::ClearedAt.is_null());
+    let has_link =
+        Condition::any().add(in_force).add(Expr::col((ledger::Entity, C::RunKey)).in_subquery(linked));
+    Condition::all()
+        .add(C::Listed.eq(false))
+        .add(C::ObservedBy.eq(ObservedBy::Pass.as_str()))
+        .add(C::ObservedAt.gte(since))
+        .add(has_link)
 }
 
 /// Whether an overview's run has been seen since `since`, and the overview follows it as far as only an answer can
@@ -186,7 +197,6 @@ fn is_settled(backend: DbBackend, since: SeenSince) -> Condition {
     let no_link = || {
         Condition::any()
             .add(in_ledger(ledger::Column::ClearedAt).is_null())
-            .add(in_ledger(ledger::Column::HeldBy).is_not_null())
             .add(is_refused())
             .add(Expr::col((overview::Entity, overview::Column::MarketingUrl)).is_null())
             .add(Expr::col((overview::Entity, overview::Column::MarketingUrl)).eq(""))

@@ -62,8 +62,6 @@ pub struct Entry {
     pub cleared_at: Option<DateTime<Utc>>,
     /// When the URL in force last changed.
     pub changed_at: Option<DateTime<Utc>>,
-    /// The change that the brake of this pass holds back: the URL, or none for a clear.
-    pub held: Option<(i64, Option<String>)>,
     /// When the question was asked.
     pub observed_at: DateTime<Utc>,
     /// What asked, in the table's word.
@@ -88,16 +86,13 @@ impl Entry {
 
     /// Whether another entry, which follows on this one, says the same of the run, whoever looked and when.
     pub fn says_the_same(&self, other: &Self) -> bool {
-        let Self {
-            run, url, listed, pending_clear_since, cleared_at, changed_at, held, also, refused, ..
-        } = self;
+        let Self { run, url, listed, pending_clear_since, cleared_at, changed_at, also, refused, .. } = self;
         *run == other.run
             && *url == other.url
             && *listed == other.listed
             && *pending_clear_since == other.pending_clear_since
             && *cleared_at == other.cleared_at
             && *changed_at == other.changed_at
-            && *held == other.held
             && other.also.or(also) == *also
             && *refused == other.refused
     }
@@ -117,7 +112,6 @@ impl Entry {
             pending_clear_since: row.pending_clear_since,
             cleared_at: row.cleared_at,
             changed_at: row.changed_at,
-            held: row.held_by.map(|pass| (pass, row.held_url)),
             observed_at: row.observed_at,
             observed_by: row.observed_by,
             also,
@@ -127,13 +121,12 @@ impl Entry {
 
     /// Whether the answer says if the URL is cleared; else the row keeps what it has.
     fn brings_clear(&self) -> bool {
-        self.listed && self.held.is_none() && self.refused.is_none()
+        self.listed && self.refused.is_none()
     }
 
     /// About as many bytes as it takes in a statement.
     fn bytes(&self) -> usize {
-        let held = self.held.as_ref().and_then(|(_, url)| url.as_deref()).map_or(0, str::len);
-        let words = self.run.as_str().len() + self.url.as_deref().map_or(0, str::len) + held;
+        let words = self.run.as_str().len() + self.url.as_deref().map_or(0, str::len);
         // Up to four times of 27 bytes, the small columns, and the length of each.
         let language = self.also.language.as_deref().map_or(0, str::len);
         let refused =
@@ -142,7 +135,6 @@ impl Entry {
     }
 
     fn into_model(self) -> Model {
-        let (held_by, held_url) = self.held.map_or((None, None), |(pass, url)| (Some(pass), url));
         let (what, refused_since) =
             self.refused.map_or((None, None), |refused| (Some(refused.what), Some(refused.since)));
         let (refused_url, refused_why) = what.map(|what| (what.url, what.why)).unzip();
@@ -153,8 +145,6 @@ impl Entry {
             pending_clear_since: self.pending_clear_since,
             cleared_at: self.cleared_at,
             changed_at: self.changed_at,
-            held_by,
-            held_url,
             observed_at: self.observed_at,
             observed_by: self.observed_by,
             eligible_for_financial_aid: self.also.eligible_for_financial_aid,
@@ -300,7 +290,6 @@ fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
             time(entry).map_or_else(String::new, |time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
         })
     };
-    let held = |entry: &Entry| entry.held.clone().unwrap_or_default();
     let refused = |of: &dyn Fn(&UrlRefusal) -> String| {
         text(&|entry| entry.refused.as_ref().map(of).unwrap_or_default())
     };
@@ -311,8 +300,6 @@ fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
         (Column::PendingClearSince, time(&|entry| entry.pending_clear_since)),
         (Column::ClearedAt, time(&|entry| entry.cleared_at)),
         (Column::ChangedAt, time(&|entry| entry.changed_at)),
-        (Column::HeldBy, values_of("NULLIF(unnest($1), '0')::bigint", &|entry| held(entry).0.to_string())),
-        (Column::HeldUrl, text(&|entry| held(entry).1.unwrap_or_default())),
         (Column::RefusedUrl, refused(&|refused| refused.what.url.clone())),
         (Column::RefusedWhy, refused(&|refused| refused.what.why.clone())),
         (Column::RefusedSince, time(&|entry| entry.refused.as_ref().map(|refused| refused.since))),
@@ -342,14 +329,12 @@ fn also_column(column: AlsoColumn) -> Column {
     }
 }
 
-const WRITTEN: [Column; 12] = [
+const WRITTEN: [Column; 10] = [
     Column::MarketingUrl,
     Column::Listed,
     Column::PendingClearSince,
     Column::ClearedAt,
     Column::ChangedAt,
-    Column::HeldBy,
-    Column::HeldUrl,
     Column::RefusedUrl,
     Column::RefusedWhy,
     Column::RefusedSince,
@@ -362,8 +347,7 @@ const WRITTEN: [Column; 12] = [
 /// null that it was decided on, so that a URL seen in between survives.
 ///
 /// What an answer does not bring it carries along as it was read before: of that the row keeps its own, which may have
-/// been committed since. An answer without a URL brings none, one without the run, or held back, neither clears nor
-/// ends a clear, and a column of `sync.also` without a value stays.
+/// been committed since. An answer without a URL brings none, one without the run neither clears nor ends a clear, and a column of `sync.also` without a value stays.
 fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let is_mysql = backend == DbBackend::MySql;
     let new = |name: &str| if is_mysql { format!("VALUES({name})") } else { format!("excluded.{name}") };
@@ -371,8 +355,8 @@ fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     let (asked, cleared, null) = (new("observed_at"), new("cleared_at"), new("pending_clear_since"));
     let (asked_before, cleared_before, null_before) =
         (old("observed_at"), old("cleared_at"), old("pending_clear_since"));
-    let (listed, held, refused) = (new("listed"), new("held_by"), new("refused_since"));
-    let brings_no_clear = format!("(NOT {listed} OR {held} IS NOT NULL OR {refused} IS NOT NULL)");
+    let (listed, refused) = (new("listed"), new("refused_since"));
+    let brings_no_clear = format!("(NOT {listed} OR {refused} IS NOT NULL)");
     let guard = format!(
         "{asked} >= {asked_before} AND ({cleared} IS NULL OR {brings_no_clear} OR {cleared_before} IS NOT NULL \
          OR {null_before} <= {null})"

@@ -34,7 +34,7 @@ mod timeout;
 mod write;
 
 pub use self::blanks::{Blank, BlankCount};
-pub use self::crawl::{Found, SeenSince, Standing};
+pub use self::crawl::{SeenSince, Standing};
 pub use self::dead_letters::{Letter, LetterFilter, LetterHead, NewLetter};
 pub use self::error::StoreError;
 pub use self::failures::Failure;
@@ -43,7 +43,7 @@ pub use self::heal::Healed;
 pub use self::lease::Lease;
 pub use self::ledger::{Entry, ObservedBy, UrlRefusal};
 pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
-pub use self::passes::{Held, PassRow, Verdict};
+pub use self::passes::{PassRow, Verdict};
 pub use self::prune::PrunedRuns;
 pub use self::reason::Reason;
 pub use self::refusal::{Refusal, Refused, Writes};

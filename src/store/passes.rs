@@ -1,18 +1,14 @@
-//! The rows of passes, and the changes that a pass's brake holds back.
+//! The rows of passes.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use entity::{ledger, pass};
-use sea_orm::sea_query::Expr;
+use chrono::TimeDelta;
+use entity::pass;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, FromQueryResult, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait,
 };
 
 use super::pool::Pool;
-use super::timeout::{
-    Limit::{Batch, Table},
-    Work,
-};
+use super::timeout::{Limit::Batch, Work};
 use super::{Store, StoreError};
 
 /// How far a pass is to be believed.
@@ -47,22 +43,6 @@ impl Verdict {
 
 /// The row of one pass; see [`pass::Model`].
 pub type PassRow = pass::Model;
-
-/// A change that the brake held back.
-#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult, serde::Serialize)]
-pub struct Held {
-    /// The run.
-    pub run_key: String,
-    /// The URL that stays for now.
-    pub marketing_url: Option<String>,
-    /// The URL that the Catalog has; none: it would be cleared.
-    pub held_url: Option<String>,
-}
-
-#[derive(FromQueryResult)]
-struct HeldCount {
-    held: i64,
-}
 
 impl Store {
     /// A new row for a pass that starts now.
@@ -138,53 +118,5 @@ impl Store {
         }
         let last = ended.order_by_desc(pass::Column::Id).limit(1).into_query();
         self.db.one("read the last pass", Batch, &last).await
-    }
-
-    /// How many changes this pass has put aside for its brake.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn held_count(&self, pass: i64) -> Result<u64, StoreError> {
-        let count = ledger::Entity::find()
-            .select_only()
-            .expr_as(Expr::cust("COUNT(*)"), "held")
-            .filter(ledger::Column::HeldBy.eq(pass));
-        let count: Option<HeldCount> = self.db.one("count held changes", Table, &count.into_query()).await?;
-        Ok(count.map_or(0, |count| count.held.unsigned_abs()))
-    }
-
-    /// The changes put aside by this pass, in the order of their keys; at most `limit`.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn held(&self, pass: i64, limit: u64) -> Result<Vec<Held>, StoreError> {
-        let held = ledger::Entity::find()
-            .select_only()
-            .columns([ledger::Column::RunKey, ledger::Column::MarketingUrl, ledger::Column::HeldUrl])
-            .filter(ledger::Column::HeldBy.eq(pass))
-            .order_by_asc(ledger::Column::RunKey)
-            .limit(limit);
-        self.db.all("read held changes", Batch, &held.into_query()).await
-    }
-
-    /// Puts the held changes of this pass into force in the ledger, at `now`; overviews follow by
-    /// [`Store::copy_changes`]. Returns how many runs.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn let_through(&self, pass: i64, now: DateTime<Utc>) -> Result<u64, StoreError> {
-        use ledger::Column as C;
-        // A clear keeps the last URL, so that none is ever lost. MySQL assigns from left to right: held_url last.
-        let cleared =
-            Expr::case(C::HeldUrl.is_null(), Expr::val(now)).finally(Expr::val(None::<DateTime<Utc>>));
-        let url = Expr::case(C::HeldUrl.is_null(), Expr::col(C::MarketingUrl)).finally(Expr::col(C::HeldUrl));
-        let release = ledger::Entity::update_many()
-            .col_expr(C::MarketingUrl, url.into())
-            .col_expr(C::ClearedAt, cleared.into())
-            .col_expr(C::ChangedAt, now.into())
-            .col_expr(C::HeldBy, Expr::val(None::<i64>))
-            .col_expr(C::HeldUrl, Expr::val(None::<String>))
-            .filter(C::HeldBy.eq(pass));
-        self.db.execute("let held changes through", Table, &release.into_query()).await
     }
 }

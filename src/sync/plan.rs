@@ -64,7 +64,6 @@ pub fn plan(
         pending_clear_since: None,
         cleared_at: None,
         changed_at: known.and_then(|known| known.changed_at),
-        held: None,
         observed_at: question.asked_at,
         observed_by: question.by.as_str().to_owned(),
         also: also(observation),

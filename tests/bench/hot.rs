@@ -112,7 +112,6 @@ fn planning(criterion: &mut Criterion) {
         pending_clear_since: None,
         cleared_at: None,
         changed_at: None,
-        held: None,
         observed_at: "2026-11-21T16:00:00Z".parse().unwrap(),
         observed_by: "event".to_owned(),
         also: Also::NOTHING,

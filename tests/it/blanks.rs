@@ -29,7 +29,6 @@ fn entry(course: &str, observed_at: DateTime<Utc>) -> Entry {
         pending_clear_since: None,
         cleared_at: None,
         changed_at: None,
-        held: None,
         observed_at,
         observed_by: "event".to_owned(),
         also: Also::NOTHING,

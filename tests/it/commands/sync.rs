@@ -60,7 +60,6 @@ fn ahead(url: &str) -> Entry {
         pending_clear_since: None,
         cleared_at: None,
         changed_at: Some(observed_at),
-        held: None,
         observed_at,
         observed_by: "event".to_owned(),
         also: Also::NOTHING,

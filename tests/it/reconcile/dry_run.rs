@@ -12,7 +12,7 @@ async fn dump(rig: &Rig) -> Vec<String> {
     let mut dump = Vec::new();
     for (table, columns) in [
         ("course_overviews_courseoverview", "id, marketing_url"),
-        ("course_sharing_ledger", "run_key, marketing_url, held_url, observed_by"),
+        ("course_sharing_ledger", "run_key, marketing_url, observed_by"),
         ("course_sharing_reconcile", "verdict, report, position"),
         ("course_sharing_lease", "job, holder"),
     ] {

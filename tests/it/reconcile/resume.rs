@@ -148,6 +148,39 @@ async fn the_rest_of_a_pass_is_taken_up_and_no_new_one_begins() {
     }
 }
 
+/// Few changes that are made at the end, and more than the brake lets through.
+#[tokio::test]
+async fn what_waited_for_the_end_of_a_killed_pass_is_met_again_by_the_next() {
+    for kind in KINDS {
+        for (changes, verdict, updated, held_back) in
+            [(3, Verdict::Complete, 3, 0), (60, Verdict::Refused, 0, 60)]
+        {
+            let rig = Rig::generated(kind, 200).await;
+            rig.run().await;
+            let before = rig.links().await;
+            for number in 0..changes {
+                let key = format!("course-v1:OrgX+C{number:07}+2026_T1");
+                rig.catalog.put(&key, Some(&format!("https://new.example/{number}")));
+            }
+            let stop = CancellationToken::new();
+            let progress = Half(stop.clone());
+            let stopped = rig.pass().run(rig.options(), &progress, stop).await;
+            assert!(matches!(stopped, Err(PassError::Stopped)), "{kind:?} {stopped:?}");
+            assert_eq!(rig.links().await, before, "{kind:?}");
+            let report = rig.run().await;
+            assert_eq!((report.verdict, report.resumed), (verdict, 1), "{kind:?} {:?}", report.reasons);
+            assert_eq!((report.updated, report.held_back), (updated, held_back), "{kind:?}");
+            let settled = report.settled_by_crawl + report.settled_by_key;
+            assert_eq!(
+                (settled, report.unsettled, report.held.len() as u64),
+                (200, 0, held_back),
+                "{kind:?}"
+            );
+            rig.drop().await;
+        }
+    }
+}
+
 /// The row of a pass that broke off, having been taken up so often.
 async fn leave_a_pass(store: &Store, resumed: u32) {
     let mut row = store.begin_pass(20).await.unwrap();

@@ -25,7 +25,6 @@ fn entry(key: &str, url: Option<&str>, listed: bool, observed_at: DateTime<Utc>)
         pending_clear_since: None,
         cleared_at: None,
         changed_at: Some(observed_at),
-        held: None,
         observed_at,
         observed_by: "pass".to_owned(),
         also: Also::NOTHING,
@@ -62,16 +61,16 @@ async fn what_a_pass_has_not_settled_is_counted_as_it_is_listed() {
         let read = |listed| SeenSince { began: t, listed };
         assert_eq!(standing(read(later)).await, (1, 1, 1, 1, 2), "{kind:?}");
         let found = store.found(read(later)).await.unwrap();
-        assert_eq!(found.listed, 1, "{kind:?}");
+        assert_eq!(found, 1, "{kind:?}");
         let after = later + TimeDelta::seconds(1);
         assert_eq!(standing(read(after)).await, (0, 0, 1, 3, 2), "{kind:?}");
-        assert_eq!(store.found(read(after)).await.unwrap().listed, 0, "{kind:?}");
+        assert_eq!(store.found(read(after)).await.unwrap(), 0, "{kind:?}");
         database.drop().await;
     }
 }
 
 #[tokio::test]
-async fn only_absent_runs_with_a_link_are_put_aside_and_older_passes_forgotten() {
+async fn only_absent_runs_with_a_link_are_cleared_and_their_urls_kept() {
     for kind in KINDS {
         let database = TestDatabase::new(kind).await;
         let store = &database.store;
@@ -89,13 +88,15 @@ async fn only_absent_runs_with_a_link_are_put_aside_and_older_passes_forgotten()
             by_event,
         ];
         store.apply(entries, vec![]).await.unwrap();
-        assert_eq!(store.hold_absent(7, t).await.unwrap(), 2, "{kind:?}");
-        let held: Vec<String> =
-            store.held(7, 10).await.unwrap().into_iter().map(|held| held.run_key).collect();
-        assert_eq!(held, ["a/gone/1", "a/linked/1"], "{kind:?}");
-        assert_eq!(store.forget_held_before(7).await.unwrap(), 0, "{kind:?}: its own stay");
-        assert_eq!(store.forget_held_before(8).await.unwrap(), 2, "{kind:?}");
-        assert_eq!(store.held_count(7).await.unwrap(), 0, "{kind:?}");
+        assert_eq!(store.count_absent(t).await.unwrap(), 2, "{kind:?}");
+        let absent = [("a/gone/1".to_owned(), Some(URL.to_owned())), ("a/linked/1".to_owned(), None)];
+        assert_eq!(store.absent(t, 10).await.unwrap(), absent, "{kind:?}");
+        assert_eq!(store.absent(t, 1).await.unwrap(), absent[..1], "{kind:?}");
+        assert_eq!(store.clear_absent(t).await.unwrap(), 2, "{kind:?}");
+        assert_eq!(store.copy_changes(t).await.unwrap().overviews, 1, "{kind:?}");
+        assert_eq!(store.count_absent(t).await.unwrap(), 0, "{kind:?}");
+        let gone = store.entries(&[run("a/gone/1")]).await.unwrap().remove(&run("a/gone/1")).unwrap();
+        assert_eq!((gone.in_force(), gone.url.as_deref()), (None, Some(URL)), "{kind:?}");
         database.drop().await;
     }
 }

@@ -23,14 +23,13 @@ async fn a_later_answer_without_a_url_keeps_one_that_was_committed_after_it_had_
                 asked_at
             };
             type Answer = (&'static str, fn(Entry) -> Entry);
-            let answers: [Answer; 4] = [
+            let answers: [Answer; 3] = [
                 ("a first null", |e| Entry { pending_clear_since: Some(e.observed_at), ..e }),
                 ("not listed", |e| Entry { listed: false, ..e }),
                 ("refused", |e| {
                     let what = RefusedUrl { url: "course/x".to_owned(), why: "it is relative".to_owned() };
                     Entry { refused: Some(UrlRefusal { what, since: e.observed_at }), ..e }
                 }),
-                ("held back", |e| Entry { held: Some((7, Some("https://new/demo".to_owned()))), ..e }),
             ];
             for (what, answer) in answers {
                 let confirmed = entry(RUN, Some(URL), later());
