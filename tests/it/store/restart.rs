@@ -46,7 +46,8 @@ async fn no_statement_fails_after_its_connection_was_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_statement_fails_after_the_server_was_restarted() {
     let certificates = Certificates::new("nobody");
-    let (postgres, mariadb) = tokio::join!(own_servers::postgres(), own_servers::mariadb(&certificates));
+    let (postgres, mariadb) =
+        tokio::join!(own_servers::postgres(&certificates), own_servers::mariadb(&certificates));
     for (kind, mut server, scheme) in
         [(Kind::Postgres, postgres, "postgres://postgres"), (Kind::Mysql, mariadb, "mysql://root")]
     {

@@ -158,47 +158,6 @@ pub(crate) async fn mariadb(certificates: &Certificates) -> OwnServer {
     OwnServer { port, processes, again: Some(("TERM", Box::new(start))), _dir: dir }
 }
 
-/// A PostgreSQL, the superuser of which is `postgres`, without a password.
-pub(crate) async fn postgres() -> OwnServer {
-    let dir = tempfile::tempdir().unwrap();
-    let (home, port) = (dir.path().to_owned(), free_port());
-    // It refuses to be run by root.
-    let owner = postgres_user();
-    if let Some((uid, gid)) = owner {
-        std::os::unix::fs::chown(&home, Some(uid), Some(gid)).unwrap();
-    }
-    let programs = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let programs = programs.map(|version| version.path().join("bin")).find(|bin| bin.join("initdb").exists());
-    let command = move |name: &str| {
-        let mut command = Command::new(programs.as_ref().map_or_else(|| name.into(), |bin| bin.join(name)));
-        command.current_dir(&home).env("LC_ALL", "C.UTF-8").arg("-D").arg(home.join("data"));
-        if let Some((uid, gid)) = owner {
-            command.uid(uid).gid(gid);
-        }
-        command
-    };
-    let made = command("initdb").args(["-U", "postgres", "--auth=trust", "--no-sync"]).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let log = dir.path().join("out.log");
-    let start = move || {
-        let mut server = command("postgres");
-        server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "unix_socket_directories="]);
-        Group::start(&mut server, &log)
-    };
-    let processes = vec![start()];
-    until_it_listens("PostgreSQL", port).await;
-    OwnServer { port, processes, again: Some(("INT", Box::new(start))), _dir: dir }
-}
-
-/// Whom to be instead of root; none: whoever runs the test.
-fn postgres_user() -> Option<(u32, u32)> {
-    let id = |arguments: &[&str]| {
-        let said = Command::new("id").args(arguments).output().unwrap().stdout;
-        String::from_utf8(said).unwrap().trim().parse::<u32>().ok()
-    };
-    (id(&["-u"]) == Some(0)).then(|| id(&["-u", "postgres"]).zip(id(&["-g", "postgres"]))).flatten()
-}
-
 /// A PostgreSQL that takes nothing but TLS, with a superuser `postgres` who has no password.
 pub(crate) async fn postgres(certificates: &Certificates) -> OwnServer {
     let dir = tempfile::tempdir().unwrap();
@@ -213,9 +172,10 @@ pub(crate) async fn postgres(certificates: &Certificates) -> OwnServer {
             chown(path, Some(user), Some(group)).unwrap();
         }
     }
-    let program = |name: &str| {
+    let (folder, of) = (home.to_owned(), data.clone());
+    let program = move |name: &str| {
         let mut command = Command::new(postgres_program(name));
-        command.current_dir(home).env("HOME", home).env("LC_ALL", "C.UTF-8").arg("-D").arg(&data);
+        command.current_dir(&folder).env("HOME", &folder).env("LC_ALL", "C.UTF-8").arg("-D").arg(&of);
         if let Some((user, group)) = owner {
             command.uid(user).gid(group);
         }
@@ -224,20 +184,25 @@ pub(crate) async fn postgres(certificates: &Certificates) -> OwnServer {
     let made = program("initdb").args(["-U", "postgres", "--auth=trust", "--no-sync"]).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     std::fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n").unwrap();
-    let mut server = program("postgres");
-    server.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
     let files = ["server.pem", "server.key"].map(|file| home.join(file).display().to_string());
-    for setting in [
+    let settings = [
         "unix_socket_directories=".to_owned(),
         "ssl=on".to_owned(),
         format!("ssl_cert_file={}", files[0]),
         format!("ssl_key_file={}", files[1]),
-    ] {
-        server.args(["-c", &setting]);
-    }
-    let server = Group::start(&mut server, &home.join("out.log"));
+    ];
+    let log = home.join("out.log");
+    let start = move || {
+        let mut server = program("postgres");
+        server.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+        for setting in &settings {
+            server.args(["-c", setting]);
+        }
+        Group::start(&mut server, &log)
+    };
+    let processes = vec![start()];
     until_it_listens("PostgreSQL with TLS", port).await;
-    OwnServer { port, _processes: vec![server], _dir: dir }
+    OwnServer { port, processes, again: Some(("INT", Box::new(start))), _dir: dir }
 }
 
 /// User and group to run PostgreSQL as where the test is root: it does not start as root.
