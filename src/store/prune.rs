@@ -3,13 +3,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{failure, ledger, pass};
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, Query};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait,
 };
 
-use super::blocks::block_seen_at;
 use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError, Verdict, keys};
 use crate::course_key::{CourseKey, RunKey};
@@ -118,10 +117,8 @@ impl Store {
 }
 
 /// Whether a row's run was last seen before then. Said again where the row is deleted: it may have been seen meanwhile.
-fn seen_before(before: DateTime<Utc>) -> Condition {
-    let observed_at = || Expr::col((ledger::Entity, ledger::Column::ObservedAt));
-    let seen_at = Func::coalesce([block_seen_at(), observed_at()]);
-    Condition::all().add(observed_at().lt(before)).add(Expr::from(seen_at).lt(before))
+fn seen_before(before: DateTime<Utc>) -> Expr {
+    Expr::col((ledger::Entity, ledger::Column::ObservedAt)).lt(before)
 }
 
 async fn delete(
