@@ -1,6 +1,8 @@
 //! `[reconcile]`
 
+use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use croner::Cron;
@@ -29,8 +31,7 @@ pub struct Reconcile {
 impl Default for Reconcile {
     fn default() -> Self {
         Self {
-            #[expect(clippy::unwrap_used, reason = "a literal that parses")]
-            schedule: "0 30 3 * * *".parse().unwrap(),
+            schedule: Schedule::nightly(),
             page_size: PageSize::Auto,
             max_change_ratio: 0.05,
             absent: Absent::Keep,
@@ -47,13 +48,31 @@ impl Reconcile {
     }
 }
 
-/// When passes are due.
-#[derive(Debug, Clone)]
+/// When passes are due. `Debug` shows the expression.
+#[derive(Clone)]
 pub enum Schedule {
     /// Only by command.
     Off,
     /// By a cron expression with seconds, in UTC.
     Cron(Box<Cron>),
+}
+
+impl Schedule {
+    /// 03:30, parsed once: a cron expression takes longer to parse than all the other defaults together.
+    fn nightly() -> Self {
+        #[expect(clippy::unwrap_used, reason = "a literal that parses")]
+        static NIGHTLY: LazyLock<Schedule> = LazyLock::new(|| "0 30 3 * * *".parse().unwrap());
+        NIGHTLY.clone()
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Cron(cron) => fmt::Debug::fmt(cron.as_str(), f),
+        }
+    }
 }
 
 impl FromStr for Schedule {
