@@ -15,9 +15,8 @@
 //! `event`, `broker`, `catalog` and `store` know nothing of one another; [`sync`] joins catalog and store,
 //! [`reconcile`] is the pass on top of it, [`worker`] joins broker, event and sync, [`cli`] wires them all.
 
-pub mod also;
-pub mod course_key;
-pub mod marketing_url;
+pub mod model;
+pub use self::model::{course_key, extra_columns as also, marketing_url};
 
 pub mod config;
 pub mod jobs;
