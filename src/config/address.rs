@@ -1,6 +1,13 @@
 //! URLs of servers: read only where nothing in them can be part of a password, and only with parameters that are used.
+//! One may hold a user name and a password, so none is shown whole.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::str::FromStr;
 
 use url::Url;
+
+use super::secret::without_password;
 
 /// What an error about such a URL ends with.
 pub(super) const ENCODE: &str =
@@ -30,6 +37,49 @@ pub(super) fn known_parameters(url: &Url, known: &[&str]) -> Result<(), String> 
         }
     }
     Ok(())
+}
+
+/// An absolute `http:` or `https:` URL. `Display` and `Debug` mask its password; what it derefs to has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebUrl(Url);
+
+impl FromStr for WebUrl {
+    type Err = String;
+
+    /// # Errors
+    /// What was expected; the text itself is not repeated.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match parse(text) {
+            Some(url) if matches!(url.scheme(), "http" | "https") => Ok(Self(url)),
+            _ => Err(format!("expected an http: or https: URL; {ENCODE}")),
+        }
+    }
+}
+
+impl Deref for WebUrl {
+    type Target = Url;
+
+    fn deref(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl DerefMut for WebUrl {
+    fn deref_mut(&mut self) -> &mut Url {
+        &mut self.0
+    }
+}
+
+impl fmt::Display for WebUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_password(self.0.as_str()))
+    }
+}
+
+impl fmt::Debug for WebUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&without_password(self.0.as_str()), f)
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
+use secrecy::ExposeSecret;
 use url::Url;
 
-use super::address::known_parameters;
+use super::address::{self, known_parameters};
+use super::{Amqp, ConfigError};
 
 /// What is read of the query, by lapin or here.
 const PARAMETERS: &[&str] =
@@ -20,12 +22,33 @@ pub struct TlsFiles {
     pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
+impl Amqp {
+    /// The files with certificates that the URL names.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn tls_files(&self) -> Result<TlsFiles, ConfigError> {
+        let invalid = |why| ConfigError::Invalid { key: "amqp.url", why };
+        // Here, as the library quotes a URL that it cannot read, with the password in it; and it takes one without
+        // a host for this machine's.
+        let text = self.url.expose_secret();
+        let url = address::parse(text).filter(|url| url.host_str().is_some_and(|host| !host.is_empty()));
+        let (Some(url), Ok(uri)) = (url, text.parse::<AMQPUri>()) else {
+            return Err(invalid(format!(
+                "expected a URL like amqp://user:password@host:5672/%2f, or amqps: for TLS; {}",
+                address::ENCODE
+            )));
+        };
+        TlsFiles::of(&url, &uri).map_err(invalid)
+    }
+}
+
 impl TlsFiles {
     /// Takes them out of the URL, which `uri` is the library's reading of.
     ///
     /// # Errors
     /// A parameter that nothing reads, one without another that it needs, or a value out of bounds.
-    pub(super) fn of(url: &Url, uri: &AMQPUri) -> Result<Self, String> {
+    fn of(url: &Url, uri: &AMQPUri) -> Result<Self, String> {
         known_parameters(url, PARAMETERS)?;
         let file = |wanted: &str| {
             let value = url.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value);

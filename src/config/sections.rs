@@ -1,0 +1,277 @@
+//! The sections, with the default of every key.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use super::WebUrl;
+use super::values::{Absent, Every, Listen, LogFormat, PageSize, Schedule, columns, duration, list};
+use crate::also::AlsoColumn;
+use crate::marketing_url::UrlPolicy;
+
+/// Everything that can be set, section by section. Its `Debug` shows no secret.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The LMS's database, with our own tables beside the LMS's.
+    pub database: Database,
+    /// RabbitMQ.
+    pub amqp: Amqp,
+    /// course-discovery.
+    pub catalog: Catalog,
+    /// What the LMS is set to, as far as links depend on it.
+    pub lms: Lms,
+    /// Which URLs may be shown to learners.
+    pub marketing_url: MarketingUrl,
+    /// How events are worked off.
+    pub sync: Sync,
+    /// The pass over the whole Catalog.
+    pub reconcile: Reconcile,
+    /// Copying last-known URLs back.
+    pub heal: Heal,
+    /// The worker's port.
+    pub http: Http,
+    /// Log lines.
+    pub log: Log,
+}
+
+/// What every events queue's name ends with; the other queues' names are built from what is before it.
+pub(super) const EVENTS: &str = ".events";
+
+/// Where overviews and our own tables are.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:`, `mysql:` (MySQL and MariaDB) or `postgres:`; holds a password, so it is never shown.
+    pub url: SecretString,
+    /// Connections in the pool, at most.
+    pub max_connections: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: "sqlite://course-sharing.db?mode=rwc".into(), max_connections: 8 }
+    }
+}
+
+/// The broker, and the names of the topology on it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Amqp {
+    /// `amqp:` or, with TLS, `amqps:`; holds a password, so it is never shown.
+    pub url: SecretString,
+    /// The durable topic exchange that Studio and the LMS publish to.
+    pub exchange: String,
+    /// The events queue; ends with `.events`.
+    pub queue: String,
+    /// Deliveries in hand at once, at most.
+    pub prefetch: u16,
+    /// True: declare the topology. False: only check that it is there.
+    pub declare: bool,
+}
+
+impl Default for Amqp {
+    fn default() -> Self {
+        Self {
+            url: "amqp://guest:guest@127.0.0.1:5672/%2f".into(),
+            exchange: "course-events".to_owned(),
+            queue: "course-sharing.events".to_owned(),
+            prefetch: 500,
+            declare: true,
+        }
+    }
+}
+
+impl Amqp {
+    /// What the names of all our queues begin with: the events queue's name less `.events`.
+    pub fn queue_prefix(&self) -> &str {
+        self.queue.strip_suffix(EVENTS).unwrap_or(&self.queue)
+    }
+}
+
+/// course-discovery, and how gently it is asked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Catalog {
+    /// The root; `/api/v1/course_runs/` is appended, a path in it is kept.
+    pub url: WebUrl,
+    /// The LMS's token endpoint, usually `<LMS>/oauth2/access_token`. None: no authentication.
+    pub token_url: Option<WebUrl>,
+    /// OAuth2 client id.
+    pub client_id: Option<String>,
+    /// OAuth2 client secret.
+    pub client_secret: Option<SecretString>,
+    /// Requests at once, over all uses.
+    pub concurrency: usize,
+    /// One request, from connecting to the last byte.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Requests in any hour, over all uses. 0: no limit but what a 429 sets.
+    pub requests_per_hour: u32,
+    /// The request target in bytes (path and query), at most; `keys=` lists are cut to fit.
+    pub max_url_bytes: usize,
+    /// One answer's body in bytes, at most.
+    pub max_body_bytes: usize,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            #[expect(clippy::unwrap_used, reason = "a literal that parses")]
+            url: "http://127.0.0.1:18381".parse().unwrap(),
+            token_url: None,
+            client_id: None,
+            client_secret: None,
+            concurrency: 2,
+            timeout: Duration::from_secs(20),
+            requests_per_hour: 0,
+            max_url_bytes: 1300,
+            max_body_bytes: 32 * 1024 * 1024,
+        }
+    }
+}
+
+/// What the LMS's own settings say about links; the same order of links follows from the same flags.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lms {
+    /// `LMS_ROOT_URL`, for the About-page fallback.
+    pub root_url: Url,
+    /// `SOCIAL_SHARING_SETTINGS["CUSTOM_COURSE_URLS"]`.
+    pub custom_course_urls: bool,
+    /// `FEATURES["ENABLE_MKTG_SITE"]`.
+    pub marketing_site: bool,
+}
+
+impl Default for Lms {
+    fn default() -> Self {
+        Self {
+            #[expect(clippy::unwrap_used, reason = "a literal that parses")]
+            root_url: Url::parse("http://localhost:8000").unwrap(),
+            custom_course_urls: true,
+            marketing_site: true,
+        }
+    }
+}
+
+/// Which URLs may be shown to learners.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MarketingUrl {
+    /// Exact hosts or `*.host`; in the environment separated by commas. Empty: any host.
+    #[serde(deserialize_with = "list")]
+    pub allowed_hosts: Vec<String>,
+    /// Whether `http:` will do.
+    pub allow_http: bool,
+}
+
+impl MarketingUrl {
+    /// The same as the rule that the Catalog's answers are held against.
+    pub fn policy(&self) -> UrlPolicy {
+        UrlPolicy { allowed_hosts: self.allowed_hosts.clone(), allow_http: self.allow_http }
+    }
+}
+
+/// How events are worked off.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sync {
+    /// Events settled in one go, at most.
+    pub max_batch: usize,
+    /// A run is asked for at most once in this time.
+    #[serde(deserialize_with = "duration")]
+    pub min_interval: Duration,
+    /// How far apart a null must be seen twice before a URL is cleared.
+    #[serde(deserialize_with = "duration")]
+    pub clear_after: Duration,
+    /// Columns of the overview that are copied beside the URL; in the environment separated by commas.
+    #[serde(deserialize_with = "columns")]
+    pub also: Vec<AlsoColumn>,
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self {
+            max_batch: 200,
+            min_interval: Duration::from_secs(5),
+            clear_after: Duration::from_secs(15 * 60),
+            also: Vec::new(),
+        }
+    }
+}
+
+/// The pass over the whole Catalog.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reconcile {
+    /// When the worker runs a pass, in UTC.
+    pub schedule: Schedule,
+    /// Runs asked for in one request.
+    pub page_size: PageSize,
+    /// The brake: the part of all linked overviews that one pass may clear or re-host.
+    pub max_change_ratio: f64,
+    /// What to do with the URL of a run that the Catalog no longer lists.
+    pub absent: Absent,
+    /// A pass that was killed is taken up where it stood if its last sign of life is no older than this.
+    #[serde(deserialize_with = "duration")]
+    pub resume_within: Duration,
+}
+
+impl Default for Reconcile {
+    fn default() -> Self {
+        Self {
+            schedule: Schedule::nightly(),
+            page_size: PageSize::Auto,
+            max_change_ratio: 0.05,
+            absent: Absent::Keep,
+            resume_within: Duration::from_secs(2 * 60 * 60),
+        }
+    }
+}
+
+/// Copying last-known URLs back to overviews that lost them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heal {
+    /// How often the worker heals.
+    pub interval: Every,
+}
+
+impl Default for Heal {
+    fn default() -> Self {
+        Self { interval: Every::Period(Duration::from_secs(60)) }
+    }
+}
+
+/// The worker's port.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Where health, metrics, links and the status page are served.
+    pub listen: Listen,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: Listen::On(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))) }
+    }
+}
+
+/// Log lines, always on stderr.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// What is logged, in the language of `RUST_LOG`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, level: "info".to_owned() }
+    }
+}

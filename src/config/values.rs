@@ -1,0 +1,200 @@
+//! Kinds of values: lengths of time, lists, addresses, schedules; and `off` where a thing may be off.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use croner::Cron;
+use croner::parser::{CronParser, Seconds};
+use serde::de::{DeserializeOwned, Error, IntoDeserializer};
+use serde::{Deserialize, Deserializer};
+
+use crate::also::AlsoColumn;
+
+/// For `#[serde(deserialize_with)]`: a length of time, as people write it: `20s`, `15m`, `1h 30m`.
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| format!("{text:?} is no length of time; write it like 20s, 15m or 2h"))
+}
+
+/// For `#[serde(deserialize_with)]`: an array in the file, or the elements in one text with commas between, which is
+/// all that the environment can say.
+pub(super) fn list<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        List(Vec<String>),
+        Text(String),
+    }
+    let elements = match Written::deserialize(deserializer)? {
+        Written::List(list) => list,
+        Written::Text(text) => {
+            text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+        }
+    };
+    elements.into_iter().map(|element| T::deserialize(element.into_deserializer())).collect()
+}
+
+/// For `#[serde(deserialize_with)]`: a [`list`] of columns, each once.
+pub(super) fn columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlsoColumn>, D::Error> {
+    let mut columns: Vec<AlsoColumn> = list(deserializer)?;
+    columns.sort_unstable();
+    columns.dedup();
+    Ok(columns)
+}
+
+/// Reads values of these types by their `FromStr`. The library makes a text of a number too.
+macro_rules! deserialize_from_str {
+    ($($type:ty),+) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    )+};
+}
+deserialize_from_str!(Every, Listen, Schedule, PageSize, super::WebUrl);
+
+/// A period, or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Every {
+    /// Never.
+    Off,
+    /// Each time this long has passed.
+    Period(Duration),
+}
+
+impl FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        match parse_duration(text)? {
+            Duration::ZERO => Err("expected a time above 0, or \"off\"".to_owned()),
+            period => Ok(Self::Period(period)),
+        }
+    }
+}
+
+/// An address to listen on, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// No port at all.
+    Off,
+    /// This address.
+    On(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let bad = |_| format!("{text:?} is no address; write it like 127.0.0.1:8080, or \"off\"");
+        text.parse().map(Self::On).map_err(bad)
+    }
+}
+
+/// When passes are due. `Debug` shows the expression.
+#[derive(Clone)]
+pub enum Schedule {
+    /// Only by command.
+    Off,
+    /// By a cron expression with seconds, in UTC.
+    Cron(Box<Cron>),
+}
+
+impl Schedule {
+    /// 03:30, parsed once: a cron expression takes longer to parse than all the other defaults together.
+    pub(super) fn nightly() -> Self {
+        #[expect(clippy::unwrap_used, reason = "a literal that parses")]
+        static NIGHTLY: LazyLock<Schedule> = LazyLock::new(|| "0 30 3 * * *".parse().unwrap());
+        NIGHTLY.clone()
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Cron(cron) => fmt::Debug::fmt(cron.as_str(), f),
+        }
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let parser = CronParser::builder().seconds(Seconds::Required).build();
+        let cron = parser.parse(text).map_err(|e| {
+            format!("{text:?} is no schedule ({e}); write seconds, minutes, hours, day, month, weekday, or \"off\"")
+        })?;
+        if cron.find_next_occurrence(&chrono::Utc::now(), false).is_err() {
+            return Err(format!("{text:?}: this time never comes"));
+        }
+        Ok(Self::Cron(Box::new(cron)))
+    }
+}
+
+/// Runs a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageSize {
+    /// Found by how long pages take.
+    Auto,
+    /// Always this many.
+    Fixed(u32),
+    /// What the LMS's staff have set in Django admin: the newest row of `catalog_catalogintegration`, read at each
+    /// pass.
+    Lms,
+}
+
+impl FromStr for PageSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "auto" => Ok(Self::Auto),
+            _ if text == "lms" => Ok(Self::Lms),
+            Ok(size @ 1..=10_000) => Ok(Self::Fixed(size)),
+            _ => Err(format!(
+                "{text:?} is no page size; expected \"auto\", \"lms\" or a number from 1 to 10000"
+            )),
+        }
+    }
+}
+
+/// What becomes of the URL of a run that a whole pass did not find in the Catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Absent {
+    /// It stays.
+    Keep,
+    /// It is cleared, after a pass that was complete.
+    Clear,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line, for Splunk and its like.
+    Json,
+    /// For people.
+    Pretty,
+}
