@@ -1,17 +1,15 @@
-//! The fields of one event, and of the spans it happened in, as one flat map.
+//! The fields of one event, and of the spans around it, as one flat map.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use opentelemetry::trace::{SpanContext, TraceContextExt};
-use serde_json::Value;
-use tracing::field::{Field, Visit};
+use serde_json::{Map, Value};
 use tracing::{Event, Subscriber};
+use tracing_serde::fields::AsMap;
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
-/// A line is one event: what is longer than this is cut, as collectors cut lines at 10,000 bytes or so.
+/// Longer texts are cut: a line is one event, and collectors cut lines at 10,000 bytes or so.
 const MAX_CHARS: usize = 2_000;
 
 /// What an event says.
@@ -32,65 +30,37 @@ impl Fields {
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let mut fields = Self::default();
-        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
-        {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             let extensions = span.extensions();
-            let Some(recorded) = extensions.get::<FormattedFields<JsonFields>>() else { continue };
-            if let Ok(recorded) = serde_json::from_str::<BTreeMap<String, Value>>(recorded) {
-                // `otel.…` fields speak to the tracing layer alone.
-                fields.rest.extend(recorded.into_iter().filter(|(name, _)| !name.starts_with("otel.")));
+            let recorded = extensions.get::<FormattedFields<JsonFields>>();
+            let recorded = recorded.and_then(|fields| serde_json::from_str::<Map<_, _>>(fields).ok());
+            // `otel.…` fields speak to the tracing layer alone.
+            let shown = recorded.into_iter().flatten().filter(|(name, _)| !name.starts_with("otel."));
+            fields.rest.extend(shown.map(|(name, value)| (name, cut(value))));
+        }
+        let Ok(Value::Object(own)) = serde_json::to_value(event.field_map()) else { return fields };
+        for (name, value) in own {
+            match (name.as_str(), cut(value)) {
+                ("message", Value::String(text)) => fields.message = text,
+                ("event", Value::String(text)) => fields.event = Some(text),
+                (name, value) => {
+                    let name = name.strip_prefix("r#").unwrap_or(name);
+                    fields.rest.insert(name.to_owned(), value);
+                }
             }
         }
-        event.record(&mut fields);
         fields
     }
-
-    fn put(&mut self, field: &Field, value: Value) {
-        let name = field.name();
-        match (name.strip_prefix("r#").unwrap_or(name), value) {
-            ("message", Value::String(text)) => self.message = text,
-            ("event", Value::String(text)) => self.event = Some(text),
-            (name, value) => {
-                self.rest.insert(name.to_owned(), value);
-            }
-        }
-    }
 }
 
-impl Visit for Fields {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value.into());
+fn cut(value: Value) -> Value {
+    match value {
+        Value::String(text) => match text.char_indices().nth(MAX_CHARS) {
+            Some((end, _)) => format!("{}…", &text[..end]).into(),
+            None => Value::String(text),
+        },
+        other => other,
     }
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value.into());
-    }
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value.into());
-    }
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value.into());
-    }
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, cut(value).into());
-    }
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, cut(&format!("{value:?}")).into());
-    }
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// The span that the tracing layer is in, if it is exported.
-pub(super) fn sampled_span() -> Option<SpanContext> {
-    opentelemetry::Context::map_current(|context| {
-        let span = context.span().span_context().clone();
-        (span.is_valid() && span.is_sampled()).then_some(span)
-    })
 }
 
 #[cfg(test)]
@@ -99,8 +69,7 @@ mod tests {
 
     #[test]
     fn a_long_value_is_cut_at_a_character() {
-        assert_eq!(cut(&"é".repeat(2_000)).chars().count(), 2_000);
-        let long = cut(&"é".repeat(2_001));
-        assert!(long.ends_with("é…") && long.chars().count() == 2_001);
+        assert_eq!(cut("é".repeat(2_000).into()), Value::from("é".repeat(2_000)));
+        assert_eq!(cut("é".repeat(2_001).into()), Value::from(format!("{}…", "é".repeat(2_000))));
     }
 }

@@ -1,15 +1,18 @@
-//! One flat JSON object a line, as Splunk and its like read it.
+//! One flat JSON object a line, as Splunk and its like read it. tracing-subscriber's own JSON nests the fields of spans
+//! and knows no trace id.
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{SecondsFormat, Utc};
+use opentelemetry::trace::TraceContextExt;
+use serde::Serializer;
 use serde_json::Value;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::fields::{Fields, sampled_span};
+use super::fields::Fields;
 
 pub(super) struct Json;
 
@@ -26,29 +29,33 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        let Fields { event: name, message, rest } = Fields::of(context, event);
         let metadata = event.metadata();
-        let fields = Fields::of(context, event);
-        writeln!(writer, "{}", line(Utc::now(), metadata.level(), metadata.target(), fields))
+        let mut members: Vec<(String, Value)> = Vec::with_capacity(RESERVED.len() + rest.len());
+        let mut put = |name: &str, value: Value| members.push((name.to_owned(), value));
+        put("timestamp", Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true).into());
+        put("level", metadata.level().as_str().into());
+        if let Some(name) = name {
+            put("event", name.into());
+        }
+        put("message", message.into());
+        put("target", metadata.target().into());
+        opentelemetry::Context::map_current(|context| {
+            let span = context.span();
+            // A span that is not exported leads nowhere.
+            if let Some(span) = Some(span.span_context()).filter(|span| span.is_valid() && span.is_sampled())
+            {
+                put("trace_id", span.trace_id().to_string().into());
+                put("span_id", span.span_id().to_string().into());
+            }
+        });
+        for (name, value) in rest {
+            let name = if RESERVED.contains(&name.as_str()) { format!("field.{name}") } else { name };
+            put(&name, value);
+        }
+        // In this order, as people read these lines too.
+        let mut line = Vec::new();
+        serde_json::Serializer::new(&mut line).collect_map(members).map_err(|_| fmt::Error)?;
+        writeln!(writer, "{}", String::from_utf8_lossy(&line))
     }
-}
-
-fn line(now: DateTime<Utc>, level: &Level, target: &str, fields: Fields) -> String {
-    let mut members: Vec<(String, Value)> = vec![
-        ("timestamp".to_owned(), now.to_rfc3339_opts(SecondsFormat::Millis, true).into()),
-        ("level".to_owned(), level.as_str().into()),
-    ];
-    members.extend(fields.event.map(|event| ("event".to_owned(), event.into())));
-    members.push(("message".to_owned(), fields.message.into()));
-    members.push(("target".to_owned(), target.into()));
-    if let Some(span) = sampled_span() {
-        members.push(("trace_id".to_owned(), span.trace_id().to_string().into()));
-        members.push(("span_id".to_owned(), span.span_id().to_string().into()));
-    }
-    members.extend(fields.rest.into_iter().map(|(name, value)| {
-        if RESERVED.contains(&name.as_str()) { (format!("field.{name}"), value) } else { (name, value) }
-    }));
-    // By hand, for the order: a map of serde_json's sorts by name, and people read these lines too.
-    let members: Vec<String> =
-        members.into_iter().map(|(name, value)| format!("{}:{value}", Value::from(name))).collect();
-    format!("{{{}}}", members.join(","))
 }
