@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod also;
+mod architecture;
 mod blanks;
 mod broker;
 mod catalog_traps;

@@ -1,0 +1,130 @@
+//! The shape of the sources: which module may import which, how short a file may be, and which words they avoid.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules of `src`, from the ground up. A module imports from floors below its own alone.
+const FLOORS: [&[&str]; 10] = [
+    &["model"],
+    &["config", "refused_url"],
+    &["telemetry"],
+    &["jobs"],
+    &["broker", "catalog", "event", "store"],
+    &["share_link", "sync"],
+    &["explain", "reconcile"],
+    &["http"],
+    &["worker"],
+    &["cli"],
+];
+
+/// Their properties are called by tests and fuzzing only.
+const EXEMPT: &str = "fuzzing";
+
+/// A shorter file is not worth opening. The root of a module may be short.
+const MIN_LINES: usize = 15;
+
+/// Words over which a reader stumbles, and how many of them there are in `src`. Where some go, lower the number.
+const DIALECT: [(&str, usize); 8] = [
+    ("told", 123),
+    ("tell", 13),
+    ("none:", 32),
+    ("vouch", 44),
+    ("whoever", 28),
+    ("anew", 14),
+    ("in hand", 13),
+    ("crowd", 17),
+];
+
+/// Every source file: its path below `src`, and its text.
+fn sources() -> Vec<(PathBuf, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut sources) = (vec![src.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                sources.push((path.strip_prefix(&src).unwrap().to_owned(), text));
+            }
+        }
+    }
+    sources
+}
+
+/// The module at the top: `store` for `store/ledger.rs`.
+fn module(path: &Path) -> String {
+    path.with_extension("").iter().next().unwrap().to_str().unwrap().to_owned()
+}
+
+fn is_root(path: &Path) -> bool {
+    path.ends_with("mod.rs") || path.components().count() == 1
+}
+
+/// The modules that `text` names as `crate::…`, less its comments and its tests.
+fn imports(text: &str) -> Vec<&str> {
+    let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let names = lines.flat_map(|line| line.split("crate::").skip(1));
+    names.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()).collect()
+}
+
+/// The floor of a module. The names that `lib.rs` keeps for parts of `model` are on its floor.
+fn floor(module: &str) -> Option<usize> {
+    match module {
+        "also" | "course_key" | "marketing_url" => Some(0),
+        _ => FLOORS.iter().position(|floor| floor.contains(&module)),
+    }
+}
+
+#[test]
+fn imports_point_down() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let ours = module(&path);
+        if [EXEMPT, "lib", "main"].contains(&ours.as_str()) || path.ends_with("tests.rs") {
+            continue;
+        }
+        let floor_of_ours = floor(&ours).unwrap_or_else(|| panic!("give {ours} a floor in FLOORS"));
+        for import in imports(&text).into_iter().filter(|import| *import != ours && *import != EXEMPT) {
+            // Not a module: a macro or a constant of the root, which must not be.
+            let theirs = floor(import).unwrap_or_else(|| panic!("{}: crate::{import}?", path.display()));
+            if theirs >= floor_of_ours {
+                wrong.push(format!("{} imports crate::{import}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_floor_has_its_modules() {
+    let there: Vec<String> = sources().iter().map(|(path, _)| module(path)).collect();
+    for name in FLOORS.concat() {
+        assert!(there.iter().any(|module| module == name), "no module {name}: strike it from FLOORS");
+    }
+}
+
+#[test]
+fn a_file_says_why_it_exists_and_is_worth_opening() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//!") || path.ends_with("main.rs"), "{} has no //!", path.display());
+        let lines = text.lines().count();
+        assert!(lines >= MIN_LINES || is_root(&path), "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn words_of_the_dialect_do_not_come_back() {
+    let all: String = sources().into_iter().map(|(_, text)| text.to_lowercase()).collect();
+    // Whole words, but for stems such as `vouch` and `crowd`.
+    let is_word = |at: usize, word: &str| {
+        let (before, after) = (&all[..at], &all[at + word.len()..]);
+        !before.ends_with(char::is_alphanumeric)
+            && (["vouch", "crowd"].contains(&word) || !after.starts_with(char::is_alphanumeric))
+    };
+    for (word, most) in DIALECT {
+        let found = all.match_indices(word).filter(|(at, _)| is_word(*at, word)).count();
+        assert!(found <= most, "{word:?} stands {found} times in src, and stood {most} times");
+    }
+}
