@@ -1,11 +1,11 @@
-//! Which acknowledgements to send, so that many deliveries cost few frames and none is acknowledged unsettled.
+//! Which acknowledgements to send, so that many deliveries need few frames. Pure.
 //!
-//! Acknowledging "all up to this one" is right only where all up to this one are settled. Tags rise in the order of
-//! delivery on one channel and begin anew with each; a window belongs to one channel.
+//! "All up to this one" may be sent only where all up to this one are settled. Tags rise in the order of delivery on one
+//! channel, and each channel starts again; so a window belongs to one channel.
 
 use std::collections::BTreeSet;
 
-/// The tags that are delivered and not yet acknowledged.
+/// The tags that are delivered and not acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct AckWindow {
     outstanding: BTreeSet<u64>,
@@ -20,14 +20,14 @@ pub(super) struct Ack {
 }
 
 impl AckWindow {
-    /// Notes a delivery. It has to be noted before it can be settled, and before any later one is.
+    /// Adds a delivery. To be called in the order of delivery, before it is settled.
     pub(super) fn delivered(&mut self, tag: u64) {
         self.outstanding.insert(tag);
     }
 
-    /// Notes that these are settled, and says what to send for it: one acknowledgement for all that lie before the
-    /// first unsettled one, and one each for the rest. Tags that are not outstanding are passed over, as the broker
-    /// closes the channel on a tag that it hears twice.
+    /// Settles these, and returns what to send: one acknowledgement for all before the first unsettled one, and one each
+    /// for the rest. Tags that are not outstanding are ignored, as the broker closes the channel on a tag that it gets
+    /// twice.
     pub(super) fn settle(&mut self, tags: impl IntoIterator<Item = u64>) -> Vec<Ack> {
         let settled: BTreeSet<u64> = tags.into_iter().filter(|tag| self.outstanding.remove(tag)).collect();
         let first_unsettled = self.outstanding.first().copied().unwrap_or(u64::MAX);
@@ -73,8 +73,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the broker's side of it: after each step exactly the settled tags are acknowledged, and none
-        /// twice.
+        /// After each step exactly the settled tags are acknowledged, and none twice.
         #[test]
         fn exactly_what_is_settled_is_acknowledged(
             steps in prop::collection::vec((0u64..8, prop::collection::vec(any::<prop::sample::Index>(), 0..8)), 0..30),

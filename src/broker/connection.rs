@@ -1,7 +1,7 @@
-//! One connection to the broker: opened within a limit, seen dead within half a minute, and surely ended.
+//! A connection to the broker: opens within a limit, notices a dead network within half a minute, and always ends.
 //!
-//! lapin's own recovery stays off: it gives up after some tries, and it cannot see a consumer that the broker
-//! cancelled. Whoever needs a connection builds everything on it anew instead.
+//! lapin's own recovery is off: it gives up after some tries, and does not notice a consumer that the broker cancelled.
+//! Users of a connection replace it with all that belongs to it instead.
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -20,26 +20,26 @@ use super::tls;
 use super::transport::{self, Screened};
 use crate::config::{Amqp, TlsFiles};
 
-/// How long a connection may take, from the first packet to the broker's last word of welcome.
+/// The limit for connecting, up to the end of the handshake.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// How long any question on a connection may take.
+/// The limit for any answer on a connection.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// How long a channel may take on an open connection: a single round trip. lapin does not always tell whoever asks in
-/// the moment in which the connection breaks, and nobody consumes until that is found out.
+/// The limit for opening a channel, which is a single round trip. lapin may not answer at all if the connection breaks at
+/// that moment, and nothing is consumed until then.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(5);
-/// Seconds. The broker's own wish, 60 s, would show a dead network only after two minutes.
+/// Seconds. With the broker's default of 60 s, a dead network is noticed after two minutes.
 const HEARTBEAT: u16 = 10;
 
-/// What a connection is for; the broker's own tools show it as the connection's name.
+/// What a connection is for. The broker's tools show it in the name of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Takes deliveries and acknowledges them.
     Consumer,
-    /// Sends. Never the consumer's connection: an alarm blocks a sending socket, acknowledgements with it.
+    /// Sends. Not the consumer's connection: an alarm blocks a sending socket, and acknowledgements with it.
     Publisher,
     /// Takes dead letters over into the database.
     DeadLetters,
-    /// Looks, for a command or a health check.
+    /// Reads counts, for a command or a health check.
     Operator,
 }
 
@@ -54,7 +54,7 @@ impl Role {
     }
 }
 
-/// Where the broker is, and who we are to it. Cheap to clone; shows no password.
+/// The address of the broker and our credentials. Cheap to clone; `Debug` shows no password.
 #[derive(Clone)]
 pub struct Broker {
     uri: Arc<AMQPUri>,
@@ -68,7 +68,7 @@ impl std::fmt::Debug for Broker {
     }
 }
 
-/// An open connection. [`Connection::close`] says goodbye; dropping it just hangs up.
+/// An open connection. [`Connection::close`] closes it by protocol; dropping it closes the socket.
 pub struct Connection {
     inner: lapin::Connection,
     socket: Socket,
@@ -78,13 +78,13 @@ impl Broker {
     /// Reads `amqp.url`; connects to nothing yet.
     ///
     /// # Errors
-    /// [`BrokerError::Unreachable`] for a URL that leads nowhere.
+    /// [`BrokerError::Unreachable`] for a malformed URL.
     pub fn new(config: &Amqp) -> Result<Self, BrokerError> {
         let text = config.url.expose_secret();
         let url = Url::parse(text).map_err(|_| bad_url())?;
         let mut uri: AMQPUri = text.parse().map_err(|_| bad_url())?;
         let tls_files = Arc::new(config.tls_files().map_err(|_| bad_url())?);
-        // lapin takes an IPv6 address for no host at all, and would go to localhost.
+        // lapin reads an IPv6 address as no host, and would connect to localhost.
         if let Some(Host::Ipv6(host)) = url.host() {
             uri.authority.host = host.to_string();
         }
@@ -98,7 +98,7 @@ impl Broker {
         Ok(Self { uri: Arc::new(uri), tls_files, address })
     }
 
-    /// Scheme, host, port and virtual host, fit to be shown.
+    /// Scheme, host, port and virtual host, without a password.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -116,7 +116,7 @@ impl Broker {
             Ok(Ok(inner)) => Ok(Connection { inner, socket }),
             Ok(Err(error)) => Err(self.explain(&error)),
             Err(_) => {
-                // lapin's thread would otherwise wait for ever for the rest of the handshake.
+                // Otherwise lapin's thread waits for the handshake without limit.
                 socket.hang_up();
                 let why = format!("no answer within {} s", CONNECT_LIMIT.as_secs());
                 Err(BrokerError::Unreachable { address: self.address().to_owned(), why })
@@ -137,7 +137,9 @@ impl Broker {
         let said = amqp.get_message().to_string();
         let why = match amqp.get_id() {
             403 if self.uri.query.auth_mechanism == Some(SASLMechanism::External) => {
-                format!("the broker has no user of the name in the certificate of amqp.url (it says: {said})")
+                format!(
+                    "the broker has no user with the name in the certificate of amqp.url (it says: {said})"
+                )
             }
             403 => format!("wrong user name or password in amqp.url (RabbitMQ says: {said})"),
             530 => format!("check the virtual host of amqp.url and the user's access to it ({said})"),
@@ -147,12 +149,12 @@ impl Broker {
     }
 }
 
-/// Without what the parser says: it quotes the URL, password and all.
+/// Without the parser's message, which quotes the URL with its password.
 fn bad_url() -> BrokerError {
     BrokerError::Unreachable { address: "amqp.url".to_owned(), why: "it cannot be read".to_owned() }
 }
 
-/// lapin's connection over a socket that we keep a hand on.
+/// Opens lapin's connection over a socket to which `socket` keeps a handle.
 async fn connect(
     uri: AMQPUri,
     tls_files: Arc<TlsFiles>,
@@ -193,24 +195,24 @@ impl Connection {
         answer_within(CHANNEL_LIMIT, "opening a channel", self.inner.create_channel()).await
     }
 
-    /// False once it is closed or known to be broken. True says little: ask whether a consumer is attached.
+    /// False once it is closed or known to be broken. True does not mean that a consumer is attached.
     pub fn is_open(&self) -> bool {
         self.inner.status().connected()
     }
 
-    /// True while an alarm on the broker (memory, disk) keeps it from reading what we send.
+    /// True while the broker does not read what we send, because of an alarm (memory, disk).
     pub fn is_blocked(&self) -> bool {
         self.inner.status().blocked()
     }
 
-    /// Says goodbye and waits for the answer, but not for long; then hangs up.
+    /// Closes it by protocol, waits briefly for the answer, then closes the socket.
     pub async fn close(&self) {
-        // Nothing depends on the answer: what is not acknowledged goes back to its queue either way.
+        // The answer does not matter: unacknowledged messages go back to their queue in any case.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.inner.close(200, "OK".into())).await;
         self.hang_up();
     }
 
-    /// Ends the connection without a word; everything waiting on it fails at once.
+    /// Closes the socket; everything that waits on the connection fails at once.
     pub fn hang_up(&self) {
         self.socket.hang_up();
     }
@@ -222,10 +224,10 @@ impl Drop for Connection {
     }
 }
 
-/// A second handle on a connection's socket.
+/// A second handle to a connection's socket.
 ///
-/// lapin runs a thread for each connection, which waits without limit for a peer that has fallen silent while
-/// connecting or closing. Shutting the socket down is what ends that thread.
+/// lapin has a thread for each connection, which waits without limit for a silent peer while it connects or closes.
+/// Shutting the socket down ends that thread.
 #[derive(Clone, Default)]
 struct Socket(Arc<Mutex<SocketState>>);
 
@@ -250,14 +252,14 @@ impl Socket {
     fn hang_up(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let SocketState::Open(stream) = &*state {
-            // An error means that it is down already.
+            // An error means that it is closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
         *state = SocketState::HungUp;
     }
 }
 
-/// Waits for an answer of the broker, but no longer than [`ANSWER_LIMIT`].
+/// Waits for an answer of the broker, up to [`ANSWER_LIMIT`].
 pub(super) async fn answer<T>(
     doing: &'static str,
     question: impl Future<Output = lapin::Result<T>>,

@@ -1,6 +1,6 @@
-//! Making the topology stand, or looking whether it stands, with errors that say what to do.
+//! Declares the topology, or verifies that it exists, with errors that say what to do.
 //!
-//! Each question has a channel of its own, because a refusal closes the channel that it was asked on.
+//! Each request has a channel of its own, because a refusal closes the channel.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -10,29 +10,29 @@ use super::connection::{Connection, answer};
 use super::error::{BrokerError, Refusal, refusal};
 use super::topology::{QueueSpec, ROUTING_KEYS, Topology, short};
 
-/// How many messages are ready in each queue; those out for delivery are not among them.
+/// The number of messages ready in each queue, without those that are delivered and unacknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
     /// Waiting for a consumer.
     pub events: u32,
-    /// Waiting for their time, by the seconds of their queue.
+    /// Delayed, by the seconds of the delay.
     pub delayed: Vec<(u32, u32)>,
-    /// Dead letters that nobody has taken over yet.
+    /// Dead letters that no worker has taken over yet.
     pub dead: u32,
 }
 
 impl Topology {
-    /// Declares the topology, or only verifies it where `amqp.declare` is false. Doing it again changes nothing.
+    /// Declares the topology, or only verifies it if `amqp.declare` is false. Doing it again changes nothing.
     ///
     /// # Errors
-    /// [`BrokerError::Conflict`], [`BrokerError::Missing`] and [`BrokerError::Forbidden`] name the queue or
-    /// exchange and what to do; [`BrokerError::Lost`] is worth another try.
+    /// [`BrokerError::Conflict`], [`BrokerError::Missing`] and [`BrokerError::Forbidden`] name the queue or exchange and
+    /// what to do. After [`BrokerError::Lost`] a retry may succeed.
     pub async fn ensure(&self, connection: &Connection) -> Result<(), BrokerError> {
         if self.declare { self.create(connection).await } else { self.verify(connection).await }
     }
 
-    /// Looks whether exchange and queues are there. AMQP has no way to ask for bindings or arguments, so a
-    /// queue that nobody bound passes.
+    /// Verifies that exchange and queues exist. AMQP cannot ask for bindings or arguments, so an unbound queue is not
+    /// noticed.
     ///
     /// # Errors
     /// As [`Topology::ensure`].
@@ -44,7 +44,7 @@ impl Topology {
         Ok(())
     }
 
-    /// The number of messages that are ready in each queue.
+    /// The number of messages ready in each queue.
     ///
     /// # Errors
     /// As [`Topology::ensure`].
@@ -63,7 +63,7 @@ impl Topology {
         Ok(counts)
     }
 
-    /// The number of dead letters that are ready in their queue.
+    /// The number of dead letters ready in their queue.
     pub(super) async fn count_dead(&self, connection: &Connection) -> Result<u32, BrokerError> {
         let queue = QueueSpec { name: self.dead.clone(), arguments: FieldTable::default() };
         Ok(declare_queue(connection, &queue, true).await?.message_count())
@@ -74,7 +74,7 @@ impl Topology {
         for queue in self.queues() {
             declare_queue(connection, &queue, false).await?;
         }
-        // Last, so that no event arrives before there is a place for whatever becomes of it.
+        // Last, so that no event arrives before all queues exist.
         for key in ROUTING_KEYS {
             self.bind(connection, key).await?;
         }
@@ -121,7 +121,7 @@ async fn declare_queue(
     declared.map_err(|error| explain(error, &format!("queue {:?}", queue.name), passive))
 }
 
-/// Turns a refusal to declare `what` into advice; other errors stay what they are.
+/// Adds advice to a refusal to declare `what`. Other errors are unchanged.
 fn explain(error: BrokerError, what: &str, passive: bool) -> BrokerError {
     let BrokerError::Lost { source, .. } = &error else { return error };
     let (meaning, said) = refusal(source);
@@ -143,7 +143,7 @@ fn explain(error: BrokerError, what: &str, passive: bool) -> BrokerError {
             BrokerError::Forbidden { fix, said }
         }
         Refusal::Differs => {
-            let fix = "arguments cannot be changed: empty and delete it so that it is created anew, or choose \
+            let fix = "arguments cannot be changed: empty and delete it so that it is created again, or choose \
                        other names with amqp.queue and amqp.exchange, or take it as it is with amqp.declare = false";
             BrokerError::Conflict {
                 what: what.to_owned(),

@@ -1,29 +1,29 @@
-//! The few headers of ours, reading any header tolerantly, and what may travel on with a message that is sent on.
+//! Our headers, reading any header, and which headers a message keeps when it is sent on.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
-/// How many delays of this message have counted as attempts; an integer.
+/// The number of delays that counted as attempts; an integer.
 pub const ATTEMPT: &str = "x-course-sharing-attempt";
 /// Why it was delayed or is dead; one line of at most 255 bytes.
 pub const REASON: &str = "x-course-sharing-reason";
 /// When this program first saw it; RFC 3339.
 pub const FIRST_SEEN: &str = "x-course-sharing-first-seen";
-/// The routing key it was first published with: out of a delay queue it comes with the queue's name.
+/// The routing key it was first published with: a delay queue replaces the key by the name of the queue.
 pub const ROUTING_KEY: &str = "x-course-sharing-routing-key";
-/// In place of properties that cannot be read: why. Such a message is a dead letter.
+/// Why the properties cannot be read. Such a message is a dead letter.
 pub const UNREADABLE: &str = "x-course-sharing-unreadable";
-/// In place of properties that cannot be read: their bytes, as they are on the wire.
+/// The bytes of properties that cannot be read.
 pub const PROPERTIES: &str = "x-course-sharing-properties";
 
 const MAX_REASON_BYTES: usize = 255;
 
-/// All headers of a message travel in one frame, and a frame that is too large costs the connection. Foreign
-/// headers beyond this many bytes in all are left behind, so that ours fit in any case (a frame has 128 KiB).
+/// All headers of a message are in one frame (128 KiB), and a larger frame ends the connection. Other headers beyond this
+/// many bytes are dropped, so that ours always fit.
 const MAX_FOREIGN_BYTES: usize = 64 * 1024;
 
-/// The header of that name, whatever the case of its letters.
+/// The header of that name, ignoring case.
 pub(super) fn find<'a>(headers: &'a FieldTable, name: &str) -> Option<&'a AMQPValue> {
     let exact = headers.inner().get(name);
     exact.or_else(|| {
@@ -32,7 +32,7 @@ pub(super) fn find<'a>(headers: &'a FieldTable, name: &str) -> Option<&'a AMQPVa
     })
 }
 
-/// A header as text. Clients send text as long strings, and some, trace context most of all, as plain bytes.
+/// A header as text. Some clients send text as bytes, above all trace context.
 pub(super) fn text(value: &AMQPValue) -> Option<String> {
     let bytes = match value {
         AMQPValue::LongString(text) => text.as_bytes(),
@@ -43,7 +43,7 @@ pub(super) fn text(value: &AMQPValue) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-/// A header as a count: any integer type, or digits; None for what is no count.
+/// A header as a count, from any integer type or from digits.
 pub(super) fn count(value: &AMQPValue) -> Option<u32> {
     let number = match value {
         AMQPValue::ShortShortInt(n) => i64::from(*n),
@@ -66,13 +66,13 @@ pub(super) fn instant(value: &AMQPValue) -> Option<DateTime<Utc>> {
     }
 }
 
-/// The text as a reason: one line, and cut to what the header holds.
+/// The text as a reason: one line, cut to the length of the header.
 pub(super) fn one_line(reason: &str) -> String {
     let line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     line[..line.floor_char_boundary(MAX_REASON_BYTES)].trim().to_owned()
 }
 
-/// What of our own goes with a message that is sent on.
+/// Our headers of a message that is sent on.
 pub(super) struct Ours<'a> {
     pub(super) attempt: u32,
     pub(super) reason: Option<&'a str>,
@@ -80,10 +80,10 @@ pub(super) struct Ours<'a> {
     pub(super) routing_key: &'a str,
 }
 
-/// The properties of a message sent on: its own, with our headers in place of any older ones of ours.
+/// The properties of a message that is sent on: its own, with our headers replaced.
 ///
-/// Some of its own stay behind. `expiration` would let it die in a delay queue before its time; the broker
-/// refuses a `user_id` that is not ours; and priority and mode are ours to choose.
+/// Some are dropped. `expiration` would end it in a delay queue too early; the broker refuses the `user_id` of another
+/// user; priority and mode are set by this program.
 pub(super) fn sent_on(properties: &BasicProperties, ours: &Ours) -> BasicProperties {
     let mut headers = properties.headers().as_ref().map(foreign).unwrap_or_default();
     headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(i64::from(ours.attempt)));
@@ -111,7 +111,7 @@ pub(super) fn sent_on(properties: &BasicProperties, ours: &Ours) -> BasicPropert
     sent
 }
 
-/// The headers that belong to the sender, trace context and CloudEvents attributes among them.
+/// The headers of the sender, such as trace context and CloudEvents attributes.
 fn foreign(headers: &FieldTable) -> FieldTable {
     let mut kept = FieldTable::default();
     let mut bytes = 0;
@@ -124,13 +124,13 @@ fn foreign(headers: &FieldTable) -> FieldTable {
     kept
 }
 
-/// What the broker adds to a message that it delivers once more.
+/// Headers that the broker adds when it delivers a message again.
 pub(super) fn counts_deliveries(name: &str) -> bool {
     matches!(name, "x-delivery-count" | "x-acquired-count")
 }
 
-/// `x-death` is the broker's record of loops, which it breaks by dropping the message; it counts deliveries anew in
-/// each queue; and `CC` and `BCC` would have the copy delivered to queues that have the first one already.
+/// By `x-death` the broker detects loops, and drops such messages. It counts deliveries for each queue. `CC` and `BCC`
+/// would deliver the copy to queues that already have the first message.
 fn is_ours_or_the_brokers(name: &str) -> bool {
     let broker = ["x-death", "x-first-death-", "x-last-death-"];
     broker.iter().any(|prefix| name.starts_with(prefix))

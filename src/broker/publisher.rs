@@ -1,8 +1,7 @@
-//! Sending: done only when a queue has taken the message over.
+//! Sends messages, and waits until a queue has confirmed each.
 //!
-//! The publisher has a connection of its own, and each message a channel of its own while it is under way. lapin
-//! hands a returned message to whichever confirmation of the channel comes next, so with two messages on one
-//! channel the wrong one could pass for sent.
+//! The publisher has a connection of its own, and each message a channel of its own until it is confirmed: lapin passes a
+//! returned message to the next confirmation of the channel, which may be that of another message.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,15 +15,15 @@ use super::connection::{ANSWER_LIMIT, Broker, Connection, Role, answer};
 use super::error::{BrokerError, Refusal, refusal, timed_out};
 use super::topology::short;
 
-/// Messages under way at once.
-const LANES: usize = 32;
-/// From the message's first byte to its confirmation; an alarm on the broker shows as this running out.
+/// Messages that are sent at once.
+const AT_ONCE: usize = 32;
+/// From the first byte of a message to its confirmation. With an alarm on the broker, this time runs out.
 const CONFIRM_LIMIT: Duration = ANSWER_LIMIT;
-/// So long after a failure to connect, others that want to send share that failure instead of trying each.
+/// For so long after a failure to connect, all messages get that failure without another try.
 const SHARED_FAILURE: Duration = Duration::from_secs(1);
 const PERSISTENT: u8 = 2;
 
-/// A message to be sent; always persistent.
+/// A message to send; always persistent.
 #[derive(Debug, Clone)]
 pub struct Message {
     body: Vec<u8>,
@@ -37,7 +36,7 @@ impl Message {
         Self::with_properties(body, BasicProperties::default().with_content_type("application/json".into()))
     }
 
-    /// The message with one more text header.
+    /// Adds a text header.
     ///
     /// # Errors
     /// If the name is longer than 255 bytes.
@@ -48,7 +47,7 @@ impl Message {
         Ok(self)
     }
 
-    /// The message with another content type.
+    /// Sets the content type.
     ///
     /// # Errors
     /// If it is longer than 255 bytes.
@@ -62,14 +61,14 @@ impl Message {
     }
 }
 
-/// Sends messages. Cheap to clone; all clones share one connection, which is opened when first needed and replaced
-/// as a whole after any failure.
+/// Sends messages. Cheap to clone. All clones share one connection, which is opened when it is first needed and replaced
+/// after any failure.
 #[derive(Clone)]
 pub struct Publisher(Arc<Shared>);
 
 struct Shared {
     broker: Broker,
-    lanes: Semaphore,
+    at_once: Semaphore,
     link: AsyncMutex<LinkState>,
 }
 
@@ -79,71 +78,48 @@ struct LinkState {
     failed: Option<(Instant, BrokerError)>,
 }
 
-/// A connection, and its channels that confirm and that nobody uses just now.
+/// A connection, with its channels that are not in use.
 struct Link {
     connection: Connection,
     idle: Mutex<Vec<Channel>>,
 }
 
-/// What became of a message.
-enum Confirmed {
-    /// A queue has it.
-    Taken,
-    /// It leads to no queue; in the broker's words.
-    Returned(String),
-    /// No queue would have it; why.
-    Refused(&'static str),
-}
-
 impl Publisher {
     /// A publisher that is not connected yet.
     pub fn new(broker: Broker) -> Self {
-        Self(Arc::new(Shared { broker, lanes: Semaphore::new(LANES), link: AsyncMutex::default() }))
+        Self(Arc::new(Shared { broker, at_once: Semaphore::new(AT_ONCE), link: AsyncMutex::default() }))
     }
 
-    /// Sends a message, and waits until a queue has it on disk. Many may be under way at once.
-    ///
-    /// Once it is its turn it takes 10 s at most, and 10 s more if it has to connect first. Dropping the future leaves open whether the
-    /// message is sent.
+    /// Sends a message, and waits until a queue has it on disk. Takes 10 s at most, and 10 s more to connect. If the future
+    /// is dropped, the message may be sent or not.
     ///
     /// # Errors
     /// [`BrokerError::NotTaken`] if no queue took it or no confirmation came, [`BrokerError::Missing`] if the queue or
-    /// exchange that it was sent to is not there; else why it could not be sent. After an error the message may still arrive, never after an `Ok` be missing.
+    /// exchange does not exist; else why it could not be sent. After an error the message may arrive nevertheless.
     pub async fn publish(
         &self,
         exchange: &str,
         routing_key: &str,
         message: &Message,
     ) -> Result<(), BrokerError> {
-        // Fails only where a semaphore is closed, and nobody closes this one.
-        let _lane = self.0.lanes.acquire().await;
+        // Fails only if the semaphore is closed, which never happens.
+        let _turn = self.0.at_once.acquire().await;
         let link = self.link().await?;
         let sent = tokio::time::timeout(CONFIRM_LIMIT, link.send(exchange, routing_key, message)).await;
         let error = match sent {
-            Ok(Ok(Confirmed::Taken)) => return Ok(()),
-            // The exchange without a name leads to every queue that there is.
-            Ok(Ok(Confirmed::Returned(_))) if exchange.is_empty() => {
-                let what = format!("queue {routing_key:?}");
-                let fix = "the worker declares it when it connects, with amqp.declare = true".to_owned();
-                return Err(BrokerError::Missing { what, fix });
-            }
-            Ok(Ok(Confirmed::Returned(said))) => {
-                let why = format!("RabbitMQ returned it ({said}); is a queue bound?");
-                return Err(self.not_taken(exchange, routing_key, &why));
-            }
-            Ok(Ok(Confirmed::Refused(why))) => return Err(self.not_taken(exchange, routing_key, why)),
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
-            // An alarm ends by itself, and a new connection would be blocked just the same.
+            // An alarm ends by itself, and would block a new connection too.
             Err(_) if link.connection.is_blocked() => {
                 let why = "RabbitMQ has blocked publishing because of an alarm; look at its memory and disk";
-                return Err(self.not_taken(exchange, routing_key, why));
+                return Err(not_taken(exchange, routing_key, why));
             }
             Err(_) => timed_out("waiting for a confirmation", CONFIRM_LIMIT),
         };
         Err(self.explain(&link, exchange, error).await)
     }
 
-    /// What the end of a channel means; anything but a refusal is taken for the end of the connection.
+    /// What the end of a channel means. Anything but a refusal ends the connection.
     async fn explain(&self, link: &Arc<Link>, exchange: &str, error: BrokerError) -> BrokerError {
         let BrokerError::Lost { source, .. } = &error else { return error };
         match refusal(source) {
@@ -152,7 +128,7 @@ impl Publisher {
                 BrokerError::Missing { what: format!("exchange {exchange:?}"), fix }
             }
             (Refusal::Forbidden, said) => {
-                // What permissions call the exchange without a name.
+                // The name of the default exchange in permissions.
                 let exchange = if exchange.is_empty() { "amq.default" } else { exchange };
                 let fix = format!("publishing needs the permission to write to exchange {exchange:?}");
                 BrokerError::Forbidden { fix, said }
@@ -195,7 +171,7 @@ impl Publisher {
         }
     }
 
-    /// Ends this connection, and whatever else is under way on it; whoever sends next gets another.
+    /// Ends this connection with all that is sent on it; the next message gets a new one.
     async fn give_up(&self, link: &Arc<Link>) {
         link.connection.hang_up();
         let mut state = self.0.link.lock().await;
@@ -203,57 +179,54 @@ impl Publisher {
             state.link = None;
         }
     }
-
-    fn not_taken(&self, exchange: &str, routing_key: &str, why: &str) -> BrokerError {
-        let target = match exchange {
-            "" => format!("queue {routing_key:?}"),
-            _ => format!("exchange {exchange:?} with key {routing_key:?}"),
-        };
-        BrokerError::NotTaken { target, why: why.to_owned() }
-    }
 }
 
 impl Link {
-    /// What the broker did with it, while the connection is fine.
+    /// Sends a message and waits for the confirmation.
     ///
-    /// The channel goes back among the idle ones only after a clear answer. Dropped on the way, by a time limit
-    /// among others, it is closed, and takes a late confirmation with it.
-    async fn send(
-        &self,
-        exchange: &str,
-        routing_key: &str,
-        message: &Message,
-    ) -> Result<Confirmed, BrokerError> {
+    /// The channel is used again only after a clear answer. Otherwise it is dropped and closed, so that a late confirmation
+    /// reaches no other message.
+    async fn send(&self, exchange: &str, routing_key: &str, message: &Message) -> Result<(), BrokerError> {
         self.unblocked().await;
-        let channel = self.lane().await?;
-        // Mandatory: a confirmation alone does not mean that there was a queue.
+        let channel = self.channel().await?;
+        // Mandatory: a confirmation alone does not mean that a queue has it.
         let options = BasicPublishOptions { mandatory: true, immediate: false };
-        let (exchange, routing_key) = (short(exchange)?, short(routing_key)?);
+        let (to, key) = (short(exchange)?, short(routing_key)?);
         let properties = message.properties.clone();
-        let asked = channel.basic_publish(exchange, routing_key, options, &message.body, properties);
+        let asked = channel.basic_publish(to, key, options, &message.body, properties);
         let confirm = answer("publishing", asked).await?;
-        let confirmed = match answer("waiting for a confirmation", confirm).await? {
-            Confirmation::Ack(None) => Confirmed::Taken,
+        let confirmation = answer("waiting for a confirmation", confirm).await?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+        match confirmation {
+            Confirmation::Ack(None) => Ok(()),
+            // The default exchange leads to every queue that exists.
+            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) if exchange.is_empty() => {
+                let what = format!("queue {routing_key:?}");
+                let fix = "the worker declares it when it connects, with amqp.declare = true".to_owned();
+                Err(BrokerError::Missing { what, fix })
+            }
             Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
-                Confirmed::Returned(returned.reply_text.to_string())
+                let why = format!("RabbitMQ returned it ({}); is a queue bound?", returned.reply_text);
+                Err(not_taken(exchange, routing_key, &why))
             }
             Confirmation::Nack(None) => {
-                Confirmed::Refused("RabbitMQ refused it; is the queue full or without a leader?")
+                let why = "RabbitMQ refused it; is the queue full or without a leader?";
+                Err(not_taken(exchange, routing_key, why))
             }
-            Confirmation::NotRequested => Confirmed::Refused("the channel does not confirm"),
-        };
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
-        Ok(confirmed)
+            Confirmation::NotRequested => {
+                Err(not_taken(exchange, routing_key, "the channel does not confirm"))
+            }
+        }
     }
 
-    /// What is sent while an alarm lasts stays in our memory; so nothing is, beyond what finds the alarm out.
+    /// Waits for the end of an alarm: what is sent during one stays in memory.
     async fn unblocked(&self) {
         while self.connection.is_blocked() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    async fn lane(&self) -> Result<Channel, BrokerError> {
+    async fn channel(&self) -> Result<Channel, BrokerError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(channel) = idle.filter(|channel| channel.status().connected()) {
             return Ok(channel);
@@ -262,4 +235,12 @@ impl Link {
         answer("asking for confirmations", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(channel)
     }
+}
+
+fn not_taken(exchange: &str, routing_key: &str, why: &str) -> BrokerError {
+    let target = match exchange {
+        "" => format!("queue {routing_key:?}"),
+        _ => format!("exchange {exchange:?} with key {routing_key:?}"),
+    };
+    BrokerError::NotTaken { target, why: why.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! A message as it came from a queue, with what its headers say read out.
+//! A message from a queue, with its headers read.
 
 use std::collections::BTreeMap;
 
@@ -12,40 +12,40 @@ use super::headers::{
 };
 use super::publisher::Message;
 
-/// AMQP's limit; a header of ours that holds more is not ours.
+/// AMQP's limit. A longer value in our header is ignored.
 const MAX_ROUTING_KEY_BYTES: usize = 255;
 
-/// A message taken from a queue, whole.
+/// A message from a queue.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// The body as it came, of any length.
+    /// The body, of any length.
     pub body: Vec<u8>,
-    /// The routing key it was first published with, however often it has been delayed since.
+    /// The routing key it was first published with, even after delays.
     pub routing_key: String,
     /// The content type, with parameters.
     pub content_type: Option<String>,
-    /// How many delays have counted as attempts.
+    /// The number of delays that counted as attempts.
     pub attempt: u32,
-    /// When this program first saw it; else when the broker gave it up; now, if neither is known.
+    /// When this program first saw it; else when the broker gave it up; else now.
     pub first_seen: DateTime<Utc>,
-    /// Why it was delayed or is dead, in one line.
+    /// Why it was delayed or is a dead letter, in one line.
     pub reason: Option<String>,
-    /// Why its properties cannot be read, if they cannot: none of them is there then.
+    /// Why its properties cannot be read. Then it has none.
     pub unreadable: Option<String>,
-    /// When it was published, by the sender's clock, where the sender says so in the message's properties.
+    /// When it was published, by the sender's clock, if the properties say it.
     pub published: Option<DateTime<Utc>>,
     properties: BasicProperties,
 }
 
 impl Received {
-    /// Reads a message; `now` is what it was first seen at, if its headers do not tell.
+    /// Reads a message. `now` is when it was first seen, unless its headers say it.
     pub(super) fn new(message: lapin::message::Delivery, now: DateTime<Utc>) -> Self {
         Self::of(message.properties, message.routing_key.as_str(), message.data, now)
     }
 
-    /// The message of which `properties` are what [`Received::properties`] gave, and `first_seen` what it was.
+    /// A message from the database. `properties` are those of [`Received::properties`].
     pub fn stored(properties: &[u8], routing_key: &str, body: Vec<u8>, first_seen: DateTime<Utc>) -> Self {
-        // Written by ourselves, so that it can be read; without any, body and key are still there.
+        // This program wrote them, so they can be read; if not, body and key are still there.
         let properties = parse_properties(properties).map(|(_, read)| read).unwrap_or_default();
         Self::of(properties, routing_key, body, first_seen)
     }
@@ -76,12 +76,12 @@ impl Received {
         }
     }
 
-    /// A header's text, whatever the case of its name and whether it came as text or bytes; None for other types.
+    /// The text of a header, sent as text or bytes. The case of the name is ignored. None for other types.
     pub fn header(&self, name: &str) -> Option<String> {
         find(self.properties.headers().as_ref()?, name).and_then(text)
     }
 
-    /// The beginning of the properties that could not be read, as they were on the wire; none if they could.
+    /// The first bytes of properties that cannot be read. None if they can.
     pub fn unreadable_properties(&self) -> Option<&[u8]> {
         match find(self.properties.headers().as_ref()?, PROPERTIES)? {
             AMQPValue::ByteArray(bytes) => Some(bytes.as_slice()),
@@ -89,7 +89,7 @@ impl Received {
         }
     }
 
-    /// The properties in AMQP's encoding, without what the broker adds with each delivery.
+    /// The properties in AMQP's encoding, without the broker's counts of deliveries.
     pub fn properties(&self) -> Vec<u8> {
         let mut properties = self.properties.clone();
         if let Some(all) = properties.headers() {
@@ -101,33 +101,33 @@ impl Received {
         encoded.map(|written| written.write).unwrap_or_default()
     }
 
-    /// The message to send once more, as if it had never been tried.
+    /// The message to be sent again as if it had never been tried.
     pub fn again(&self) -> Message {
         self.sent_on(0, None)
     }
 
-    /// The message to send on in its place, with its sender's headers and body whole.
+    /// The message to be sent in its place, with the sender's headers and body.
     pub(super) fn sent_on(&self, attempt: u32, reason: Option<&str>) -> Message {
         let ours = Ours { attempt, reason, first_seen: self.first_seen, routing_key: &self.routing_key };
         Message::with_properties(self.body.clone(), headers::sent_on(&self.properties, &ours))
     }
 }
 
-/// The broker's own note on how a message last left a queue by itself. It keeps a list, the latest first.
+/// The broker's record of how the message last left a queue by itself. The latest is the first of a list.
 fn last_death(headers: &FieldTable) -> Option<&FieldTable> {
     let AMQPValue::FieldArray(deaths) = find(headers, "x-death")? else { return None };
     let AMQPValue::FieldTable(latest) = deaths.as_slice().first()? else { return None };
     Some(latest)
 }
 
-/// The routing key with which a message came to the queue that gave it up; it now has the one of the dead letters.
+/// The routing key before the broker gave the message up; now it has the one of the dead letters.
 fn given_up_from(headers: &FieldTable) -> Option<String> {
     given_up_by_broker(headers)?;
     let AMQPValue::FieldArray(keys) = find(last_death(headers)?, "routing-keys")? else { return None };
     text(keys.as_slice().first()?)
 }
 
-/// Why the broker itself declared a message dead, if it did; "expired" is only the way out of a delay queue.
+/// Why the broker gave the message up, if it did. "expired" only means the end of a delay.
 fn given_up_by_broker(headers: &FieldTable) -> Option<String> {
     let reason = find(last_death(headers)?, "reason").and_then(text)?;
     (reason != "expired").then(|| format!("given up by RabbitMQ: {reason}"))

@@ -1,23 +1,23 @@
-//! What the broker sends, made safe for lapin before lapin reads it.
+//! Makes what the broker sends safe for lapin to read.
 //!
-//! RabbitMQ carries message properties that lapin cannot read: a text that is not UTF-8 ends the connection, and headers
-//! nested some hundred levels deep overflow the stack of lapin's thread, as its parser is recursive. Either would
-//! happen again at each delivery. So each content header is looked at first, without recursion. One that lapin cannot
-//! read is replaced by one that says so and carries the original bytes; the message's body stays as it is, and the
-//! message arrives like any other. Nothing is replaced on the way to the broker.
+//! RabbitMQ accepts message properties that lapin cannot read: text that is not UTF-8 ends the connection, and headers
+//! nested some hundred levels deep overflow the stack of lapin's thread, as its parser is recursive. Either would happen
+//! again at each delivery. So each content header is checked first, without recursion. One that lapin cannot read is
+//! replaced by one that says so and has the original bytes. The body is unchanged, and the message arrives like any other.
+//! Nothing is replaced on the way to the broker.
 
 use lapin::protocol::basic::parse_properties;
 use lapin::types::AMQPType;
 
 use super::headers::{PROPERTIES, UNREADABLE};
 
-/// Levels of tables and arrays within one another; RabbitMQ's own headers need three.
+/// Levels of nested tables and arrays; RabbitMQ's own headers need three.
 const MAX_DEPTH: usize = 32;
-/// Of a content header that is replaced, so many bytes are kept.
+/// The bytes that are kept of a content header that is replaced.
 const MAX_KEPT: usize = 32 * 1024;
 /// AMQP's smallest frame_max.
 const FRAME_MIN: usize = 4096;
-/// The largest content header that lapin gets to see, where the broker's frame_max is not lower.
+/// The largest content header that is passed on, if the broker's frame_max is not lower.
 const MAX_FRAME: usize = 1024 * 1024;
 
 /// Type, channel and size.
@@ -27,16 +27,16 @@ const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 /// Class, weight and body size, before the properties of a content header.
 const BEFORE_PROPERTIES: usize = 12;
-/// In the flags of the properties: a content type, a content encoding and headers are there.
+/// Flags of the properties.
 const HAS_CONTENT_TYPE: u16 = 1 << 15;
 const HAS_CONTENT_ENCODING: u16 = 1 << 14;
 const HAS_HEADERS: u16 = 1 << 13;
 
-/// Reads the stream of frames in whatever pieces it comes.
+/// Reads the stream of frames, which may come in any pieces.
 #[derive(Debug)]
 pub(super) struct Screen {
     state: State,
-    /// What lapin takes for a frame that is too large, by what the broker says when it welcomes us.
+    /// The largest frame that lapin accepts, as agreed with the broker in the handshake.
     frame_max: usize,
 }
 
@@ -44,19 +44,19 @@ pub(super) struct Screen {
 enum State {
     /// Before a frame or in its first bytes.
     Start(Vec<u8>),
-    /// In a frame that needs no look; so many of its bytes are to come.
+    /// In a frame that needs no check; so many of its bytes are missing.
     Passing(usize),
-    /// In a frame that is looked at when it is complete; so many of its bytes are to come.
+    /// In a frame that is checked when it is complete; so many of its bytes are missing.
     Holding(Vec<u8>, usize),
 }
 
 impl Screen {
-    /// The screen of one connection; `frame_max` as `amqp.url` has it, if it does.
+    /// The screen of one connection; `frame_max` as in `amqp.url`.
     pub(super) fn new(frame_max: Option<u32>) -> Self {
         Self { state: State::Start(Vec::new()), frame_max: limited(frame_max.unwrap_or(0) as usize) }
     }
 
-    /// Takes what has come, and appends what lapin may read to `out`.
+    /// Takes bytes from the broker, and appends to `out` what lapin may read.
     pub(super) fn pass(&mut self, mut input: &[u8], out: &mut Vec<u8>) {
         while !input.is_empty() {
             match &mut self.state {
@@ -81,30 +81,30 @@ impl Screen {
                 }
                 State::Holding(frame, left) => {
                     let taken = input.len().min(*left);
-                    // One byte more than the limit shows that it was larger.
+                    // One byte more than the limit marks a larger one.
                     take(&input[..taken], MAX_FRAME + 1 - frame.len(), frame);
                     input = &input[taken..];
                     *left -= taken;
                     if *left == 0 {
                         let frame = std::mem::take(frame);
                         self.state = State::Start(Vec::new());
-                        self.look(frame, out);
+                        self.check(frame, out);
                     }
                 }
             }
         }
     }
 
-    fn look(&mut self, mut frame: Vec<u8>, out: &mut Vec<u8>) {
+    fn check(&mut self, mut frame: Vec<u8>, out: &mut Vec<u8>) {
         if frame[0] == METHOD {
-            self.look_at_method(&mut frame);
+            self.check_method(&mut frame);
         } else if let Some(why) = self.unreadable(&frame) {
             frame = replaced(&frame, &why, self.frame_max);
         }
         out.extend(frame);
     }
 
-    fn look_at_method(&mut self, frame: &mut [u8]) {
+    fn check_method(&mut self, frame: &mut [u8]) {
         match frame.get(FRAME_START..FRAME_START + 4) {
             // Connection.Tune: channel_max, frame_max, heartbeat.
             Some([0, 10, 0, 30]) => {
@@ -124,7 +124,7 @@ impl Screen {
         }
     }
 
-    /// Why lapin could not read this content header, if it could not.
+    /// Why lapin cannot read this content header, if it cannot.
     fn unreadable(&self, frame: &[u8]) -> Option<String> {
         let properties = frame.get(FRAME_START + BEFORE_PROPERTIES..frame.len() - 1)?;
         if frame.len() > self.frame_max {
@@ -135,24 +135,24 @@ impl Screen {
         }
         match parse_properties(properties) {
             Ok(([], _)) => None,
-            _ => Some("a property is not UTF-8, or its headers are not sound".to_owned()),
+            _ => Some("a property is not UTF-8, or its headers are malformed".to_owned()),
         }
     }
 }
 
-/// A frame_max as AMQP means it, where zero is no limit, within what is held here.
+/// A frame_max within the limits of this module; zero means no limit.
 fn limited(frame_max: usize) -> usize {
     if frame_max == 0 { MAX_FRAME } else { frame_max.clamp(FRAME_MIN, MAX_FRAME) }
 }
 
-/// Moves at most `limit` bytes of `from`, and says how many.
+/// Copies at most `limit` bytes of `from`, and returns how many.
 fn take(from: &[u8], limit: usize, to: &mut Vec<u8>) -> usize {
     let taken = from.len().min(limit);
     to.extend(&from[..taken]);
     taken
 }
 
-/// Type and payload size of a frame, once its first seven bytes are there.
+/// Type and payload size of a frame, once its first seven bytes have come.
 fn frame_start(start: &[u8]) -> Option<(u8, usize)> {
     (start.len() == FRAME_START).then(|| (start[0], long(&start[3..])))
 }
@@ -170,7 +170,7 @@ fn make_readable(frame: &mut [u8], at: usize) {
     }
 }
 
-/// The table of headers among the properties, without its length, if there is one.
+/// The table of headers in the properties, without its length, if there is one.
 fn headers(properties: &[u8]) -> Option<&[u8]> {
     let flags = u16::from_be_bytes([*properties.first()?, *properties.get(1)?]);
     let mut rest = &properties[2..];
@@ -186,7 +186,7 @@ fn headers(properties: &[u8]) -> Option<&[u8]> {
     Some(&rest[4..rest.len().min(4 + length)])
 }
 
-/// How many levels of tables and arrays lapin would come through in this table before its end or the first fault.
+/// How deep lapin's parser would go in this table before its end or the first error.
 fn depth(table: &[u8]) -> usize {
     // The end of each open table or array, and whether it is a table, whose values have names.
     let mut open = vec![(table.len(), true)];
@@ -230,8 +230,8 @@ fn fixed_size(kind: AMQPType) -> Option<usize> {
     })
 }
 
-/// The content header in place of one that cannot be read: class, weight and body size as they were, and two headers
-/// that say why and keep the properties, as far as `frame_max` allows.
+/// Replaces a content header that cannot be read. Class, weight and body size stay; two headers say why and hold the
+/// properties, as far as `frame_max` allows.
 fn replaced(frame: &[u8], why: &str, frame_max: usize) -> Vec<u8> {
     let payload = &frame[FRAME_START..frame.len() - 1];
     let properties = &payload[BEFORE_PROPERTIES..];

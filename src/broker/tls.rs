@@ -1,4 +1,4 @@
-//! Certificates for `amqps:`, read from their files when a connection is opened.
+//! Reads the certificates for `amqps:` when a connection is opened.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,10 +8,10 @@ use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 
 use crate::config::TlsFiles;
 
-/// The certificates of every authority of an operating system take a quarter of it.
+/// Four times the size of an operating system's list of authorities.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Reads what the URL names.
+/// Reads the files that the URL names.
 ///
 /// # Errors
 /// A file that cannot be read, named with its parameter.

@@ -12,19 +12,19 @@ use super::error::BrokerError;
 use super::retry_schedule;
 use crate::config::Amqp;
 
-/// What Studio and the LMS publish with.
+/// The routing keys of Studio and the LMS.
 pub const ROUTING_KEYS: [&str; 2] = ["course-publish", "overview-recreated"];
 
-/// Failures are counted in a header of ours and end far earlier; this is the last guard, against a message that kills
-/// the process or the connection each time. High, as every reconnect counts for all that was in flight, and a bad
-/// network must not make dead letters.
+/// Against a message that ends the process or the connection each time. Other failures are counted in our own header and
+/// end far earlier. High, as each reconnect counts for all unacknowledged messages, and a bad network must not make dead
+/// letters.
 const DELIVERY_LIMIT: u32 = 1000;
 
-/// Looking through dead letters counts as a delivery of each. From 4.0 on the limit is 20 where none is set, and
-/// beyond it a message is dropped; -1 for "none" is refused before 4.0. So: a number that nobody reaches.
+/// From RabbitMQ 4.0 on the default is 20, after which a message is dropped. Before 4.0, -1 for no limit is refused. So
+/// this is a number that is never reached.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 
-/// The names of everything on the broker, and whether we may create it.
+/// The names of exchange and queues, and whether this program declares them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
     /// The durable topic exchange that events are published to.
@@ -33,17 +33,17 @@ pub struct Topology {
     pub events: String,
     /// The queue of dead letters.
     pub dead: String,
-    /// What the names of the delay queues begin with.
+    /// The prefix of the names of the delay queues.
     pub prefix: String,
-    /// The delay queues, by their seconds: [`retry_schedule::STEPS`].
+    /// The delays in seconds, each with a queue: [`retry_schedule::STEPS`].
     pub steps: Vec<u32>,
-    /// Deliveries of one event before the broker itself calls it dead.
+    /// Deliveries of one event before the broker makes it a dead letter.
     pub delivery_limit: u32,
-    /// True: declare what is missing. False: only look whether all is there.
+    /// True: declare what is missing. False: only verify.
     pub declare: bool,
 }
 
-/// A queue as it has to be.
+/// The arguments that a queue must have.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct QueueSpec {
     pub(super) name: String,
@@ -70,7 +70,7 @@ impl Topology {
         format!("{}.delay.{step}", self.prefix)
     }
 
-    /// All queues, each after those that it may send to.
+    /// All queues, each after those to which it sends.
     pub(super) fn queues(&self) -> Vec<QueueSpec> {
         let mut queues = vec![
             queue(&self.dead, vec![("x-delivery-limit", DEAD_DELIVERY_LIMIT.into())]),
@@ -98,11 +98,11 @@ fn queue(name: &str, mut arguments: Vec<(&'static str, AMQPValue)>) -> QueueSpec
     QueueSpec { name: name.to_owned(), arguments: table }
 }
 
-/// On to another queue by the default exchange: by the events' exchange, a message would also reach everybody
-/// else's queues again.
+/// To another queue by the default exchange. By the exchange of the events, a message would reach the queues of other
+/// programs again.
 ///
-/// Without at-least-once a message that is on its way between two queues is lost if the broker stops, and without
-/// reject-publish the broker falls back from it in silence.
+/// Without at-least-once a message between two queues is lost if the broker stops, and without reject-publish the broker
+/// silently ignores at-least-once.
 fn dead_letters_to(queue: &str) -> Vec<(&'static str, AMQPValue)> {
     vec![
         ("x-dead-letter-exchange", text("")),
@@ -116,7 +116,7 @@ fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
 
-/// A name for the wire. lapin panics where one is too long.
+/// A name in AMQP's encoding. lapin panics on one that is too long.
 pub(super) fn short(name: &str) -> Result<ShortString, BrokerError> {
     ShortString::try_new(name).map_err(|_| BrokerError::Missing {
         what: format!("a queue, exchange or key with a name of {} bytes", name.len()),

@@ -1,4 +1,4 @@
-//! The wire as lapin sees it: the socket, TLS where it is asked for, and the [`Screen`] behind both.
+//! lapin's stream to the broker: the socket, TLS if it is used, and the [`Screen`].
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -16,22 +16,22 @@ use lapin::tcp::AsyncTcpStream;
 
 use super::screen::Screen;
 
-/// Read from the socket at once.
+/// The most that is read from the socket at once.
 const CHUNK: usize = 16 * 1024;
 
-/// lapin's runtime: tokio's, with streams that are screened.
+/// tokio's runtime, with screened streams.
 pub(super) type Kit = RuntimeParts<Tokio, Screening>;
 
-/// The runtime that the caller is in.
+/// The runtime of the caller.
 pub(super) fn runtime() -> Runtime<Kit> {
     Runtime::new(RuntimeParts::new(Tokio::current(), Screening(Tokio::current())))
 }
 
-/// tokio's reactor, with other streams.
+/// tokio's reactor, with screened streams.
 #[derive(Clone, Debug)]
 pub(super) struct Screening(Tokio);
 
-/// A stream whose incoming frames have been looked at.
+/// A stream whose incoming frames are checked.
 pub(super) struct Screened {
     wire: AsyncTcpStream<<Tokio as Reactor>::TcpStream>,
     screen: Screen,
@@ -42,7 +42,7 @@ pub(super) struct Screened {
 }
 
 impl Screened {
-    /// Looks at what comes on this stream; `frame_max` as `amqp.url` has it, if it does.
+    /// Screens this stream; `frame_max` as in `amqp.url`.
     pub(super) fn new(wire: AsyncTcpStream<<Tokio as Reactor>::TcpStream>, frame_max: Option<u32>) -> Self {
         let chunk = vec![0; CHUNK].into_boxed_slice();
         Self { wire, screen: Screen::new(frame_max), chunk, ready: Vec::new(), read: 0 }

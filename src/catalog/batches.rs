@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn status(code: u16) -> CatalogError {
-        CatalogError::Status { code, told: String::new(), retry_after: None }
+        CatalogError::Status { code, said: String::new(), retry_after: None }
     }
 
     fn closed() -> CatalogError {

@@ -50,7 +50,7 @@ pub struct Page {
 pub struct ListedRun {
     /// Its key, or what is wrong with it.
     pub key: Result<CourseKey, CourseKeyError>,
-    /// `Url`, `NoUrl`, `Refused`, or `Unknown` with an odd row.
+    /// `Url`, `NoUrl`, `Refused`, or `Unknown` if the row cannot be used.
     pub observation: Observation,
     /// Columns of `sync.also` with a value that cannot be used.
     pub odd: Vec<AlsoColumn>,

@@ -19,12 +19,12 @@ pub enum CatalogError {
     #[error("the Catalog gave no complete answer within {}", seconds(*.0))]
     Timeout(Duration),
     /// An answer with a status other than 200, 401 and 429.
-    #[error("the Catalog answered {code}{}{}", quoted(told), advice(*code))]
+    #[error("the Catalog answered {code}{}{}", quoted(said), advice(*code))]
     Status {
         /// The HTTP status.
         code: u16,
         /// The start of the body, or where a redirect leads.
-        told: String,
+        said: String,
         /// Its `Retry-After`.
         retry_after: Option<Duration>,
     },
@@ -80,12 +80,12 @@ pub enum Defect {
     #[error("its body is larger than {0} bytes")]
     TooLarge(usize),
     /// Not JSON.
-    #[error("it is not JSON ({why}): {told:?}")]
+    #[error("it is not JSON ({why}): {said:?}")]
     NotJson {
         /// What the parser says.
         why: String,
         /// The start of the body.
-        told: String,
+        said: String,
     },
     /// JSON, but no list of runs.
     #[error("it is JSON, but no list of runs: {0}")]
@@ -160,8 +160,8 @@ fn advice(code: u16) -> &'static str {
     }
 }
 
-fn quoted(told: &str) -> String {
-    if told.is_empty() { String::new() } else { format!(" ({told})") }
+fn quoted(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(" ({said})") }
 }
 
 fn left(until: Instant) -> String {
@@ -262,13 +262,13 @@ mod tests {
 
     #[test]
     fn a_404_of_the_list_points_to_the_setting() {
-        let error = CatalogError::Status { code: 404, told: String::new(), retry_after: None };
+        let error = CatalogError::Status { code: 404, said: String::new(), retry_after: None };
         assert!(error.to_string().contains("catalog.url is probably wrong"), "{error}");
     }
 
     #[test]
     fn a_smaller_page_may_succeed_where_the_page_is_to_blame() {
-        let status = |code| CatalogError::Status { code, told: String::new(), retry_after: None };
+        let status = |code| CatalogError::Status { code, said: String::new(), retry_after: None };
         let unreachable = |closed| CatalogError::Unreachable { what: "no connection", closed, source: None };
         let until = Instant::now();
         for error in [

@@ -1,4 +1,4 @@
-//! What must hold for any answer of the Catalog; see [`crate::fuzzing`].
+//! Properties of any answer of the Catalog; see [`crate::fuzzing`].
 
 use std::time::{Duration, SystemTime};
 
@@ -15,13 +15,13 @@ use crate::course_key::{CourseKey, RunKey};
 use crate::fuzzing::is_short_line;
 use crate::marketing_url::UrlPolicy;
 
-/// A token that a body may echo. It has letters that neither JSON nor the quoting changes.
+/// A token that a body may echo. Neither JSON nor the quoting changes its letters.
 const TOKEN: &str = "t0k3n-71af";
-/// Rows that were asked for.
+/// Rows asked for.
 const MOST_ROWS: usize = 50;
 
-/// An answer that was read takes no more memory than its body, and is written and read again as the same answer. A run
-/// counts as not listed only where an answer is whole.
+/// An answer takes no more memory than its body, and stays the same when it is written and read again. A run counts as not
+/// listed only where the answer is complete.
 pub fn wire(data: &[u8]) {
     let list = match wire::list(data, MOST_ROWS, Some(TOKEN)) {
         Ok(list) => list,
@@ -118,7 +118,7 @@ fn observations_are_sound(list: List) {
     }
 }
 
-/// No `Retry-After` makes the worker wait longer than an hour, or one question longer than its thirty seconds.
+/// No `Retry-After` makes the worker wait longer than an hour, or one request longer than thirty seconds.
 pub fn retry_after(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     // Sunday, 22 November 2026, 16:00: a date in the input means the same every day.

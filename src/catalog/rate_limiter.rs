@@ -1,4 +1,4 @@
-//! Where requests wait for their turn, shared by the whole process, and where changes of it are logged.
+//! Makes requests wait for their turn, over the whole process, and logs when requests stop and start again.
 
 mod budget;
 mod limits;
@@ -55,7 +55,7 @@ impl RateLimiter {
     /// after an outage of five minutes.
     pub(super) async fn enter(&self, purpose: Purpose) -> Result<Permit<'_>, CatalogError> {
         let is_pass = purpose == Purpose::Pass;
-        let mut urgent = None;
+        let _urgent = (!is_pass).then(|| Urgent::new(self));
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -67,9 +67,6 @@ impl RateLimiter {
                     return Ok(Permit { limiter: self, probe, feedback: Feedback::Neutral });
                 }
                 Admission::Busy => {
-                    if !is_pass && urgent.is_none() {
-                        urgent = Some(Urgent::new(self));
-                    }
                     changed.await;
                     continue;
                 }

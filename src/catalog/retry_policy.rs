@@ -192,7 +192,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(5);
 
     fn status(code: u16) -> CatalogError {
-        CatalogError::Status { code, told: String::new(), retry_after: None }
+        CatalogError::Status { code, said: String::new(), retry_after: None }
     }
 
     fn closed() -> CatalogError {

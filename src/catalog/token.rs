@@ -15,7 +15,7 @@ use super::error::CatalogError;
 use super::rate_limiter::bounded_pause;
 use super::transport::{self, Answer};
 
-/// An answer with a token has one or two kilobytes.
+/// An answer with a token has one or two kilobytes; no more than this is read.
 const CAP: usize = 64 * 1024;
 /// Seconds, when the answer does not say it; the LMS's default is an hour.
 const UNSAID_LIFE: u64 = 300;
@@ -82,7 +82,7 @@ impl Token {
         self.header.clone()
     }
 
-    /// The bare token, only to keep it out of what is quoted.
+    /// The token itself, to keep it out of quotes.
     pub(super) fn secret(&self) -> Option<&str> {
         self.header.to_str().ok()?.strip_prefix("JWT ")
     }
@@ -200,7 +200,7 @@ fn refusal(status: u16, answer: &Answer) -> CatalogError {
 fn not_sent(error: &CatalogError) -> CatalogError {
     match error {
         CatalogError::Timeout(limit) => {
-            failed(&format!("it gave no whole answer within {:.1} s", limit.as_secs_f64()), true)
+            failed(&format!("it gave no complete answer within {:.1} s", limit.as_secs_f64()), true)
         }
         CatalogError::Unreachable { closed: true, .. } => {
             failed("it closed the connection without an answer", true)

@@ -100,8 +100,8 @@ impl Answer {
         if self.status == StatusCode::OK {
             return Ok(self.body);
         }
-        let told = if self.status.is_redirection() { self.leads_to() } else { quote(&self.body, secret) };
-        Err(CatalogError::Status { code: self.status(), told, retry_after: self.retry_after() })
+        let said = if self.status.is_redirection() { self.leads_to() } else { quote(&self.body, secret) };
+        Err(CatalogError::Status { code: self.status(), said, retry_after: self.retry_after() })
     }
 
     /// `Retry-After`, in seconds or as a date.

@@ -121,7 +121,7 @@ pub(super) fn list(body: &[u8], most: usize, secret: Option<&str>) -> Result<Lis
         // Without the parser's message, which may quote the body.
         _ => Defect::NotJson {
             why: format!("line {}, column {}", error.line(), error.column()),
-            told: quote(body, secret),
+            said: quote(body, secret),
         },
     })
 }

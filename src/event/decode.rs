@@ -130,7 +130,7 @@ impl About {
         Ok(Some(Self { kind: EventKind::CoursePublish, objects, key: "course_key" }))
     }
 
-    /// Reads the course key from `data`, which stands at `path`.
+    /// Reads the course key from `data`, whose path is `path`.
     fn read(
         &self,
         path: &str,

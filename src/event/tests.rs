@@ -1,4 +1,4 @@
-//! Every form that must be read, every reason that must be named, and bytes that nobody meant.
+//! Every form of message, every reason for a dead letter, and random bytes.
 
 use proptest::prelude::*;
 

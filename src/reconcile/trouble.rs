@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     fn status(code: u16) -> CatalogError {
-        CatalogError::Status { code, told: String::new(), retry_after: None }
+        CatalogError::Status { code, said: String::new(), retry_after: None }
     }
 
     fn unreachable(closed: bool) -> CatalogError {

@@ -1,5 +1,5 @@
-//! Dead letters become rows: taken from their queue, committed, and only then acknowledged. And rows go again: those
-//! that have lost their point, and the oldest.
+//! Moves dead letters from their queue to the database: a letter is committed first and then acknowledged. Discards
+//! letters whose course is fine again, and the oldest.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -16,34 +16,34 @@ use crate::jobs::{Job, Jobs};
 use crate::store::{MAX_ROWS, NewLetter, Snapshot, Store, StoreError};
 use crate::telemetry::{Latch, metrics, report};
 
-/// Rows are kept for so long.
+/// How long letters are kept.
 const MAX_AGE: TimeDelta = TimeDelta::days(90);
-/// And so many of them.
+/// How many letters are kept.
 const MAX_LETTERS: u64 = 100_000;
-/// How often the oldest are looked for, at least.
+/// How often old letters are discarded, at least.
 const DISCARD_EVERY: Duration = Duration::from_secs(600);
-/// And after so many new ones.
+/// After so many new letters, old ones are discarded at once.
 const DISCARD_AFTER: usize = 1_000;
-/// How long letters that the database does not take are held. Less than the half hour after which RabbitMQ takes them
-/// back, and more than a moment, as each time that they go back counts as a delivery.
+/// How long letters are held unacknowledged while the database is down. Less than RabbitMQ's limit of half an hour; and
+/// long, as each return to the queue counts as a delivery.
 const HOLD: Duration = Duration::from_secs(20 * 60);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The longest that this job does nothing, for whoever watches it.
+/// The longest time without progress, for the health check.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Takes dead letters over.
+/// Takes over dead letters.
 pub(super) struct TakeOver {
     letters: DeadLetters,
     store: Store,
     job: Job,
     latch: Latch,
-    /// When the oldest were last looked for, and how many have come since.
+    /// When old letters were last discarded, and how many have come since.
     discarded: Option<Instant>,
     since: usize,
 }
 
-/// What keeps letters in their queue, and why.
+/// What is down, and why.
 enum Out {
     Broker(String),
     Database(String),
@@ -62,8 +62,7 @@ impl TakeOver {
         Self { letters, store, job, latch: Latch::default(), discarded: None, since: 0 }
     }
 
-    /// Takes over whatever is in the queue until told to stop. While broker or database are out, letters wait in
-    /// their queue.
+    /// Takes over letters until `stop`. While the broker or the database is down, letters wait in their queue.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut pause = SHORTEST_PAUSE;
         while !stop.is_cancelled() {
@@ -76,8 +75,8 @@ impl TakeOver {
             match ended {
                 Ok(()) => return,
                 Err(Out::Database(why)) => self.failed(&why),
-                // The consumer of events says so.
-                Err(Out::Broker(why)) => tracing::debug!(why, "not taking dead letters over"),
+                // The consumer of events logs it.
+                Err(Out::Broker(why)) => tracing::debug!(why, "dead letters are not taken over"),
             }
             if begun.elapsed() > LONGEST_PAUSE {
                 pause = SHORTEST_PAUSE;
@@ -89,9 +88,9 @@ impl TakeOver {
         }
     }
 
-    /// One connection's time: ends when told to stop, or with what ended it.
+    /// Takes over letters on one connection, until `stop` or a failure.
     async fn take_over(&mut self, stop: &CancellationToken) -> Result<(), Out> {
-        // Before any is taken: those that go back because of a database that is out count as delivered.
+        // Before any letter is delivered: one that goes back to the queue counts as delivered.
         self.store.check_schema().await.map_err(|error| Out::Database(report(&error)))?;
         let mut feed = self.letters.consume().await?;
         self.recovered();
@@ -111,7 +110,7 @@ impl TakeOver {
         Ok(())
     }
 
-    /// Holds the letters until they are rows.
+    /// Holds the letters until they are committed.
     async fn keep(&mut self, letters: &[broker::Delivery], stop: &CancellationToken) -> Result<(), Out> {
         let (held, mut pause) = (Instant::now(), SHORTEST_PAUSE);
         loop {
@@ -142,14 +141,14 @@ impl TakeOver {
         Ok(())
     }
 
-    /// One line when it begins to fail.
+    /// Logs the first failure.
     fn failed(&self, why: &str) {
         if self.latch.fails() {
             tracing::warn!(event = "dead_letter.waiting", why, "dead letters wait in their queue");
         }
     }
 
-    /// One line when it works again.
+    /// Logs the recovery.
     fn recovered(&self) {
         if self.latch.recovers() {
             tracing::info!(event = "dead_letter.recovered", "dead letters are taken over again");
@@ -157,7 +156,7 @@ impl TakeOver {
     }
 }
 
-/// Keeps these as rows; one that the database rejects, as bare as it can be.
+/// Stores letters; one that the database rejects is stored without its texts.
 async fn keep<'a>(store: &Store, letters: impl Iterator<Item = &'a Received>) -> Result<(), StoreError> {
     let letters: Vec<NewLetter> = letters.map(new_letter).collect();
     let Err(error) = store.keep_letters(&letters).await else { return Ok(()) };
@@ -199,7 +198,7 @@ fn new_letter(letter: &Received) -> NewLetter {
     }
 }
 
-/// The letter without what a database could have something against.
+/// The letter without anything that a database may reject.
 fn bare(letter: NewLetter) -> NewLetter {
     let ascii = |text: &str| text.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
     NewLetter {
@@ -221,8 +220,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Discards the dead letters whose course has since been found in the Catalog and shares the URL found there. Returns
-/// how many.
+/// Discards the letters whose course now has the URL that the Catalog gives, and returns how many.
 pub(super) async fn drop_settled(store: &Store) -> Result<u64, StoreError> {
     let died: HashMap<CourseKey, DateTime<Utc>> = store.courses_of_letters().await?;
     let courses: Vec<CourseKey> = died.into_keys().collect();
@@ -237,7 +235,7 @@ pub(super) async fn drop_settled(store: &Store) -> Result<u64, StoreError> {
     Ok(dropped)
 }
 
-/// When the Catalog gave the URL that the overview has; none if it has another, or none.
+/// When the Catalog gave the URL of the overview. None if the overview has another URL or none.
 fn seen_right(snapshot: &Snapshot) -> Option<DateTime<Utc>> {
     let (overview, entry) = (snapshot.overview.as_ref()?, snapshot.entry.as_ref()?);
     let link = overview.marketing_url.as_deref()?;

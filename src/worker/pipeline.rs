@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 use super::batcher::{Batch, Batcher, Limits};
 use super::delayed_events::{DelayedEvent, DelayedEvents};
 use super::settlement::{Settlement, park};
-use super::settler::{Incoming, Job, Settler};
+use super::settler::{self, Job, Settler};
 use super::step_pool::StepPool;
 use super::trace::Source;
 use crate::broker::Delivery;
@@ -56,6 +56,8 @@ pub(super) struct Pipeline {
     batcher: Batcher<Job>,
     delayed: DelayedEvents,
     asking: StepPool<AskDone>,
+    /// Since when a part of a batch waits to be looked up.
+    part_since: Option<Instant>,
     answered: VecDeque<(Asked, Answered)>,
     writing: StepPool<WriteDone>,
     settling: StepPool<Vec<DelayedEvent>>,
@@ -86,6 +88,7 @@ impl Pipeline {
             batcher: Batcher::new(limits),
             delayed: DelayedEvents::default(),
             asking: StepPool::new(config.catalog.concurrency + AHEAD),
+            part_since: None,
             answered: VecDeque::new(),
             writing: StepPool::new(STATEMENTS),
             settling: StepPool::new(usize::MAX),
@@ -146,18 +149,12 @@ impl Pipeline {
     fn take(&mut self, first: Delivery, more: &mut mpsc::Receiver<Delivery>) {
         let mut next = Some(first);
         while let Some(delivery) = next {
-            let settler = self.settler.clone();
-            match Incoming::read(delivery) {
-                Incoming::Job(job) => self.arrived.push(job),
-                Incoming::Ignored(delivery, why) => {
+            match settler::read(&delivery) {
+                Ok(event) => self.arrived.push(Job { event, delivery }),
+                Err(settlement) => {
+                    let settler = self.settler.clone();
                     self.settling.start(async move {
-                        settler.ignore(delivery, why).await;
-                        Vec::new()
-                    });
-                }
-                Incoming::Dead(delivery, why) => {
-                    self.settling.start(async move {
-                        settler.bury(delivery, why).await;
+                        settler.settle_other(delivery, settlement).await;
                         Vec::new()
                     });
                 }

@@ -29,6 +29,17 @@ pub enum Settlement {
     Dead(String),
 }
 
+impl Settlement {
+    /// The outcome of the event in the metrics.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Ack(outcome) => outcome,
+            Self::Delay { .. } => "parked",
+            Self::Dead(_) => "dead_lettered",
+        }
+    }
+}
+
 /// Decides by the outcome of the event's course; `attempt` delays have counted so far.
 pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
     match outcome {
@@ -132,7 +143,7 @@ mod tests {
     fn a_run_that_the_catalog_cannot_show_is_asked_for_less_and_less_often() {
         let now = Instant::now();
         let row = Outcome::Unknown(Unknown::row("it is there twice"));
-        let failed = CatalogError::Status { code: 500, told: String::new(), retry_after: None };
+        let failed = CatalogError::Status { code: 500, said: String::new(), retry_after: None };
         let broken = Outcome::Unknown(Unknown::broken(failed.into()));
         for (attempt, step) in (0..).zip(retry_schedule::STEPS) {
             assert!(delay(step, true)(&settle(&row, attempt, now)), "{attempt}");

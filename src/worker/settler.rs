@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
@@ -13,8 +12,9 @@ use super::jobs::sleeps;
 use super::reading;
 use super::settlement::Settlement;
 use super::tally::{First, Tally};
-use crate::broker::{self, Acker, BrokerError, Delivery};
-use crate::event::{Decoded, Event};
+use crate::broker::{self, Acker, Delivery};
+use crate::course_key::CourseKey;
+use crate::event::{Decoded, Event, Ignored};
 use crate::telemetry::{Latch, metrics, report};
 
 /// Between two tries to move a message. Meanwhile the broker still has it, unacknowledged.
@@ -26,27 +26,18 @@ pub(super) struct Job {
     pub(super) delivery: Delivery,
 }
 
-/// What a delivery contains.
-pub(super) enum Incoming {
-    /// An event.
-    Job(Job),
-    /// A valid message about something without a share link, and about what.
-    Ignored(Delivery, String),
-    /// It cannot be decoded, and why.
-    Dead(Delivery, String),
-}
-
-impl Incoming {
-    /// Decodes a delivery.
-    pub(super) fn read(delivery: Delivery) -> Self {
-        if let Some(why) = delivery.unreadable.clone() {
-            return Self::Dead(delivery, why);
+/// Decodes a delivery. A message that is not an event is settled at once, as the error says.
+pub(super) fn read(delivery: &Delivery) -> Result<Event, Settlement> {
+    if let Some(why) = &delivery.unreadable {
+        return Err(Settlement::Dead(why.clone()));
+    }
+    match reading::read(delivery) {
+        Ok(Decoded::Event(event)) => Ok(event),
+        Ok(Decoded::Ignored(Ignored { why })) => {
+            tracing::debug!(event = "event.ignored", why, "the message is not about a course run");
+            Err(Settlement::Ack("ignored"))
         }
-        match reading::read(&delivery) {
-            Ok(Decoded::Event(event)) => Self::Job(Job { event, delivery }),
-            Ok(Decoded::Ignored(ignored)) => Self::Ignored(delivery, ignored.why),
-            Err(error) => Self::Dead(delivery, error.to_string()),
-        }
+        Err(error) => Err(Settlement::Dead(error.to_string())),
     }
 }
 
@@ -84,60 +75,25 @@ impl Settler {
 
     /// Settles all of them, moves side by side. Returns the events that delay queues have taken.
     pub(super) async fn settle(&self, settled: Vec<(Job, Settlement)>) -> Vec<DelayedEvent> {
-        let mut acks = Vec::new();
-        let mut moves = Vec::new();
+        let (mut acks, mut moves) = (Vec::new(), Vec::new());
         for (Job { event, delivery }, settlement) in settled {
-            let kind = event.kind.as_str();
+            metrics::event(event.kind.as_str(), settlement.outcome());
             match settlement {
-                Settlement::Ack(outcome) => {
-                    metrics::event(kind, outcome);
-                    acks.push(delivery);
-                }
-                Settlement::Delay { seconds, counts, reason } => {
-                    metrics::event(kind, "parked");
-                    let course = event.course;
-                    tracing::debug!(event = "event.delayed", %course, seconds, reason, "tried again later");
-                    let attempt = delivery.attempt.saturating_add(u32::from(counts));
-                    let place = Place::Delay { seconds, attempt };
-                    let moving = async move {
-                        let since = self.move_on(delivery, place, reason).await;
-                        since.map(|since| DelayedEvent { course, attempt, seconds, since })
-                    };
-                    moves.push(moving.boxed());
-                }
-                Settlement::Dead(reason) => {
-                    metrics::event(kind, "dead_lettered");
-                    let course = event.course;
-                    self.dead.add(|| First { reason: reason.clone(), course: Some(course.to_string()) });
-                    let moving = async move {
-                        self.move_on(delivery, Place::Dead, reason).await;
-                        None
-                    };
-                    moves.push(moving.boxed());
-                }
+                Settlement::Ack(_) => acks.push(delivery),
+                to => moves.push(self.move_on(delivery, Some(event.course), to)),
             }
         }
-        let acks = async {
-            if !acks.is_empty() {
-                log_unacknowledged(broker::ack_many(acks).await);
-            }
-        };
-        let ((), delayed) = tokio::join!(acks, join_all(moves));
+        let ((), delayed) = tokio::join!(ack(acks), join_all(moves));
         delayed.into_iter().flatten().collect()
     }
 
-    /// Acknowledges a message that asks for nothing.
-    pub(super) async fn ignore(&self, delivery: Delivery, why: String) {
-        metrics::event("unknown", "ignored");
-        tracing::debug!(event = "event.ignored", why, "the message is not about a course run");
-        log_unacknowledged(broker::ack_many(vec![delivery]).await);
-    }
-
-    /// Sends a message that cannot be decoded to the dead letters.
-    pub(super) async fn bury(&self, delivery: Delivery, reason: String) {
-        metrics::event("unknown", "dead_lettered");
-        self.dead.add(|| First { reason: reason.clone(), course: None });
-        self.move_on(delivery, Place::Dead, reason).await;
+    /// Settles a message that is not an event.
+    pub(super) async fn settle_other(&self, delivery: Delivery, settlement: Settlement) {
+        metrics::event("unknown", settlement.outcome());
+        match settlement {
+            Settlement::Ack(_) => ack(vec![delivery]).await,
+            to => drop(self.move_on(delivery, None, to).await),
+        }
     }
 
     /// Logs the new dead letters in one line, if it is time for one or this is the `last` chance.
@@ -167,19 +123,36 @@ impl Settler {
         }
     }
 
-    /// Moves a message, again and again until the broker has it. Returns when it was sent. None if it is delivered again,
-    /// as its connection is gone or the process stops.
-    async fn move_on(&self, delivery: Delivery, to: Place, reason: String) -> Option<Instant> {
+    /// Moves a message, again and again until the broker has it, and returns what a delay queue has taken. None if the
+    /// message is delivered again, as its connection is gone or the process stops.
+    async fn move_on(
+        &self,
+        delivery: Delivery,
+        course: Option<CourseKey>,
+        to: Settlement,
+    ) -> Option<DelayedEvent> {
+        if let Settlement::Dead(reason) = &to {
+            let course = course.as_ref().map(ToString::to_string);
+            self.dead.add(|| First { reason: reason.clone(), course });
+        }
         let held = Latch::default();
         loop {
             let since = Instant::now();
-            let moved = match to {
-                Place::Delay { seconds, attempt } => {
-                    self.acker.delay(&delivery, seconds, attempt, &reason).await
+            let error = match &to {
+                Settlement::Ack(_) => return None,
+                Settlement::Dead(reason) => self.acker.dead(&delivery, reason).await.err()?,
+                Settlement::Delay { seconds, counts, reason } => {
+                    let (seconds, attempt) = (*seconds, delivery.attempt.saturating_add(u32::from(*counts)));
+                    match self.acker.delay(&delivery, seconds, attempt, reason).await {
+                        Ok(()) => {
+                            let course = course?;
+                            tracing::debug!(event = "event.delayed", %course, seconds, reason, "tried again later");
+                            return Some(DelayedEvent { course, attempt, seconds, since });
+                        }
+                        Err(error) => error,
+                    }
                 }
-                Place::Dead => self.acker.dead(&delivery, &reason).await,
             };
-            let Err(error) = moved else { return Some(since) };
             if !delivery.is_live() {
                 return None;
             }
@@ -193,16 +166,9 @@ impl Settler {
     }
 }
 
-/// Where a message goes instead of being acknowledged.
-#[derive(Clone, Copy)]
-enum Place {
-    Delay { seconds: u32, attempt: u32 },
-    Dead,
-}
-
-/// A delivery that cannot be acknowledged is delivered again, which changes nothing.
-fn log_unacknowledged(acknowledged: Result<(), BrokerError>) {
-    if let Err(error) = acknowledged {
+/// Acknowledges. A delivery that cannot be acknowledged is delivered again, which changes nothing.
+async fn ack(deliveries: Vec<Delivery>) {
+    if let Err(error) = broker::ack_many(deliveries).await {
         tracing::debug!(event = "event.unacknowledged", error = report(&error), "it will be delivered again");
     }
 }

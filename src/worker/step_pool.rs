@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinError, JoinSet};
 
 /// Longer than a step takes when nothing is slow.
-const PATIENCE: Duration = Duration::from_millis(50);
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Steps of one kind.
 pub(super) struct StepPool<T> {

@@ -1,24 +1,25 @@
-//! One log line for many events of one kind, with their number: a sender that goes wrong must not fill the log.
+//! Logs many events in one line with their number, so that a faulty sender does not fill the log. Pure: it is given the
+//! time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines.
+/// The pause between two lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What has happened and is not in the log yet. Pure: it is given the time.
+/// Events that are not in the log yet.
 #[derive(Debug, Default)]
 pub(super) struct Tally(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     waiting: u64,
-    /// The first of those that wait.
+    /// The first of them.
     first: Option<First>,
     logged_at: Option<Instant>,
 }
 
-/// What is said of the first of several.
+/// The first of several events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct First {
     pub(super) reason: String,
@@ -26,15 +27,15 @@ pub(super) struct First {
 }
 
 impl Tally {
-    /// One more.
+    /// Adds an event.
     pub(super) fn add(&self, first: impl FnOnce() -> First) {
         let mut state = self.state();
         state.waiting += 1;
         state.first.get_or_insert_with(first);
     }
 
-    /// How many there are to log now, and the first of them: at once after a pause, else together when it is over, or
-    /// when this is the `last` chance.
+    /// The number of events to log now, and the first of them. None before the pause is over, unless this is the `last`
+    /// chance.
     pub(super) fn due(&self, now: Instant, last: bool) -> Option<(u64, First)> {
         let mut state = self.state();
         let paused = state.logged_at.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);

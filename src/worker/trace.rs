@@ -1,17 +1,16 @@
-//! The span of a batch, in the words of the messaging conventions: one `process`, linked to whoever sent each event.
+//! The span of a batch, by OpenTelemetry's conventions for messaging: one `process`, linked to the sender of each event.
 //!
-//! Across the queue a link and not a parent: a batch has many senders, and a trace that waits in a delay queue for
-//! hours would otherwise be one endless span.
+//! Senders are links and not the parent: a batch has many senders, and an event may wait in a delay queue for hours.
 
 use tracing::Span;
 
 use super::settler::Job;
 use crate::telemetry::context;
 
-/// As many links as an exporter keeps on a span.
+/// The number of links that an exporter keeps.
 const MAX_LINKS: usize = 128;
 
-/// What the spans of this process say about where its messages come from.
+/// Where the messages of this process come from.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     exchange: String,
@@ -23,7 +22,7 @@ impl Source {
         Self { exchange: exchange.to_owned(), queue: queue.to_owned() }
     }
 
-    /// A span for working on these jobs together.
+    /// The span of a batch.
     pub(super) fn process<'a>(&self, jobs: impl Iterator<Item = &'a Job> + Clone) -> Span {
         let Self { exchange, queue } = self;
         let key = jobs.clone().next().map_or("", |job| job.event.kind.as_str());
@@ -42,7 +41,7 @@ impl Source {
     }
 }
 
-/// The span of a step that several batches share: a child of the first one's, linked to the others'.
+/// The span of a step for several batches: a child of the first one's span, linked to the others.
 pub(super) fn joint<'a>(
     mut batches: impl Iterator<Item = &'a Span>,
     child: impl FnOnce(&Span) -> Span,

@@ -1,4 +1,4 @@
-//! Frames as they come, and what lapin gets to see of them.
+//! Frames from the broker, and what is passed on to lapin.
 
 use super::*;
 use lapin::types::{AMQPValue, FieldTable};
@@ -60,7 +60,7 @@ fn why(header: &[u8]) -> String {
 }
 
 #[test]
-fn what_lapin_can_read_is_left_alone() {
+fn what_lapin_can_read_is_unchanged() {
     for properties in [vec![0, 0], only_headers(&[]), only_headers(&nested(MAX_DEPTH - 1))] {
         let header = content_header(&properties);
         assert_eq!(passed(&header), header);

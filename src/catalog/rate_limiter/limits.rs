@@ -115,7 +115,7 @@ impl Limits {
         }
     }
 
-    /// Counts the events and commands that wait for a place. A pass gets none meanwhile.
+    /// Counts the events and commands that ask for a place. A pass gets none meanwhile.
     pub(super) fn urgent(&mut self, waits: bool) {
         self.urgent = if waits { self.urgent + 1 } else { self.urgent.saturating_sub(1) };
     }

@@ -13,6 +13,7 @@ use crate::sync::{Answered, Outcome};
 use crate::telemetry::metrics;
 use crate::worker::settlement::{COALESCED, Settlement, park, settle};
 use crate::worker::settler::Job;
+use crate::worker::step_pool::PATIENCE;
 use crate::worker::trace;
 
 impl Pipeline {
@@ -84,9 +85,14 @@ impl Pipeline {
     pub(super) fn ask(&mut self, now: Instant) {
         loop {
             let whole = self.batcher.is_full(now);
-            if !self.batcher.has_due() || !self.asking.has_room(whole, now) {
+            if !self.batcher.has_due() {
+                self.part_since = None;
                 return;
             }
+            if (!whole && self.waits_for_restore(now)) || !self.asking.has_room(whole, now) {
+                return;
+            }
+            self.part_since = None;
             let Some(batch) = self.batcher.next(now) else { return };
             let engine = self.engine.clone();
             let span = self.source.process(batch.iter().flat_map(|(_, jobs)| jobs));
@@ -98,6 +104,12 @@ impl Pipeline {
             };
             self.asking.start(step.instrument(in_span));
         }
+    }
+
+    /// Whether a part of a batch waits for the events of a running restore, but not of a slow one, and not for long.
+    fn waits_for_restore(&mut self, now: Instant) -> bool {
+        let since = *self.part_since.get_or_insert(now);
+        self.restoring.wake_at(now).is_some() && now < since + PATIENCE
     }
 
     /// Handles the end of a look-up.

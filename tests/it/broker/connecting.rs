@@ -1,4 +1,4 @@
-//! What an operator reads when the broker does not let us in, or is not there.
+//! Errors of connecting: what an operator reads.
 
 use course_sharing::broker::{Broker, BrokerError, Role};
 use course_sharing::config::Amqp;
@@ -32,7 +32,7 @@ async fn a_wrong_password_is_called_one_and_not_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_virtual_host_that_is_none_is_named() {
+async fn a_virtual_host_that_does_not_exist_is_named() {
     let error = error(&url(|url| url.set_path("/nowhere"))).await;
     assert!(matches!(error, BrokerError::Denied { .. }), "{error:?}");
     assert!(error.to_string().contains("virtual host") && error.to_string().contains("nowhere"), "{error}");
@@ -55,7 +55,7 @@ fn an_ipv6_address_is_not_taken_for_localhost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_accepts_and_says_nothing_is_given_up() {
+async fn a_server_that_accepts_and_stays_silent_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for scheme in ["amqp", "amqps"] {
         let error = error(&format!("{scheme}://{}/%2f", silent.local_addr().unwrap())).await;

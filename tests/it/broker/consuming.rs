@@ -1,4 +1,4 @@
-//! Consuming goes on whatever happens, and says the truth about itself meanwhile.
+//! The consumer reconnects after any failure, and reports its state correctly.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,7 +34,7 @@ async fn what_is_published_is_consumed_and_gone_when_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_than_the_prefetch_is_in_hand() {
+async fn no_more_than_the_prefetch_is_unacknowledged() {
     with_rig(|rig| async move {
         rig.declare().await;
         for n in 0..7 {
@@ -61,7 +61,7 @@ async fn no_more_than_the_prefetch_is_in_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_stopping_what_is_in_hand_can_still_be_settled() {
+async fn after_a_stop_deliveries_can_still_be_acknowledged() {
     with_rig(|rig| async move {
         let mut consumer = rig.consume(10);
         consumer.wait_for(true, SOON).await;

@@ -64,7 +64,7 @@ async fn of_many_at_once_exactly_the_unroutable_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_cut_it_connects_anew() {
+async fn after_a_cut_it_reconnects() {
     with_rig(|rig| async move {
         rig.declare().await;
         let (proxy, broker) = by_proxy(&rig).await;

@@ -1,4 +1,4 @@
-//! Waiting and dying: by a confirmed copy, and the acknowledgement after it.
+//! Delays and dead letters: a confirmed copy first, then the acknowledgement.
 
 use course_sharing::broker::{BrokerError, Message, Received};
 use lapin::BasicProperties;
@@ -110,7 +110,7 @@ async fn stopping_between_copy_and_acknowledgement_duplicates_and_loses_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_its_delay_queue_deleted_the_topology_comes_back_with_the_next_life() {
+async fn after_its_delay_queue_was_deleted_the_next_session_declares_the_topology_again() {
     with_rig(|rig| async move {
         let (mut consumer, settler) = (rig.consume(10), rig.acker());
         consumer.wait_for(true, SOON).await;

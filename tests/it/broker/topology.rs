@@ -1,4 +1,4 @@
-//! Declaring, verifying, and being told what is wrong.
+//! Declaring and verifying the topology, and errors that say what is wrong.
 
 use course_sharing::broker::retry_schedule::STEPS;
 use course_sharing::broker::{BrokerError, Counts, Topology};

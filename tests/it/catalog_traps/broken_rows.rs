@@ -17,7 +17,7 @@ async fn one_broken_row_is_lost_alone() {
 }
 
 #[tokio::test]
-async fn a_broken_row_makes_its_page_a_500_and_the_gate_stays_open_for_others() {
+async fn a_broken_row_makes_its_page_a_500_and_the_circuit_stays_closed() {
     let (stand_in, client) = recorded().await;
     stand_in.put_broken("course-v1:AcmeX+BIO110+2024_T2", Health::NoType);
     for _ in 0..6 {
@@ -39,13 +39,13 @@ async fn a_run_with_an_odd_key_breaks_full_pages_but_not_ours() {
 }
 
 #[tokio::test]
-async fn an_ill_catalog_is_not_asked_for_every_run() {
+async fn a_broken_catalog_is_not_asked_for_every_run() {
     let (stand_in, client) = recorded().await;
     let all = keys(&stand_in.state().setup.runs);
     stand_in.script(std::iter::repeat_n(Fault::Status(500), 300));
     let found = client.look_up(&all, Purpose::Event).await;
     assert_eq!(count(&found, |o| matches!(o, Observation::Unknown(_))), 240);
     let alone = |o: &Observation| matches!(o, Observation::Unknown(why) if why.is_of_the_run_alone());
-    assert!(count(&found, alone) <= 2, "an outage is nobody's own");
+    assert!(count(&found, alone) <= 2, "an outage is not the run's fault");
     assert!(client.requests() <= 12, "{}", client.requests());
 }

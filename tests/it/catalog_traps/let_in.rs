@@ -111,7 +111,7 @@ async fn no_error_shows_a_token_that_the_catalog_echoes() {
 }
 
 #[tokio::test]
-async fn the_probe_tells_the_failures_apart() {
+async fn the_probe_names_each_failure() {
     let (mut stand_in, client) = recorded().await;
     for (fault, words) in [
         (Fault::Status(403), "does not let it read"),

@@ -1,9 +1,9 @@
-//! 429, budget, breaker: who waits, who is told at once, and what is not sent.
+//! 429, budget and circuit breaker: which requests wait, which fail at once, and which are not sent.
 
 use super::*;
 
 #[tokio::test]
-async fn a_429_shuts_the_gate_for_everybody() {
+async fn a_429_stops_all_requests() {
     for after in [RetryAfter::Seconds(600), RetryAfter::Date(600)] {
         let (stand_in, client) = recorded().await;
         stand_in.script([Fault::Throttled(after)]);
@@ -54,7 +54,7 @@ async fn the_budget_is_kept_and_events_have_a_share_of_their_own() {
 }
 
 #[tokio::test]
-async fn an_outage_opens_the_breaker_and_its_end_closes_it() {
+async fn an_outage_opens_the_circuit_and_its_end_closes_it() {
     let (mut stand_in, client) = recorded().await;
     stand_in.unplug().await;
     for _ in 0..5 {
@@ -63,7 +63,7 @@ async fn an_outage_opens_the_breaker_and_its_end_closes_it() {
     assert!(matches!(client.circuit(), Circuit::Open { .. }));
     let Observation::Unknown(why) = look(&client, "AcmeX/CS100/2013_Spring").await else { panic!() };
     assert!(why.reopens_at().is_some() && why.to_string().contains("no connection"), "{why}");
-    assert_eq!(client.requests(), 5, "nothing goes through an open breaker");
+    assert_eq!(client.requests(), 5, "nothing goes through an open circuit");
     stand_in.plug().await;
     assert_eq!(client.page(0, 5, Purpose::Pass).await.unwrap().runs.len(), 5, "the pass waits for the probe");
     assert_eq!(client.circuit(), Circuit::Closed);
@@ -96,7 +96,7 @@ async fn a_pass_outlasts_an_outage_and_events_do_not_wait_for_it() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    opened.await.expect("the retries of the page open the breaker");
+    opened.await.expect("the retries of the page open the circuit");
     let error = client.page(0, 5, Purpose::Event).await.unwrap_err();
     assert!(error.reopens_at().is_some(), "{error}");
     stand_in.plug().await;

@@ -1,4 +1,4 @@
-//! What stands in `marketing_url`: null, relative, somebody's `utm_source`.
+//! Values of `marketing_url`: null, relative, with `utm_source`.
 
 use super::*;
 
@@ -23,7 +23,7 @@ async fn null_and_nothing_are_no_url_and_relative_is_refused() {
 }
 
 #[tokio::test]
-async fn nobodys_utm_comes_along() {
+async fn no_utm_source_is_kept() {
     let (stand_in, client) = started(few(&[("o/good/r", Some(GOOD))])).await;
     assert!(matches!(look(&client, "o/good/r").await, Observation::Url(url, _) if url.as_str() == GOOD));
     let list = format!("{}/api/v1/course_runs/", stand_in.url());

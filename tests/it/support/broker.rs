@@ -19,7 +19,7 @@ use super::wait_until;
 /// Long enough for anything that a loaded machine does at once.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// The broker of `COURSE_SHARING_AMQP__URL`, or the one on this machine; with names that nobody else has.
+/// The broker of `COURSE_SHARING_AMQP__URL`, or the one on this machine; with unique names.
 pub(crate) fn amqp() -> Amqp {
     let mut config = Amqp::default();
     if let Ok(url) = std::env::var("COURSE_SHARING_AMQP__URL") {
@@ -144,7 +144,7 @@ impl Running {
         let Ok(Ok(_)) = changed else { panic!("not attached == {attached} within {limit:?}") };
     }
 
-    /// Stops taking deliveries; the connection stays for those in hand.
+    /// Stops taking deliveries; the connection stays open for those that are not acknowledged.
     pub(crate) async fn stop(self) -> Stopped {
         self.stop.cancel();
         tokio::time::timeout(SOON, self.task).await.expect("a consumer that stops").unwrap()

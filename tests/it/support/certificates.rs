@@ -1,4 +1,4 @@
-//! An authority that nobody knows, certificates that it has signed, and TLS in front of a server that has none.
+//! A private authority, certificates signed by it, and TLS in front of a server without TLS.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
