@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::backoff::Pauses;
-use super::matching::{Gathered, listed_key};
+use super::matching::{listed_key, observe};
 use super::observation::Observation;
 use super::rate_limiter::bounded_pause;
 use super::transport;
@@ -46,7 +46,7 @@ pub fn wire(data: &[u8]) {
             Err(error) => is_short_line(&error),
         }
     }
-    observations_are_sound(list);
+    observations_are_sound(&list);
 }
 
 fn bytes(row: &Row) -> usize {
@@ -85,7 +85,7 @@ fn written(list: &List) -> Value {
     })
 }
 
-fn observations_are_sound(list: List) {
+fn observations_are_sound(list: &List) {
     let asked: Vec<RunKey> = ["course-v1:a+b+c", "course-v1:A+b+c", "a/b/c"]
         .iter()
         .filter_map(|key| CourseKey::parse(key).ok())
@@ -98,9 +98,7 @@ fn observations_are_sound(list: List) {
     let is_complete = !list.has_next
         && list.count == list.rows.len() as u64
         && list.rows.iter().all(|row| row.key.is_some());
-    let mut gathered = Gathered::default();
-    gathered.add(list);
-    let observed = gathered.observe(&asked, &UrlPolicy::default());
+    let observed = observe(list, &asked, &UrlPolicy::default());
     assert_eq!(observed.len(), asked.len());
     for (key, named) in asked.iter().zip(named) {
         match &observed[key] {

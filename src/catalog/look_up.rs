@@ -7,15 +7,12 @@ use crate::course_key::RunKey;
 use crate::marketing_url::UrlPolicy;
 
 use super::Purpose;
-use super::batches::{Batch, Batches, Lost};
-use super::error::CatalogError;
-use super::matching::Gathered;
+use super::batches::{Batches, Lost};
+use super::matching::observe;
 use super::observation::{Observation, Unknown};
-use super::request::Requests;
+use super::request::{Answered, Requests};
 use super::url::Urls;
-
-/// A query with more pages than this is left incomplete.
-const MAX_PAGES: usize = 20;
+use super::wire::List;
 
 /// Sends one request after another: the Catalog does not answer faster when it gets several at once.
 pub(super) async fn look_up(
@@ -30,10 +27,11 @@ pub(super) async fn look_up(
     let mut observations = HashMap::with_capacity(distinct.len());
     let mut batches = Batches::new(distinct, urls.key_budget());
     while let Some(batch) = batches.next() {
-        match gather(requests, urls, &batch, purpose).await {
-            Ok(gathered) => {
+        match requests.ask(&urls.keys(&batch.keys), batch.kind, purpose).await {
+            Ok(Answered { list, .. }) => {
                 batches.succeeded(&batch);
-                observations.extend(gathered.observe(&batch.keys, policy));
+                log_ignored_values(&list);
+                observations.extend(observe(&list, &batch.keys, policy));
             }
             Err(error) => {
                 let lost = batches.failed(batch, &error);
@@ -53,31 +51,15 @@ pub(super) async fn look_up(
     observations
 }
 
-/// All rows that a query matches. The Catalog also pages answers by key, and may match more runs than were asked for.
-async fn gather(
-    requests: &Requests,
-    urls: &Urls,
-    batch: &Batch,
-    purpose: Purpose,
-) -> Result<Gathered, CatalogError> {
-    let mut gathered = Gathered::default();
-    for _ in 0..MAX_PAGES {
-        let Some(target) = urls.keys(&batch.keys, gathered.len()) else { break };
-        let answered = requests.ask(&target, batch.kind, purpose).await?;
-        for row in &answered.list.rows {
-            let course = row.key.as_deref().unwrap_or_default();
-            for column in &row.odd {
-                tracing::warn!(
-                    event = "catalog.odd_value",
-                    course,
-                    field = column.field(),
-                    "the value in the Catalog is not valid and is ignored; the overview keeps its own"
-                );
-            }
-        }
-        if !gathered.add(answered.list) {
-            break;
+fn log_ignored_values(list: &List) {
+    for row in &list.rows {
+        for column in &row.odd {
+            tracing::warn!(
+                event = "catalog.odd_value",
+                course = row.key.as_deref().unwrap_or_default(),
+                field = column.field(),
+                "the value in the Catalog is not valid and is ignored; the overview keeps its own"
+            );
         }
     }
-    Ok(gathered)
 }

@@ -12,66 +12,37 @@ use super::error::{CatalogError, Defect};
 use super::observation::{Observation, Unknown};
 use super::wire::{List, Listed, Row};
 
-/// The rows of a `keys=` query so far, from one or several pages.
-#[derive(Debug, Default)]
-pub(super) struct Gathered {
-    rows: Vec<Row>,
-    count: Option<u64>,
-    unsteady: bool,
-    has_next: bool,
+/// One observation for each of `keys`. The Catalog ignores case and accents; here only the exact text matches. A run with
+/// two rows of different URLs is unknown.
+pub(super) fn observe(list: &List, keys: &[RunKey], policy: &UrlPolicy) -> HashMap<RunKey, Observation> {
+    let mut listed: HashMap<&str, (Option<&Listed>, &Also)> = HashMap::with_capacity(list.rows.len());
+    for row in &list.rows {
+        let Some(key) = row.key.as_deref() else { continue };
+        listed
+            .entry(key)
+            .and_modify(|(url, also)| {
+                *url = url.filter(|url| **url == row.url);
+                if **also != row.also {
+                    *also = &Also::NOTHING;
+                }
+            })
+            .or_insert((Some(&row.url), &row.also));
+    }
+    let observe = |key: &RunKey| match listed.get(key.as_str()) {
+        Some((Some(url), also)) => observation(url, also, policy),
+        Some((None, _)) => odd("it is listed twice, with different URLs"),
+        None if is_complete(list) => Observation::NotListed,
+        None => {
+            let why = "it is incomplete, and this run is not in the part that came";
+            Observation::Unknown(CatalogError::Unreadable(Defect::Odd(why.to_owned())).into())
+        }
+    };
+    keys.iter().map(|key| (key.clone(), observe(key))).collect()
 }
 
-impl Gathered {
-    /// Adds one page. True if there is more to ask for, from [`Self::len`] on.
-    pub(super) fn add(&mut self, list: List) -> bool {
-        self.unsteady |= self.count.is_some_and(|count| count != list.count);
-        self.count = Some(list.count);
-        self.has_next = list.has_next;
-        let came = !list.rows.is_empty();
-        self.rows.extend(list.rows);
-        came && (self.has_next || self.len() < list.count)
-    }
-
-    /// The number of rows so far.
-    pub(super) fn len(&self) -> u64 {
-        self.rows.len() as u64
-    }
-
-    /// True if every matching run is among the rows. Only then a run without a row is not listed.
-    fn is_complete(&self) -> bool {
-        self.count == Some(self.len())
-            && !self.unsteady
-            && !self.has_next
-            && self.rows.iter().all(|row| row.key.is_some())
-    }
-
-    /// One observation for each of `keys`. The Catalog ignores case and accents; here only the exact text matches. A
-    /// run with two rows of different URLs is unknown.
-    pub(super) fn observe(&self, keys: &[RunKey], policy: &UrlPolicy) -> HashMap<RunKey, Observation> {
-        let mut listed: HashMap<&str, (Option<&Listed>, &Also)> = HashMap::with_capacity(self.rows.len());
-        for row in &self.rows {
-            let Some(key) = row.key.as_deref() else { continue };
-            listed
-                .entry(key)
-                .and_modify(|(url, also)| {
-                    *url = url.filter(|url| **url == row.url);
-                    if **also != row.also {
-                        *also = &Also::NOTHING;
-                    }
-                })
-                .or_insert((Some(&row.url), &row.also));
-        }
-        let observe = |key: &RunKey| match listed.get(key.as_str()) {
-            Some((Some(url), also)) => observation(url, also, policy),
-            Some((None, _)) => odd("it is listed twice, with different URLs"),
-            None if self.is_complete() => Observation::NotListed,
-            None => {
-                let why = "it is incomplete, and this run is not in the part that came";
-                Observation::Unknown(CatalogError::Unreadable(Defect::Odd(why.to_owned())).into())
-            }
-        };
-        keys.iter().map(|key| (key.clone(), observe(key))).collect()
-    }
+/// True if every matching run is among the rows. Only then a run without a row is not listed.
+fn is_complete(list: &List) -> bool {
+    !list.has_next && list.count == list.rows.len() as u64 && list.rows.iter().all(|row| row.key.is_some())
 }
 
 /// What one row says. A URL that the policy refuses is not the same as no URL.
@@ -114,22 +85,14 @@ mod tests {
         Row { key: Some(key.to_owned()), url: Listed::Text(url.to_owned()), ..Row::default() }
     }
 
-    fn gathered(lists: Vec<List>) -> Gathered {
-        let mut gathered = Gathered::default();
-        for list in lists {
-            gathered.add(list);
-        }
-        gathered
-    }
-
-    fn look(gathered: &Gathered, text: &str) -> Observation {
-        gathered.observe(&[key(text)], &ANY).remove(&key(text)).unwrap()
+    fn look(list: &List, text: &str) -> Observation {
+        observe(list, &[key(text)], &ANY).remove(&key(text)).unwrap()
     }
 
     #[test]
     fn only_the_exact_key_counts() {
         let rows = vec![row("a/b/c", "https://x.example/lower"), row("É/b/c", "https://x.example/accent")];
-        let answer = gathered(vec![List { count: 2, has_next: false, rows }]);
+        let answer = List { count: 2, has_next: false, rows };
         assert!(matches!(look(&answer, "a/b/c"), Observation::Url(..)));
         assert!(matches!(look(&answer, "A/b/c"), Observation::NotListed));
         assert!(matches!(look(&answer, "E/b/c"), Observation::NotListed));
@@ -139,28 +102,23 @@ mod tests {
     fn only_a_complete_answer_says_not_listed() {
         let one = || vec![row("a/b/c", "https://x.example/")];
         let nameless = Row { url: Listed::Null, ..Row::default() };
-        for lists in [
-            vec![List { count: 2, has_next: false, rows: one() }],
-            vec![List { count: 1, has_next: true, rows: one() }],
-            vec![List { count: 0, has_next: false, rows: one() }],
-            vec![List { count: 1, has_next: false, rows: vec![nameless] }],
-            vec![
-                List { count: 3, has_next: true, rows: one() },
-                List { count: 2, has_next: false, rows: one() },
-            ],
-            vec![],
+        for list in [
+            List { count: 2, has_next: false, rows: one() },
+            List { count: 1, has_next: true, rows: one() },
+            List { count: 0, has_next: false, rows: one() },
+            List { count: 1, has_next: false, rows: vec![nameless] },
         ] {
-            assert!(matches!(look(&gathered(lists), "x/y/z"), Observation::Unknown(_)));
+            assert!(matches!(look(&list, "x/y/z"), Observation::Unknown(_)));
         }
-        let whole = gathered(vec![List { count: 0, has_next: false, rows: vec![] }]);
-        assert!(matches!(look(&whole, "x/y/z"), Observation::NotListed));
+        let complete = List { count: 0, has_next: false, rows: vec![] };
+        assert!(matches!(look(&complete, "x/y/z"), Observation::NotListed));
     }
 
     #[test]
     fn a_run_with_two_different_urls_is_unknown() {
         let twice = |b: &str| {
             let rows = vec![row("a/b/c", "https://x.example/1"), row("a/b/c", b)];
-            gathered(vec![List { count: 2, has_next: false, rows }])
+            List { count: 2, has_next: false, rows }
         };
         assert!(matches!(look(&twice("https://x.example/2"), "a/b/c"), Observation::Unknown(_)));
         assert!(matches!(look(&twice("https://x.example/1"), "a/b/c"), Observation::Url(..)));
@@ -174,7 +132,7 @@ mod tests {
         };
         let twice = |b: &str| {
             let rows = vec![in_language("en"), in_language(b)];
-            match look(&gathered(vec![List { count: 2, has_next: false, rows }]), "a/b/c") {
+            match look(&List { count: 2, has_next: false, rows }, "a/b/c") {
                 Observation::Url(_, also) => also.language,
                 other => panic!("{other:?}"),
             }

@@ -14,7 +14,7 @@ const ALWAYS: &str = "exclude_utm=1&fields=key,marketing_url";
 /// Rows for runs that were not asked for, as the Catalog ignores case.
 const SLACK: usize = 20;
 /// The rest of the query, with the longest numbers that it may have.
-const AROUND: usize = "keys=&limit=100000&offset=1000000&".len();
+const AROUND: usize = "keys=&limit=100000&".len();
 
 /// The URL of one request.
 #[derive(Debug)]
@@ -58,15 +58,12 @@ impl Urls {
         self.with_query(&format!("limit={rows}&offset={offset}&{}", self.always), rows)
     }
 
-    /// These runs, from `offset` of the answer on. None without keys: an empty `keys=` means all runs.
-    pub(super) fn keys(&self, keys: &[RunKey], offset: u64) -> Option<Target> {
-        if keys.is_empty() {
-            return None;
-        }
+    /// These runs, at least one: an empty `keys=` means all runs. With some rows more, as the Catalog ignores case.
+    pub(super) fn keys(&self, keys: &[RunKey]) -> Target {
+        debug_assert!(!keys.is_empty());
         let list = keys.iter().map(|key| encode(key.as_str())).collect::<Vec<_>>().join(",");
-        let offset = if offset == 0 { String::new() } else { format!("&offset={offset}") };
         let rows = keys.len() + SLACK;
-        Some(self.with_query(&format!("keys={list}&limit={rows}{offset}&{}", self.always), rows))
+        self.with_query(&format!("keys={list}&limit={rows}&{}", self.always), rows)
     }
 
     fn with_query(&self, query: &str, rows: usize) -> Target {
@@ -128,7 +125,7 @@ mod tests {
 
     #[test]
     fn keys_are_encoded_so_that_a_plus_stays_a_plus() {
-        let url = urls("http://c.example", 1300).keys(&[key("course-v1:A+B+C"), key("ÉX/C%C/1")], 0).unwrap();
+        let url = urls("http://c.example", 1300).keys(&[key("course-v1:A+B+C"), key("ÉX/C%C/1")]);
         assert_eq!(
             target(&url),
             "/api/v1/course_runs/?keys=course-v1:A%2BB%2BC,%C3%89X%2FC%25C%2F1\
@@ -150,7 +147,6 @@ mod tests {
     #[test]
     fn what_the_catalog_misreads_is_never_asked() {
         let urls = urls("http://c.example", 1300);
-        assert!(urls.keys(&[], 0).is_none(), "empty keys= means all runs");
         assert!(target(&urls.page(0, 0)).contains("limit=1&"), "limit=0 means 20");
     }
 
@@ -180,7 +176,7 @@ mod tests {
             let (mut rest, mut seen) = (&keys[..], Vec::new());
             while !rest.is_empty() {
                 let (batch, after) = rest.split_at(fitting(rest.iter(), urls.key_budget()));
-                let url = urls.keys(batch, 999_999).unwrap();
+                let url = urls.keys(batch);
                 prop_assert!(batch.len() == 1 || target(&url).len() <= max);
                 let keys_value = url.url.query().unwrap().strip_prefix("keys=").unwrap().split('&').next().unwrap();
                 prop_assert_eq!(keys_value.len() + 1, batch.iter().map(key_cost).sum::<usize>());
