@@ -4,7 +4,7 @@
 //! many runs as fit into one URL, with all their events. Of two events about one course only one waits: the other is
 //! returned, to be acknowledged, as one look-up serves both.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::course_key::RunKey;
@@ -32,37 +32,31 @@ pub type Batch<J> = Vec<(RunKey, Vec<J>)>;
 /// Holds jobs until their run may be looked up. The broker's prefetch bounds their number.
 pub struct Batcher<J> {
     limits: Limits,
-    waiting: HashMap<RunKey, Waiting<J>>,
-    due: Due,
-    /// Runs that wait for the end of `min_interval`, by that time, and the number of their jobs.
-    later: BTreeSet<(Instant, RunKey)>,
-    later_jobs: usize,
-    in_flight: HashSet<RunKey>,
-    /// When runs were last looked up, by run and by time; older than `min_interval` is forgotten.
-    asked: HashMap<RunKey, Instant>,
-    asked_order: VecDeque<(Instant, RunKey)>,
+    /// Runs with jobs, runs that are being looked up, and runs that were within `min_interval`.
+    runs: HashMap<RunKey, Run<J>>,
+    /// Runs that may be looked up now, oldest first, and their totals.
+    due: VecDeque<RunKey>,
+    due_jobs: usize,
+    due_bytes: usize,
+    /// Runs that were looked up within `min_interval`, by its end, and the number of their jobs.
+    recent: BTreeSet<(Instant, RunKey)>,
+    recent_jobs: usize,
+    /// All jobs.
+    jobs: usize,
 }
 
-struct Waiting<J> {
+struct Run<J> {
     key_bytes: usize,
     jobs: Vec<J>,
-    place: Place,
+    state: State,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+#[derive(Clone, Copy)]
+enum State {
     Due,
-    Later(Instant),
-    /// Until the current look-up has ended.
-    Answer,
-}
-
-/// Runs that may be looked up now, oldest first, and their totals.
-#[derive(Default)]
-struct Due {
-    order: VecDeque<RunKey>,
-    jobs: usize,
-    key_bytes: usize,
+    /// Since then.
+    InFlight(Instant),
+    Recent,
 }
 
 impl<J: Supersedes> Batcher<J> {
@@ -70,65 +64,64 @@ impl<J: Supersedes> Batcher<J> {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            waiting: HashMap::new(),
-            due: Due::default(),
-            later: BTreeSet::new(),
-            later_jobs: 0,
-            in_flight: HashSet::new(),
-            asked: HashMap::new(),
-            asked_order: VecDeque::new(),
+            runs: HashMap::new(),
+            due: VecDeque::new(),
+            due_jobs: 0,
+            due_bytes: 0,
+            recent: BTreeSet::new(),
+            recent_jobs: 0,
+            jobs: 0,
         }
     }
 
-    /// Adds a job that needs a look-up of `run`, whose key takes `key_bytes` of a URL. Returns a job that another one
+    /// Adds a job that needs a look-up of a run, whose key takes `key_bytes` of a URL. Returns a job that another one
     /// supersedes: this one, or the one that this one replaces.
     ///
     /// A job that comes while its run is being looked up waits for the next look-up: its event may be newer than the
     /// answer.
-    pub fn push(&mut self, run: RunKey, key_bytes: usize, job: J) -> Option<J> {
-        if let Some(waiting) = self.waiting.get_mut(&run) {
-            if waiting.jobs.iter().any(|other| other.supersedes(&job)) {
+    pub fn push(&mut self, key: RunKey, key_bytes: usize, job: J) -> Option<J> {
+        if let Some(run) = self.runs.get_mut(&key) {
+            if run.jobs.iter().any(|other| other.supersedes(&job)) {
                 return Some(job);
             }
-            if let Some(other) = waiting.jobs.iter_mut().find(|other| job.supersedes(other)) {
+            if let Some(other) = run.jobs.iter_mut().find(|other| job.supersedes(other)) {
                 return Some(std::mem::replace(other, job));
             }
-            waiting.jobs.push(job);
-            match waiting.place {
-                Place::Due => self.due.jobs += 1,
-                Place::Later(_) => self.later_jobs += 1,
-                Place::Answer => {}
+            run.jobs.push(job);
+            match run.state {
+                State::Due => self.due_jobs += 1,
+                State::Recent => self.recent_jobs += 1,
+                State::InFlight(_) => {}
             }
-            return None;
+        } else {
+            self.runs.insert(key.clone(), Run { key_bytes, jobs: vec![job], state: State::Due });
+            self.due.push_back(key);
+            self.due_jobs += 1;
+            self.due_bytes += key_bytes;
         }
-        self.waiting.insert(run.clone(), Waiting { key_bytes, jobs: vec![job], place: Place::Answer });
-        if !self.in_flight.contains(&run) {
-            self.place(&run);
-        }
+        self.jobs += 1;
         None
     }
 
     /// The next batch of runs that are due, oldest first.
     pub fn next(&mut self, now: Instant) -> Option<Batch<J>> {
         self.advance(now);
-        let (mut jobs, mut key_bytes) = (0, 0);
-        let mut batch = Vec::new();
-        while let Some(run) = self.due.order.pop_front() {
-            let Some(waiting) = self.waiting.remove(&run) else { continue };
-            jobs += waiting.jobs.len();
-            key_bytes += waiting.key_bytes;
+        let (mut jobs, mut key_bytes, mut batch) = (0, 0, Vec::new());
+        while let Some(key) = self.due.pop_front() {
+            let Some(run) = self.runs.get_mut(&key) else { continue };
+            jobs += run.jobs.len();
+            key_bytes += run.key_bytes;
             let fits = jobs <= self.limits.events && key_bytes <= self.limits.key_bytes;
             if !fits && !batch.is_empty() {
-                self.waiting.insert(run.clone(), waiting);
-                self.due.order.push_front(run);
+                self.due.push_front(key);
                 break;
             }
-            self.due.jobs -= waiting.jobs.len();
-            self.due.key_bytes -= waiting.key_bytes;
-            self.in_flight.insert(run.clone());
-            self.asked.insert(run.clone(), now);
-            self.asked_order.push_back((now, run.clone()));
-            batch.push((run, waiting.jobs));
+            run.state = State::InFlight(now);
+            let taken = std::mem::take(&mut run.jobs);
+            self.due_jobs -= taken.len();
+            self.due_bytes -= run.key_bytes;
+            self.jobs -= taken.len();
+            batch.push((key, taken));
         }
         (!batch.is_empty()).then_some(batch)
     }
@@ -136,97 +129,77 @@ impl<J: Supersedes> Batcher<J> {
     /// True if the runs that are due fill a batch: one more would not fit.
     pub fn is_full(&mut self, now: Instant) -> bool {
         self.advance(now);
-        let runs = self.due.order.len();
-        let one_more = self.due.key_bytes.checked_div(runs).map_or(0, |mean| self.due.key_bytes + mean);
-        self.due.jobs >= self.limits.events || one_more > self.limits.key_bytes
+        let one_more = self.due_bytes.checked_div(self.due.len()).map_or(0, |mean| self.due_bytes + mean);
+        self.due_jobs >= self.limits.events || one_more > self.limits.key_bytes
     }
 
     /// True if any run is due.
     pub fn has_due(&self) -> bool {
-        !self.due.order.is_empty()
+        !self.due.is_empty()
     }
 
     /// Ends the look-up of these runs.
     pub fn done<'a>(&mut self, runs: impl IntoIterator<Item = &'a RunKey>) {
-        for run in runs {
-            self.in_flight.remove(run);
-            if self.waiting.contains_key(run) {
-                self.place(run);
+        for key in runs {
+            if let Some(run) = self.runs.get_mut(key)
+                && let State::InFlight(since) = run.state
+            {
+                run.state = State::Recent;
+                self.recent_jobs += run.jobs.len();
+                self.recent.insert((since + self.limits.min_interval, key.clone()));
             }
         }
     }
 
-    /// When the next run becomes due. None if no run waits for a time.
+    /// When the next run may become due. None if no job waits for a time.
     pub fn wake_at(&self) -> Option<Instant> {
-        self.later.first().map(|(at, _)| *at)
+        self.recent.first().filter(|_| self.recent_jobs > 0).map(|(at, _)| *at)
     }
 
     /// The number of jobs that wait for the end of `min_interval`.
     pub fn early(&self) -> usize {
-        self.later_jobs
+        self.recent_jobs
     }
 
     /// Removes those, to be parked in the broker.
     pub fn take_early(&mut self) -> Vec<J> {
-        self.later_jobs = 0;
-        let runs = std::mem::take(&mut self.later);
-        let taken = runs.into_iter().filter_map(|(_, run)| self.waiting.remove(&run));
-        taken.flat_map(|waiting| waiting.jobs).collect()
+        let mut taken = Vec::with_capacity(self.recent_jobs);
+        for (_, key) in &self.recent {
+            if let Some(run) = self.runs.get_mut(key) {
+                taken.append(&mut run.jobs);
+            }
+        }
+        self.recent_jobs = 0;
+        self.jobs -= taken.len();
+        taken
     }
 
     /// True if no job waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.jobs == 0
     }
 
     /// Removes all jobs, as the process stops.
     pub fn drain(&mut self) -> Vec<J> {
-        self.due = Due::default();
-        self.later.clear();
-        self.later_jobs = 0;
-        self.waiting.drain().flat_map(|(_, waiting)| waiting.jobs).collect()
-    }
-
-    /// Makes a run that is not being looked up due, now or later.
-    fn place(&mut self, run: &RunKey) {
-        let Some(waiting) = self.waiting.get_mut(run) else { return };
-        if let Some(asked) = self.asked.get(run) {
-            let at = *asked + self.limits.min_interval;
-            waiting.place = Place::Later(at);
-            self.later_jobs += waiting.jobs.len();
-            self.later.insert((at, run.clone()));
-        } else {
-            waiting.place = Place::Due;
-            self.due.add(run.clone(), waiting);
-        }
+        let emptied = std::mem::replace(self, Self::new(self.limits));
+        emptied.runs.into_values().flat_map(|run| run.jobs).collect()
     }
 
     /// Makes runs due whose time has come.
     fn advance(&mut self, now: Instant) {
-        while let Some((asked, run)) = self.asked_order.front() {
-            if now.saturating_duration_since(*asked) < self.limits.min_interval {
-                break;
+        while self.recent.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, key)) = self.recent.pop_first() else { break };
+            match self.runs.get_mut(&key) {
+                Some(run) if !run.jobs.is_empty() => {
+                    run.state = State::Due;
+                    self.recent_jobs -= run.jobs.len();
+                    self.due_jobs += run.jobs.len();
+                    self.due_bytes += run.key_bytes;
+                    self.due.push_back(key);
+                }
+                _ => drop(self.runs.remove(&key)),
             }
-            if self.asked.get(run) == Some(asked) {
-                self.asked.remove(run);
-            }
-            self.asked_order.pop_front();
         }
-        while self.later.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, run)) = self.later.pop_first() else { break };
-            let Some(waiting) = self.waiting.get_mut(&run) else { continue };
-            waiting.place = Place::Due;
-            self.later_jobs -= waiting.jobs.len();
-            self.due.add(run, waiting);
-        }
-    }
-}
-
-impl Due {
-    fn add<J>(&mut self, run: RunKey, waiting: &Waiting<J>) {
-        self.order.push_back(run);
-        self.jobs += waiting.jobs.len();
-        self.key_bytes += waiting.key_bytes;
     }
 }
 
