@@ -27,7 +27,6 @@ pub mod catalog;
 pub mod event;
 pub mod store;
 
-pub mod explain;
 pub mod reconcile;
 pub mod refused_url;
 pub mod share_link;
@@ -35,6 +34,7 @@ pub mod sync;
 
 pub mod cli;
 pub mod http;
+pub mod status;
 pub mod worker;
 
 #[cfg(any(test, fuzzing))]

@@ -1,30 +1,30 @@
-//! A URL of the Catalog that is not fit to be shared, in words fit to be kept and shown: short, without a character
-//! that changes how the text around it looks, and without a password.
+//! A URL of the Catalog that must not be shared, as a text that can be kept and shown: short, without a password, and
+//! without characters that change how the text around them looks.
 
 use url::Url;
 
 use crate::marketing_url::UrlRefused;
 
-/// Characters kept of a text; our tables have room for these and a sign that there was more.
+/// Characters kept of a text; the columns of our tables hold these and an ellipsis.
 const KEPT: usize = 300;
 
 /// What the Catalog lists, and the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedUrl {
-    /// The URL, for the eye only: cut, and with odd characters escaped.
+    /// The URL, for people: cut, with odd characters escaped.
     pub url: String,
     /// Why it is refused, in a line.
     pub why: String,
 }
 
 impl RefusedUrl {
-    /// `text` as the Catalog lists it, of any length, and what is wrong with it.
+    /// `text` is the URL as the Catalog lists it.
     pub fn new(text: &str, why: &UrlRefused) -> Self {
         Self { url: shown(&without_user(text)), why: shown(&why.to_string()) }
     }
 }
 
-/// A foreign text in one line of at most 301 characters.
+/// A text from outside as one line of at most 301 characters.
 pub fn shown(text: &str) -> String {
     let mut line = String::new();
     let mut room = KEPT;
@@ -40,7 +40,7 @@ pub fn shown(text: &str) -> String {
     line
 }
 
-/// Whether a character shows itself, and changes nothing of what stands around it.
+/// Whether a character is visible and does not change how its neighbours look.
 fn is_plain(c: char) -> bool {
     let is_format = matches!(
         c,
@@ -50,7 +50,7 @@ fn is_plain(c: char) -> bool {
     !c.is_control() && !is_format
 }
 
-/// The text without whatever may be a user name or a password.
+/// The text without anything that may be a user name or a password.
 fn without_user(text: &str) -> String {
     let names_nobody = |url: Url| url.username().is_empty() && url.password().is_none();
     // Only the beginning is shown, and a longer text need not be read whole.

@@ -1,4 +1,4 @@
-//! Which link a course is shared by: the LMS's own order (`get_link_for_about_page`), so that both answer alike.
+//! Which link a course is shared by, in the order of the LMS's `get_link_for_about_page`, so that both answer alike.
 
 use serde::Serialize;
 
@@ -6,16 +6,16 @@ use crate::config;
 use crate::course_key::CourseKey;
 use crate::store::LinkRow;
 
-/// The link to share, and where it comes from.
+/// A link to share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShareLink {
     /// An absolute URL.
     pub url: String,
-    /// Which of the three it is.
+    /// Where it comes from.
     pub source: LinkSource,
 }
 
-/// Where a link comes from, in the order of precedence.
+/// Where a link comes from, in order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkSource {
@@ -28,7 +28,7 @@ pub enum LinkSource {
 }
 
 impl LinkSource {
-    /// The word in every output.
+    /// Its name in every output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Social => "social",
@@ -45,7 +45,7 @@ pub fn of(row: &LinkRow, lms: &config::Lms) -> ShareLink {
 
 /// The link for `course`, from the two columns of its overview and the LMS's flags. An empty text is no URL.
 ///
-/// The key stands in the About page's URL as it is, as the LMS writes it: no `+` or `:` encoded, no trailing slash.
+/// The About page's URL has the key as the LMS writes it: no `+` or `:` encoded, no slash at the end.
 fn resolve(
     course: &CourseKey,
     social_sharing_url: Option<&str>,

@@ -6,7 +6,7 @@ use super::{Context, Exit, output, partner};
 use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::CatalogError;
 use crate::config::without_password;
-use crate::http::status::reads_only;
+use crate::status::read_only;
 use crate::store::{Needs, SchemaProblem, Store, StoreError};
 use crate::telemetry::report;
 
@@ -72,7 +72,7 @@ async fn database(context: &Context) -> Found {
             return Err(format!("{lacking}{absent}"));
         }
         if let Some(why) = &rights.refused {
-            return Err(reads_only(why));
+            return Err(read_only(why));
         }
         schema.map_err(|error| report(&error))?;
         let counts = store.counts().await.map_err(|error| report(&error))?;

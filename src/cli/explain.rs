@@ -2,11 +2,11 @@
 
 use super::{Context, Exit, output};
 use crate::course_key::CourseKey;
-use crate::worker::explaining;
+use crate::status::Explanation;
 
 pub(super) async fn run(context: &Context, course: &CourseKey) -> anyhow::Result<Exit> {
     let store = context.store().await?;
-    let explanation = explaining::explain(&store, course).await?;
+    let explanation = Explanation::read(&store, course).await?;
     let rows: Vec<_> = explanation
         .lines(&context.config.lms)
         .into_iter()

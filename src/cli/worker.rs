@@ -1,13 +1,15 @@
-//! `worker`: a parts list; what the parts do is in the worker room.
+//! `worker`: puts the parts together and runs them.
+
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
 
 use super::{Context, Exit};
-use crate::config::without_password;
+use crate::config::{Listen, without_password};
+use crate::http::{App, Server};
 use crate::store::{SchemaProblem, Store};
 use crate::sync::Engine;
 use crate::telemetry::report;
 use crate::worker::{self, shutdown};
-
-use secrecy::ExposeSecret;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     let config = &context.config;
@@ -20,25 +22,35 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
         catalog = %config.catalog.url,
         "worker started"
     );
-    // Lazily: broker and database may both be away when the worker starts, and come later.
+    // Lazily: database and broker may both be down when the worker starts, and come later.
     let store = Store::connect_lazy(&config.database).await?.with_also(&config.sync.also);
-    tokio::spawn(look_at_schema(store.clone()));
+    tokio::spawn(check_schema(store.clone()));
     let engine = Engine::new(store, context.catalog()?, config.sync.clear_after);
-    worker::run(config, engine, stop).await?;
+    let server = match config.http.listen {
+        Listen::Off => None,
+        Listen::On(address) => Some(Server::bind(address).await?),
+    };
+    let lms = config.lms.clone();
+    let serve = move |health, sources| async move {
+        if let Some(server) = server {
+            server.run(App::new(health, sources, lms), CancellationToken::new()).await;
+        }
+    };
+    worker::run(config, engine, serve, stop).await?;
     tracing::info!(event = "worker.stopped", "worker stopped");
     Ok(Exit::Done)
 }
 
-/// Says what is wrong with the tables. The worker runs on: whoever migrates need not start it again; and a database
-/// that is away now may come later.
-async fn look_at_schema(store: Store) {
+/// Logs what is wrong with the tables. The worker runs on: it need not be restarted after a migration, and a database
+/// that is down now may come later.
+async fn check_schema(store: Store) {
     match store.check_schema().await {
         Ok(()) | Err(SchemaProblem::Store(_)) => {}
         Err(problem) => {
             tracing::error!(
                 event = "worker.schema_wrong",
                 error = report(&problem),
-                "the tables are not as needed"
+                "the tables do not have the form that this version needs"
             );
         }
     }

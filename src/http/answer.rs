@@ -1,4 +1,4 @@
-//! What every answer has in common: errors as JSON, a time limit, and headers that keep browsers from guessing.
+//! What all answers have in common: errors as JSON, a deadline, and headers for browsers.
 
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ pub(super) fn ok_or_unavailable(fine: bool) -> StatusCode {
     if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// Ends a request that takes too long.
+/// Answers with an error if the handler takes too long.
 pub(super) async fn within_time(request: Request, next: Next) -> Response {
     tokio::time::timeout(REQUEST_LIMIT, next.run(request))
         .await
-        .unwrap_or_else(|_| error(StatusCode::SERVICE_UNAVAILABLE, "this took too long and was given up"))
+        .unwrap_or_else(|_| error(StatusCode::SERVICE_UNAVAILABLE, "this took too long"))
 }
 
-/// Nothing here is to be cached, framed, or taken for what it is not.
+/// No answer is to be cached, framed, or read as another type than its own.
 pub(super) async fn with_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

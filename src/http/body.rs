@@ -1,6 +1,5 @@
-//! Reads the body of every request, before anything else is done for it.
-//!
-//! A client that sends slowly holds nothing but its own connection and what it has sent so far: no turn, no handler.
+//! Reads the whole body of every request before its handler runs. So a slow client holds only its connection and the
+//! bytes it has sent, and no handler.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,23 +22,23 @@ const MAX_BYTES_IN_ALL: usize = 16 * 1024 * 1024;
 /// From the end of the request's head to the last byte of its body.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// How many bytes of bodies may still be kept.
+/// The bytes that bodies may still take.
 #[derive(Clone)]
 pub(super) struct Budget(Arc<Semaphore>);
 
 impl Budget {
-    /// Nothing used yet.
+    /// All of them.
     pub(super) fn new() -> Self {
         Self(Arc::new(Semaphore::new(MAX_BYTES_IN_ALL)))
     }
 
-    /// Room for so many bytes; none if others have taken it all.
+    /// Takes so many bytes, if as many are left.
     fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         self.0.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
 }
 
-/// Passes the request on with its whole body in memory, or answers why it does not.
+/// Passes the request on with its whole body, or answers with an error.
 pub(super) async fn read_first(State(budget): State<Budget>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let read = tokio::time::timeout(LIMIT, read(body, &budget)).await;
@@ -47,7 +46,7 @@ pub(super) async fn read_first(State(budget): State<Budget>, request: Request, n
         Ok(Ok(read)) => read,
         Ok(Err(refusal)) => return refusal,
         Err(_) => {
-            let why = format!("the body has not come within {} s", LIMIT.as_secs());
+            let why = format!("the body did not arrive within {} s", LIMIT.as_secs());
             return answer::error(StatusCode::REQUEST_TIMEOUT, &why);
         }
     };
@@ -66,8 +65,7 @@ async fn read(body: Body, budget: &Budget) -> Result<(Bytes, Option<OwnedSemapho
     let (mut bytes, mut kept): (Vec<u8>, Option<OwnedSemaphorePermit>) = (Vec::new(), None);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|_| answer::error(StatusCode::BAD_REQUEST, "the body has not come whole"))?;
+        let chunk = chunk.map_err(|_| answer::error(StatusCode::BAD_REQUEST, "the body is incomplete"))?;
         if bytes.len() + chunk.len() > MAX_BYTES {
             return Err(too_large());
         }

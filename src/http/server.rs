@@ -1,7 +1,7 @@
-//! Listening, with limits on how many connections there are, how slow they may be and how long they live.
+//! Accepts connections, with limits on how many there are, how slow they may be and how long they live.
 //!
-//! By hyper itself, as `axum::serve` has no such limits: clients that open connections and say nothing would hold
-//! them, and the memory behind them, for ever. A new connection is always taken: see [`super::slots`].
+//! It uses hyper directly, as `axum::serve` has no such limits: clients that open connections and send nothing would
+//! hold them, and their memory, for ever. A new connection is always accepted: see [`super::slots`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,42 +20,40 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::AppState;
+use super::App;
 use super::slots::{Slots, TakenSlot};
 
-/// Connections at once, and never more than half of the files that the process may open: database and broker need
-/// some too.
+/// Connections at once; never more than half of the files that the process may open, as database and broker need some.
 const MAX_CONNECTIONS: usize = 512;
-/// For a request's headers, and for the next request on a connection that is kept.
+/// For the headers of a request, and for the next request on a connection that is kept open.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
-/// For a request's line and headers. A thousand ids take some 50 kB; longer ones are for `POST`.
+/// For the first line and the headers of a request. A thousand ids take some 50 kB; longer ones need `POST`.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
-/// After this a connection is closed with its next answer, so that one that is not read from cannot stay.
+/// After this a connection is closed with its next answer, so that clients that do not read cannot hold it.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// For the requests under way when a connection is to end.
+/// For requests that are being answered when their connection is to end.
 const GRACE: Duration = Duration::from_secs(5);
-/// After a connection could not be taken, for one as the process has no file descriptor left: trying again at once
-/// would only burn time.
+/// After a connection could not be accepted, as when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The same, if another connection is being closed to make room.
 const EVICT_PAUSE: Duration = Duration::from_millis(1);
-/// How often that is logged, at most.
+/// Between two log lines about that, at least.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why the port cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// It is taken, or not ours to take.
+    /// The address is in use, or not allowed.
     #[error("http.listen: cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// A port that is listened on.
+/// An open port.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -64,9 +62,6 @@ pub struct Server {
 
 impl Server {
     /// Listens on `listen`; port 0 is any free one.
-    ///
-    /// # Errors
-    /// [`HttpError::Listen`].
     pub async fn bind(listen: SocketAddr) -> Result<Self, HttpError> {
         let failed = |source| HttpError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
@@ -74,16 +69,16 @@ impl Server {
         Ok(Self { listener, address })
     }
 
-    /// What is listened on.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Serves until `shutdown`, and then for at most five seconds more.
-    pub async fn run(self, state: AppState, shutdown: CancellationToken) {
+    pub async fn run(self, app: App, shutdown: CancellationToken) {
         tracing::info!(event = "http.listening", address = %self.address, "the HTTP port is open");
         let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        self.run_with(super::router(state), max_connections(&limits), shutdown).await;
+        self.run_with(super::router(app), max_connections(&limits), shutdown).await;
     }
 
     async fn run_with(self, router: Router, max_connections: usize, shutdown: CancellationToken) {
@@ -105,24 +100,24 @@ impl Server {
     }
 }
 
-/// The limit on connections, by the process's own limits as `/proc/self/limits` shows them.
+/// The limit on connections. `limits` is the text of `/proc/self/limits`.
 fn max_connections(limits: &str) -> usize {
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = files.and_then(|values| values.split_whitespace().next()?.parse::<usize>().ok());
     soft.map_or(MAX_CONNECTIONS, |soft| (soft / 2).clamp(1, MAX_CONNECTIONS))
 }
 
-/// The next connection, however long that takes. If the process cannot have another one, it closes a slow one.
-/// `logged` is when this was last said.
+/// Waits for the next connection. If the process can open no more, it closes a slow one. `logged` is when this was last
+/// logged.
 async fn accept(listener: &TcpListener, slots: &Slots, logged: &mut Option<Instant>) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
-            // That one went before it was taken.
+            // The client was gone before the connection was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 if logged.is_none_or(|at| at.elapsed() > LOG_PAUSE) {
-                    tracing::warn!(event = "http.accept_failed", %error, "a connection could not be taken");
+                    tracing::warn!(event = "http.accept_failed", %error, "a connection could not be accepted");
                     *logged = Some(Instant::now());
                 }
                 sleep(if slots.evict() { EVICT_PAUSE } else { ACCEPT_PAUSE }).await;
@@ -131,7 +126,7 @@ async fn accept(listener: &TcpListener, slots: &Slots, logged: &mut Option<Insta
     }
 }
 
-/// One connection until it ends. What goes wrong on it is the other side's business and not worth a line.
+/// Serves one connection until it ends. Its errors are the client's and are not logged.
 async fn serve(
     stream: TcpStream,
     taken: TakenSlot,

@@ -13,17 +13,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::form_urlencoded;
 
+use super::App;
 use super::answer;
-use super::fresh::bounded;
-use super::state::Shared;
 use crate::course_key::{CourseKey, CourseKeyError};
-use crate::share_link::ShareLink;
+use crate::share_link::{self, ShareLink};
+use crate::status::cached::with_deadline;
+use crate::store::LinkRow;
+use crate::telemetry::report;
 
 /// Courses in one request, at most.
 const MAX_IDS: usize = 1_000;
 /// Bad ids that an error names, at most.
 const MAX_NAMED: usize = 10;
-/// How long the SQL statement may take.
+/// For the SQL statement.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Deserialize)]
@@ -31,34 +33,34 @@ struct Body {
     course_ids: Vec<String>,
 }
 
-/// The answer; both by the ids as they were asked for.
+/// The answer, with the ids as they were sent.
 #[derive(Debug, Serialize)]
 struct Answer {
     links: BTreeMap<String, ShareLink>,
     unknown: Vec<String>,
 }
 
-/// An id as it was asked for, with the key it stands for, or why it is none.
+/// An id as it was sent, and its key or what is wrong with it.
 pub(super) type Id = (String, Result<CourseKey, CourseKeyError>);
-/// Ids as they were asked for, each with the key it stands for.
+/// Ids as they were sent, each with its key.
 pub(super) type Asked = Vec<(String, CourseKey)>;
 
-/// `GET`, with `course_id` once or more. No id at all is an error here, as it is a mistyped query.
-pub(super) async fn by_query(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
+/// `GET`, with `course_id` once or more. A query without any is taken for a mistake.
+pub(super) async fn by_query(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let ids = ids_of_query(&query.unwrap_or_default());
     if ids.is_empty() {
         return answer::error(StatusCode::BAD_REQUEST, "expected ?course_id=… once or more");
     }
-    let Ok(_turn) = shared.lookups.acquire().await else { return unavailable() };
-    respond(&shared, ids.into_iter()).await
+    let Ok(_turn) = app.lookups.acquire().await else { return unavailable() };
+    respond(&app, ids.into_iter()).await
 }
 
 /// `POST`, with `{"course_ids": […]}`.
-pub(super) async fn by_body(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    // The body is in memory by now. The turn comes before it is parsed, as its ids take more memory than its bytes.
-    let Ok(_turn) = shared.lookups.acquire().await else { return unavailable() };
+pub(super) async fn by_body(State(app): State<Arc<App>>, request: Request) -> Response {
+    // The turn comes before the body is parsed, as the ids take more memory than its bytes.
+    let Ok(_turn) = app.lookups.acquire().await else { return unavailable() };
     match Json::<Body>::from_request(request, &()).await {
-        Ok(Json(body)) => respond(&shared, body.course_ids.into_iter().map(read)).await,
+        Ok(Json(body)) => respond(&app, body.course_ids.into_iter().map(read)).await,
         Err(rejection) => {
             let status = match &rejection {
                 JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
@@ -69,7 +71,7 @@ pub(super) async fn by_body(State(shared): State<Arc<Shared>>, request: Request)
     }
 }
 
-async fn respond(shared: &Shared, ids: impl ExactSizeIterator<Item = Id> + Send) -> Response {
+async fn respond(app: &App, ids: impl ExactSizeIterator<Item = Id> + Send) -> Response {
     let asked = match parse(ids) {
         Ok(asked) => asked,
         Err(refusal) => return (StatusCode::BAD_REQUEST, Json(refusal)).into_response(),
@@ -77,13 +79,7 @@ async fn respond(shared: &Shared, ids: impl ExactSizeIterator<Item = Id> + Send)
     let mut keys: Vec<CourseKey> = asked.iter().map(|(_, key)| key.clone()).collect();
     keys.sort_unstable();
     keys.dedup();
-    let links = shared.state.links.clone();
-    let found = bounded(LOOKUP_LIMIT, async move {
-        // An empty list is answered without a statement; `IN ()` is none in every SQL.
-        if keys.is_empty() { Ok(HashMap::new()) } else { links.share_links(&keys).await }
-    })
-    .await;
-    match found.and_then(|found| found) {
+    match look_up(app, keys).await {
         Ok(found) => {
             let mut answer = Answer { links: BTreeMap::new(), unknown: Vec::new() };
             for (id, key) in asked {
@@ -103,12 +99,24 @@ async fn respond(shared: &Shared, ids: impl ExactSizeIterator<Item = Id> + Send)
     }
 }
 
+/// The links of those that have an overview, by one SQL statement; else why there are none, for the log.
+async fn look_up(app: &App, keys: Vec<CourseKey>) -> Result<HashMap<CourseKey, ShareLink>, String> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let store = app.sources.store().clone();
+    let rows = with_deadline(LOOKUP_LIMIT, async move { store.links(&keys).await }).await?;
+    let rows = rows.map_err(|error| report(&error))?;
+    let link = |row: LinkRow| (row.course.clone(), share_link::of(&row, &app.lms));
+    Ok(rows.into_iter().map(link).collect())
+}
+
 fn unavailable() -> Response {
     answer::error(StatusCode::SERVICE_UNAVAILABLE, "the links cannot be looked up now")
 }
 
-/// The values of `course_id`. A `+` that nobody encoded arrives as a blank; as no key has a blank, an id is read with
-/// pluses in their place if that makes a key of it.
+/// The values of `course_id`. A `+` that was not encoded arrives as a space. No key has spaces, so an id that is a key
+/// with pluses in their place is read as that key.
 pub(super) fn ids_of_query(query: &str) -> Vec<Id> {
     let values = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "course_id");
     values
@@ -124,11 +132,11 @@ fn read(id: String) -> Id {
     (id, key)
 }
 
-/// The keys of all ids, or the error's body: there are too many, which none of them is read for, or these are no keys.
+/// The keys of all ids; else the body of the error: there are too many, or some are not keys.
 pub(super) fn parse(ids: impl ExactSizeIterator<Item = Id>) -> Result<Asked, serde_json::Value> {
     if ids.len() > MAX_IDS {
         return Err(
-            json!({ "error": format!("at most {MAX_IDS} ids in one request; these are {}", ids.len()) }),
+            json!({ "error": format!("at most {MAX_IDS} ids in one request; there are {}", ids.len()) }),
         );
     }
     let (mut asked, mut bad) = (Vec::with_capacity(ids.len()), Vec::new());

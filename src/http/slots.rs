@@ -1,7 +1,5 @@
-//! Which connections are open, and which one is closed when there is no room for the next.
-//!
-//! A new connection never waits behind slow ones: with all slots taken, the connection that has waited longest for
-//! its client is closed. So clients that send a byte a second, or nothing, cannot keep a probe out.
+//! Limits the open connections, and decides which one is closed when a new one comes: the one that has waited longest
+//! for its client. So clients that send a byte a second, or nothing, cannot lock out a probe.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,17 +20,17 @@ struct Taken {
     slots: BTreeMap<u64, Slot>,
 }
 
-/// What is known of one connection. Its handlers find it in the extensions of each request.
+/// The state of one connection; handlers find it in the extensions of each request.
 #[derive(Clone)]
 pub(super) struct Slot(Arc<State>);
 
 struct State {
-    /// Since when the server waits for this client; none while a request of it is at work.
+    /// Since when the server has waited for this client. None: a request of it is being answered.
     waiting_since: Mutex<Option<Instant>>,
     evicted: CancellationToken,
 }
 
-/// A connection's place; dropping it makes room.
+/// A connection's slot; dropping it frees the slot.
 pub(super) struct TakenSlot {
     slot: Slot,
     number: u64,
@@ -40,7 +38,7 @@ pub(super) struct TakenSlot {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Marks a connection as at work until it is dropped.
+/// While it lives, a request of the connection is being answered.
 pub(super) struct Working(Slot);
 
 impl Slots {
@@ -49,7 +47,7 @@ impl Slots {
         Self { free: Arc::new(Semaphore::new(limit)), taken: Arc::default() }
     }
 
-    /// A slot for a new connection. With none free it first closes one, and waits only until that one is dropped.
+    /// A slot for a new connection. If none is free it closes a connection, and waits until that one is dropped.
     pub(super) async fn take(&self) -> TakenSlot {
         let permit = loop {
             if let Ok(permit) = self.free.clone().try_acquire_owned() {
@@ -72,8 +70,8 @@ impl Slots {
         TakenSlot { slot, number, taken: self.taken.clone(), _permit: permit }
     }
 
-    /// Closes the connection that has waited longest for its client; if all of them are at work, the oldest. False if
-    /// there is none to close.
+    /// Closes the connection that has waited longest for its client, or the oldest if none waits. False if there is no
+    /// connection to close.
     pub(super) fn evict(&self) -> bool {
         let taken = lock(&self.taken);
         let open = || taken.slots.values().filter(|slot| !slot.0.evicted.is_cancelled());
@@ -85,13 +83,13 @@ impl Slots {
 }
 
 impl Slot {
-    /// Says that a request has come whole and is at work from now on.
+    /// To be called when a request has arrived whole.
     pub(super) fn work(&self) -> Working {
         *lock(&self.0.waiting_since) = None;
         Working(self.clone())
     }
 
-    /// Ends when the connection has to make room.
+    /// Ends when the connection has to be closed for another one.
     pub(super) async fn evicted(&self) {
         self.0.evicted.cancelled().await;
     }

@@ -10,7 +10,7 @@ use super::timeout::Limit::{Batch, Table};
 use super::{Store, StoreError};
 
 /// A course of the LMS whose URL in the Catalog is refused.
-#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult, serde::Serialize)]
 pub struct RefusedCourse {
     /// The overview's id.
     pub course_id: String,

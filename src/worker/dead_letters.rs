@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::decode;
 use super::jobs::sleeps;
-use super::reading;
 use crate::broker::{self, BrokerError, DeadLetters, Received};
 use crate::course_key::CourseKey;
 use crate::jobs::{Job, Jobs};
@@ -191,8 +191,8 @@ fn new_letter(letter: &Received) -> NewLetter {
         routing_key: letter.routing_key.clone(),
         content_type: letter.content_type.clone(),
         reason: letter.reason.clone().unwrap_or_else(|| "(no reason)".to_owned()),
-        course: reading::named(letter),
-        understood: reading::course(letter).is_some(),
+        course: decode::named(letter),
+        understood: decode::course(letter).is_some(),
         attempt: letter.attempt,
         first_seen: letter.first_seen,
     }

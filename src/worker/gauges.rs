@@ -1,27 +1,28 @@
-//! What only database and broker can tell, kept up to date: which overviews are blank and why, in our own table, by
-//! one worker of several; and the gauges, by each.
+//! Two things that are kept up to date from database and broker: the table of blank overviews, by one worker of
+//! several, and the gauges, by each.
 
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::sleeps;
-use super::port::Port;
 use crate::broker::retry_schedule;
 use crate::jobs::Jobs;
 use crate::reconcile::Report;
-use crate::store::{BlankCount, Lease, PassRow, Store, StoreError, Verdict};
+use crate::status::Sources;
+use crate::store::{BlankCount, Lease, LetterFilter, PassRow, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};
 
 const JOB: &str = "blanks";
 /// How old a gauge may be.
 const EVERY: Duration = Duration::from_secs(30);
-/// Noting the blanks reads the LMS's whole table: it takes at most this part of the database's time.
+/// Noting the blanks reads the LMS's whole table. After a run that took a second, the next one starts no sooner than
+/// this many seconds later.
 const NOTING: u32 = 20;
 
 /// The job.
 pub(super) struct Gauges {
-    port: Port,
+    sources: Sources,
     holder: String,
     /// When the blanks are to be noted again.
     due: Instant,
@@ -30,42 +31,42 @@ pub(super) struct Gauges {
 
 impl Gauges {
     /// For the worker known to leases as `holder`.
-    pub(super) fn new(port: Port, holder: String) -> Self {
-        Self { port, holder, due: Instant::now(), failing: false }
+    pub(super) fn new(sources: Sources, holder: String) -> Self {
+        Self { sources, holder, due: Instant::now(), failing: false }
     }
 
-    /// Keeps both up to date until told to stop.
+    /// Runs until `stop`.
     pub(super) async fn run(mut self, jobs: Jobs, stop: CancellationToken) {
         let job = jobs.add("gauges", EVERY);
         loop {
             job.begin();
-            // What cannot be told keeps its last value; that the broker is out is told elsewhere.
-            if let Ok(counts) = self.port.counts().await
-                && let Ok(dead) = self.port.dead_letters(&counts).await
+            // A gauge whose value is not known keeps its last one.
+            if let Ok(counts) = self.sources.queue_counts().await
+                && let Ok(kept) = self.store().count_letters(&LetterFilter::default()).await
             {
-                metrics::dead_letters(dead);
+                metrics::dead_letters(kept + u64::from(counts.dead));
             }
             job.progress();
-            let kept = self.keep().await;
-            self.tell(kept);
+            let noted = self.note().await;
+            self.log(noted);
             job.progress();
-            metrics::database_up(self.show().await.is_ok());
+            metrics::database_up(self.set().await.is_ok());
             job.end();
             if !sleeps(EVERY, &stop).await {
                 break;
             }
         }
-        // So that the next worker need not wait for the lease to run out; if that fails, it runs out.
+        // The next worker need not wait for the lease to run out. If this fails, it runs out.
         let lease = Lease { job: JOB.to_owned(), holder: self.holder.clone() };
         let _ = self.store().release(&lease).await;
     }
 
     fn store(&self) -> &Store {
-        self.port.engine.store()
+        self.sources.store()
     }
 
-    /// Notes what is blank, if that is ours to do and due.
-    async fn keep(&mut self) -> Result<(), StoreError> {
+    /// Notes which overviews are blank, if this worker has the lease and it is time.
+    async fn note(&mut self) -> Result<(), StoreError> {
         if self.store().acquire(JOB, &self.holder, EVERY).await?.is_none() {
             return Ok(());
         }
@@ -79,10 +80,10 @@ impl Gauges {
         Ok(())
     }
 
-    /// Sets the gauges that the database knows.
-    async fn show(&self) -> Result<(), StoreError> {
+    /// Sets the gauges that come from the database.
+    async fn set(&self) -> Result<(), StoreError> {
         let (overviews, ended, complete, blanks, refused, now) = tokio::try_join!(
-            self.port.overviews(),
+            self.sources.overviews(),
             self.store().last_ended(None),
             self.store().last_ended(Some(Verdict::Complete)),
             self.store().blank_counts(),
@@ -95,10 +96,10 @@ impl Gauges {
         let wrong = blanks.iter().filter(|count| !count.reason.is_right());
         metrics::blank_oldest(wrong.map(age).max());
         metrics::refused_urls(refused);
-        // From the table, as the last pass may have been another worker's, or this one's before a restart.
+        // From the table: the last pass may have run in another worker, or before a restart.
         if let Some(last) = ended {
             metrics::reconcile_verdict(&last.verdict);
-            show_changes(&last);
+            set_changes(&last);
         }
         if let Some(at) = complete.and_then(|pass| pass.finished_at) {
             metrics::reconcile_success(at);
@@ -106,11 +107,11 @@ impl Gauges {
         Ok(())
     }
 
-    /// One line when the noting begins to fail, and one when it works again.
-    fn tell(&mut self, kept: Result<(), StoreError>) {
-        match kept {
+    /// One line when noting begins to fail, and one when it works again.
+    fn log(&mut self, noted: Result<(), StoreError>) {
+        match noted {
             Ok(()) if self.failing => {
-                tracing::info!(event = "blanks.recovered", "noting blank overviews again");
+                tracing::info!(event = "blanks.recovered", "blank overviews are noted again");
                 self.failing = false;
             }
             Err(error) if !self.failing => {
@@ -123,8 +124,8 @@ impl Gauges {
     }
 }
 
-/// What a pass did, by the report in its row; nothing where that cannot be read.
-fn show_changes(pass: &PassRow) {
+/// The changes of a pass, from the report in its row; nothing if that cannot be read.
+fn set_changes(pass: &PassRow) {
     let Ok(report) = serde_json::from_str::<Report>(&pass.report) else { return };
     for (kind, runs) in [
         ("updated", report.updated),

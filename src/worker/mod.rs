@@ -5,20 +5,17 @@
 //!                       │ restore, look up, write (sync::Engine), in batches (batcher, pure)
 //!                       │ how many of each at once (step_pool)    which need no look-up (batcher, delayed_events: pure)
 //!                       └ what happens to each event (settlement, pure)
-//! jobs: heal, pass, gauges, writes        port, looking: what the HTTP port asks
+//! jobs: heal, pass, gauges, writes
 //! ```
 
 pub mod batcher;
 mod dead_letters;
+pub mod decode;
 mod delayed_events;
-pub mod explaining;
 mod gauges;
 mod jobs;
-mod looking;
 mod pipeline;
-mod port;
 mod prune;
-pub mod reading;
 pub mod settlement;
 mod settler;
 pub mod shutdown;
@@ -36,24 +33,29 @@ use tokio_util::sync::CancellationToken;
 
 use self::dead_letters::TakeOver;
 use self::pipeline::Pipeline;
-use self::port::Port;
 use self::settler::Settler;
 use crate::broker::{Acker, Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
-use crate::config::{Config, Listen};
-use crate::http::{self, AppState, Health};
+use crate::config::Config;
 use crate::reconcile::Pass;
+use crate::status::{Health, Sources};
 use crate::store::Needs;
 use crate::sync::Engine;
 
 /// How long what is in hand may take at the end; together with closing, less than the 20 s that an operator waits.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
 
-/// Runs until `stop` is cancelled, then finishes what is in hand.
+/// Runs until `stop` is cancelled, then finishes the work it has begun. `serve` makes the task that answers on the HTTP
+/// port; that one runs to the very end.
 ///
 /// # Errors
-/// A broker URL that leads nowhere, a port that is taken, or a task of the worker that died: the process has to go
-/// down with it, so that somebody notices.
-pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> anyhow::Result<()> {
+/// A broker URL that cannot be used, or a task of the worker that died: the process has to go down with it, so that
+/// somebody notices.
+pub async fn run<S: Future<Output = ()> + Send + 'static>(
+    config: &Config,
+    engine: Engine,
+    serve: impl FnOnce(Arc<Health>, Sources) -> S,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let health = Arc::new(Health::new(Instant::now()));
     let broker = Broker::new(&config.amqp)?;
     let topology = Topology::new(&config.amqp);
@@ -61,24 +63,16 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     let settler = Settler::new(Acker::new(publisher.clone(), topology.clone()), stop.clone());
     let letters = DeadLetters::new(broker.clone(), topology.clone());
     let (consumer, deliveries) = Consumer::new(broker.clone(), topology.clone(), config.amqp.prefetch);
-    let port = Port {
-        engine: engine.clone(),
+    let sources = Sources::new(
+        engine.store().clone(),
+        engine.catalog().clone(),
         broker,
         topology,
-        lms: config.lms.clone(),
-        attachment: consumer.attachment(),
-        heard: Arc::default(),
-    };
-    let server = match config.http.listen {
-        Listen::Off => None,
-        Listen::On(address) => Some(http::Server::bind(address).await?),
-    };
+        consumer.attachment(),
+    );
     let mut side = JoinSet::new();
     side.spawn(watch_consumer(consumer.attachment(), health.clone()));
-    if let Some(server) = server {
-        // Its own token: it answers probes until the very end.
-        side.spawn(server.run(app_state(&health, &port), CancellationToken::new()));
-    }
+    side.spawn(serve(health.clone(), sources.clone()));
     let mut jobs = JoinSet::new();
     let holder = jobs::holder();
     let watched = health.jobs();
@@ -94,7 +88,7 @@ pub async fn run(config: &Config, engine: Engine, stop: CancellationToken) -> an
     jobs.spawn(writes::watch(engine.store().clone(), needs, holder.clone(), watched.clone(), stop.clone()));
     jobs.spawn(TakeOver::new(letters, engine.store().clone(), watched).run(stop.clone()));
     jobs.spawn(prune::run(engine.store().clone(), holder.clone(), watched.clone(), stop.clone()));
-    jobs.spawn(gauges::Gauges::new(port, holder).run(watched.clone(), stop.clone()));
+    jobs.spawn(gauges::Gauges::new(sources, holder).run(watched.clone(), stop.clone()));
     let nightly = jobs::Nightly {
         pass: Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog)
             .watched_by(watched.clone()),
@@ -171,11 +165,6 @@ async fn failed_job(jobs: &mut JoinSet<()>) -> String {
             None => std::future::pending().await,
         }
     }
-}
-
-fn app_state(health: &Arc<Health>, port: &Port) -> AppState {
-    let port = Arc::new(port.clone());
-    AppState { health: health.clone(), readiness: port.clone(), links: port.clone(), look: port }
 }
 
 async fn watch_consumer(mut attachment: tokio::sync::watch::Receiver<Attachment>, health: Arc<Health>) {

@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::batcher::Supersedes;
+use super::decode;
 use super::delayed_events::DelayedEvent;
 use super::jobs::sleeps;
-use super::reading;
 use super::settlement::Settlement;
 use super::tally::{First, Tally};
 use crate::broker::{self, Acker, Delivery};
@@ -31,7 +31,7 @@ pub(super) fn read(delivery: &Delivery) -> Result<Event, Settlement> {
     if let Some(why) = &delivery.unreadable {
         return Err(Settlement::Dead(why.clone()));
     }
-    match reading::read(delivery) {
+    match decode::read(delivery) {
         Ok(Decoded::Event(event)) => Ok(event),
         Ok(Decoded::Ignored(Ignored { why })) => {
             tracing::debug!(event = "event.ignored", why, "the message is not about a course run");

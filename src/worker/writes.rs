@@ -1,5 +1,5 @@
-//! Whether the database writes what this program needs: looked at when the worker starts, when a write is refused, and
-//! again and again while that lasts. Everything else shows what was found.
+//! Checks whether the database accepts the writes of this program: when the worker starts, when a write is refused, and
+//! every few seconds until it writes again. Status, readiness and metrics show the result.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::jobs::Jobs;
 use crate::store::{Needs, Refused, Store};
 use crate::telemetry::metrics;
 
-/// Between two looks while all is well: any write that is refused is heard of at once.
-const WELL: Duration = Duration::from_secs(300);
-/// Between two looks while the database does not write, or does not answer.
+/// Between two checks while the database writes: a refused write starts a check at once.
+const WRITES: Duration = Duration::from_secs(300);
+/// Between two checks while the database does not write, or does not answer.
 const REFUSED: Duration = Duration::from_secs(10);
-/// Between a write that was refused and the look that follows.
+/// Between a refused write and the check that follows.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Looks until told to stop. A database that stops writing makes one line, and one when it writes again.
+/// Checks until `stop`. Logs one line when the database stops writing, and one when it writes again.
 pub(super) async fn watch(store: Store, needs: Needs, holder: String, jobs: Jobs, stop: CancellationToken) {
-    let job = jobs.add("writes", WELL);
+    let job = jobs.add("writes", WRITES);
     let mut changes = store.writes().watch();
     let mut logged: Option<String> = None;
     loop {
@@ -28,12 +28,12 @@ pub(super) async fn watch(store: Store, needs: Needs, holder: String, jobs: Jobs
         job.end();
         changes.mark_unchanged();
         let refused = store.writes().refused();
-        // A database that does not answer leaves it at what was known.
+        // If the database does not answer, the last result stands.
         if checked.is_ok() || refused.is_some() {
             metrics::database_writable(refused.is_none());
             log(refused, &mut logged);
         }
-        let pause = if matches!(checked, Ok(None)) { WELL } else { REFUSED };
+        let pause = if matches!(checked, Ok(None)) { WRITES } else { REFUSED };
         tokio::select! {
             going_on = sleeps(pause, &stop) => if !going_on { return },
             _ = changes.changed() => if !sleeps(PAUSE, &stop).await { return },

@@ -11,9 +11,9 @@ const FLOORS: [&[&str]; 10] = [
     &["jobs"],
     &["broker", "catalog", "event", "store"],
     &["share_link", "sync"],
-    &["explain", "reconcile"],
-    &["http"],
-    &["worker"],
+    &["reconcile"],
+    &["status"],
+    &["http", "worker"],
     &["cli"],
 ];
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
+use super::problems::{Level, headline};
 use super::*;
-use crate::http::status::{
-    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Refused,
-    RefusedUrl, Told,
+use crate::status::{
+    Blank, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Reading, Refused,
 };
+use crate::store::RefusedCourse;
 
 const HOSTILE: &str = "<script>alert('x')</script>\"&<b onclick=\"x\">";
 
@@ -33,23 +34,27 @@ fn pass(hours_ago: i64, verdict: &str) -> Pass {
 }
 
 /// A worker on which all is well.
-fn fine() -> View {
+fn fine() -> Page {
     let status = Status {
         at: now(),
-        database: Database::of(None),
-        overviews: Told::Now(Overviews { linked: 13_912, blank: 0, counted_at: now() }),
-        blank: Told::Now(Blanks::default()),
-        refused: Told::Now(Refused::default()),
+        database: Database::new(None),
+        overviews: Reading::Now(Overviews { linked: 13_912, blank: 0, counted_at: now() }),
+        blank: Reading::Now(Blanks::default()),
+        refused: Reading::Now(Refused::default()),
         consumer: Consumer::Attached { attached_since: now() - TimeDelta::hours(5) },
-        queues: Told::Now(Queues { events: 0, delayed: vec![Delayed { seconds: 10, messages: 0 }], dead: 0 }),
+        queues: Reading::Now(Queues {
+            events: 0,
+            delayed: vec![Delayed { seconds: 10, messages: 0 }],
+            dead: 0,
+        }),
         catalog: Catalog { state: "closed", until: None, requests_last_hour: Some(9), requests_per_hour: 90 },
-        passes: Told::Now(vec![pass(5, "complete"), pass(29, "failed")]),
+        passes: Reading::Now(vec![pass(5, "complete"), pass(29, "failed")]),
     };
     let (database, broker) = ("ok".to_owned(), "ok".to_owned());
-    View { database, broker, health: Vec::new(), status: Ok(status), search: None }
+    Page { now: now(), database, broker, overdue: Vec::new(), status: Ok(status), search: None }
 }
 
-fn with(change: impl FnOnce(&mut Status)) -> View {
+fn with(change: impl FnOnce(&mut Status)) -> Page {
     let mut view = fine();
     change(view.status.as_mut().unwrap());
     view
@@ -66,25 +71,28 @@ fn blanks(hours: i64, count: u64, reason: &'static str, right: bool) -> Blanks {
 }
 
 /// The headline, and how bad it is.
-fn says(view: &View) -> (String, Option<Level>) {
-    let problems = problems(view);
+fn says(view: &Page) -> (String, Option<Level>) {
+    let problems = view.problems();
     (headline(&problems), problems.first().map(|problem| problem.level))
 }
 
 #[test]
 fn all_is_well_when_nothing_is_wrong() {
     assert_eq!(says(&fine()), ("All links are right".to_owned(), None));
-    let rightly = with(|status| status.blank = Told::Now(blanks(900, 4, "no_page", true)));
+    let rightly = with(|status| status.blank = Reading::Now(blanks(900, 4, "no_page", true)));
     assert_eq!(says(&rightly), ("All links are right".to_owned(), None));
-    let page = render(&rightly);
+    let page = rightly.html();
     assert!(page.contains("<b>13,912</b> linked") && page.contains("This is as it should be"), "{page}");
-    assert!(page.contains("http-equiv=refresh") && page.contains("?course=course-v1%3Aa%2Bb%2Bc"), "{page}");
+    assert!(
+        page.contains("http-equiv=\"refresh\"") && page.contains("?course=course-v1%3Aa%2Bb%2Bc"),
+        "{page}"
+    );
 }
 
 #[test]
 fn each_fault_is_the_headline_with_its_weight() {
     use Level::{Watch, Wrong};
-    let out = |database: &str, broker: &str| View {
+    let out = |database: &str, broker: &str| Page {
         database: database.to_owned(),
         broker: broker.to_owned(),
         ..fine()
@@ -92,7 +100,7 @@ fn each_fault_is_the_headline_with_its_weight() {
     let refused = Pass { held_back: 2_400, ..pass(3, "refused") };
     let gone = Consumer::Detached { detached_since: now() - TimeDelta::minutes(3), why: "gone".to_owned() };
     let open = Catalog { state: "open", until: Some(now()), requests_last_hour: None, requests_per_hour: 0 };
-    let url = RefusedUrl {
+    let url = RefusedCourse {
         course_id: "course-v1:a+b+c".to_owned(),
         since: now(),
         url: "course/x".to_owned(),
@@ -100,65 +108,70 @@ fn each_fault_is_the_headline_with_its_weight() {
     };
     let relative = Refused { overviews: 1, oldest: vec![url] };
     for (view, headline, level) in [
-        (with(|s| s.refused = Told::Now(relative)), "1 URL in the Catalog must not be shared", Watch),
+        (with(|s| s.refused = Reading::Now(relative)), "1 URL in the Catalog must not be shared", Watch),
         (out("no answer", "ok"), "The database does not answer", Wrong),
         (out("ok", "no answer"), "The broker does not answer", Wrong),
         (with(|s| s.consumer = gone), "No events are consumed, for 3 min", Wrong),
         (
-            with(|s| s.database = Database::of(Some((now(), "no right".into())))),
+            with(|s| s.database = Database::new(Some((now(), "no right".into())))),
             "The database reads, and does not write",
             Wrong,
         ),
-        (with(|s| s.blank = Told::Now(blanks(5, 1, "restorable", false))), "1 link is blank", Watch),
-        (with(|s| s.blank = Told::Now(blanks(7, 12, "no_answer", false))), "12 links are blank", Wrong),
-        (with(|s| s.passes = Told::Now(vec![])), "No pass over the Catalog has ended yet", Watch),
+        (with(|s| s.blank = Reading::Now(blanks(5, 1, "restorable", false))), "1 link is blank", Watch),
+        (with(|s| s.blank = Reading::Now(blanks(7, 12, "no_answer", false))), "12 links are blank", Wrong),
+        (with(|s| s.passes = Reading::Now(vec![])), "No pass over the Catalog has ended yet", Watch),
         (
-            with(|s| s.passes = Told::Now(vec![pass(1, "running")])),
+            with(|s| s.passes = Reading::Now(vec![pass(1, "running")])),
             "No pass over the Catalog has ended yet",
             Watch,
         ),
-        (with(|s| s.passes = Told::Now(vec![pass(27, "complete")])), "No complete pass for 1 d 2 h", Wrong),
-        (with(|s| s.passes = Told::Now(vec![refused])), "The last pass held back 2,400 changes", Wrong),
         (
-            with(|s| s.passes = Told::Now(vec![pass(1, "failed"), pass(9, "complete")])),
+            with(|s| s.passes = Reading::Now(vec![pass(27, "complete")])),
+            "No complete pass for 1 d 2 h",
+            Wrong,
+        ),
+        (with(|s| s.passes = Reading::Now(vec![refused])), "The last pass held back 2,400 changes", Wrong),
+        (
+            with(|s| s.passes = Reading::Now(vec![pass(1, "failed"), pass(9, "complete")])),
             "The last pass ended failed",
             Watch,
         ),
         (
-            with(|s| s.queues = Told::Now(Queues { events: 0, delayed: vec![], dead: 1 })),
+            with(|s| s.queues = Reading::Now(Queues { events: 0, delayed: vec![], dead: 1 })),
             "1 dead letter",
             Watch,
         ),
-        (with(|s| s.catalog = open), "The Catalog fails, and is left alone but for probes", Watch),
-        (View { health: vec!["the job heal hangs".into()], ..fine() }, "A part of the worker hangs", Wrong),
-        (View { status: Err("no answer".into()), ..fine() }, "The status cannot be told", Wrong),
+        (with(|s| s.catalog = open), "The Catalog fails, and only probes are sent to it", Watch),
+        (Page { overdue: vec!["the job heal hangs".into()], ..fine() }, "A part of the worker hangs", Wrong),
+        (Page { status: Err("no answer".into()), ..fine() }, "The status is not known", Wrong),
     ] {
         assert_eq!(says(&view), (headline.to_owned(), Some(level)));
-        assert!(render(&view).contains(&format!("<title>{headline} – course-sharing</title>")));
+        assert!(view.html().contains(&format!("<title>{headline} – course-sharing</title>")));
     }
 }
 
 #[test]
 fn one_outage_is_one_problem_and_the_worst_comes_first() {
     let detached = Consumer::Detached { detached_since: now(), why: "gone".to_owned() };
-    let view = View { broker: "no answer".to_owned(), ..with(|status| status.consumer = detached) };
+    let view = Page { broker: "no answer".to_owned(), ..with(|status| status.consumer = detached) };
     assert_eq!(says(&view).0, "The broker does not answer");
-    let view = View {
+    let view = Page {
         database: "no answer".to_owned(),
-        ..with(|status| status.queues = Told::Now(Queues { events: 0, delayed: vec![], dead: 2 }))
+        ..with(|status| status.queues = Reading::Now(Queues { events: 0, delayed: vec![], dead: 2 }))
     };
     assert_eq!(says(&view).0, "The database does not answer, and 1 other thing");
-    assert!(render(&view).contains("2 dead letters"));
+    assert!(view.html().contains("2 dead letters"));
 }
 
 #[test]
 fn what_was_last_heard_is_shown_while_the_database_is_out() {
     let last = Overviews { linked: 13_000, blank: 2, counted_at: now() };
     let last = Some(Last { as_of: now() - TimeDelta::minutes(5), value: last });
-    let page = render(&with(|status| {
-        status.overviews = Told::Not { error: "no answer within 3 s".to_owned(), last };
-        status.blank = Told::Not { error: "no answer within 3 s".to_owned(), last: None };
-    }));
+    let page = with(|status| {
+        status.overviews = Reading::Failed { error: "no answer within 3 s".to_owned(), last };
+        status.blank = Reading::Failed { error: "no answer within 3 s".to_owned(), last: None };
+    })
+    .html();
     for shown in
         ["<b>13,000</b> linked", "Not counted now: no answer within 3 s", "what was known at <time datetime="]
     {
@@ -170,45 +183,60 @@ fn what_was_last_heard_is_shown_while_the_database_is_out() {
 fn nothing_from_outside_becomes_markup() {
     let mut blank = blanks(9, 1, "no_run", false);
     blank.oldest[0].course_id = HOSTILE.to_owned();
-    let url = RefusedUrl {
+    let url = RefusedCourse {
         course_id: HOSTILE.to_owned(),
         since: now(),
         url: HOSTILE.to_owned(),
         why: HOSTILE.to_owned(),
     };
-    let hostile = View {
+    let hostile = Page {
         database: HOSTILE.to_owned(),
         broker: HOSTILE.to_owned(),
-        health: vec![HOSTILE.to_owned(), format!("job {HOSTILE}")],
-        search: Some(Search::of(HOSTILE, Ok(vec![("why", HOSTILE.to_owned())]))),
+        overdue: vec![HOSTILE.to_owned(), format!("job {HOSTILE}")],
+        search: Some(search(Ok(vec![("why", HOSTILE.to_owned())]))),
         ..with(|status| {
-            status.overviews = told_of(HOSTILE);
-            status.blank = Told::Now(blank);
-            status.refused = Told::Now(Refused { overviews: 9, oldest: vec![url] });
+            status.overviews = failed(HOSTILE);
+            status.blank = Reading::Now(blank);
+            status.refused = Reading::Now(Refused { overviews: 9, oldest: vec![url] });
             status.consumer = Consumer::Detached { detached_since: now(), why: HOSTILE.to_owned() };
-            status.queues = told_of(HOSTILE);
-            status.passes = Told::Now(vec![pass(1, HOSTILE)]);
+            status.queues = failed(HOSTILE);
+            status.passes = Reading::Now(vec![pass(1, HOSTILE)]);
         })
     };
     for view in [
-        View {
-            status: Err(HOSTILE.to_owned()),
-            search: Some(Search::of(HOSTILE, Err(HOSTILE.to_owned()))),
-            ..fine()
-        },
+        Page { status: Err(HOSTILE.to_owned()), search: Some(search(Err(HOSTILE.to_owned()))), ..fine() },
         hostile,
     ] {
-        let page = render(&view);
+        let page = view.html();
         assert!(
-            page.contains("&lt;script&gt;") && !page.contains("<script") && !page.contains("<b on"),
+            page.contains("&#60;script&#62;") && !page.contains("<script") && !page.contains("<b on"),
             "{page}"
         );
         assert!(!page.contains("http-equiv"), "the result of a search stays");
     }
 }
 
-fn told_of<T>(error: &str) -> Told<T> {
-    Told::Not { error: error.to_owned(), last: None }
+fn search(found: Result<Vec<crate::status::Line>, String>) -> Search {
+    Search { asked: HOSTILE.to_owned(), found }
+}
+
+fn failed<T>(error: &str) -> Reading<T> {
+    Reading::Failed { error: error.to_owned(), last: None }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_can_leave_its_place(text: String) {
+        let nothing = Page { search: Some(search(Err(String::new()))), ..fine() }.html();
+        let found = Err(text.clone());
+        let shown = Page { search: Some(Search { asked: text, found }), ..fine() }.html();
+        let count = |page: &str, c: char| page.matches(c).count();
+        for c in ['<', '>', '"', '\''] {
+            proptest::prop_assert_eq!(count(&shown, c), count(&nothing, c));
+        }
+        let invisible = shown.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}'));
+        proptest::prop_assert!(!invisible);
+    }
 }
 
 /// The colours of one scheme, and the pairs that the style sheet can make of them.

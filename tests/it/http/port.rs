@@ -1,112 +1,71 @@
-//! A port of its own for each test, and what stands behind it.
+//! A port of its own for each test, on the stage's database and broker.
 
-use std::collections::HashMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use course_sharing::course_key::CourseKey;
-use course_sharing::http::status::{
-    Blanks, Catalog, Consumer, Database, Overviews, Queues, Refused, Status, Told,
-};
-use course_sharing::http::{AppState, Health, Line, Links, Look, Readiness, Server};
-use course_sharing::share_link::{LinkSource, ShareLink};
-use futures_util::future::BoxFuture;
+use course_sharing::broker::{Attachment, Broker, Topology};
+use course_sharing::catalog::Client;
+use course_sharing::config::Config;
+use course_sharing::http::{App, Server};
+use course_sharing::status::{Health, Sources};
+use course_sharing::store::Store;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::databases::Kind;
+use crate::support::stage::{Stage, with_stage};
+
 /// The one course that has a link.
 pub(super) const KNOWN: &str = "course-v1:edX+DemoX+2026";
 
-/// What the port asks, as each test wants it.
-#[derive(Default)]
-pub(super) struct World {
-    pub(super) database: Mutex<Option<String>>,
-    /// Its answer takes a second and a half.
-    pub(super) database_is_late: bool,
-    pub(super) broker_hangs: bool,
-    pub(super) lookups: AtomicUsize,
-    pub(super) lookups_fail: bool,
-}
-
-impl Readiness for World {
-    fn database(&self) -> BoxFuture<'_, Result<(), String>> {
-        let answer = self.database.lock().unwrap().clone().map_or(Ok(()), Err);
-        Box::pin(async {
-            if self.database_is_late {
-                tokio::time::sleep(Duration::from_millis(1_500)).await;
-            }
-            answer
-        })
-    }
-    fn broker(&self) -> BoxFuture<'_, Result<(), String>> {
-        if self.broker_hangs { Box::pin(std::future::pending()) } else { Box::pin(async { Ok(()) }) }
-    }
-}
-
-impl Links for World {
-    fn share_links<'a>(
-        &'a self,
-        courses: &'a [CourseKey],
-    ) -> BoxFuture<'a, Result<HashMap<CourseKey, ShareLink>, String>> {
-        self.lookups.fetch_add(1, Ordering::SeqCst);
-        let link = || ShareLink { url: "https://www.campus.example/c".into(), source: LinkSource::Marketing };
-        let known = courses.iter().filter(|key| key.as_str() == KNOWN).map(|key| (key.clone(), link()));
-        let answer = if self.lookups_fail { Err("password=hunter2".to_owned()) } else { Ok(known.collect()) };
-        Box::pin(async { answer })
-    }
-}
-
-impl Look for World {
-    fn status(&self) -> BoxFuture<'_, Status> {
-        let now = chrono::Utc::now();
-        let status = Status {
-            at: now,
-            database: Database::of(None),
-            overviews: Told::Now(Overviews { linked: 3, blank: 1, counted_at: now }),
-            blank: Told::Now(Blanks::default()),
-            refused: Told::Now(Refused::default()),
-            consumer: Consumer::Detached { detached_since: now, why: "<b>gone</b>".to_owned() },
-            queues: Told::Now(Queues { events: 0, delayed: Vec::new(), dead: 0 }),
-            catalog: Catalog { state: "closed", until: None, requests_last_hour: None, requests_per_hour: 0 },
-            passes: Told::Not { error: "the database is <i>out</i>".to_owned(), last: None },
-        };
-        Box::pin(async { status })
-    }
-
-    fn explain<'a>(&'a self, course: &'a CourseKey) -> BoxFuture<'a, Result<Vec<Line>, String>> {
-        let lines = vec![("course", course.to_string()), ("why", "<i>because</i>".to_owned())];
-        Box::pin(async { Ok(lines) })
-    }
-}
-
-/// A port of its own for each test.
+/// A port that is open.
 pub(super) struct Port {
     pub(super) address: SocketAddr,
     pub(super) health: Arc<Health>,
-    pub(super) world: Arc<World>,
     shutdown: CancellationToken,
     served: tokio::task::JoinHandle<()>,
     client: reqwest::Client,
 }
 
+/// Runs a test with a port, on a database with [`KNOWN`] in it and a broker with the topology.
+pub(super) async fn with_port(test: impl AsyncFnOnce(&Port)) {
+    with_stage(Kind::Sqlite, async |stage| {
+        stage.rig.declare().await;
+        stage.database.insert_overview(KNOWN, Some("https://www.campus.example/c")).await;
+        let port = Port::open(stage, &[]).await;
+        test(&port).await;
+        port.close().await;
+    })
+    .await;
+}
+
 impl Port {
-    pub(super) async fn open(world: World) -> Self {
+    /// A port with these settings, of a worker whose consumer is gone.
+    pub(super) async fn open(stage: &Stage, settings: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (health, world) = (Arc::new(Health::new(Instant::now())), Arc::new(world));
-        let state = AppState {
-            health: health.clone(),
-            readiness: world.clone(),
-            links: world.clone(),
-            look: world.clone(),
-        };
+        let environment = stage.environment(settings).into_iter();
+        let environment = environment.map(|(key, value)| (OsString::from(key), OsString::from(value)));
+        let config = Config::load(None, environment, &[]).unwrap();
+        let why = "<b>gone</b>".to_owned();
+        let (_, attachment) =
+            tokio::sync::watch::channel(Attachment::Detached { since: chrono::Utc::now(), why });
+        let sources = Sources::new(
+            Store::connect_lazy(&config.database).await.unwrap(),
+            Client::new(&config.catalog, config.marketing_url.policy(), &config.sync.also).unwrap(),
+            Broker::new(&config.amqp).unwrap(),
+            Topology::new(&config.amqp),
+            attachment,
+        );
+        let health = Arc::new(Health::new(Instant::now()));
+        let app = App::new(health.clone(), sources, config.lms.clone());
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (address, shutdown) = (server.address(), CancellationToken::new());
-        let served = tokio::spawn(server.run(state, shutdown.clone()));
+        let served = tokio::spawn(server.run(app, shutdown.clone()));
         let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap();
-        Self { address, health, world, shutdown, served, client }
+        Self { address, health, shutdown, served, client }
     }
 
     pub(super) async fn send(

@@ -2,8 +2,8 @@
 
 use course_sharing::config::Absent;
 use course_sharing::course_key::CourseKey;
+use course_sharing::status::Explanation;
 use course_sharing::store::Verdict;
-use course_sharing::worker::explaining;
 
 use super::rig::Rig;
 use crate::support::databases::KINDS;
@@ -29,7 +29,7 @@ async fn many_links_to_another_host_wait_until_they_are_let_through() {
         assert_eq!(report.held[0].from, before[&report.held[0].key]);
         assert!(report.held[0].to.as_ref().unwrap().starts_with("https://new.example/"));
         let course = CourseKey::parse(&report.held[7].key).unwrap();
-        let why = explaining::explain(&rig.database.store, &course).await.unwrap().why();
+        let why = Explanation::read(&rig.database.store, &course).await.unwrap().why();
         assert!(why.contains("holds back changing it to https://new.example/"), "{kind:?}: {why}");
         let mut links = rig.links().await;
         let new = links.remove("course-v1:New+N+1");

@@ -1,7 +1,5 @@
-//! Whether the process still does its work, as far as a restart would help: each of its jobs turns, and the consumer
-//! is attached or not for longer gone than it takes to reconnect.
-//!
-//! "Connected" means nothing here: a consumer can be gone from a connection that stands.
+//! What `/healthz` answers: whether a restart would help. Every job makes progress, and the consumer is attached, or has
+//! been detached for no longer than reconnecting takes. An open connection proves nothing: its consumer may be gone.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +12,7 @@ use crate::jobs::{Jobs, Standing};
 /// The back-off's cap of 30 s, and as long again to connect and declare.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
 
-/// What the worker notes, and `/healthz` shows. Shared; each call holds a lock for a moment and never waits.
+/// The worker's record of its consumer and jobs. Shared; no call waits.
 #[derive(Debug)]
 pub struct Health {
     /// None while the consumer is attached.
@@ -23,7 +21,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// A process that started at `now`, whose consumer is not attached yet.
+    /// For a process that started at `now`; its consumer is not attached yet.
     pub fn new(now: Instant) -> Self {
         Self { detached_since: Mutex::new(Some(now)), jobs: Jobs::default() }
     }
@@ -33,17 +31,17 @@ impl Health {
         *self.detached_since() = None;
     }
 
-    /// The consumer is gone, since `now` if it was there until now.
+    /// The consumer is detached, since `now` if it was attached until now.
     pub fn consumer_detached(&self, now: Instant) {
         self.detached_since().get_or_insert(now);
     }
 
-    /// Where each job of the process adds itself.
+    /// Where each job of the process registers.
     pub fn jobs(&self) -> &Jobs {
         &self.jobs
     }
 
-    /// How things stand at `now`.
+    /// The state at `now`.
     pub fn verdict(&self, now: Instant) -> Verdict {
         let detached = self.detached_since().map(|since| now.saturating_duration_since(since));
         let jobs = self.jobs.standing(now);
@@ -74,30 +72,25 @@ pub struct Verdict {
     status: &'static str,
     /// `attached` or `detached`.
     consumer: &'static str,
-    /// Whole seconds since the consumer went; none while it is attached.
+    /// Whole seconds since the consumer was detached; left out while it is attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     detached_seconds: Option<u64>,
     /// Each job of the process.
     jobs: BTreeMap<&'static str, Standing>,
-    /// What is wrong; empty if nothing is.
+    /// What is wrong.
     reasons: Vec<String>,
-    /// Those of the reasons that are about jobs.
+    /// The reasons that are about jobs.
     #[serde(skip)]
     overdue: Vec<String>,
 }
 
 impl Verdict {
-    /// What is wrong; nothing if nothing is.
-    pub fn reasons(&self) -> &[String] {
-        &self.reasons
-    }
-
-    /// What is wrong with jobs alone.
+    /// The jobs that are overdue, each as a sentence.
     pub fn overdue(&self) -> &[String] {
         &self.overdue
     }
 
-    /// False: a restart is called for.
+    /// False: restart the process.
     pub fn is_alive(&self) -> bool {
         self.reasons.is_empty()
     }
@@ -145,8 +138,8 @@ mod tests {
         job.begin();
         let verdict = health.verdict(after(Instant::now(), 200));
         assert!(!verdict.is_alive());
-        assert!(verdict.reasons()[0].contains("the job heal"), "{verdict:?}");
-        assert_eq!(verdict.reasons(), verdict.overdue());
+        assert!(verdict.reasons[0].contains("the job heal"), "{verdict:?}");
+        assert_eq!(verdict.reasons, verdict.overdue);
         drop(job);
         assert!(health.verdict(after(Instant::now(), 200)).is_alive());
     }

@@ -1,11 +1,28 @@
-//! What is wrong now, since when and why: one value, which `/api/v1/status` shows as JSON and `/` as a page.
+//! The state of the worker: what is wrong, since when and why. It is gathered from database, broker and Catalog into
+//! one value, which `/api/v1/status` shows as JSON and `/` as a page. Reading it changes nothing.
+
+pub(crate) mod cached;
+pub mod explain;
+mod gather;
+pub mod health;
+mod ready;
+#[cfg(test)]
+mod tests;
+mod why;
+
+pub use self::explain::{Explanation, Line};
+pub use self::gather::Sources;
+pub use self::health::Health;
+pub(crate) use self::ready::Readiness;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-/// How things stand.
+use crate::store::{PassRow, RefusedCourse};
+
+/// Everything that is known, as JSON in this form.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     /// When this was gathered, by the worker's clock.
@@ -13,94 +30,94 @@ pub struct Status {
     /// Whether the database writes.
     pub database: Database,
     /// The LMS's overviews.
-    pub overviews: Told<Overviews>,
+    pub overviews: Reading<Overviews>,
     /// Those without a link.
-    pub blank: Told<Blanks>,
-    /// Those whose URL in the Catalog is refused, with a link or without.
-    pub refused: Told<Refused>,
+    pub blank: Reading<Blanks>,
+    /// Those whose URL in the Catalog is refused, linked or blank.
+    pub refused: Reading<Refused>,
     /// The consumer of events.
     pub consumer: Consumer,
     /// Messages in each queue.
-    pub queues: Told<Queues>,
-    /// The gate in front of the Catalog, of this worker.
+    pub queues: Reading<Queues>,
+    /// Whether this worker sends requests to the Catalog.
     pub catalog: Catalog,
-    /// The last passes, the newest first.
-    pub passes: Told<Vec<Pass>>,
+    /// The last passes, newest first.
+    pub passes: Reading<Vec<Pass>>,
 }
 
-/// Whether the database writes, as far as this worker knows.
+/// Whether the database accepts writes, as far as this worker knows.
 #[derive(Debug, Clone, Serialize)]
 pub struct Database {
-    /// False: it reads, and refuses to write.
+    /// False: it answers, and refuses to write.
     pub writable: bool,
-    /// Since when this worker knows that it does not.
+    /// When this worker first saw it refuse.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused_since: Option<DateTime<Utc>>,
-    /// Why it does not.
+    /// Why it refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
 impl Database {
-    /// `refused`: since when it does not write, and why not.
-    pub fn of(refused: Option<(DateTime<Utc>, String)>) -> Self {
+    /// `refused`: since when it does not write, and why.
+    pub fn new(refused: Option<(DateTime<Utc>, String)>) -> Self {
         let (refused_since, why) = refused.unzip();
         Self { writable: why.is_none(), refused_since, why }
     }
 }
 
-/// What is said of a database that does not write, for this reason.
-pub fn reads_only(why: &str) -> String {
+/// What to say about a database that does not write for this reason.
+pub fn read_only(why: &str) -> String {
     format!("reads, does not write: {why}")
 }
 
-/// What database or broker say; else why they do not, and what they last said. As JSON the value alone, or
+/// A value that was read from database or broker; else why not, and the last value. As JSON it is the value alone, or
 /// `{"error": …, "last": {"as_of": …, "value": …}}`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-pub enum Told<T> {
-    /// As it is now.
+pub enum Reading<T> {
+    /// The value now.
     Now(T),
-    /// It cannot be told now.
-    Not {
+    /// It could not be read.
+    Failed {
         /// Why, without secrets.
         error: String,
-        /// What was last heard, if anything.
+        /// The last value, if there was one.
         last: Option<Last<T>>,
     },
 }
 
-/// Something heard earlier.
+/// A value that was read earlier.
 #[derive(Debug, Clone, Serialize)]
 pub struct Last<T> {
-    /// When.
+    /// When it was read.
     pub as_of: DateTime<Utc>,
-    /// What.
+    /// The value.
     pub value: T,
 }
 
-impl<T> Told<T> {
-    /// The newest that is known, however old.
+impl<T> Reading<T> {
+    /// The newest value, however old it is.
     pub fn latest(&self) -> Option<&T> {
         match self {
             Self::Now(value) => Some(value),
-            Self::Not { last, .. } => last.as_ref().map(|last| &last.value),
+            Self::Failed { last, .. } => last.as_ref().map(|last| &last.value),
         }
     }
 
-    /// When that was heard, if it is not from now.
+    /// When that was read, unless it is the value now.
     pub fn as_of(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Now(_) => None,
-            Self::Not { last, .. } => last.as_ref().map(|last| last.as_of),
+            Self::Failed { last, .. } => last.as_ref().map(|last| last.as_of),
         }
     }
 
-    /// Why nothing newer is known.
+    /// Why it could not be read now.
     pub fn error(&self) -> Option<&str> {
         match self {
             Self::Now(_) => None,
-            Self::Not { error, .. } => Some(error),
+            Self::Failed { error, .. } => Some(error),
         }
     }
 }
@@ -121,10 +138,22 @@ pub struct Overviews {
 pub struct Blanks {
     /// How many by each reason; every reason is there.
     pub reasons: BTreeMap<&'static str, BlankCount>,
-    /// Since when the longest-standing blank is blank, of those that should not be; none: there are none.
+    /// Since when the oldest is blank, of those that should not be blank.
     pub oldest_since: Option<DateTime<Utc>>,
-    /// The first of them: those that should not be blank first, of these the oldest first.
+    /// Some of them: those that should not be blank first, then oldest first.
     pub oldest: Vec<Blank>,
+}
+
+impl Blanks {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.reasons.values().map(|count| count.overviews).sum()
+    }
+
+    /// Whether overviews that are blank for this reason should be.
+    pub fn is_right(&self, reason: &str) -> bool {
+        self.reasons.get(reason).is_some_and(|count| count.right)
+    }
 }
 
 /// The blank overviews of one reason.
@@ -136,14 +165,14 @@ pub struct BlankCount {
     pub oldest_since: Option<DateTime<Utc>>,
     /// What the reason means, for people.
     pub explained: &'static str,
-    /// Whether it is right that these have no link: there is no page for them.
+    /// Whether these should have no link, as there is no page for them.
     pub right: bool,
 }
 
 /// An overview without a link.
 #[derive(Debug, Clone, Serialize)]
 pub struct Blank {
-    /// Its id, as it stands in the LMS's table: whatever that is.
+    /// Its id in the LMS's table; not always the key of a course run.
     pub course_id: String,
     /// When it was first seen blank.
     pub since: DateTime<Utc>,
@@ -156,33 +185,20 @@ pub struct Blank {
 pub struct Refused {
     /// How many.
     pub overviews: u64,
-    /// The first of them, the oldest first.
-    pub oldest: Vec<RefusedUrl>,
+    /// Some of them, oldest first.
+    pub oldest: Vec<RefusedCourse>,
 }
 
-/// A course whose URL in the Catalog is refused.
-#[derive(Debug, Clone, Serialize)]
-pub struct RefusedUrl {
-    /// The overview's id.
-    pub course_id: String,
-    /// Since when the Catalog lists it, as far as it was seen.
-    pub since: DateTime<Utc>,
-    /// The URL: cut, with odd characters escaped, and without a password.
-    pub url: String,
-    /// Why it is refused.
-    pub why: String,
-}
-
-/// Whether the worker is on the events queue.
+/// Whether the worker consumes from the events queue.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Consumer {
-    /// It is.
+    /// It does.
     Attached {
         /// Since when.
         attached_since: DateTime<Utc>,
     },
-    /// It is not.
+    /// It does not.
     Detached {
         /// Since when.
         detached_since: DateTime<Utc>,
@@ -194,12 +210,19 @@ pub enum Consumer {
 /// Messages that wait.
 #[derive(Debug, Clone, Serialize)]
 pub struct Queues {
-    /// To be worked off.
+    /// In the events queue.
     pub events: u64,
-    /// In each delay queue, the shortest delay first.
+    /// In each delay queue, shortest delay first.
     pub delayed: Vec<Delayed>,
     /// Dead letters.
     pub dead: u64,
+}
+
+impl Queues {
+    /// Messages in all delay queues.
+    pub fn delayed_messages(&self) -> u64 {
+        self.delayed.iter().map(|queue| queue.messages).sum()
+    }
 }
 
 /// One delay queue.
@@ -211,15 +234,15 @@ pub struct Delayed {
     pub messages: u64,
 }
 
-/// The gate in front of the Catalog.
+/// Whether requests are sent to the Catalog.
 #[derive(Debug, Clone, Serialize)]
 pub struct Catalog {
-    /// `closed` (requests go through), `open` (none does), `half_open` (a probe is out) or `throttled`.
+    /// `closed` (requests are sent), `open` (none is sent), `half_open` (one is sent to probe) or `throttled`.
     pub state: &'static str,
-    /// When the next request may go, where none may now.
+    /// When the next request may be sent, if none may now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
-    /// Requests in the last hour, where there is a budget.
+    /// Requests in the last hour, if there is a budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_last_hour: Option<u64>,
     /// `catalog.requests_per_hour`; 0: no budget.
@@ -231,9 +254,9 @@ pub struct Catalog {
 pub struct Pass {
     /// When it began.
     pub started_at: DateTime<Utc>,
-    /// When it ended; none: it runs, or was killed.
+    /// When it ended. None: it is running, or was killed.
     pub finished_at: Option<DateTime<Utc>>,
-    /// When it was last heard of.
+    /// When it last saved its progress.
     pub progress_at: DateTime<Utc>,
     /// `running`, `complete`, `incomplete`, `refused` or `failed`.
     pub verdict: String,
@@ -243,8 +266,31 @@ pub struct Pass {
     pub updated: i64,
     /// Overviews that lost their link.
     pub cleared: i64,
-    /// Changes that the brake holds back.
+    /// Changes that the brake held back.
     pub held_back: i64,
     /// Requests, pages and rows that failed.
     pub failures: i64,
+}
+
+impl Pass {
+    /// How long it took, if it has ended.
+    pub fn took(&self) -> Option<TimeDelta> {
+        Some(self.finished_at? - self.started_at)
+    }
+}
+
+impl From<PassRow> for Pass {
+    fn from(row: PassRow) -> Self {
+        Self {
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            progress_at: row.progress_at,
+            verdict: row.verdict,
+            listed: row.listed,
+            updated: row.updated,
+            cleared: row.cleared,
+            held_back: row.held_back,
+            failures: row.failures,
+        }
+    }
 }

@@ -1,13 +1,10 @@
-//! Where a message of the broker's meets the decoder: neither room knows the other.
+//! Decodes messages of the broker. The modules `broker` and `event` do not know each other.
 
 use crate::broker::Received;
 use crate::course_key::CourseKey;
 use crate::event::{self, DecodeError, Decoded};
 
-/// What a message says.
-///
-/// # Errors
-/// Why it cannot be understood.
+/// What a message says, or why it cannot be understood.
 pub fn read(message: &Received) -> Result<Decoded, DecodeError> {
     event::decode(&event::Raw {
         body: &message.body,
@@ -17,7 +14,7 @@ pub fn read(message: &Received) -> Result<Decoded, DecodeError> {
     })
 }
 
-/// The course that a message is about, if it can be told.
+/// The course that a message is about, if the message can be understood.
 pub fn course(message: &Received) -> Option<CourseKey> {
     match read(message) {
         Ok(Decoded::Event(event)) => Some(event.course),
@@ -25,8 +22,8 @@ pub fn course(message: &Received) -> Option<CourseKey> {
     }
 }
 
-/// The course that a message is about or, where the message cannot be understood, the first that it names; an old key
-/// (`ORG/COURSE/RUN`) is not told from a path there.
+/// The course that a message is about or, where the message cannot be understood, the first key in its text. Old keys
+/// (`ORG/COURSE/RUN`) are not found there, as they look like paths.
 pub fn named(message: &Received) -> Option<CourseKey> {
     course(message).or_else(|| named_in(&String::from_utf8_lossy(&message.body)))
 }

@@ -1,0 +1,70 @@
+//! What the handlers share: where answers come from, and limits on how much of it is read at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::config;
+use crate::course_key::CourseKey;
+use crate::status::cached::{Cached, with_deadline};
+use crate::status::{Explanation, Health, Line, Readiness, Sources, Status};
+use crate::telemetry::report;
+
+/// Look-ups of links at once; further requests wait. This leaves database connections to the worker, and bounds the
+/// memory for ids.
+const LOOKUPS: usize = 8;
+/// Searches at once.
+const SEARCHES: usize = 2;
+/// For one search.
+const SEARCH_LIMIT: Duration = Duration::from_secs(4);
+/// For gathering the status, and for a search together with its wait.
+const STATUS_LIMIT: Duration = Duration::from_secs(5);
+
+/// Everything that is served.
+pub struct App {
+    pub(super) health: Arc<Health>,
+    pub(super) sources: Sources,
+    pub(super) lms: config::Lms,
+    pub(super) readiness: Readiness,
+    pub(super) lookups: Semaphore,
+    searches: Semaphore,
+    status: Cached<Result<Status, String>>,
+}
+
+impl App {
+    /// `lms` decides which link is shared.
+    pub fn new(health: Arc<Health>, sources: Sources, lms: config::Lms) -> Self {
+        Self {
+            health,
+            sources,
+            lms,
+            readiness: Readiness::default(),
+            lookups: Semaphore::new(LOOKUPS),
+            searches: Semaphore::new(SEARCHES),
+            status: Cached::default(),
+        }
+    }
+
+    /// The status, or why it is not known.
+    pub(super) async fn status(&self) -> Result<Status, String> {
+        let sources = self.sources.clone();
+        self.status.get(|| with_deadline(STATUS_LIMIT, async move { sources.status().await })).await
+    }
+
+    /// What is known of a course, or why nothing is.
+    pub(super) async fn explain(&self, course: CourseKey) -> Result<Vec<Line>, String> {
+        let store = self.sources.store().clone();
+        let search = async {
+            // The semaphore is never closed.
+            let _turn = self.searches.acquire().await;
+            with_deadline(SEARCH_LIMIT, async move { Explanation::read(&store, &course).await }).await
+        };
+        match tokio::time::timeout(STATUS_LIMIT, search).await {
+            Ok(Ok(Ok(explanation))) => Ok(explanation.lines(&self.lms)),
+            Ok(Ok(Err(error))) => Err(report(&error)),
+            Ok(Err(late)) => Err(late),
+            Err(_) => Err("too many searches at once; try again".to_owned()),
+        }
+    }
+}

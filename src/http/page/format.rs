@@ -1,0 +1,105 @@
+//! Numbers, times and ids as text for the page.
+
+use std::fmt::Display;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use url::form_urlencoded::byte_serialize;
+
+/// The page with U+FFFD in place of characters that are invisible or change the direction of the text behind them: with
+/// a right-to-left override one id would look like another.
+pub(super) fn visible(page: &str) -> String {
+    let invisible = |c: char| {
+        c != '\n' && c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    page.chars().map(|c| if invisible(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The parts of an id or a URL, between which the line may break.
+pub(super) fn parts(id: &str) -> impl Iterator<Item = &str> {
+    id.split_inclusive([':', '+', '/', '_', '.', '-', '@'])
+}
+
+/// A text as the value of a query parameter.
+pub(super) fn encoded(text: &str) -> String {
+    byte_serialize(text.as_bytes()).collect()
+}
+
+/// A time of day to the minute, with the day unless it is today.
+pub(super) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let form = if at.date_naive() == now.date_naive() { "%H:%M" } else { "%-d %b %H:%M" };
+    at.format(form).to_string()
+}
+
+/// A length of time in its two largest units.
+pub(super) fn span(length: TimeDelta) -> String {
+    let seconds = length.num_seconds().max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, 0) => format!("{hours} h"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        (_, 0, _) => format!("{days} d"),
+        (_, _, _) => format!("{days} d {hours} h"),
+    }
+}
+
+/// A number with a comma before every third digit from the right.
+pub(super) fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let comma = |at: usize| if at > 0 && (digits.len() - at).is_multiple_of(3) { "," } else { "" };
+    digits.chars().enumerate().map(|(at, digit)| format!("{}{digit}", comma(at))).collect()
+}
+
+/// A number and its noun: `one` for one, else `many`.
+pub(super) fn plural(n: u64, one: impl Display, many: impl Display) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{} {many}", number(n)) }
+}
+
+/// A word of the tables as people write it.
+pub(super) fn words(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_stay_the_same(n: u64) {
+            prop_assert_eq!(number(n).replace(',', ""), n.to_string());
+        }
+
+        #[test]
+        fn the_parts_of_an_id_are_all_of_it(id: String) {
+            prop_assert_eq!(parts(&id).collect::<String>(), id);
+        }
+    }
+
+    #[test]
+    fn ids_break_between_their_parts() {
+        assert_eq!(parts("a:b+<c>").collect::<Vec<_>>(), ["a:", "b+", "<c>"]);
+    }
+
+    #[test]
+    fn spans_and_moments_are_short() {
+        for (seconds, shown) in [
+            (-5, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3_600, "1 h"),
+            (3_660, "1 h 1 min"),
+            (90_000, "1 d 1 h"),
+            (86_400, "1 d"),
+        ] {
+            assert_eq!(span(TimeDelta::seconds(seconds)), shown);
+        }
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        assert_eq!(moment(now - TimeDelta::hours(1), now), "07:00");
+        assert_eq!(moment(now - TimeDelta::hours(9), now), "14 Jan 23:00");
+        assert_eq!([1, 999, 1_000, 1_234_567].map(number), ["1", "999", "1,000", "1,234,567"]);
+    }
+}

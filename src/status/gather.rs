@@ -1,0 +1,228 @@
+//! Gathers the status. Each part is read by itself and has a deadline, so that one that is out does not hide the
+//! others; the last value of each part is kept for that case.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::watch;
+
+use super::cached::with_deadline;
+use super::{
+    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Reading,
+    Refused, Status,
+};
+use crate::broker::{Attachment, Broker, BrokerError, Counts, Role, Topology};
+use crate::catalog::Client;
+use crate::store::{LetterFilter, Reason, Store, StoreError};
+use crate::telemetry::report;
+
+/// For each part.
+const LIMIT: Duration = Duration::from_secs(3);
+/// Passes shown: two weeks of nights.
+const PASSES: u64 = 14;
+/// Blank overviews shown.
+const BLANKS: u64 = 50;
+/// Refused URLs shown.
+const REFUSED: u64 = 20;
+/// Counting the overviews reads the LMS's whole table. After a count that took a second, the next one starts no sooner
+/// than this many seconds later.
+const COUNTING: u32 = 20;
+
+/// Where the status comes from; cheap to clone.
+#[derive(Clone)]
+pub struct Sources {
+    pub(super) store: Store,
+    catalog: Client,
+    pub(super) broker: Broker,
+    pub(super) topology: Topology,
+    attachment: watch::Receiver<Attachment>,
+    cache: Arc<Cache>,
+}
+
+/// The last value of each part.
+#[derive(Default)]
+struct Cache {
+    counted: tokio::sync::Mutex<Option<(Instant, Duration, Overviews)>>,
+    overviews: Memory<Overviews>,
+    blanks: Memory<Blanks>,
+    refused: Memory<Refused>,
+    queues: Memory<Queues>,
+    letters: AtomicU64,
+    passes: Memory<Vec<Pass>>,
+}
+
+struct Memory<T>(Mutex<Option<Last<T>>>);
+
+impl<T> Default for Memory<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: Clone> Memory<T> {
+    fn reading(&self, read: Result<T, String>) -> Reading<T> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok(value) => {
+                *last = Some(Last { as_of: Utc::now(), value: value.clone() });
+                Reading::Now(value)
+            }
+            Err(error) => Reading::Failed { error, last: last.clone() },
+        }
+    }
+}
+
+impl Sources {
+    /// `attachment` says whether the consumer of this worker is attached.
+    pub fn new(
+        store: Store,
+        catalog: Client,
+        broker: Broker,
+        topology: Topology,
+        attachment: watch::Receiver<Attachment>,
+    ) -> Self {
+        Self { store, catalog, broker, topology, attachment, cache: Arc::default() }
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The whole status.
+    pub async fn status(&self) -> Status {
+        let cache = &self.cache;
+        let [for_overviews, for_blanks, for_refused, for_passes, for_queues, for_letters] =
+            [(); 6].map(|()| self.clone());
+        let (overviews, blanks, refused, passes, queues, letters) = tokio::join!(
+            read(async move { for_overviews.overviews().await }),
+            read(async move { blanks(&for_blanks.store).await }),
+            read(async move { refused(&for_refused.store).await }),
+            read(async move { for_passes.store.last_passes(PASSES).await }),
+            read(async move { for_queues.queue_counts().await }),
+            read(async move { for_letters.store.count_letters(&LetterFilter::default()).await }),
+        );
+        // While the database is out, the queues are shown with the last number of letters.
+        if let Ok(letters) = letters {
+            cache.letters.store(letters, Ordering::Relaxed);
+        }
+        let letters = cache.letters.load(Ordering::Relaxed);
+        let unwritable = self.store.writes().refused();
+        Status {
+            at: Utc::now(),
+            database: Database::new(unwritable.map(|refused| (refused.since, refused.why))),
+            overviews: cache.overviews.reading(overviews),
+            blank: cache.blanks.reading(blanks),
+            refused: cache.refused.reading(refused),
+            consumer: match &*self.attachment.borrow() {
+                Attachment::Attached { since } => Consumer::Attached { attached_since: *since },
+                Attachment::Detached { since, why } => {
+                    Consumer::Detached { detached_since: *since, why: why.clone() }
+                }
+            },
+            queues: cache.queues.reading(queues.map(|counts| queues_of(&counts, letters))),
+            catalog: self.catalog(),
+            passes: cache.passes.reading(passes.map(|rows| rows.into_iter().map(Pass::from).collect())),
+        }
+    }
+
+    /// How many overviews are linked and how many blank, as of a moment ago.
+    pub(crate) async fn overviews(&self) -> Result<Overviews, StoreError> {
+        let mut counted = self.cache.counted.lock().await;
+        if let Some((at, cost, overviews)) = &*counted
+            && at.elapsed() < *cost * COUNTING
+        {
+            return Ok(overviews.clone());
+        }
+        let begun = Instant::now();
+        let counts = self.store.counts().await?;
+        let overviews = Overviews {
+            linked: counts.linked.unsigned_abs(),
+            blank: counts.blank.unsigned_abs(),
+            counted_at: Utc::now(),
+        };
+        *counted = Some((Instant::now(), begun.elapsed(), overviews.clone()));
+        Ok(overviews)
+    }
+
+    /// The number of messages in each queue.
+    pub(crate) async fn queue_counts(&self) -> Result<Counts, BrokerError> {
+        let connection = self.broker.open(Role::Operator).await?;
+        let counts = self.topology.counts(&connection).await;
+        connection.close().await;
+        counts
+    }
+
+    fn catalog(&self) -> Catalog {
+        let circuit = self.catalog.circuit();
+        let (requests_last_hour, requests_per_hour) = self.catalog.budget();
+        let (state, until) = (circuit.as_str(), circuit.until().map(on_the_clock));
+        Catalog { state, until, requests_last_hour, requests_per_hour }
+    }
+}
+
+/// The answer to a question if it comes in time, else why not.
+async fn read<T, E>(question: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, String>
+where
+    T: Send + 'static,
+    E: std::error::Error + Send + 'static,
+{
+    with_deadline(LIMIT, question).await?.map_err(|error| report(&error))
+}
+
+/// Those that should not be blank come first, however many others there are.
+async fn blanks(store: &Store) -> Result<Blanks, StoreError> {
+    let counts = store.blank_counts().await?;
+    let reasons_that = |right: bool| -> Vec<Reason> {
+        counts.iter().map(|count| count.reason).filter(|reason| reason.is_right() == right).collect()
+    };
+    let mut oldest = store.oldest_blanks(&reasons_that(false), BLANKS).await?;
+    let room = BLANKS.saturating_sub(oldest.len() as u64);
+    oldest.extend(store.oldest_blanks(&reasons_that(true), room).await?);
+    let reason = |reason: Reason| {
+        let count = counts.iter().find(|count| count.reason == reason);
+        let count = BlankCount {
+            overviews: count.map_or(0, |count| count.overviews),
+            oldest_since: count.map(|count| count.oldest),
+            explained: reason.explained(),
+            right: reason.is_right(),
+        };
+        (reason.as_str(), count)
+    };
+    let oldest = oldest.into_iter().map(|blank| Blank {
+        course_id: blank.course_id,
+        since: blank.since,
+        reason: blank.reason.as_str(),
+    });
+    Ok(Blanks {
+        reasons: Reason::ALL.into_iter().map(reason).collect::<BTreeMap<_, _>>(),
+        oldest_since: counts.iter().filter(|count| !count.reason.is_right()).map(|count| count.oldest).min(),
+        oldest: oldest.collect(),
+    })
+}
+
+async fn refused(store: &Store) -> Result<Refused, StoreError> {
+    let overviews = store.refusal_count().await?;
+    let oldest = if overviews > 0 { store.refusals(REFUSED).await? } else { Vec::new() };
+    Ok(Refused { overviews, oldest })
+}
+
+/// `letters` are the dead letters in the table; others wait in the queue.
+fn queues_of(counts: &Counts, letters: u64) -> Queues {
+    let delayed = counts.delayed.iter();
+    let delayed = delayed.map(|(seconds, n)| Delayed { seconds: *seconds, messages: u64::from(*n) });
+    Queues {
+        events: counts.events.into(),
+        delayed: delayed.collect(),
+        dead: letters + u64::from(counts.dead),
+    }
+}
+
+/// The time of day at a moment that is still to come.
+fn on_the_clock(moment: Instant) -> DateTime<Utc> {
+    let ahead = TimeDelta::from_std(moment.saturating_duration_since(Instant::now())).unwrap_or_default();
+    Utc::now() + ahead
+}

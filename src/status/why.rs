@@ -1,0 +1,84 @@
+//! The one sentence of `explain`: why a course's link is as it is, and what happens next. Pure.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::explain::{Explanation, Held};
+use crate::store::Failure;
+
+impl Explanation {
+    /// Why the link is as it is and what happens next, in one sentence.
+    pub fn why(&self) -> String {
+        let Some(overview) = &self.overview else {
+            return match &self.entry {
+                Some(entry) if entry.in_force().is_some() => {
+                    "the LMS has no overview of the course yet; its URL is kept, and is set once there is one"
+                        .into()
+                }
+                _ => "the LMS has no overview of the course".into(),
+            };
+        };
+        let link = overview.marketing_url.as_deref();
+        let Some(entry) = &self.entry else { return self.without_an_answer(link) };
+        if let Some(Held { pass, to }) =
+            self.held.as_ref().filter(|held| held.to.as_deref() != entry.in_force())
+        {
+            let change =
+                to.as_deref().map_or("clearing it".to_owned(), |url| format!("changing it to {url}"));
+            return format!(
+                "the brake of pass {pass} holds back {change}; course-sharing reconcile --allow-mass-change lets it through"
+            );
+        }
+        if entry.refused.is_some() {
+            // The reason has a line of its own.
+            return match entry.in_force() {
+                Some(url) if link == Some(url) => "the Catalog now lists a URL that is refused; the last good one stays \
+                                                   until the URL is corrected in the Catalog"
+                    .into(),
+                Some(_) => "it differs from the last good URL, which the next heal restores; the Catalog now lists one \
+                            that is refused"
+                    .into(),
+                None => "the Catalog lists a URL that is refused; correct it in the Catalog, then run \
+                         course-sharing sync"
+                    .into(),
+            };
+        }
+        match (link, entry.in_force()) {
+            (Some(link), Some(url)) if link == url && entry.listed => match entry.pending_clear_since {
+                Some(since) => format!(
+                    "the Catalog has listed the run without a page since {}; if the next look-up says the same, the link \
+                     is cleared",
+                    instant(since)
+                ),
+                None => "it is the URL that the Catalog last listed".into(),
+            },
+            (Some(link), Some(url)) if link == url => {
+                "the Catalog no longer lists the run; the last URL known is kept (reconcile.absent)".into()
+            }
+            (_, Some(_)) => "it differs from the last URL known, which the next heal restores".into(),
+            (Some(_), None) => {
+                "the Catalog has no URL for the run; the link is not from this program, and is kept".into()
+            }
+            (None, None) if entry.cleared_at.is_some() => {
+                "the Catalog said twice that the run has no page".into()
+            }
+            (None, None) if entry.listed => "the Catalog lists the run without a page".into(),
+            (None, None) => "the Catalog does not list the run (yet)".into(),
+        }
+    }
+
+    /// The sentence for a course without a row in the ledger.
+    fn without_an_answer(&self, link: Option<&str>) -> String {
+        if let Some(Failure { at, why }) = &self.failure {
+            return format!("the Catalog was asked at {} and could not say: {why}", instant(*at));
+        }
+        match link {
+            Some(_) => "the link was there before this program; the Catalog has not been asked yet".into(),
+            None => "the Catalog has not been asked yet; the next pass will, or: course-sharing sync".into(),
+        }
+    }
+}
+
+/// A time as RFC 3339, to the second.
+pub(super) fn instant(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
