@@ -1,4 +1,4 @@
-//! `check`: one line for each part, and what to do about each failure.
+//! `check`: one line for each part, with what to do about each failure.
 
 use secrecy::ExposeSecret;
 
@@ -10,12 +10,12 @@ use crate::status::read_only;
 use crate::store::{Needs, SchemaProblem, Store, StoreError};
 use crate::telemetry::report;
 
-/// Rights too many that are named.
+/// Unneeded rights that are named.
 const SHOWN: usize = 6;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
-    // The configuration has been read, or we would not be here.
-    line("configuration", &Found::Well("read and understood".to_owned()))?;
+    // Without a valid configuration no command runs.
+    line("configuration", &Found::Well("valid".to_owned()))?;
     let (database, broker, (token, catalog)) =
         tokio::join!(database(context), broker(context), catalog(context));
     let mut exit = Exit::Done;
@@ -29,13 +29,13 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// How a part stands, in words.
+/// The state of a part, in words.
 enum Found {
     Well(String),
-    /// It works, and somebody should look at it all the same.
+    /// It works, but something should be looked at.
     Doubtful(String),
     Wrong(String),
-    /// It could not be looked at, as another part is wrong.
+    /// It could not be checked, because another part fails.
     Unseen(String),
 }
 
@@ -63,12 +63,15 @@ async fn database(context: &Context) -> Found {
         let schema = store.check_schema().await;
         let refused = match &schema {
             Ok(()) | Err(SchemaProblem::Denied(_)) => true,
-            // A schema that the user may not look into seems to be empty.
+            // A schema that the user may not use looks empty.
             Err(_) => rights.missing.iter().any(|need| need.right == "USAGE"),
         };
         if let Some(lacking) = rights.lacking().filter(|_| refused) {
-            let absent =
-                if schema.is_err() { "; if a table is not there: course-sharing migrate first" } else { "" };
+            let absent = if schema.is_err() {
+                "; if a table is missing, run course-sharing migrate first"
+            } else {
+                ""
+            };
             return Err(format!("{lacking}{absent}"));
         }
         if let Some(why) = &rights.refused {
@@ -83,8 +86,8 @@ async fn database(context: &Context) -> Found {
         Err(wrong) => Found::Wrong(wrong),
         Ok((text, rights)) if rights.beyond.is_empty() => Found::Well(text),
         Ok((text, rights)) => Found::Doubtful(format!(
-            "{text}; but the user {} may do more than this program ever does: {}; the least rights are in \
-             ops/ROLLOUT.md",
+            "{text}; but the user {} has rights that this program does not need: {}; ops/ROLLOUT.md \
+             lists those it needs",
             rights.user.name,
             some(&rights.beyond, "; "),
         )),
@@ -111,7 +114,7 @@ async fn broker(context: &Context) -> Result<String, String> {
         let broker = Broker::new(amqp)?;
         let connection = broker.open(Role::Operator).await?;
         let topology = Topology::new(amqp);
-        // Looking never declares: a check changes nothing.
+        // A check declares nothing.
         let counts = match topology.verify(&connection).await {
             Ok(()) => Some(topology.counts(&connection).await?),
             Err(BrokerError::Missing { .. }) if amqp.declare => None,
@@ -130,19 +133,19 @@ async fn broker(context: &Context) -> Result<String, String> {
             )
         }
         None => {
-            format!("{address}: the topology is not there yet; the worker will declare it when it starts")
+            format!("{address}: its queues are not there yet; the worker declares them when it starts")
         }
     })
 }
 
-/// Token and Catalog: two hosts and two ways to be down, and one question that needs both.
+/// Token and Catalog are two hosts that can be down; one request needs both.
 async fn catalog(context: &Context) -> (Found, Found) {
     let settings = &context.config.catalog;
     let token = match &settings.token_url {
-        Some(url) => Found::Well(format!("{url} gives one")),
-        None => Found::Well("none is configured (catalog.token_url)".to_owned()),
+        Some(url) => Found::Well(format!("{url} issues one")),
+        None => Found::Well("not needed (catalog.token_url is not set)".to_owned()),
     };
-    let unasked = || Found::Unseen("not asked without a token".to_owned());
+    let unasked = || Found::Unseen("not checked, as there is no token".to_owned());
     let catalog = match context.catalog() {
         Ok(catalog) => catalog,
         Err(error) => return (Found::Wrong(format!("{error:#}")), unasked()),

@@ -1,4 +1,4 @@
-//! What commands are made of: configuration, database, Catalog, engine.
+//! Makes the parts that commands need from the configuration: database, Catalog, engine.
 
 use anyhow::Context as _;
 
@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::store::Store;
 use crate::sync::Engine;
 
-/// The configuration, and how to make each part from it.
+/// The configuration.
 pub(super) struct Context {
     pub(super) config: Config,
 }
@@ -17,14 +17,14 @@ impl Context {
         Self { config }
     }
 
-    /// The database, connected, with the schema that the program needs.
+    /// The database, connected; fails if its schema is not the one that this version needs.
     pub(super) async fn store(&self) -> anyhow::Result<Store> {
         let store = Store::connect(&self.config.database).await?.with_also(&self.config.sync.also);
         store.check_schema().await?;
         Ok(store)
     }
 
-    /// The Catalog; nothing is asked yet.
+    /// A client for the Catalog. It sends nothing yet.
     pub(super) fn catalog(&self) -> anyhow::Result<Client> {
         Client::new(&self.config.catalog, self.config.marketing_url.policy(), &self.config.sync.also)
             .context("cannot make a Catalog client")

@@ -1,22 +1,53 @@
-//! `dead-letters`: look at what was given up, send it through again, or remove it. They are rows, so looking changes
-//! nothing, and works without a broker; what still waits in the queue is counted, and left to a worker.
+//! `dead-letters`: list or show messages that could not be processed, send them through the events queue again, or remove
+//! them. They are rows of a table, so looking changes nothing and needs no broker. Those still in the queue are counted.
 
 use anyhow::Context as _;
+use clap::{Args, Subcommand};
 
-use super::{Context, DeadLetters as Action, Exit, Selection, output};
+use super::{Context, Exit, output};
 use crate::broker::{self, Broker, Publisher, Received, Topology};
+use crate::course_key::CourseKey;
 use crate::store::{Letter, LetterFilter, LetterHead, Store};
 use crate::telemetry::report;
 
 /// Letters read at once.
 const PAGE: u64 = 500;
 
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// List them, a line each
+    List(Selection),
+    /// Show them whole, with headers and body
+    Show(Selection),
+    /// Send them through the events queue again
+    Replay(Selection),
+    /// Remove them
+    Discard(Selection),
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub(super) struct Selection {
+    /// All of them (the default for list and show)
+    #[arg(long, conflicts_with_all = ["id", "course", "reason"])]
+    all: bool,
+    /// The one with this number; may be repeated
+    #[arg(long, value_name = "N")]
+    id: Vec<i64>,
+    /// Those about this course
+    #[arg(long, value_name = "ID")]
+    course: Option<CourseKey>,
+    /// Those whose reason contains this text
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
 pub(super) async fn run(context: &Context, action: &Action) -> anyhow::Result<Exit> {
     if let Action::Replay(selection) | Action::Discard(selection) = action
         && selection.is_empty()
     {
         eprintln!(
-            "course-sharing: dead-letters {}: say which: --all, --id <n>, --course <id> or --reason <text>",
+            "course-sharing: dead-letters {}: choose with --all, --id <n>, --course <id> or --reason <text>",
             if matches!(action, Action::Replay(_)) { "replay" } else { "discard" }
         );
         return Ok(Exit::Usage);
@@ -51,7 +82,7 @@ pub(super) async fn run(context: &Context, action: &Action) -> anyhow::Result<Ex
             output::print(&format!("discarded {discarded} of {all} dead letters\n"))?;
         }
     }
-    say_what_waits(context).await;
+    count_waiting(context).await;
     Ok(Exit::Done)
 }
 
@@ -70,7 +101,7 @@ async fn list(
     Ok(page.last().map(|letter| letter.id))
 }
 
-/// All ids that there are now: a letter that dies again while others are replayed is not replayed for ever.
+/// All ids now, so that a message that fails again meanwhile is not replayed for ever.
 async fn ids(store: &Store, filter: &LetterFilter) -> anyhow::Result<Vec<i64>> {
     let mut ids = Vec::new();
     loop {
@@ -82,8 +113,8 @@ async fn ids(store: &Store, filter: &LetterFilter) -> anyhow::Result<Vec<i64>> {
     }
 }
 
-/// Sends these to the events queue, and removes each row once its message is there. If the process ends in between, the
-/// message is there twice, which changes nothing.
+/// Sends these to the events queue, and removes each row once the broker has the message. If the process ends in between,
+/// the message is sent twice, which does no harm.
 async fn replay(context: &Context, store: &Store, filter: &LetterFilter) -> anyhow::Result<u64> {
     let amqp = &context.config.amqp;
     let publisher = Publisher::new(Broker::new(amqp)?);
@@ -92,12 +123,12 @@ async fn replay(context: &Context, store: &Store, filter: &LetterFilter) -> anyh
     for id in ids(store, filter).await? {
         let Some(letter) = store.letter(id).await? else { continue };
         if is_cut(&letter) {
-            eprintln!("dead letter {id} is not whole, and stays: only the beginning of its body was kept");
+            eprintln!("dead letter {id} stays: only the beginning of its body was kept");
             continue;
         }
         let message = received(letter).again();
         let sent = publisher.publish("", &events, &message).await;
-        sent.with_context(|| format!("dead letter {id} stays, {replayed} before it were replayed"))?;
+        sent.with_context(|| format!("dead letter {id} stays; {replayed} were replayed before it"))?;
         store.discard_letters(&LetterFilter { ids: vec![id], ..LetterFilter::default() }).await?;
         replayed += 1;
     }
@@ -105,13 +136,14 @@ async fn replay(context: &Context, store: &Store, filter: &LetterFilter) -> anyh
     Ok(replayed)
 }
 
-async fn say_what_waits(context: &Context) {
+/// Says how many are still in the queue.
+async fn count_waiting(context: &Context) {
     let amqp = &context.config.amqp;
     let waiting = async { broker::DeadLetters::new(Broker::new(amqp)?, Topology::new(amqp)).waiting().await };
     match waiting.await {
         Ok(0) => {}
-        Ok(waiting) => eprintln!("{waiting} more wait in the queue until a worker takes them over"),
-        Err(error) => eprintln!("how many wait in the queue is not known: {}", report(&error)),
+        Ok(waiting) => eprintln!("{waiting} more wait in the queue for a worker to take them over"),
+        Err(error) => eprintln!("the number in the queue is not known: {}", report(&error)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `explain <course-id>`: why its link is as it is.
+//! `explain`: why a course's link is as it is.
 
 use super::{Context, Exit, output};
 use crate::course_key::CourseKey;

@@ -1,4 +1,4 @@
-//! `heal`: last-known URLs back to overviews that lost them.
+//! `heal`: gives overviews that lost their link the last URL known.
 
 use super::{Context, Exit, output};
 use crate::store::Healed;

@@ -1,18 +1,42 @@
-//! `migrate`: the project's own tables, and the column on the LMS's.
+//! `migrate`: this program's tables, and the column in the LMS's table.
 
 use anyhow::Context as _;
+use clap::{Args, ValueEnum};
 use migration::{Direction, MigrateError, Migrator, MigratorTrait};
 
-use super::{Context, Exit, MigrateAction, MigrateArgs, output};
+use super::{Context, Exit, output};
 use crate::store::Store;
 
-pub(super) async fn run(context: &Context, args: &MigrateArgs) -> anyhow::Result<Exit> {
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What to do
+    #[arg(value_enum, default_value_t = Action::Up)]
+    action: Action,
+    /// Print the SQL for this database, and run nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Also create the LMS's table if it is missing: for development only
+    #[arg(long)]
+    create_overview_table: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Action {
+    /// Bring the tables to the newest schema
+    Up,
+    /// Drop this program's tables; the LMS's table stays as it is
+    Down,
+    /// Show which migrations are applied
+    Status,
+}
+
+pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<Exit> {
     let store = Store::connect(&context.config.database).await?;
     let db = &store.connection();
     let direction = match args.action {
-        MigrateAction::Up => Direction::Up { create_overview_table: args.create_overview_table },
-        MigrateAction::Down => Direction::Down,
-        MigrateAction::Status => {
+        Action::Up => Direction::Up { create_overview_table: args.create_overview_table },
+        Action::Down => Direction::Down,
+        Action::Status => {
             let migrations =
                 Migrator::get_migration_with_status_read_only(db).await.context("cannot read migrations")?;
             let rows: Vec<_> =
@@ -37,7 +61,7 @@ pub(super) async fn run(context: &Context, args: &MigrateArgs) -> anyhow::Result
     Ok(Exit::Done)
 }
 
-/// What says by itself what to do is left alone.
+/// Adds what to do, unless the error says so itself.
 fn explained(error: MigrateError) -> anyhow::Error {
     match error {
         MigrateError::Db(_) => anyhow::Error::from(error).context(

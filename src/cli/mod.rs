@@ -1,4 +1,4 @@
-//! The command line: one file a command, and the only place that knows all rooms.
+//! The command line: one file a command. This is the only module that knows all others.
 
 mod check;
 mod context;
@@ -17,12 +17,12 @@ mod worker;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use self::context::Context;
-use crate::config::{Config, PageSize};
+use self::output::Output;
+use crate::config::Config;
 use crate::course_key::CourseKey;
-use crate::event::EventKind;
 
 /// How a command ended; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,153 +48,61 @@ impl From<Exit> for ExitCode {
 
 /// Keeps the share links of Open edX courses true: from the Catalog to the LMS, by events and by a nightly pass.
 #[derive(Debug, Parser)]
-#[command(name = "course-sharing", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "course-sharing", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
-    /// A TOML file; else that of COURSE_SHARING_CONFIG
+    /// The configuration, a TOML file [default: the file that COURSE_SHARING_CONFIG names]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Sets one key over file and environment, as in catalog.timeout=5s; may be repeated
+    /// Set one key, as in catalog.timeout=5s; wins over file and environment; may be repeated
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
     #[command(subcommand)]
     command: Command,
 }
 
-const EXIT_CODES: &str = "\
-Every key of the configuration may be given in the environment as COURSE_SHARING_<SECTION>__<KEY>, and secrets as \
-COURSE_SHARING_<SECTION>__<KEY>_FILE.
+const AFTER_HELP: &str = "\
+Every key of the configuration can also be set in the environment, as COURSE_SHARING_<SECTION>__<KEY>, or read from the \
+file that COURSE_SHARING_<SECTION>__<KEY>_FILE names.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but incomplete (part of the Catalog could not be \
 read), 4 refused by the mass-change brake.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Consume events, run the scheduled pass and heal, serve the HTTP port, until SIGTERM or SIGINT
+    /// Consume events, run the scheduled jobs and serve HTTP, until SIGTERM or SIGINT
     Worker,
-    /// One whole pass over the Catalog, now
-    Reconcile(ReconcileArgs),
-    /// Refresh these runs now, by the same engine as events
-    Sync {
-        /// Course keys, like course-v1:edX+DemoX+2026
-        #[arg(required = true, value_name = "COURSE-ID")]
-        courses: Vec<CourseKey>,
-    },
-    /// Re-apply last-known URLs to overviews that lost them; SQL only, no Catalog
+    /// Compare all links with the Catalog and update them: one pass, now
+    Reconcile(reconcile::Arguments),
+    /// Look up these runs in the Catalog and update their links, as an event would
+    Sync(Courses),
+    /// Restore links that were wiped, from the last URLs known; the Catalog is not asked
     Heal,
-    /// The link to share for each course, and where it comes from
-    ShareLink {
-        /// Course keys
-        #[arg(required = true, value_name = "COURSE-ID")]
-        courses: Vec<CourseKey>,
-        /// A table for people or one JSON document
-        #[arg(long, value_enum, default_value_t = Output::Human)]
-        output: Output,
-    },
-    /// Why a course's link is as it is: overview, ledger, last look at the Catalog, pending clear, dead letters
+    /// Show the link that the LMS shares for each course, and where it comes from
+    ShareLink(share_link::Arguments),
+    /// Show why a course's link is as it is, and everything that is known of the course
     Explain {
-        /// A course key
+        /// A course key, like course-v1:edX+DemoX+2026
         #[arg(value_name = "COURSE-ID")]
         course: CourseKey,
     },
-    /// Publish events, with confirms, as Studio would
-    Publish {
-        /// What has happened
-        #[arg(value_name = "EVENT", value_parser = event_kind)]
-        kind: EventKind,
-        /// Course keys
-        #[arg(required = true, value_name = "COURSE-ID")]
-        courses: Vec<CourseKey>,
-    },
-    /// The operator's hand in the dead-letter queue
+    /// Publish events as Studio does, and wait until the broker has confirmed them
+    Publish(publish::Arguments),
+    /// List, show, replay or discard messages that could not be processed
     DeadLetters {
         #[command(subcommand)]
-        action: DeadLetters,
+        action: dead_letters::Action,
     },
-    /// The project's own tables
-    Migrate(MigrateArgs),
-    /// Look at configuration, database, broker, token and Catalog, and say what to do about each failure
+    /// Create or change this program's tables, and add the column to the LMS's table
+    Migrate(migrate::Arguments),
+    /// Check configuration, database, broker, token and Catalog; say how to fix what fails
     Check,
 }
 
 #[derive(Debug, Args)]
-struct ReconcileArgs {
-    /// Runs a page: a number, or auto
-    #[arg(long, value_name = "N")]
-    page_size: Option<PageSize>,
-    /// Print each change it would make, and write nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Let changes through that the brake would hold back, and believe a list that lacks most linked courses
-    #[arg(long)]
-    allow_mass_change: bool,
-    /// A table for people or one JSON document
-    #[arg(long, value_enum, default_value_t = Output::Human)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-struct MigrateArgs {
-    /// Which way
-    #[arg(value_enum, default_value_t = MigrateAction::Up)]
-    action: MigrateAction,
-    /// Print the SQL for this database, and run nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Create the LMS's table too where it is missing: for development only
-    #[arg(long)]
-    create_overview_table: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum MigrateAction {
-    /// To the newest schema
-    Up,
-    /// Drop the project's own tables; the LMS's table stays as it is
-    Down,
-    /// What is applied and what is not
-    Status,
-}
-
-#[derive(Debug, Subcommand)]
-enum DeadLetters {
-    /// One line each
-    List(Selection),
-    /// Whole, with headers and body
-    Show(Selection),
-    /// Send them through the events queue again
-    Replay(Selection),
-    /// Remove them
-    Discard(Selection),
-}
-
-/// Which dead letters.
-#[derive(Debug, Args)]
-struct Selection {
-    /// All of them (what list and show take anyway)
-    #[arg(long, conflicts_with_all = ["id", "course", "reason"])]
-    all: bool,
-    /// The one with this number, as listed; may be given several times
-    #[arg(long, value_name = "N")]
-    id: Vec<i64>,
-    /// Those of this course
-    #[arg(long, value_name = "ID")]
-    course: Option<CourseKey>,
-    /// Those whose reason has this text in it
-    #[arg(long, value_name = "REASON")]
-    reason: Option<String>,
-}
-
-/// How a result is printed on stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people
-    Human,
-    /// Exactly one JSON document
-    Json,
-}
-
-fn event_kind(text: &str) -> Result<EventKind, String> {
-    EventKind::from_name(text).ok_or_else(|| "expected course-publish or overview-recreated".to_owned())
+struct Courses {
+    /// Course keys, like course-v1:edX+DemoX+2026
+    #[arg(required = true, value_name = "COURSE-ID")]
+    courses: Vec<CourseKey>,
 }
 
 /// Runs the program with the process's own arguments and environment.
@@ -209,7 +117,7 @@ pub fn main() -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(error) => return refuse(&error),
     };
-    // Two threads: the work is waiting, and one of them must always be free for the exporters to shut down.
+    // Two threads: most of the work is waiting, and one must stay free so that the exporters can shut down.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
         Ok(runtime) => {
@@ -220,7 +128,7 @@ pub fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     let exit = ended.unwrap_or_else(|error| {
-        // The one place where a command's error is told; `{:#}` prints the whole chain of causes.
+        // The only place that prints a command's error; `{:#}` prints all its causes.
         tracing::debug!(event = "command.failed", error = format!("{error:#}"));
         eprintln!("course-sharing: {error:#}");
         Exit::Failed
@@ -239,11 +147,11 @@ async fn run(command: Command, config: Config) -> anyhow::Result<Exit> {
     match command {
         Command::Worker => worker::run(&context).await,
         Command::Reconcile(args) => reconcile::run(&context, &args).await,
-        Command::Sync { courses } => sync::run(&context, &courses).await,
+        Command::Sync(args) => sync::run(&context, &args.courses).await,
         Command::Heal => heal::run(&context).await,
-        Command::ShareLink { courses, output } => share_link::run(&context, &courses, output).await,
+        Command::ShareLink(args) => share_link::run(&context, &args).await,
         Command::Explain { course } => explain::run(&context, &course).await,
-        Command::Publish { kind, courses } => publish::run(&context, kind, &courses).await,
+        Command::Publish(args) => publish::run(&context, &args).await,
         Command::DeadLetters { action } => dead_letters::run(&context, &action).await,
         Command::Migrate(args) => migrate::run(&context, &args).await,
         Command::Check => check::run(&context).await,

@@ -1,10 +1,20 @@
-//! What goes to stdout: plain lines, columns, or one JSON document; a closed pipe is no error.
+//! What goes to stdout: lines, columns, or one JSON document. A closed pipe is no error.
 
 use std::io::{self, Write};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
-/// Writes to stdout; a reader that has seen enough (`| head`) ends the output in silence.
+/// The form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people
+    Human,
+    /// Exactly one JSON document
+    Json,
+}
+
+/// Writes to stdout. If the reader has closed the pipe (`| head`), the text is dropped without an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -17,7 +27,8 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-/// Rows in columns as wide as their widest cell; the last column is not padded.
+/// Prints rows in columns as wide as their widest cell; the last column is not padded. A crate for tables would replace
+/// no more than these lines.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> anyhow::Result<()> {
     let mut widths = [0; N];
     for row in rows {
@@ -25,19 +36,14 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> anyhow::Result<()
             *width = (*width).max(cell.chars().count());
         }
     }
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            line.push_str(&format!("{cell:width$}  "));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    print(&text)
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
+        format!("{}\n", cells.collect::<String>().trim_end())
+    };
+    print(&rows.iter().map(line).collect::<String>())
 }
 
-/// Text from outside, fit for a terminal: control characters are shown, not obeyed.
+/// Text from outside for a terminal: control characters are escaped.
 pub(super) fn safe(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect() } else { vec![c] }).collect()
 }

@@ -1,18 +1,18 @@
-//! For `check`: whether the first page of the Catalog's list is of this LMS at all. The Catalog picks its partner by
-//! the host of the request, and an unknown host gets another partner's list without an error.
+//! For `check`: whether the Catalog's list belongs to this LMS. The Catalog picks the partner by the host of the request;
+//! an unknown host gets another partner's list, without an error.
 
 use super::Context;
 use crate::catalog::{Client, Purpose};
 use crate::course_key::CourseKey;
 use crate::store::Store;
 
-/// Runs looked at.
+/// Runs compared.
 const PAGE: u32 = 100;
-/// Fewer links than these prove nothing.
+/// With fewer links, nothing can be concluded.
 const FEW: u64 = 10;
 
-/// What is strange about the first page, if anything is. Says nothing where database or Catalog do not answer:
-/// `check` has lines of their own for that.
+/// What is strange about the first page of the list. Nothing if database or Catalog do not answer, as `check` has other
+/// lines for that.
 pub(super) async fn doubt(context: &Context, catalog: &Client) -> Option<String> {
     let store = Store::connect(&context.config.database).await.ok()?;
     let linked = store.counts().await.ok()?.linked.unsigned_abs();
@@ -32,7 +32,7 @@ pub(super) async fn doubt(context: &Context, catalog: &Client) -> Option<String>
     })
 }
 
-/// Whether hardly any of the runs shown is known, though there are links to compare with.
+/// Whether the LMS knows hardly any of the runs, though it has links to compare with.
 fn is_strange(shown: usize, known: usize, linked: u64) -> bool {
     linked >= FEW && shown > 0 && known.saturating_mul(10) < shown
 }

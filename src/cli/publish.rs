@@ -1,15 +1,29 @@
-//! `publish`: events as Studio would send them, each confirmed by the broker.
+//! `publish`: sends events as Studio does, each confirmed by the broker.
 
 use chrono::Utc;
+use clap::Args;
 
-use super::{Context, Exit, output};
+use super::{Context, Courses, Exit, output};
 use crate::broker::{Broker, Message, Publisher};
-use crate::course_key::CourseKey;
 use crate::event::{Event, EventKind};
 
-pub(super) async fn run(context: &Context, kind: EventKind, courses: &[CourseKey]) -> anyhow::Result<Exit> {
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What has happened: course-publish or overview-recreated
+    #[arg(value_name = "EVENT", value_parser = event_kind)]
+    kind: EventKind,
+    #[command(flatten)]
+    courses: Courses,
+}
+
+fn event_kind(text: &str) -> Result<EventKind, String> {
+    EventKind::from_name(text).ok_or_else(|| "expected course-publish or overview-recreated".to_owned())
+}
+
+pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<Exit> {
+    let kind = args.kind;
     let publisher = Publisher::new(Broker::new(&context.config.amqp)?);
-    for course in courses {
+    for course in &args.courses.courses {
         let id = format!("{:032x}", rand::random::<u128>());
         let event = Event { kind, course: course.clone(), time: Some(Utc::now()), id: Some(id) };
         let message = Message::json(event.to_json());

@@ -1,18 +1,36 @@
-//! `reconcile`: one pass, now, with a bar on a terminal and a report at the end.
+//! `reconcile`: one pass, now, with a progress bar on a terminal and a report at the end.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Context, Exit, Output, ReconcileArgs, output};
+use super::{Context, Exit, Output, output};
 use crate::also::AlsoChange;
+use crate::config::PageSize;
 use crate::reconcile::{Change, Options, Pass, Phase, Progress, Report, Status};
 use crate::worker::shutdown;
 
-pub(super) async fn run(context: &Context, args: &ReconcileArgs) -> anyhow::Result<Exit> {
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Runs on a page: a number, or auto
+    #[arg(long, value_name = "N")]
+    page_size: Option<PageSize>,
+    /// Print each change that would be made, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Make changes that the brake would hold back, and trust a list that lacks most linked courses
+    #[arg(long)]
+    allow_mass_change: bool,
+    /// A table for people, or one JSON document
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+}
+
+pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<Exit> {
     let config = &context.config;
     let stop = shutdown::on_signal()?;
     let pass = Pass::new(context.engine().await?, &config.reconcile, &config.sync, &config.catalog);
@@ -38,7 +56,8 @@ pub(super) async fn run(context: &Context, args: &ReconcileArgs) -> anyhow::Resu
     })
 }
 
-/// What the operator sees while it runs. Changes of a dry run are printed as they come, so that nothing is collected.
+/// What the operator sees while the pass runs. The changes of a dry run are printed as they come, so that they need no
+/// memory; as JSON, they are parts of the one document.
 struct Screen {
     bar: ProgressBar,
     output: Output,
@@ -48,8 +67,8 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(args: &ReconcileArgs) -> Self {
-        // On a terminal only; a log file full of bars helps nobody.
+    fn new(args: &Arguments) -> Self {
+        // On a terminal only: in a log file it would be noise.
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         let style = "{bar:30} {pos}/{len} runs  {msg}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -69,7 +88,7 @@ impl Screen {
         }
     }
 
-    /// There will be no report: what has been printed is made a whole document.
+    /// Ends the document of a pass that failed and has no report.
     fn break_off(&self) {
         self.bar.finish_and_clear();
         if self.output == Output::Json && self.changes.load(Ordering::Relaxed) > 0 {
@@ -77,7 +96,7 @@ impl Screen {
         }
     }
 
-    /// The report, as the last thing on stdout.
+    /// Prints the report, as the last thing on stdout.
     fn finish(&self, report: &Report) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
         if let Some(error) = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
@@ -129,7 +148,7 @@ impl Progress for Screen {
             }
             Output::Json => {
                 let begin = if before == 0 { "{\"changes\": [\n" } else { ",\n" };
-                // Keys and URLs are text, which serializes always.
+                // Keys and URLs are text, which can always be serialized.
                 self.print(&format!("{begin}{}", serde_json::to_string(change).unwrap_or_default()));
             }
         }

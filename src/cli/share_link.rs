@@ -1,15 +1,26 @@
-//! `share-link <course-id>…`: what the LMS would share, and from where.
+//! `share-link`: the link that the LMS shares for each course, and where it comes from.
 
 use std::collections::BTreeMap;
 
+use clap::Args;
 use serde_json::json;
 
-use super::{Context, Exit, Output, output};
+use super::{Context, Courses, Exit, Output, output};
 use crate::course_key::CourseKey;
 use crate::share_link;
 use crate::store::MAX_ROWS;
 
-pub(super) async fn run(context: &Context, courses: &[CourseKey], form: Output) -> anyhow::Result<Exit> {
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    courses: Courses,
+    /// A table for people, or one JSON document
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+}
+
+pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<Exit> {
+    let courses = &args.courses.courses;
     let store = context.store().await?;
     let mut links = BTreeMap::new();
     for courses in courses.chunks(MAX_ROWS) {
@@ -19,7 +30,7 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey], form: Output) 
     }
     let unknown: Vec<&str> =
         courses.iter().map(CourseKey::as_str).filter(|course| !links.contains_key(*course)).collect();
-    match form {
+    match args.output {
         Output::Json => output::json(&json!({ "links": links, "unknown": unknown }))?,
         Output::Human => {
             let known = courses.iter().filter_map(|course| {

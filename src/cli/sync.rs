@@ -1,4 +1,4 @@
-//! `sync <course-id>…`: refresh these runs now.
+//! `sync`: looks these runs up in the Catalog and updates their links, now.
 
 use super::{Context, Exit, output};
 use crate::catalog::Purpose;
@@ -18,7 +18,7 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
                 unknown = true;
                 output::safe(&why.to_string())
             }
-            // An answer, though not a good one: the text says what to mend.
+            // The Catalog has answered: the text says what to correct there.
             Outcome::Refused(refused) => output::safe(&format!("{}: {}", refused.url, refused.why)),
             Outcome::Rejected(why) => {
                 rejected = true;
@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
             }
             Outcome::Superseded => {
                 unknown = true;
-                "the ledger has an answer to a later question; run it again".to_owned()
+                "a newer answer is in the ledger already; run it again".to_owned()
             }
             _ => String::new(),
         };
