@@ -9,7 +9,7 @@ pub struct Model {
     /// By which the commands name it.
     #[sea_orm(primary_key)]
     pub id: i64,
-    /// SHA-256 over routing key, properties and body, in hexadecimal: a message that is taken over twice is one row.
+    /// SHA-256 over routing key, the sender's properties and body, in hexadecimal: messages alike in these are one row.
     pub digest: String,
     /// The message's body, or the beginning of one that is too large for the database.
     pub body: Vec<u8>,

@@ -131,7 +131,7 @@ pub(super) fn counts_deliveries(name: &str) -> bool {
 
 /// By `x-death` the broker detects loops, and drops such messages. It counts deliveries for each queue. `CC` and `BCC`
 /// would deliver the copy to queues that already have the first message.
-fn is_ours_or_the_brokers(name: &str) -> bool {
+pub(super) fn is_ours_or_the_brokers(name: &str) -> bool {
     let broker = ["x-death", "x-first-death-", "x-last-death-"];
     broker.iter().any(|prefix| name.starts_with(prefix))
         || counts_deliveries(name)

@@ -91,9 +91,18 @@ impl Received {
 
     /// The properties in AMQP's encoding, without the broker's counts of deliveries.
     pub fn properties(&self) -> Vec<u8> {
+        self.encoded(|header| !headers::counts_deliveries(header))
+    }
+
+    /// The sender's properties in AMQP's encoding: the same each time that a message is delivered or sent on.
+    pub fn senders_properties(&self) -> Vec<u8> {
+        self.encoded(|header| !headers::is_ours_or_the_brokers(header))
+    }
+
+    fn encoded(&self, is_kept: impl Fn(&str) -> bool) -> Vec<u8> {
         let mut properties = self.properties.clone();
         if let Some(all) = properties.headers() {
-            let kept = all.into_iter().filter(|(name, _)| !headers::counts_deliveries(name.as_str()));
+            let kept = all.into_iter().filter(|(name, _)| is_kept(name.as_str()));
             let kept: BTreeMap<_, _> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
             properties = properties.with_headers(kept.into());
         }

@@ -242,8 +242,9 @@ impl Store {
 /// One statement a row, as all together may be more than a statement can carry.
 async fn insert(transaction: &DatabaseTransaction, rows: &[ActiveModel]) -> Result<(), StoreError> {
     for row in rows {
-        // `digest = digest` does nothing where the row is there already, on all three databases.
-        let there = OnConflict::column(Column::Digest).update_column(Column::Digest).to_owned();
+        // The same message again: of what may differ, the last is kept.
+        let last = [Column::Properties, Column::Reason, Column::Attempt, Column::FirstSeen, Column::TakenAt];
+        let there = OnConflict::column(Column::Digest).update_columns(last).to_owned();
         let inserting = Entity::insert(row.clone()).on_conflict(there);
         inserting.exec_without_returning(transaction).await.map_err(StoreError::doing(TAKE))?;
     }

@@ -177,9 +177,8 @@ async fn keep<'a>(store: &Store, letters: impl Iterator<Item = &'a Received>) ->
 }
 
 fn new_letter(letter: &Received) -> NewLetter {
-    let properties = letter.properties();
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in [letter.routing_key.as_bytes(), &properties, &letter.body] {
+    for part in [letter.routing_key.as_bytes(), &letter.senders_properties(), &letter.body] {
         digest.update(&(part.len() as u64).to_be_bytes());
         digest.update(part);
     }
@@ -187,7 +186,7 @@ fn new_letter(letter: &Received) -> NewLetter {
         digest: hex(digest.finish().as_ref()),
         body_sha256: hex(ring::digest::digest(&ring::digest::SHA256, &letter.body).as_ref()),
         body: letter.body.clone(),
-        properties,
+        properties: letter.properties(),
         routing_key: letter.routing_key.clone(),
         content_type: letter.content_type.clone(),
         reason: letter.reason.clone().unwrap_or_else(|| "(no reason)".to_owned()),

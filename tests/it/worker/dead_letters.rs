@@ -61,7 +61,43 @@ async fn a_letter_that_is_taken_over_twice_is_one_row() {
             store.keep_letters(&[later, NewLetter { digest: "f".repeat(64), ..letter }]).await.unwrap();
             let kept = store.letters(&LetterFilter::default(), 0, 9).await.unwrap();
             assert_eq!(kept.len(), 2, "{kind:?}: {kept:?}");
-            assert!(kept[0].reason.starts_with("éé") && kept[0].routing_key == "with a ?");
+            assert!(kept[0].reason == "later" && kept[1].reason.starts_with("éé"), "{kept:?}");
+            assert_eq!(kept[0].routing_key, "with a ?");
+        })
+        .await;
+    }
+}
+
+/// A worker that is killed between the copy's confirmation and the acknowledgement gives the message up again.
+#[tokio::test]
+async fn a_message_that_is_given_up_again_is_one_row_with_the_last_reason() {
+    for kind in KINDS {
+        with_stage(kind, async |stage| {
+            stage.rig.declare().await;
+            for (sender, reason, first_seen) in [
+                ("1", "old", "2026-01-02T00:00:00Z"),
+                ("1", "new", "2026-01-03T00:00:00Z"),
+                ("2", "other", "2026-01-04T00:00:00Z"),
+            ] {
+                let mut message = Message::json(b"{".to_vec());
+                for (name, value) in [
+                    ("ce_id", sender),
+                    ("x-course-sharing-reason", reason),
+                    ("x-course-sharing-first-seen", first_seen),
+                ] {
+                    message = message.with_header(name, value).unwrap();
+                }
+                stage.rig.publisher.publish("", &stage.rig.topology.dead, &message).await.unwrap();
+            }
+            let worker = stage.worker(&[]).await;
+            until_waiting(stage, 0).await;
+            worker.stop().await.expect(0);
+            let letters = stage.dead_letters().await;
+            let kept: Vec<_> =
+                letters.iter().map(|l| (l.reason.as_deref().unwrap(), l.first_seen.to_rfc3339())).collect();
+            let (new, other) =
+                ("2026-01-03T00:00:00+00:00".to_owned(), "2026-01-04T00:00:00+00:00".to_owned());
+            assert_eq!(kept, [("new", new), ("other", other)], "{kind:?}");
         })
         .await;
     }
