@@ -7,10 +7,10 @@ use course_sharing::store::Verdict;
 use serde_json::{Value, json};
 
 use crate::reconcile::rig::Rig;
-use crate::stand_in::Runs;
 use crate::support::databases::{KINDS, Kind, TestDatabase};
 use crate::support::stage::{SOON, Stage, with_stage};
 use crate::support::wait_until;
+use stand_in::Runs;
 
 const KEY: &str = "course-v1:Acme+Also+1";
 const URL: &str = "https://www.campus.example/course/also";

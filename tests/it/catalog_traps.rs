@@ -18,9 +18,7 @@ use course_sharing::course_key::{CourseKey, RunKey};
 use course_sharing::marketing_url::UrlPolicy;
 use futures_util::future::join_all;
 
-use crate::stand_in::{
-    Auth, Churn, Fault, Health, LineLimit, RetryAfter, Run, Runs, Setup, StandIn, Throttle,
-};
+use stand_in::{Auth, Churn, Fault, Health, LineLimit, RetryAfter, Run, Runs, Setup, StandIn, Throttle};
 
 const GOOD: &str = "https://www.campus.example/course/x";
 

@@ -5,10 +5,10 @@ mod catalog;
 mod database;
 mod rights;
 
-use crate::stand_in::{Auth, Runs, Setup};
 use crate::support::databases::Kind;
 use crate::support::process::Ended;
 use crate::support::stage::{Stage, with_catalog};
+use stand_in::{Auth, Runs, Setup};
 
 /// Never to be said.
 const SECRET: &str = "hunter2-of-everything";

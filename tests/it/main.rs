@@ -17,8 +17,6 @@ mod ops;
 mod page;
 mod reconcile;
 mod share_links;
-#[path = "../stand_in/lib.rs"]
-mod stand_in;
 mod store;
 mod support;
 mod telemetry;

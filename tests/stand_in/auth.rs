@@ -11,11 +11,11 @@ use super::{Setup, Stats};
 
 /// Who may have a token.
 #[derive(Debug, Clone)]
-pub(crate) struct Auth {
-    pub(crate) client_id: String,
-    pub(crate) client_secret: String,
+pub struct Auth {
+    pub client_id: String,
+    pub client_secret: String,
     /// As told to the client, in seconds; the LMS's default is 3,600.
-    pub(crate) expires_in: u64,
+    pub expires_in: u64,
 }
 
 impl Default for Auth {
@@ -30,9 +30,9 @@ impl Default for Auth {
 
 /// So many requests in a sliding time; in a running one 200 an hour.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Throttle {
-    pub(crate) requests: usize,
-    pub(crate) window: Duration,
+pub struct Throttle {
+    pub requests: usize,
+    pub window: Duration,
 }
 
 /// Tokens issued, and requests let through.

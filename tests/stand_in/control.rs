@@ -77,18 +77,18 @@ fn put(state: &mut State, body: &[u8]) -> Result<serde_json::Value, String> {
         Some(Broken::NoType) => Health::NoType,
     };
     state.setup.runs.put(Run { health, ..Run::new(&put.key, put.marketing_url.as_deref()) });
-    Ok(json!({"runs": state.setup.runs.len()}))
+    Ok(json!({"runs": state.setup.runs.count()}))
 }
 
 fn remove(state: &mut State, body: &[u8]) -> Result<serde_json::Value, String> {
     let put: Put = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let removed = state.setup.runs.remove(&put.key);
-    Ok(json!({"removed": removed, "runs": state.setup.runs.len()}))
+    Ok(json!({"removed": removed, "runs": state.setup.runs.count()}))
 }
 
 fn stats(state: &State) -> Result<serde_json::Value, String> {
     let mut stats = serde_json::to_value(&state.stats).map_err(|error| error.to_string())?;
-    stats["runs"] = json!(state.setup.runs.len());
+    stats["runs"] = json!(state.setup.runs.count());
     stats["off"] = json!(state.off);
     Ok(stats)
 }

@@ -11,7 +11,7 @@ use super::wire::{Arrival, Reply};
 
 /// What a 429 says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RetryAfter {
+pub enum RetryAfter {
     Nothing,
     Seconds(u64),
     /// The date that is so many seconds away.
@@ -20,7 +20,7 @@ pub(crate) enum RetryAfter {
 
 /// What happens to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// Nothing: it is served.
     Ok,
     /// An answer with this status: 401 and 403 in JSON, all others HTML.
@@ -46,25 +46,25 @@ pub(crate) enum Fault {
 
 /// Faults to come: the script first, then chance.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Faults {
-    pub(crate) script: VecDeque<Fault>,
-    pub(crate) ratios: Ratios,
+pub struct Faults {
+    pub script: VecDeque<Fault>,
+    pub ratios: Ratios,
 }
 
 /// How often, of 1. The last three are of rows, the others of requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Ratios {
+pub struct Ratios {
     #[serde(rename = "500")]
-    pub(crate) server_error: f64,
+    pub server_error: f64,
     #[serde(rename = "429")]
-    pub(crate) throttled: f64,
-    pub(crate) html200: f64,
-    pub(crate) cut: f64,
-    pub(crate) close: f64,
-    pub(crate) null: f64,
-    pub(crate) foreign: f64,
-    pub(crate) relative: f64,
+    pub throttled: f64,
+    pub html200: f64,
+    pub cut: f64,
+    pub close: f64,
+    pub null: f64,
+    pub foreign: f64,
+    pub relative: f64,
 }
 
 impl Faults {
@@ -114,7 +114,7 @@ impl Ratios {
 impl Fault {
     /// As written for the control port: `ok`, `500` or any status, `html200`, `cut`, `drip`, `drip:BYTES:MS`, `429`,
     /// `429:SECONDS`, `429date:SECONDS`, `redirect:URL`, `close`, `hang`, `big:BYTES`, `body:TEXT`.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (name, rest) = text.split_once(':').unwrap_or((text, ""));
         Some(match name {
             "ok" => Self::Ok,

@@ -15,7 +15,7 @@ pub(super) fn list(state: &mut State, request: &Request) -> (Reply, usize) {
     let query = Query::parse(request.query());
     let Ok(shape) = Shape::of(&query) else { return (Reply::server_error(), 0) };
     let places = matching(state, &query);
-    let count = places.as_ref().map_or(state.setup.runs.len(), Vec::len);
+    let count = places.as_ref().map_or(state.setup.runs.count(), Vec::len);
     let Some(window) = Window::of(&query, count) else { return (Reply::detail(404, "Invalid page."), 0) };
     let mut results = Vec::new();
     for index in window.from..window.to {

@@ -1,8 +1,5 @@
 //! The Catalog stand-in as a process of its own, for demo, benches and process tests.
 
-#[path = "lib.rs"]
-mod stand_in;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,7 +31,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let runs = setup.runs.len();
+    let runs = setup.runs.count();
     let stand_in = StandIn::start(setup).await;
     println!("catalog stand-in: {runs} runs at {}", stand_in.url());
     until_stopped().await;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Whether a run can be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Health {
+pub enum Health {
     #[default]
     Sound,
     /// Its key is no valid opaque key: a 500 for its page, but not with `fields=key,marketing_url`.
@@ -19,20 +19,20 @@ pub(crate) enum Health {
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) key: String,
+pub struct Run {
+    pub key: String,
     /// Without anyone's `utm_…`.
-    pub(crate) url: Option<String>,
-    pub(crate) health: Health,
+    pub url: Option<String>,
+    pub health: Health,
     /// As it stands in the answer; anything goes, as an odd Catalog may say anything.
-    pub(crate) financial_aid: Value,
+    pub financial_aid: Value,
     /// Likewise.
-    pub(crate) language: Value,
+    pub language: Value,
 }
 
 /// All runs, in the order in which they are listed: that of the database's collation, without case or accents.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Runs {
+pub struct Runs {
     order: Vec<Entry>,
     /// Behind the URL of every made-up run.
     edition: String,
@@ -45,7 +45,7 @@ enum Entry {
 }
 
 impl Run {
-    pub(crate) fn new(key: &str, url: Option<&str>) -> Self {
+    pub fn new(key: &str, url: Option<&str>) -> Self {
         let (financial_aid, language) = (Value::Bool(true), Value::from("en-us"));
         Self {
             key: key.to_owned(),
@@ -92,7 +92,7 @@ struct Row {
 
 impl Runs {
     /// The 241 runs of the recorded list.
-    pub(crate) fn recorded() -> Self {
+    pub fn recorded() -> Self {
         let mut runs = Self::from_list(include_str!("../fixtures/catalog/list-limit1000-fields.json"))
             .expect("the recorded list is one");
         // That list was asked for two fields only; these, of the same runs, for all.
@@ -113,17 +113,17 @@ impl Runs {
     }
 
     /// So many made-up ones, at most ten million: `course-v1:OrgX+C0000000+2026_T1` and on.
-    pub(crate) fn generated(count: u32) -> Self {
+    pub fn generated(count: u32) -> Self {
         Self { order: (0..count.min(10_000_000)).map(Entry::Made).collect(), edition: String::new() }
     }
 
     /// The same runs, the made-up ones with URLs that end so.
-    pub(crate) fn of_edition(self, edition: &str) -> Self {
+    pub fn of_edition(self, edition: &str) -> Self {
         Self { edition: edition.to_owned(), ..self }
     }
 
     /// From an answer of the list, recorded with `exclude_utm=1`.
-    pub(crate) fn from_list(json: &str) -> Result<Self, serde_json::Error> {
+    pub fn from_list(json: &str) -> Result<Self, serde_json::Error> {
         let list: List = serde_json::from_str(json)?;
         let mut runs = Self::default();
         for row in list.results {
@@ -132,17 +132,17 @@ impl Runs {
         Ok(runs)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.order.len()
     }
 
     /// All keys in their order; for tests with few runs.
-    pub(crate) fn keys(&self) -> Vec<String> {
+    pub fn keys(&self) -> Vec<String> {
         self.order.iter().map(|entry| entry.key().into_owned()).collect()
     }
 
     /// The run at a place of the order.
-    pub(crate) fn at(&self, place: usize) -> Option<Run> {
+    pub fn at(&self, place: usize) -> Option<Run> {
         self.order.get(place).map(|entry| match entry {
             Entry::Made(number) => Run::made(*number, &self.edition),
             Entry::Stored(run) => (**run).clone(),
@@ -150,7 +150,7 @@ impl Runs {
     }
 
     /// The places of all runs that the database takes for this key.
-    pub(crate) fn matching(&self, key: &str) -> Range<usize> {
+    pub fn matching(&self, key: &str) -> Range<usize> {
         let order = |entry: &Entry| fold(&entry.key()).cmp(fold(key));
         let from = self.order.partition_point(|entry| order(entry).is_lt());
         let mut to = from;
@@ -161,7 +161,7 @@ impl Runs {
     }
 
     /// Adds a run, or replaces the one of exactly this key.
-    pub(crate) fn put(&mut self, run: Run) {
+    pub fn put(&mut self, run: Run) {
         let place = self.order.binary_search_by(|entry| compare(&entry.key(), &run.key));
         let entry = Entry::Stored(Box::new(run));
         match place {
@@ -171,7 +171,7 @@ impl Runs {
     }
 
     /// Takes the run of exactly this key away.
-    pub(crate) fn remove(&mut self, key: &str) -> bool {
+    pub fn remove(&mut self, key: &str) -> bool {
         let place = self.order.binary_search_by(|entry| compare(&entry.key(), key));
         place.is_ok_and(|place| {
             self.order.remove(place);
@@ -180,7 +180,7 @@ impl Runs {
     }
 
     /// Takes the first run away.
-    pub(crate) fn remove_first(&mut self) {
+    pub fn remove_first(&mut self) {
         if !self.order.is_empty() {
             self.order.remove(0);
         }

@@ -1,8 +1,8 @@
 //! What can be wrong with the Catalog and the token for it.
 
 use super::{SECRET, checked, one_is_wrong, with_all_well};
-use crate::stand_in::{Fault, RetryAfter};
 use crate::support::databases::Kind;
+use stand_in::{Fault, RetryAfter};
 
 #[tokio::test]
 async fn nobody_there() {

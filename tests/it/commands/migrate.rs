@@ -2,9 +2,9 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 
-use crate::stand_in::{Runs, Setup, StandIn};
 use crate::support::databases::{KINDS, Kind, TestDatabase};
 use crate::support::process::{Ended, Program};
+use stand_in::{Runs, Setup, StandIn};
 
 const OVERVIEWS_2016: &str = include_str!("../../fixtures/lms/course_overviews_2016.mysql.sql");
 const TABLES: [&str; 5] = [

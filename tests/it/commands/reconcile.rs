@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::stand_in::{Auth, Health, Runs, Setup};
 use crate::support::broker::SOON;
 use crate::support::databases::{KINDS, Kind};
 use crate::support::process::Program;
 use crate::support::stage::{Stage, with_catalog, with_stage};
 use crate::support::wait_until;
+use stand_in::{Auth, Health, Runs, Setup};
 
 fn key(number: u32) -> String {
     format!("course-v1:OrgX+C{number:07}+2026_T1")

@@ -5,9 +5,9 @@ use course_sharing::also::Also;
 use course_sharing::course_key::CourseKey;
 use course_sharing::store::Entry;
 
-use crate::stand_in::Fault;
 use crate::support::databases::Kind;
 use crate::support::stage::with_stage;
+use stand_in::Fault;
 
 const KEY: &str = "course-v1:Acme+Sync+2026";
 const URL: &str = "https://www.campus.example/course/sync";

@@ -4,8 +4,8 @@ use course_sharing::config::PageSize;
 use course_sharing::store::Verdict;
 
 use super::rig::Rig;
-use crate::stand_in::{Fault, Health};
 use crate::support::databases::{KINDS, Kind};
+use stand_in::{Fault, Health};
 
 /// Breaks the runs at these places, whose overviews stay as they are, or go.
 async fn with_broken(kind: Kind, places: &[usize], with_overviews: bool) -> (Rig, Vec<String>) {

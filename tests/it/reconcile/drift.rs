@@ -3,8 +3,8 @@
 use course_sharing::store::Verdict;
 
 use super::rig::Rig;
-use crate::stand_in::Churn;
 use crate::support::databases::KINDS;
+use stand_in::Churn;
 
 #[tokio::test]
 async fn an_insert_or_a_delete_at_every_page_hides_no_overview() {

@@ -4,8 +4,8 @@ use course_sharing::config::Absent;
 use course_sharing::store::Verdict;
 
 use super::rig::Rig;
-use crate::stand_in::Health;
 use crate::support::databases::{KINDS, Kind};
+use stand_in::Health;
 
 /// Every row of every table that the program can write.
 async fn dump(rig: &Rig) -> Vec<String> {

@@ -9,10 +9,10 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use super::rig::Rig;
-use crate::stand_in::{Fault, RetryAfter};
 use crate::support::databases::KINDS;
 use crate::support::stage::SOON;
 use crate::support::wait_until;
+use stand_in::{Fault, RetryAfter};
 
 fn course(number: u32) -> CourseKey {
     CourseKey::parse(&format!("course-v1:OrgX+C{number:07}+2026_T1")).unwrap()

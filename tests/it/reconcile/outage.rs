@@ -4,8 +4,8 @@ use course_sharing::config::Absent;
 use course_sharing::store::Verdict;
 
 use super::rig::Rig;
-use crate::stand_in::{Fault, RetryAfter, Run, Runs};
 use crate::support::databases::{KINDS, Kind};
+use stand_in::{Fault, RetryAfter, Run, Runs};
 
 /// A full LMS that would clear what is gone.
 async fn full(kind: Kind) -> Rig {

@@ -7,11 +7,11 @@ use course_sharing::store::{Store, Verdict};
 use tokio_util::sync::CancellationToken;
 
 use super::rig::Rig;
-use crate::stand_in::{Runs, Setup};
 use crate::support::databases::{KINDS, Kind};
 use crate::support::process::Program;
 use crate::support::stage::{SOON, with_catalog};
 use crate::support::wait_until;
+use stand_in::{Runs, Setup};
 
 /// Says when half of the list is behind.
 struct Half(CancellationToken);

@@ -13,8 +13,8 @@ use course_sharing::sync::Engine;
 use sea_orm::{ConnectionTrait, Statement};
 use tokio_util::sync::CancellationToken;
 
-use crate::stand_in::{Run, Runs, Setup, StandIn};
 use crate::support::databases::{Kind, TestDatabase};
+use stand_in::{Run, Runs, Setup, StandIn};
 
 /// Runs a page in most tests: a short way down to one.
 pub(crate) const PAGE: u32 = 16;
@@ -143,7 +143,7 @@ impl Rig {
     /// What the Catalog lists.
     pub(crate) fn listed(&self) -> BTreeMap<String, Option<String>> {
         let state = self.catalog.state();
-        let runs = (0..state.setup.runs.len()).filter_map(|place| state.setup.runs.at(place));
+        let runs = (0..state.setup.runs.count()).filter_map(|place| state.setup.runs.at(place));
         runs.map(|run: Run| (run.key, run.url)).collect()
     }
 
@@ -161,7 +161,7 @@ impl Rig {
     /// Gives every run of the Catalog a URL on this host.
     pub(crate) fn rehost(&self, host: &str) {
         let mut state = self.catalog.state();
-        let runs: Vec<Run> = (0..state.setup.runs.len()).filter_map(|p| state.setup.runs.at(p)).collect();
+        let runs: Vec<Run> = (0..state.setup.runs.count()).filter_map(|p| state.setup.runs.at(p)).collect();
         for run in runs {
             let url = run.url.map(|url| {
                 let path = url.split_once("://").unwrap().1.split_once('/').unwrap().1.to_owned();

@@ -10,9 +10,9 @@ use course_sharing::store::Verdict;
 use tokio_util::sync::CancellationToken;
 
 use super::rig::Rig;
-use crate::stand_in::{Fault, RetryAfter, Throttle};
 use crate::support::databases::{KINDS, Kind};
 use crate::support::wait_until;
+use stand_in::{Fault, RetryAfter, Throttle};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

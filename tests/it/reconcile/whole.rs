@@ -6,8 +6,8 @@ use course_sharing::store::Verdict;
 use serde_json::json;
 
 use super::rig::{PAGE, Rig};
-use crate::stand_in::{Fault, Run, Runs};
 use crate::support::databases::{KINDS, Kind};
+use stand_in::{Fault, Run, Runs};
 
 #[tokio::test]
 async fn every_overview_equals_the_catalog_and_a_second_pass_changes_nothing() {

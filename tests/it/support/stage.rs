@@ -16,7 +16,7 @@ use super::broker::{Rig, amqp};
 use super::databases::{Kind, TestDatabase};
 use super::process::{Ended, Program};
 use super::wait_until;
-use crate::stand_in::{Auth, Runs, Setup, StandIn};
+use stand_in::{Auth, Runs, Setup, StandIn};
 
 /// For anything that the program does at once.
 pub(crate) const SOON: Duration = Duration::from_secs(30);

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::PAGE;
-use crate::stand_in::{Runs, Setup};
 use crate::support::databases::Kind;
 use crate::support::stage::{SOON, Stage, with_catalog, with_stage};
 use crate::support::wait_until;
+use stand_in::{Runs, Setup};
 
 const KEY: &str = "course-v1:Acme+Life+1";
 const APPLIED: &str = r#"course_sharing_events_total{outcome="applied",type="course-publish"}"#;

@@ -1,10 +1,10 @@
 //! How the Catalog is asked: by key, sparingly, in words that it understands.
 
 use super::PAGE;
-use crate::stand_in::{Auth, Fault, Runs, Setup};
 use crate::support::databases::Kind;
 use crate::support::stage::{SOON, with_catalog, with_stage};
 use crate::support::wait_until;
+use stand_in::{Auth, Fault, Runs, Setup};
 
 #[tokio::test]
 async fn a_request_asks_by_key_for_two_fields_without_anybodys_utm() {

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::PAGE;
-use crate::stand_in::Health;
 use crate::support::broker::SOON;
 use crate::support::databases::{KINDS, Kind};
 use crate::support::stage::with_stage;
 use crate::support::wait_until;
+use stand_in::Health;
 
 const KEY: &str = "course-v1:Acme+Odd+1";
 

@@ -9,10 +9,10 @@ use futures_util::future::join_all;
 use sea_orm::{EntityTrait, QueryOrder};
 
 use super::PAGE;
-use crate::stand_in::{Runs, Setup};
 use crate::support::databases::{KINDS, Kind};
 use crate::support::stage::{SOON, Stage, with_catalog, with_stage};
 use crate::support::wait_until;
+use stand_in::{Runs, Setup};
 
 const KEY: &str = "course-v1:Acme+Timer+1";
 const WIPE: &str = "UPDATE course_overviews_courseoverview SET marketing_url = NULL";

@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::PAGE;
-use crate::stand_in::Fault;
 use crate::support::databases::{KINDS, Kind};
 use crate::support::stage::{Stage, with_stage};
 use crate::support::wait_until;
+use stand_in::Fault;
 
 const KEY: &str = "course-v1:Acme+Keep+1";
 const WIPE: &str = "UPDATE course_overviews_courseoverview SET marketing_url = NULL";

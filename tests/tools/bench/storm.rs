@@ -8,7 +8,7 @@ use super::database::Kind;
 use super::floors;
 use super::report::{Report, grouped, rate};
 use super::stage::{Stage, runs};
-use super::stand_in::{LineLimit, Setup};
+use stand_in::{LineLimit, Setup};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {

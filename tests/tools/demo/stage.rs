@@ -13,7 +13,7 @@ use course_sharing::event::{Event, EventKind};
 use course_sharing::store::Store;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use crate::stand_in::{Runs, Setup, StandIn};
+use stand_in::{Runs, Setup, StandIn};
 
 /// Our own names on the broker, so that the demo disturbs nobody who uses the usual ones.
 const QUEUE: &str = "course-sharing-demo.events";
@@ -209,8 +209,8 @@ impl Drop for Stage {
     }
 }
 
-/// The program, built beside this one: `target/<profile>/examples/demo` and `target/<profile>/course-sharing`.
+/// The program, built beside this one: `target/<profile>/demo` and `target/<profile>/course-sharing`.
 fn program() -> PathBuf {
     let ours = std::env::current_exe().unwrap();
-    ours.parent().and_then(|examples| examples.parent()).unwrap().join("course-sharing")
+    ours.parent().unwrap().join("course-sharing")
 }

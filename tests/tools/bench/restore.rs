@@ -9,8 +9,8 @@ use super::floors;
 use super::idle::to_row;
 use super::report::{Report, Times, ms};
 use super::stage::{Stage, runs};
-use super::stand_in::Setup;
 use super::storm::check;
+use stand_in::Setup;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {

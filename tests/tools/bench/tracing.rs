@@ -15,8 +15,8 @@ use course_sharing::event::EventKind;
 use super::database::Kind;
 use super::report::{Report, grouped, rate};
 use super::stage::{Stage, runs};
-use super::stand_in::{LineLimit, Setup};
 use super::storm::check;
+use stand_in::{LineLimit, Setup};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {

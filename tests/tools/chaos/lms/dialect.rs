@@ -2,7 +2,7 @@
 
 use crate::servers::Database;
 
-const MARIADB_TABLE: &str = include_str!("../../fixtures/lms/course_overviews.mysql.sql");
+const MARIADB_TABLE: &str = include_str!("../../../fixtures/lms/course_overviews.mysql.sql");
 
 /// Every column of the LMS's table that has no default.
 const MARIADB_INSERT: &str = "INSERT INTO course_overviews_courseoverview SET created = NOW(), modified = NOW(), \

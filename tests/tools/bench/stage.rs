@@ -12,7 +12,7 @@ use super::machine::Busy;
 use super::process::{Program, Usage};
 use super::queue::Queues;
 use super::report::{Report, grouped, mib};
-use super::stand_in::{Runs, Setup, StandIn};
+use stand_in::{Runs, Setup, StandIn};
 
 /// How long a worker may take to consume.
 const START_LIMIT: Duration = Duration::from_secs(30);

@@ -13,8 +13,8 @@ use crate::load::Load;
 use crate::proxy::Proxy;
 use crate::schedule::Chance;
 use crate::servers::{Database, Down, Rabbitmq};
-use crate::stand_in::{Fault, Ratios, RetryAfter};
 use crate::worker::Worker;
+use stand_in::{Fault, Ratios, RetryAfter};
 
 /// Milliseconds that a fault lasts, and that a victim has rest before it.
 const LASTING: (u64, u64) = (500, 12_000);

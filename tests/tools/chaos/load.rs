@@ -14,7 +14,7 @@ use crate::lms::Lms;
 use crate::publisher::{Message, Publisher, Sent};
 use crate::raw;
 use crate::schedule::{self, Form, Step};
-use crate::stand_in::StandIn;
+use stand_in::StandIn;
 
 /// The field of a body that has our id, where no header can have it.
 const ID_IN_BODY: &str = "chaos";

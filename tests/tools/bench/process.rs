@@ -133,9 +133,9 @@ pub(crate) fn usage_of(pid: u32) -> Option<Usage> {
     })
 }
 
-/// The program, built beside this one: `target/release/examples/bench` and `target/release/course-sharing`.
+/// The program, built beside this one: `target/release/bench` and `target/release/course-sharing`.
 fn binary() -> anyhow::Result<PathBuf> {
     let ours = std::env::current_exe()?;
-    let folder = ours.parent().and_then(Path::parent).context("this program is in no folder")?;
+    let folder = ours.parent().context("this program is in no folder")?;
     Ok(folder.join("course-sharing"))
 }

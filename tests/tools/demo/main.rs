@@ -6,8 +6,6 @@
 #![expect(clippy::unwrap_used, reason = "a demo that cannot set its stage says so and ends")]
 
 mod stage;
-#[path = "../stand_in/lib.rs"]
-mod stand_in;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

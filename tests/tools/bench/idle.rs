@@ -9,8 +9,8 @@ use super::database::Kind;
 use super::floors;
 use super::report::{Report, Times, ms};
 use super::stage::{Stage, body, runs};
-use super::stand_in::{LineLimit, Setup};
 use super::storm::check;
+use stand_in::{LineLimit, Setup};
 
 /// How long one event may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -97,7 +97,7 @@ async fn tell_floors(
     answer: &Times,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let rows = stage.catalog.state().setup.runs.len();
+    let rows = stage.catalog.state().setup.runs.count();
     check(stage, rows as u64, report).await?;
     let delivery = Times::new(stage.queues.deliveries(200).await?);
     let row = Times::new(floors::committed_rows(&stage.database, 200).await?);

@@ -18,8 +18,6 @@ mod rest;
 mod restore;
 mod results;
 mod stage;
-#[path = "../stand_in/lib.rs"]
-mod stand_in;
 mod storm;
 mod throttled;
 mod tracing;
@@ -45,7 +43,7 @@ struct Cli {
     runs: u32,
     /// Writes the figures into this file, as Markdown, in place of those of the last time
     #[arg(long, global = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "tests/bench/RESULTS.md")]
+          default_missing_value = "tests/tools/bench/RESULTS.md")]
     results: Option<PathBuf>,
     #[command(subcommand)]
     bench: Bench,

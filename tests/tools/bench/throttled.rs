@@ -10,8 +10,8 @@ use course_sharing::event::EventKind;
 use super::database::Kind;
 use super::report::{Report, grouped};
 use super::stage::{Stage, runs};
-use super::stand_in::{LineLimit, Setup, Throttle};
 use super::storm::keys_a_request;
+use stand_in::{LineLimit, Setup, Throttle};
 
 const LATER: &str = "-later";
 

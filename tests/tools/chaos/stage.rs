@@ -18,8 +18,8 @@ use crate::publisher::{Publisher, Sent};
 use crate::queues::{self, Depths, Queues};
 use crate::schedule::Chance;
 use crate::servers::{Database, Rabbitmq, free_port};
-use crate::stand_in::{Runs, Setup, StandIn};
 use crate::worker::{Program, Worker};
+use stand_in::{Runs, Setup, StandIn};
 
 /// Which database server a scenario runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -21,8 +21,6 @@ mod schedule;
 mod servers;
 mod soak;
 mod stage;
-#[path = "../stand_in/lib.rs"]
-mod stand_in;
 mod worker;
 
 use std::os::unix::fs::PermissionsExt;

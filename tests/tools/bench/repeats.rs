@@ -11,8 +11,8 @@ use course_sharing::event::EventKind;
 use super::database::Kind;
 use super::report::{Report, grouped, rate};
 use super::stage::{Run, Stage, runs};
-use super::stand_in::{LineLimit, Setup};
 use super::storm::consume_floors;
+use stand_in::{LineLimit, Setup};
 
 const LATER: &str = "-later";
 /// Longer than `sync.min_interval`: after it nothing is asked for any more.

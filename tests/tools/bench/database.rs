@@ -12,7 +12,7 @@ use sea_orm::{
     ConnectionTrait, Database as SeaDatabase, DatabaseConnection, Statement, TransactionTrait, Value,
 };
 
-const OVERVIEWS_MYSQL: &str = include_str!("../fixtures/lms/course_overviews.mysql.sql");
+const OVERVIEWS_MYSQL: &str = include_str!("../../fixtures/lms/course_overviews.mysql.sql");
 const TABLE: &str = "course_overviews_courseoverview";
 /// Rows in one statement, when filling.
 const CHUNK: u32 = 1_000;

@@ -11,7 +11,7 @@ use super::floors;
 use super::process::Usage;
 use super::report::{Report, grouped, mib};
 use super::stage::{Stage, runs};
-use super::stand_in::Setup;
+use stand_in::Setup;
 
 /// No pass of a bench takes longer.
 const LIMIT: Duration = Duration::from_secs(1_800);

@@ -9,7 +9,7 @@ use crate::process::until;
 use crate::report::Demand;
 use crate::schedule::Mix;
 use crate::stage::Stage;
-use crate::stand_in::{Fault, Ratios};
+use stand_in::{Fault, Ratios};
 
 /// From an event to the URL that was wiped before it, put back from the ledger.
 const RESTORED: Duration = Duration::from_millis(100);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::database::Kind;
 use super::report::{Report, mib};
 use super::stage::{Stage, runs};
-use super::stand_in::Setup;
+use stand_in::Setup;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {

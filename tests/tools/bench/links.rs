@@ -15,7 +15,7 @@ use super::database::{Kind, course, url};
 use super::floors;
 use super::report::{Report, Times, grouped, rate};
 use super::stage::{Stage, runs};
-use super::stand_in::Setup;
+use stand_in::Setup;
 
 /// Different requests, asked for in turn.
 const LISTS: usize = 256;
