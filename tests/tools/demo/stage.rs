@@ -154,9 +154,11 @@ impl Stage {
     /// Courses whose link is not what the Catalog lists. A custom course shares its parent's.
     pub(crate) async fn wrong_links(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        for course in self.listed.keys() {
+        for (course, own) in &self.listed {
             let run = CourseKey::parse(course).unwrap().run_key();
-            if self.link(course).await != self.listed.get(run.as_str()).cloned().flatten() {
+            // A custom course has the URL of its parent, and its own where the parent has none.
+            let expected = self.listed.get(run.as_str()).cloned().flatten().or_else(|| own.clone());
+            if self.link(course).await != expected {
                 wrong.push(course.clone());
             }
         }
