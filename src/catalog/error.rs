@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::model::text::cut;
+
 /// Why there is no usable answer. No variant holds a token, a secret or a URL with one.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
@@ -196,10 +198,7 @@ pub(super) fn quote(body: &[u8], secret: Option<&str>) -> String {
             break;
         }
     }
-    match line.char_indices().nth(SHOWN) {
-        Some((cut, _)) => format!("{}…", &line[..cut]),
-        None => line,
-    }
+    cut(&line, SHOWN)
 }
 
 /// The text of a web page, without tags, styles and scripts.

@@ -23,6 +23,7 @@ use self::context::Context;
 use self::output::Output;
 use crate::config::Config;
 use crate::course_key::CourseKey;
+use crate::telemetry::report;
 
 /// How a command ended; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,9 +129,10 @@ pub fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     let exit = ended.unwrap_or_else(|error| {
-        // The only place that prints a command's error; `{:#}` prints all its causes.
-        tracing::debug!(event = "command.failed", error = format!("{error:#}"));
-        eprintln!("course-sharing: {error:#}");
+        // The only place that prints a command's error, with each of its causes once.
+        let error = report(error.as_ref());
+        tracing::debug!(event = "command.failed", error);
+        eprintln!("course-sharing: {error}");
         Exit::Failed
     });
     telemetry.shutdown();
@@ -138,7 +140,7 @@ pub fn main() -> ExitCode {
 }
 
 fn refuse(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("course-sharing: {}", crate::telemetry::report(error));
+    eprintln!("course-sharing: {}", report(error));
     Exit::Usage.into()
 }
 

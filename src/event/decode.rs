@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::fields::{self, join, member, missing, required_text, wrong};
 use super::{DecodeError, Decoded, Event, EventKind, Ignored};
 use crate::course_key::{CourseKey, CourseKeyError};
+use crate::model::text::cut;
 
 /// The longest body that is read.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -91,9 +92,11 @@ fn binary(raw: &Raw, name: &str, body: &Value) -> Result<Decoded, DecodeError> {
 
 fn native(raw: &Raw, body: &Value) -> Result<Decoded, DecodeError> {
     let kind = match fields::text(body, "", "type")? {
-        Some(name) => EventKind::from_name(name).ok_or_else(|| DecodeError::UnknownType(excerpt(name)))?,
+        Some(name) => {
+            EventKind::from_name(name).ok_or_else(|| DecodeError::UnknownType(cut(name, SHOWN_CHARS)))?
+        }
         None => EventKind::from_name(raw.routing_key).ok_or_else(|| {
-            let key = excerpt(raw.routing_key);
+            let key = cut(raw.routing_key, SHOWN_CHARS);
             wrong("type", format!("is missing, and the routing key {key:?} is no type either"))
         })?,
     };
@@ -125,7 +128,7 @@ impl About {
             Some(other) if other.starts_with("library") || other.starts_with("content_library") => {
                 return Ok(None);
             }
-            _ => return Err(DecodeError::UnknownType(excerpt(name))),
+            _ => return Err(DecodeError::UnknownType(cut(name, SHOWN_CHARS))),
         };
         Ok(Some(Self { kind: EventKind::CoursePublish, objects, key: "course_key" }))
     }
@@ -160,7 +163,7 @@ impl About {
 }
 
 fn other_type(name: &str) -> Decoded {
-    Decoded::Ignored(Ignored { why: format!("an event of type {:?}", excerpt(name)) })
+    Decoded::Ignored(Ignored { why: format!("an event of type {:?}", cut(name, SHOWN_CHARS)) })
 }
 
 /// `id` and `time` are optional and only inform, so one that cannot be read is ignored.
@@ -176,13 +179,5 @@ fn check_version(version: &str) -> Result<(), DecodeError> {
     if version == "1.0" {
         return Ok(());
     }
-    Err(wrong("specversion", format!("is {:?}; expected \"1.0\"", excerpt(version))))
-}
-
-fn excerpt(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN_CHARS).collect();
-    if text.chars().nth(SHOWN_CHARS).is_some() {
-        shown.push('…');
-    }
-    shown
+    Err(wrong("specversion", format!("is {:?}; expected \"1.0\"", cut(version, SHOWN_CHARS))))
 }

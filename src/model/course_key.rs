@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::text::cut;
+
 /// The longest key, in characters, that fits the LMS's `varchar(255)`.
 pub const MAX_CHARS: usize = 255;
 
@@ -17,6 +19,9 @@ pub struct CourseKey(Arc<str>);
 /// The key of a run as the Catalog and the ledger know it. That of a custom course stands only for a listing of its own.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunKey(Arc<str>);
+
+/// Characters of such a text that an error shows.
+const SHOWN: usize = 80;
 
 /// Why a text is not the key of a course run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +47,7 @@ impl CourseKey {
     /// [`CourseKeyError::NotARun`] for keys of libraries, blocks and other things that are not course runs;
     /// [`CourseKeyError::Malformed`] for anything else.
     pub fn parse(text: &str) -> Result<Self, CourseKeyError> {
-        let malformed = |why| CourseKeyError::Malformed { text: excerpt(text), why };
+        let malformed = |why| CourseKeyError::Malformed { text: cut(text, SHOWN), why };
         if text.is_empty() {
             return Err(malformed("it is empty"));
         }
@@ -74,7 +79,7 @@ impl CourseKey {
         }
         match text.split_once(':') {
             Some((namespace, rest)) if is_namespace(namespace) && !rest.is_empty() => {
-                Err(CourseKeyError::NotARun(excerpt(text)))
+                Err(CourseKeyError::NotARun(cut(text, SHOWN)))
             }
             _ => Err(malformed(
                 "expected course-v1:ORG+COURSE+RUN, ccx-v1:ORG+COURSE+RUN+ccx@N or ORG/COURSE/RUN",
@@ -164,15 +169,6 @@ fn is_old_style(c: char) -> bool {
 fn is_namespace(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-}
-
-fn excerpt(text: &str) -> String {
-    const SHOWN: usize = 80;
-    let mut shown: String = text.chars().take(SHOWN).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use super::log;
 use super::pass::PassError;
 use super::progress::Phase;
 use super::ranges::InOrder;
-use super::report::{Broken, LISTED, cut};
+use super::report::{Broken, LISTED};
 use super::running::Running;
 use crate::catalog::{CatalogError, ListedRun};
+use crate::model::text::cut;
 
 /// How the listing went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

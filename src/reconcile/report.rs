@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::progress::Change;
 use crate::course_key::CourseKey;
+use crate::model::text::cut;
 use crate::store::Verdict;
 
 /// Lines in any one list of the report; beyond it only the number grows.
@@ -185,14 +186,6 @@ impl Report {
 pub(super) fn push(list: &mut Vec<String>, line: String) {
     if list.len() < LISTED {
         list.push(cut(&line, 1000));
-    }
-}
-
-/// `text`, or its beginning.
-pub(super) fn cut(text: &str, chars: usize) -> String {
-    match text.char_indices().nth(chars) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
     }
 }
 

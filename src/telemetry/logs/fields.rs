@@ -9,6 +9,8 @@ use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
+use crate::model::text;
+
 /// Longer texts are cut: a line is one event, and collectors cut lines at 10,000 bytes or so.
 const MAX_CHARS: usize = 2_000;
 
@@ -55,10 +57,7 @@ impl Fields {
 
 fn cut(value: Value) -> Value {
     match value {
-        Value::String(text) => match text.char_indices().nth(MAX_CHARS) {
-            Some((end, _)) => format!("{}…", &text[..end]).into(),
-            None => Value::String(text),
-        },
+        Value::String(text) => text::cut(&text, MAX_CHARS).into(),
         other => other,
     }
 }
