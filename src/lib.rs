@@ -4,16 +4,16 @@
 //! The rooms, in the order of the flow; an arrow of imports only ever points to the left or up:
 //!
 //! ```text
-//! broker ─▶ event ─▶ worker ─▶ ┌──────────── sync ────────────┐ ─▶ worker settles: ack · delay · dead letter
+//! broker ─▶ event ─▶ worker ─▶ ┌─────────── engine ───────────┐ ─▶ worker settles: ack · delay · dead letter
 //!                              │ store: restore from ledger   │
-//! reconcile (timer, command) ─▶│ catalog: look up             │
+//! pass (timer, command) ──────▶│ catalog: look up             │
 //! cli sync <course-id> ───────▶│ plan (pure)                  │
 //!                              │ store: apply, one transaction│
 //! heal: one SQL statement ────▶└──────────────────────────────┘
 //! ```
 //!
-//! `event`, `broker`, `catalog` and `store` know nothing of one another; [`sync`] joins catalog and store,
-//! [`reconcile`] is the pass on top of it, [`worker`] joins broker, event and sync, [`cli`] wires them all.
+//! `event`, `broker`, `catalog` and `store` know nothing of one another; [`engine`] joins catalog and store,
+//! [`pass`] is on top of it, [`worker`] joins broker, event and engine, [`cli`] wires them all.
 
 pub mod model;
 pub use self::model::{course_key, extra_columns as also, marketing_url};
@@ -27,10 +27,10 @@ pub mod catalog;
 pub mod event;
 pub mod store;
 
-pub mod reconcile;
+pub mod engine;
+pub mod pass;
 pub mod refused_url;
 pub mod share_link;
-pub mod sync;
 
 pub mod cli;
 pub mod http;

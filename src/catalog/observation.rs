@@ -25,6 +25,13 @@ pub enum Observation {
     Unknown(Unknown),
 }
 
+impl Observation {
+    /// Whether it is known that the run has no URL that may be shared.
+    pub fn gives_no_url(&self) -> bool {
+        matches!(self, Self::NoUrl(_) | Self::Refused(_) | Self::NotListed)
+    }
+}
+
 /// Why nothing is known about a run. `Display` says it in one line.
 #[derive(Debug, Clone)]
 pub struct Unknown(Reason);

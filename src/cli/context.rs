@@ -4,8 +4,8 @@ use anyhow::Context as _;
 
 use crate::catalog::Client;
 use crate::config::Config;
+use crate::engine::Engine;
 use crate::store::Store;
-use crate::sync::Engine;
 
 /// The configuration.
 pub(super) struct Context {

@@ -11,7 +11,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Context, Exit, Output, output};
 use crate::also::AlsoChange;
 use crate::config::PageSize;
-use crate::reconcile::{Change, Options, Pass, Phase, Progress, Report, Status};
+use crate::engine::Change;
+use crate::pass::{Options, Pass, Phase, Progress, Report, Status};
 use crate::worker::shutdown;
 
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<Exit> {
     let config = &context.config;
     let stop = shutdown::on_signal()?;
-    let pass = Pass::new(context.engine().await?, &config.reconcile, &config.sync, &config.catalog);
+    let pass = Pass::new(context.engine().await?, &config.reconcile, &config.catalog);
     let options = Options {
         page_size: args.page_size.unwrap_or(config.reconcile.page_size),
         dry_run: args.dry_run,

@@ -1,14 +1,18 @@
 //! `sync`: looks these runs up in the Catalog and updates their links, now.
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Context, Exit, output};
 use crate::catalog::Purpose;
 use crate::course_key::CourseKey;
-use crate::sync::Outcome;
+use crate::engine::{Outcome, Policy};
 
 pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Result<Exit> {
     let engine = context.engine().await?;
     engine.restore(courses).await?;
-    let outcomes = engine.refresh(courses.to_vec(), Purpose::Command).await?;
+    let (policy, never) = (Policy::default(), CancellationToken::new());
+    let observed = engine.refresh(courses.to_vec(), Purpose::Command, policy, &never).await?;
+    let outcomes = observed.into_outcomes();
     let mut rows = Vec::with_capacity(courses.len());
     let (mut unknown, mut rejected) = (false, false);
     for course in courses {

@@ -5,9 +5,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, Exit};
 use crate::config::{Listen, without_password};
+use crate::engine::Engine;
 use crate::http::{App, Server};
 use crate::store::{SchemaProblem, Store};
-use crate::sync::Engine;
 use crate::telemetry::report;
 use crate::worker::{self, shutdown};
 

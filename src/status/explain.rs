@@ -4,7 +4,7 @@
 use crate::also::{Also, AlsoColumn};
 use crate::config;
 use crate::course_key::CourseKey;
-use crate::reconcile::Report;
+use crate::pass::Report;
 use crate::share_link;
 use crate::store::{Blank, Entry, Failure, LetterFilter, LetterHead, LinkRow, PassRow, Store, StoreError};
 

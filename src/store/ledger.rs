@@ -84,7 +84,7 @@ impl Entry {
         if self.cleared_at.is_some() { None } else { self.url.as_deref() }
     }
 
-    /// Whether another entry, which follows on this one, says the same of the run, whoever looked and when.
+    /// Whether another entry, which follows on this one, says the same of the run; who asked and when does not count.
     pub fn says_the_same(&self, other: &Self) -> bool {
         let Self { run, url, listed, pending_clear_since, cleared_at, changed_at, also, refused, .. } = self;
         *run == other.run
@@ -279,7 +279,7 @@ fn insert_rows(backend: DbBackend, entries: &[Entry], also: &[AlsoColumn]) -> In
 }
 
 /// The rows as one array a column: one text for any number of rows, prepared once, and nothing to plan for each row.
-/// Arrays of this query builder hold no NULL; an empty text stands for it.
+/// Arrays of this query builder hold no NULL; an empty text is written for it.
 fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
     let values_of = |sql: &'static str, text: &dyn Fn(&Entry) -> String| {
         Expr::cust_with_values(sql, [keys::array(entries.iter().map(text))])

@@ -81,7 +81,7 @@ impl Store {
     /// written.
     pub async fn save_pass(&self, row: &mut PassRow) -> Result<(), StoreError> {
         let before = row.progress_at;
-        // Later than before in any case: it is what another is told from us by.
+        // Later than before in any case: another process that writes the row is recognised by it.
         row.progress_at = self.now().await?.max(before + TimeDelta::microseconds(1));
         let changed = pass::ActiveModel::from(row.clone()).reset_all();
         // Or as it is now: written by an earlier try, whose answer was lost.

@@ -19,7 +19,7 @@ const RESTORE: &str = "restore links";
 const APPLY: &str = "write links";
 const COPY: &str = "copy links to all overviews";
 
-/// What applying a batch came to.
+/// What applying a batch did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Overviews that were written.

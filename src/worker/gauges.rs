@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::jobs::sleeps;
 use crate::broker::retry_schedule;
 use crate::jobs::Jobs;
-use crate::reconcile::Report;
+use crate::pass::Report;
 use crate::status::Sources;
 use crate::store::{BlankCount, Lease, LetterFilter, PassRow, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! broker::Consumer ─▶ pipeline ─▶ settler ─▶ broker
-//!                       │ restore, look up, write (sync::Engine), in batches (batcher, pure)
+//!                       │ restore, look up, write (engine), in batches (batcher, pure)
 //!                       │ how many of each at once (step_pool)    which need no look-up (batcher, delayed_events: pure)
 //!                       └ what happens to each event (settlement, pure)
 //! jobs: heal, pass, gauges, writes
@@ -36,10 +36,10 @@ use self::pipeline::Pipeline;
 use self::settler::Settler;
 use crate::broker::{Acker, Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
 use crate::config::Config;
-use crate::reconcile::Pass;
+use crate::engine::Engine;
+use crate::pass::Pass;
 use crate::status::{Health, Sources};
 use crate::store::Needs;
-use crate::sync::Engine;
 
 /// How long what is in hand may take at the end; together with closing, less than the 20 s that an operator waits.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
@@ -90,8 +90,7 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     jobs.spawn(prune::run(engine.store().clone(), holder.clone(), watched.clone(), stop.clone()));
     jobs.spawn(gauges::Gauges::new(sources, holder).run(watched.clone(), stop.clone()));
     let nightly = jobs::Nightly {
-        pass: Pass::new(engine.clone(), &config.reconcile, &config.sync, &config.catalog)
-            .watched_by(watched.clone()),
+        pass: Pass::new(engine.clone(), &config.reconcile, &config.catalog).watched_by(watched.clone()),
         page_size: config.reconcile.page_size,
         store: engine.store().clone(),
         jobs: watched.clone(),

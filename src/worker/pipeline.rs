@@ -24,8 +24,8 @@ use super::trace::Source;
 use crate::broker::Delivery;
 use crate::config;
 use crate::course_key::CourseKey;
+use crate::engine::{Answered, Engine, Outcome};
 use crate::store::StoreError;
-use crate::sync::{Answered, Engine, Outcome};
 use crate::telemetry::report;
 
 /// Restores at once, and writes at once: while one waits for a lock, the next goes on.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::broker::retry_schedule;
-use crate::sync::Outcome;
+use crate::engine::Outcome;
 
 /// The shortest wait for the Catalog or the database to come back.
 const SHORTEST_PARK: Duration = Duration::from_secs(10);

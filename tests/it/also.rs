@@ -2,7 +2,7 @@
 //! where nobody asks for them.
 
 use course_sharing::also::{Also, AlsoColumn};
-use course_sharing::reconcile::Why;
+use course_sharing::engine::Why;
 use course_sharing::store::Verdict;
 use serde_json::{Value, json};
 

@@ -8,8 +8,8 @@ use tracing::{Instrument, Span};
 use super::{AskDone, Asked, Pipeline, RestoreDone, WriteDone};
 use crate::catalog::{self, Purpose};
 use crate::course_key::CourseKey;
+use crate::engine::{Answered, Observed, Outcome, Policy};
 use crate::store::MAX_ROWS;
-use crate::sync::{Answered, Outcome};
 use crate::telemetry::metrics;
 use crate::worker::settlement::{COALESCED, Settlement, park, settle};
 use crate::worker::settler::Job;
@@ -143,7 +143,10 @@ impl Pipeline {
                 asked.iter().map(|asked| &asked.span),
                 |first| tracing::info_span!(parent: first, "write", batches = count),
             );
-            let step = async move { (asked, engine.settle(answered).await) };
+            let step = async move {
+                let observed = engine.observe(answered, Policy::default()).await;
+                (asked, observed.map(Observed::into_outcomes))
+            };
             self.writing.start(step.instrument(span));
         }
     }

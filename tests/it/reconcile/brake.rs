@@ -64,6 +64,34 @@ async fn a_few_changes_pass_the_brake_and_reach_custom_courses() {
 }
 
 #[tokio::test]
+async fn a_link_that_came_back_after_a_clear_goes_again_with_those_of_its_custom_courses() {
+    for kind in KINDS {
+        let rig = Rig::generated(kind, 60).await;
+        let (key, ccx) = ("course-v1:OrgX+C0000005+2026_T1", "ccx-v1:OrgX+C0000005+2026_T1+ccx@1");
+        rig.insert_overviews(&[ccx.to_owned()]).await;
+        rig.run().await;
+        let stale = rig.database.link(key).await.unwrap().unwrap();
+        rig.catalog.put(key, None);
+        rig.run().await;
+        rig.long_ago().await;
+        for _ in 0..2 {
+            let report = rig.run().await;
+            assert_eq!(
+                (report.verdict, report.cleared, report.updated),
+                (Verdict::Complete, 2, 0),
+                "{kind:?}"
+            );
+            for id in [key, ccx] {
+                assert_eq!(rig.database.link(id).await, Some(None), "{kind:?} {id}");
+            }
+            let back = format!("UPDATE course_overviews_courseoverview SET marketing_url = '{stale}'");
+            rig.database.execute(&format!("{back} WHERE id IN ('{key}', '{ccx}')")).await;
+        }
+        rig.drop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_null_clears_at_the_second_pass_and_many_nulls_are_held() {
     for kind in KINDS {
         let rig = Rig::generated(kind, 60).await;

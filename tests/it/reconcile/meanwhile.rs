@@ -2,8 +2,9 @@
 
 use std::sync::Mutex;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::course_key::CourseKey;
-use course_sharing::reconcile::{Progress, Silent, Status};
+use course_sharing::pass::{Progress, Silent, Status};
 use course_sharing::store::{Entry, Store, Verdict};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -23,9 +24,13 @@ async fn entry(store: &Store, number: u32) -> Entry {
     store.entries(std::slice::from_ref(&run)).await.unwrap().remove(&run).unwrap()
 }
 
-/// As an event that is told a null, or this URL, would write it now.
+/// Writes what an event writes whose answer is a null, or this URL, to a question asked now.
 async fn event(store: &Store, number: u32, url: Option<&str>) {
-    let (now, known) = (store.now().await.unwrap(), entry(store, number).await);
+    event_at(store, store.now().await.unwrap(), number, url).await;
+}
+
+async fn event_at(store: &Store, now: DateTime<Utc>, number: u32, url: Option<&str>) {
+    let known = entry(store, number).await;
     let entry = Entry {
         url: url.map(str::to_owned).or(known.url.clone()),
         pending_clear_since: url.is_none().then_some(now),
@@ -94,5 +99,31 @@ async fn a_page_that_was_asked_for_before_an_event_and_answered_after_it_does_no
         assert_eq!((report.settled_by_crawl, report.settled_by_key), (59, 1), "{kind:?}");
         rig.assert_links_are_as_listed().await;
         rig.drop().await;
+    }
+}
+
+/// The clock of another worker is ahead: the ledger refuses what the list showed, and what comes by key at first.
+#[tokio::test]
+async fn a_run_whose_answer_the_ledger_refused_is_asked_for_again() {
+    for kind in KINDS {
+        for has_overview in [true, false] {
+            let rig = Rig::generated(kind, 60).await;
+            rig.run().await;
+            if !has_overview {
+                let delete = "DELETE FROM course_overviews_courseoverview WHERE id";
+                rig.database.execute(&format!("{delete} = '{}'", course(3))).await;
+            }
+            let (store, new) = (&rig.database.store, "https://www.campus.example/course/new");
+            let ahead = store.now().await.unwrap() + TimeDelta::seconds(2);
+            event_at(store, ahead, 3, Some("https://www.campus.example/course/old")).await;
+            rig.catalog.put(course(3).as_str(), Some(new));
+            let report = rig.run().await;
+            assert_eq!((report.verdict, report.unsettled), (Verdict::Complete, 0), "{kind:?}");
+            assert!(rig.catalog.stats().keys_asked > 0, "{kind:?}");
+            let entry = entry(store, 3).await;
+            assert_eq!((entry.in_force(), entry.observed_by.as_str()), (Some(new), "pass"), "{kind:?}");
+            rig.assert_links_are_as_listed().await;
+            rig.drop().await;
+        }
     }
 }

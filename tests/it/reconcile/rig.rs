@@ -7,9 +7,9 @@ use std::time::Duration;
 use course_sharing::also::AlsoColumn;
 use course_sharing::catalog::Client;
 use course_sharing::config;
+use course_sharing::engine::{Change, Engine};
 use course_sharing::marketing_url::UrlPolicy;
-use course_sharing::reconcile::{Change, Options, Pass, PassError, Progress, Report, Silent};
-use course_sharing::sync::Engine;
+use course_sharing::pass::{Options, Pass, PassError, Progress, Report, Silent};
 use sea_orm::{ConnectionTrait, Statement};
 use tokio_util::sync::CancellationToken;
 
@@ -75,7 +75,7 @@ impl Rig {
 
     /// A pass with this engine.
     pub(crate) fn pass_of(&self, engine: Engine) -> Pass {
-        Pass::new(engine, &self.reconcile, &config::Sync::default(), &self.settings())
+        Pass::new(engine, &self.reconcile, &self.settings())
     }
 
     pub(crate) fn engine(&self) -> Engine {

@@ -1,7 +1,7 @@
 //! A pass over a sound Catalog: every overview right, nothing written twice, every number true.
 
 use course_sharing::config::PageSize;
-use course_sharing::reconcile::{PassError, Silent};
+use course_sharing::pass::{PassError, Silent};
 use course_sharing::store::Verdict;
 use serde_json::json;
 

@@ -27,12 +27,12 @@ pub struct Plan {
     /// The ledger row as it should become.
     pub entry: Entry,
     /// What becomes of the URL in force.
-    pub change: Change,
+    pub change: UrlChange,
 }
 
 /// What becomes of a run's URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum UrlChange {
     /// It is known, and as it was.
     Same,
     /// It is new, or another.
@@ -49,8 +49,8 @@ pub enum Change {
     NotListed,
 }
 
-/// Decides what `observation`, the answer to `question`, changes of what is `known` of `run`. None: nobody knows, so
-/// nothing changes, and nothing is written.
+/// Decides what `observation`, the answer to `question`, changes of what is `known` of `run`. Returns none if
+/// the answer is unknown: then nothing changes, and nothing is written.
 pub fn plan(
     run: &RunKey,
     known: Option<&Entry>,
@@ -74,19 +74,19 @@ pub fn plan(
             let same = known.and_then(Entry::in_force) == Some(url.as_str());
             let changed_at = if same { base.changed_at } else { Some(question.asked_at) };
             let entry = Entry { url: Some(url.as_str().to_owned()), changed_at, ..base };
-            Some(Plan { entry, change: if same { Change::Same } else { Change::Set } })
+            Some(Plan { entry, change: if same { UrlChange::Same } else { UrlChange::Set } })
         }
         Observation::NoUrl(_) => Some(no_url(base, known, question)),
         Observation::NotListed => {
             let cleared_at = known.and_then(|known| known.cleared_at);
-            Some(Plan { entry: Entry { listed: false, cleared_at, ..base }, change: Change::NotListed })
+            Some(Plan { entry: Entry { listed: false, cleared_at, ..base }, change: UrlChange::NotListed })
         }
         Observation::Refused(what) => {
             let before = known.and_then(|known| known.refused.as_ref()).filter(|before| before.what == *what);
             let since = before.map_or(question.asked_at, |before| before.since);
             let refused = Some(UrlRefusal { what: what.clone(), since });
             let cleared_at = known.and_then(|known| known.cleared_at);
-            Some(Plan { entry: Entry { refused, cleared_at, ..base }, change: Change::Refused })
+            Some(Plan { entry: Entry { refused, cleared_at, ..base }, change: UrlChange::Refused })
         }
         Observation::Unknown(_) => None,
     }
@@ -110,13 +110,13 @@ fn no_url(base: Entry, known: Option<&Entry>, question: Question) -> Plan {
         && question.asked_at.signed_duration_since(since) >= wait;
     let entry = Entry { pending_clear_since: Some(since), cleared_at: cleared_before, ..base };
     match (cleared_before, ripe) {
-        (Some(_), _) => Plan { entry, change: Change::NoPage },
+        (Some(_), _) => Plan { entry, change: UrlChange::NoPage },
         (None, true) => {
             let at = Some(question.asked_at);
-            Plan { entry: Entry { cleared_at: at, changed_at: at, ..entry }, change: Change::Clear }
+            Plan { entry: Entry { cleared_at: at, changed_at: at, ..entry }, change: UrlChange::Clear }
         }
         (None, false) => {
-            let change = if entry.url.is_some() { Change::PendingClear } else { Change::NoPage };
+            let change = if entry.url.is_some() { UrlChange::PendingClear } else { UrlChange::NoPage };
             Plan { entry, change }
         }
     }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     /// Plays answers at given seconds, as if each were applied; says what is known at the end, and the changes.
-    fn play(answers: &[(i64, Observation)]) -> (Option<Entry>, Vec<Change>) {
+    fn play(answers: &[(i64, Observation)]) -> (Option<Entry>, Vec<UrlChange>) {
         let mut known = None;
         let mut changes = Vec::new();
         for (seconds, observation) in answers {
@@ -169,7 +169,7 @@ mod tests {
     fn a_url_is_set_once_and_then_the_same() {
         let (known, changes) =
             play(&[(0, url("https://e/a")), (9, url("https://e/a")), (10, url("https://e/b"))]);
-        assert_eq!(changes, [Change::Set, Change::Same, Change::Set]);
+        assert_eq!(changes, [UrlChange::Set, UrlChange::Same, UrlChange::Set]);
         assert_eq!(known.unwrap().in_force(), Some("https://e/b"));
     }
 
@@ -184,7 +184,7 @@ mod tests {
     fn a_refused_url_is_kept_beside_the_one_in_force_until_the_catalog_lists_another() {
         let (known, changes) =
             play(&[(0, url("https://e/a")), (5, refused("course/x")), (9, refused("course/x"))]);
-        assert_eq!(changes, [Change::Set, Change::Refused, Change::Refused]);
+        assert_eq!(changes, [UrlChange::Set, UrlChange::Refused, UrlChange::Refused]);
         let known = known.unwrap();
         assert_eq!((known.in_force(), known.listed), (Some("https://e/a"), true));
         let refusal = known.refused.unwrap();
@@ -200,14 +200,17 @@ mod tests {
     fn a_refused_url_neither_clears_nor_ends_a_clear() {
         let nulls = [(0, url("https://e/a")), (1, NO_URL), (901, NO_URL)];
         let (known, changes) = play(&[&nulls[..], &[(902, refused("course/x"))]].concat());
-        assert_eq!(changes[3], Change::Refused);
+        assert_eq!(changes[3], UrlChange::Refused);
         assert_eq!(known.unwrap().in_force(), None);
     }
 
     #[test]
     fn a_null_clears_when_seen_twice_and_clear_after_apart() {
         let (known, changes) = play(&[(0, url("https://e/a")), (10, NO_URL), (500, NO_URL), (910, NO_URL)]);
-        assert_eq!(changes, [Change::Set, Change::PendingClear, Change::PendingClear, Change::Clear]);
+        assert_eq!(
+            changes,
+            [UrlChange::Set, UrlChange::PendingClear, UrlChange::PendingClear, UrlChange::Clear]
+        );
         let known = known.unwrap();
         assert_eq!(
             (known.in_force(), known.url.as_deref()),
@@ -217,11 +220,11 @@ mod tests {
     }
 
     #[test]
-    fn anything_whole_in_between_starts_the_wait_anew() {
+    fn anything_whole_in_between_restarts_the_wait() {
         for other in [url("https://e/a"), Observation::NotListed, refused("course/x")] {
             let (known, changes) =
                 play(&[(0, url("https://e/a")), (10, NO_URL), (20, other), (2000, NO_URL)]);
-            assert_eq!(changes[3], Change::PendingClear);
+            assert_eq!(changes[3], UrlChange::PendingClear);
             assert_eq!(known.unwrap().in_force(), Some("https://e/a"));
         }
     }
@@ -230,7 +233,7 @@ mod tests {
     fn a_url_comes_back_after_a_clear() {
         let nulls = [(0, url("https://e/a")), (1, NO_URL), (901, NO_URL)];
         let (known, changes) = play(&[&nulls[..], &[(902, NO_URL), (903, url("https://e/a"))]].concat());
-        assert_eq!(changes[2..], [Change::Clear, Change::NoPage, Change::Set]);
+        assert_eq!(changes[2..], [UrlChange::Clear, UrlChange::NoPage, UrlChange::Set]);
         assert_eq!(known.unwrap().in_force(), Some("https://e/a"));
     }
 
@@ -266,7 +269,11 @@ mod tests {
             (3, Observation::NoUrl(also(Some(false), None))),
             (4, NO_URL),
         ]);
-        assert_eq!(changes[..2], [Change::NoPage, Change::Set], "it has no say in what becomes of the URL");
+        assert_eq!(
+            changes[..2],
+            [UrlChange::NoPage, UrlChange::Set],
+            "it has no say in what becomes of the URL"
+        );
         assert_eq!(known.unwrap().also, also(Some(false), Some("en")));
     }
 
@@ -275,7 +282,7 @@ mod tests {
         fn a_url_in_force_goes_only_after_two_nulls_in_a_row_clear_after_apart(steps in answers()) {
             for end in 1..=steps.len() {
                 let (_, changes) = play(&steps[..end]);
-                if changes[end - 1] == Change::Clear {
+                if changes[end - 1] == UrlChange::Clear {
                     let nulls = steps[..end].iter().rev().take_while(|(_, o)| matches!(o, Observation::NoUrl(_)));
                     let first = nulls.last().unwrap().0;
                     prop_assert!(steps[end - 1].0 - first >= 900);

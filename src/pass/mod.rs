@@ -1,41 +1,86 @@
-//! A pass from the outside: what it is told, how it can end.
+//! The pass over the whole Catalog, which makes every link right in the end, and says how far its result can be trusted.
+//!
+//! No event says that something was changed in the Catalog: the pass finds it. It reads the Catalog's list page by page
+//! and hands each page to the engine. The list has no snapshot and moves while it is read, so every overview that it did
+//! not show is asked for by key. At the end it makes the changes that waited for the brake, brings overviews in line
+//! with the ledger, and gives its verdict.
+//!
+//! ```text
+//! lease ─▶ resume ─▶ list ────────▶ by_key ─▶ verdict ─▶ report
+//!                     │  fetch        │          └ held, heal, custom courses
+//!                     └▶ settle_page ─┴▶ Engine::observe
+//! ```
+//!
+//! What a pass has seen is in the ledger: on most nights nothing has changed, and one statement for each page notes the
+//! time at which its runs were seen again. So a pass that was killed is resumed where it stopped.
 
+mod broken_neighbours;
+mod by_key;
+mod fetch;
+mod held;
+mod lease;
+mod list;
+mod log;
+mod page_size;
+mod position;
+mod progress;
+mod ranges;
+mod report;
+mod resume;
+mod running;
+mod seen;
+mod settle_page;
+mod suspect;
+mod table;
+mod verdict;
+
+pub use self::progress::{Phase, Progress, Silent, Status};
+pub use self::report::{Broken, Report};
+
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::begin::resumable;
-use super::lease::Held;
-use super::page_size::{FIRST, PageSize};
-use super::progress::Progress;
-use super::report::Report;
-use super::running::Running;
+use self::lease::Held;
+use self::page_size::{FIRST, PageSize};
+use self::resume::resumable;
+use self::running::Running;
 use crate::config;
+use crate::engine::Engine;
 use crate::jobs::Jobs;
 use crate::store::{StoreError, Verdict};
-use crate::sync::Engine;
 
-/// A pass that breaks off again and again is taken up so often by [`Pass::resume`]; then it waits for a new one.
+/// How often [`Pass::resume`] resumes one pass; after that a new one is waited for.
 const RESUMED: u32 = 12;
 
-/// What one pass is told.
+/// How one pass runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Runs a page.
     pub page_size: config::PageSize,
-    /// Write nothing; tell [`Progress::change`] of each change that a pass would make.
+    /// Write nothing; report each change that a pass would make to [`Progress::change`].
     pub dry_run: bool,
     /// Let any number of links be cleared or re-hosted, and believe a list that lacks most linked courses.
     pub allow_mass_change: bool,
 }
 
-/// Why a pass came to no end of its own. What it had written stays, and is right; the next one goes on from there.
+/// On which condition a pass runs.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// There is a pass to be resumed.
+    Rest,
+    /// No pass that began after this has ended.
+    NoneSince(DateTime<Utc>),
+}
+
+/// Why a pass did not end by itself. What it had written stays, and is right; the next one goes on from there.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {
     /// The database failed.
     #[error("the pass broke off at the database")]
     Store(#[from] StoreError),
-    /// It was told to stop.
-    #[error("the pass was stopped; the next one goes on where it stood")]
+    /// It was stopped.
+    #[error("the pass was stopped; the next one goes on from there")]
     Stopped,
     /// Another pass is running.
     #[error("another pass is running (in {holder}); wait for its end")]
@@ -57,23 +102,16 @@ pub enum PassError {
 /// The pass over the whole Catalog; to be run as often as wanted.
 #[derive(Clone)]
 pub struct Pass {
-    pub(super) engine: Engine,
-    pub(super) settings: config::Reconcile,
-    pub(super) clear_after: std::time::Duration,
-    pub(super) at_once: usize,
+    engine: Engine,
+    settings: config::Reconcile,
+    at_once: usize,
     jobs: Jobs,
 }
 
 impl Pass {
-    /// A pass with this engine, as `[reconcile]`, `sync.clear_after` and `catalog.concurrency` say.
-    pub fn new(
-        engine: Engine,
-        settings: &config::Reconcile,
-        sync: &config::Sync,
-        catalog: &config::Catalog,
-    ) -> Self {
-        let (clear_after, at_once) = (sync.clear_after, catalog.concurrency);
-        Self { engine, settings: settings.clone(), clear_after, at_once, jobs: Jobs::default() }
+    /// A pass with this engine, as `[reconcile]` and `catalog.concurrency` say.
+    pub fn new(engine: Engine, settings: &config::Reconcile, catalog: &config::Catalog) -> Self {
+        Self { engine, settings: settings.clone(), at_once: catalog.concurrency, jobs: Jobs::default() }
     }
 
     /// The same pass, whose lease keeping is one of these jobs while it runs.
@@ -82,11 +120,11 @@ impl Pass {
         Self { jobs, ..self }
     }
 
-    /// Runs one pass, or takes up one that was killed no longer than `reconcile.resume_within` ago. Stopping it by
-    /// `stop` ends it after what is in hand; so does dropping the future, less tidily.
+    /// Runs one pass, or resumes one that was killed no longer than `reconcile.resume_within` ago. `stop` ends it after
+    /// the page that it is at; so does dropping the future, less tidily.
     ///
     /// # Errors
-    /// [`PassError`]. A Catalog that fails is none: it is in the report.
+    /// [`PassError`]. A Catalog that fails is not an error: it is in the report.
     pub async fn run(
         &self,
         options: Options,
@@ -97,8 +135,23 @@ impl Pass {
         self.run_in_span(options, progress, stop).instrument(span).await
     }
 
-    /// Takes up the newest pass, if it was killed, or broke off, no longer than `reconcile.resume_within` ago. None:
-    /// there is none to be taken up, or it has been often enough.
+    /// The same, unless a pass that began after `since` has ended: of several workers on one schedule one makes the
+    /// pass. None if it has been made.
+    ///
+    /// # Errors
+    /// As of [`Self::run`].
+    pub async fn run_once(
+        &self,
+        since: DateTime<Utc>,
+        options: Options,
+        progress: &dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<Option<Report>, PassError> {
+        self.run_if(Wanted::NoneSince(since), options, progress, stop).await
+    }
+
+    /// Resumes the newest pass, if it was killed, or broke off, no longer than `reconcile.resume_within` ago. None if
+    /// there is no such pass, or it has been resumed often enough.
     ///
     /// # Errors
     /// As of [`Self::run`]; [`PassError::Taken`] where the pass is alive.
@@ -108,14 +161,24 @@ impl Pass {
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Option<Report>, PassError> {
-        if !self.is_left().await? {
+        self.run_if(Wanted::Rest, options, progress, stop).await
+    }
+
+    async fn run_if(
+        &self,
+        wanted: Wanted,
+        options: Options,
+        progress: &dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<Option<Report>, PassError> {
+        if !self.is_wanted(wanted).await? {
             return Ok(None);
         }
         let span = tracing::info_span!("reconcile", dry_run = false);
         let page_size = self.page_size(options.page_size).await?;
         let held = Held::take(self.engine.store(), &self.jobs, &stop).await?;
-        // Another may have taken it up meanwhile, and have ended it.
-        match self.is_left().await {
+        // Again, with the lease: another worker may have made the whole pass since.
+        match self.is_wanted(wanted).await {
             Ok(true) => {
                 self.run_held(held, options, page_size, progress, stop).instrument(span).await.map(Some)
             }
@@ -126,8 +189,14 @@ impl Pass {
         }
     }
 
-    async fn is_left(&self) -> Result<bool, PassError> {
-        Ok(resumable(self).await?.is_some_and(|(_, report)| report.resumed <= RESUMED))
+    async fn is_wanted(&self, wanted: Wanted) -> Result<bool, PassError> {
+        Ok(match wanted {
+            Wanted::Rest => resumable(self).await?.is_some_and(|(_, report)| report.resumed <= RESUMED),
+            Wanted::NoneSince(since) => {
+                let passes = self.engine.store().last_passes(1).await?;
+                !passes.first().is_some_and(|last| last.finished_at.is_some() && last.started_at > since)
+            }
+        })
     }
 
     async fn run_in_span(
@@ -139,8 +208,8 @@ impl Pass {
         let page_size = self.page_size(options.page_size).await?;
         if options.dry_run {
             // It writes nothing, so it needs no lease either, which would be a write.
-            let never = CancellationToken::new();
-            let running = Running::begin(self, options, page_size, progress, stop, never).await?;
+            let halt = stop.child_token();
+            let running = Running::begin(self, options, page_size, progress, stop, halt).await?;
             return running.complete().await;
         }
         let held = Held::take(self.engine.store(), &self.jobs, &stop).await?;
@@ -155,7 +224,7 @@ impl Pass {
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Report, PassError> {
-        let ended = match Running::begin(self, options, page_size, progress, stop, held.lost.clone()).await {
+        let ended = match Running::begin(self, options, page_size, progress, stop, held.halt.clone()).await {
             Ok(running) => running.complete().await,
             Err(error) => Err(error),
         };

@@ -4,14 +4,13 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::decide::Settled;
-use super::log;
-use super::pass::PassError;
 use super::progress::Phase;
 use super::report::push;
 use super::running::{Running, SUPERSEDED};
+use super::{PassError, log};
 use crate::catalog::{ListedRun, Observation};
 use crate::course_key::{CourseKey, RunKey};
+use crate::engine::{Outcome, Policy, Settled};
 
 impl Running<'_> {
     /// Settles the runs of a page whose first one stands at offset `start`; the list is read to `read_to` by it.
@@ -22,31 +21,38 @@ impl Running<'_> {
         asked_at: DateTime<Utc>,
         runs: Vec<ListedRun>,
     ) -> Result<(), PassError> {
-        let (courses, answers) = self.sort_out(start, runs);
-        for (course, has_overview, settled) in self.settle(&courses, &answers, false, asked_at).await? {
+        let (courses, observed) = self.sort_out(start, runs);
+        let answered = self.pass.engine.listed(asked_at, courses, observed);
+        let policy = Policy { page: true, ..self.policy() };
+        for settled in self.observe(answered, policy).await? {
             // Whether a custom course is settled depends on its parent, too.
-            if course.is_ccx() {
-                continue;
-            }
-            match settled {
-                Settled::Before => self.report.seen_twice += 1,
-                // Asked again by key, like a run that was not shown.
-                Settled::Unknown(_) | Settled::Rejected(_) | Settled::NotListed => {}
-                Settled::Superseded if self.superseded.len() < SUPERSEDED => self.superseded.push(course),
-                Settled::Superseded => self.superseded_beyond += 1,
-                Settled::Refused(why) if has_overview => {
-                    self.report.settled_by_crawl += 1;
-                    self.report.refused(&course, &why);
-                }
-                Settled::Known if has_overview => self.report.settled_by_crawl += 1,
-                Settled::Known | Settled::Refused(_) => {
-                    self.report.without_overview += 1;
-                    log::without_overview(course.as_str());
-                }
+            if !settled.course.is_ccx() {
+                self.count_listed_run(settled);
             }
         }
         self.low.done(start, read_to);
         self.tick(Phase::Crawl).await
+    }
+
+    fn count_listed_run(&mut self, settled: Settled) {
+        let Settled { course, outcome, has_overview, seen_before } = settled;
+        let report = &mut self.report;
+        match outcome {
+            // Asked again by key, like a run that was not shown.
+            Outcome::Unknown(_) | Outcome::Rejected(_) | Outcome::NotListed => {}
+            Outcome::Superseded if self.superseded.len() < SUPERSEDED => self.superseded.push(course),
+            Outcome::Superseded => self.superseded_beyond += 1,
+            _ if seen_before.is_some_and(|at| at >= report.started_at) => report.seen_twice += 1,
+            _ if !has_overview => {
+                report.without_overview += 1;
+                log::without_overview(course.as_str());
+            }
+            Outcome::Refused(refused) => {
+                report.settled_by_crawl += 1;
+                report.refused(&course, &refused);
+            }
+            _ => report.settled_by_crawl += 1,
+        }
     }
 
     /// Counts the rows of a page, and leaves out those whose key is of no run, and those seen before.

@@ -1,6 +1,6 @@
 //! How many runs to ask for at once, and how many requests to have out: found by how long pages take.
 //!
-//! Pure: what pages cost is told to it. Serialising a run costs a Catalog some milliseconds whatever the page size
+//! Pure: it is given what pages cost. Serialising a run costs a Catalog some milliseconds whatever the page size
 //! (5 ms were seen, the page's own cost is a fifth of a second), so bigger pages are cheaper until they grow so slow
 //! that a time limit, a proxy or a learner's request in between suffers: about two seconds.
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::pass::PassError;
+use super::PassError;
 use super::progress::Phase;
 use super::report::Report;
 use crate::store::Verdict;

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::begin::{resumable, with_overviews};
 use super::held::Waiting;
-use super::log;
 use super::page_size::PageSize;
-use super::pass::{Options, Pass, PassError};
+use super::position::LowWater;
 use super::progress::{Phase, Progress, Status};
-use super::ranges::LowWater;
-use super::report::Report;
+use super::resume::{resumable, with_overviews};
 use super::seen::Seen;
+use super::{Options, Pass, PassError, Report, log};
+use crate::config::Absent;
 use crate::course_key::CourseKey;
+use crate::engine::{Answered, Observed, Policy, Settled};
 use crate::store::{PassRow, Store, StoreError};
 
 /// The row is written no more often than this: being killed costs this much work.
@@ -27,8 +27,9 @@ pub(super) struct Running<'a> {
     pub(super) pass: &'a Pass,
     pub(super) options: Options,
     pub(super) progress: &'a dyn Progress,
-    pub(super) stop: CancellationToken,
-    pub(super) lost: CancellationToken,
+    stop: CancellationToken,
+    /// Cancelled when the pass is to stop, and when its lease is lost.
+    pub(super) halt: CancellationToken,
     pub(super) page_size: PageSize,
     /// None in a dry run.
     pub(super) row: Option<PassRow>,
@@ -44,8 +45,6 @@ pub(super) struct Running<'a> {
     pub(super) has_cleared: bool,
     /// Changes that wait for the end.
     pub(super) waiting: Waiting,
-    /// Whether they are being made.
-    pub(super) releasing: bool,
     /// Whether overviews differ from the ledger.
     pub(super) has_wiped: bool,
     /// Whether the database rejects overviews that are to follow the ledger at the end.
@@ -70,7 +69,7 @@ impl<'a> Running<'a> {
         mut page_size: PageSize,
         progress: &'a dyn Progress,
         stop: CancellationToken,
-        lost: CancellationToken,
+        halt: CancellationToken,
     ) -> Result<Self, PassError> {
         let store = pass.engine.store();
         let (row, report) = if options.dry_run {
@@ -91,7 +90,7 @@ impl<'a> Running<'a> {
             options,
             progress,
             stop,
-            lost,
+            halt,
             page_size,
             row,
             low: LowWater::new(position),
@@ -100,7 +99,6 @@ impl<'a> Running<'a> {
             superseded_beyond: 0,
             has_cleared: report.resumed > 0,
             waiting: Waiting::default(),
-            releasing: false,
             has_wiped: false,
             has_rejected: false,
             absent: 0,
@@ -144,15 +142,54 @@ impl<'a> Running<'a> {
 
     /// Fails if the pass is to stop.
     pub(super) fn go_on(&self) -> Result<(), PassError> {
-        if self.lost.is_cancelled() {
-            return Err(PassError::LeaseLost);
+        match (self.halt.is_cancelled(), self.stop.is_cancelled()) {
+            (false, _) => Ok(()),
+            (true, true) => Err(PassError::Stopped),
+            (true, false) => Err(PassError::LeaseLost),
         }
-        if self.stop.is_cancelled() { Err(PassError::Stopped) } else { Ok(()) }
+    }
+
+    /// How the engine is to apply what the Catalog answers by key.
+    pub(super) fn policy(&self) -> Policy {
+        Policy {
+            dry_run: self.options.dry_run,
+            brake: !self.options.allow_mass_change,
+            bulk: true,
+            page: false,
+            clear_absent: self.pass.settings.absent == Absent::Clear,
+        }
+    }
+
+    /// Applies answers and counts what became of them. Returns how each course ended.
+    pub(super) async fn observe(
+        &mut self,
+        answered: Answered,
+        policy: Policy,
+    ) -> Result<Vec<Settled>, PassError> {
+        let observed = self.pass.engine.observe(vec![answered], policy).await?;
+        Ok(self.count(observed, policy))
+    }
+
+    /// The same for answers that have been applied.
+    pub(super) fn count(&mut self, observed: Observed, policy: Policy) -> Vec<Settled> {
+        if self.options.dry_run {
+            observed.changes.iter().for_each(|change| self.progress.change(change));
+        }
+        if policy.brake {
+            self.hold(observed.risky);
+            self.absent += observed.absent;
+        }
+        self.report.updated += observed.updated;
+        self.report.cleared += observed.cleared;
+        self.report.pending += observed.pending;
+        self.report.unlisted_links += observed.unlisted_links;
+        self.has_cleared |= observed.has_clears;
+        observed.settled
     }
 
     /// After each page or batch: row, bar and log line, each no more often than is of use.
     pub(super) async fn tick(&mut self, phase: Phase) -> Result<(), PassError> {
-        // Before the row is written: whoever has the lease now may have taken it up.
+        // Before the row is written: another pass that has the lease now may have resumed it.
         self.go_on()?;
         self.progress.at(&self.status(phase));
         if self.logged.elapsed() >= log::EVERY {
@@ -192,7 +229,7 @@ impl<'a> Running<'a> {
         row.report = self.report.for_row();
         match store.save_pass(row).await {
             Err(StoreError::PassTakenOver { .. }) => {
-                self.lost.cancel();
+                self.halt.cancel();
                 return Err(PassError::LeaseLost);
             }
             saved => saved?,
@@ -205,7 +242,7 @@ impl<'a> Running<'a> {
         let (position, elapsed) = (self.low.position(), self.began.elapsed());
         let done = position.saturating_sub(self.began_at);
         let left = self.report.count_after.saturating_sub(position);
-        #[expect(clippy::cast_precision_loss, reason = "for the eye")]
+        #[expect(clippy::cast_precision_loss, reason = "only shown")]
         let time_left = (done > 0).then(|| elapsed.mul_f64((left as f64 / done as f64).min(1e6)));
         let r = &self.report;
         Status {

@@ -1,9 +1,8 @@
-//! Where a pass begins: anew, or where one that was killed stood.
+//! Where a pass begins: at the start of the list, or where one that was killed stopped.
 
 use chrono::TimeDelta;
 
-use super::pass::{Pass, PassError};
-use super::report::Report;
+use super::{Pass, PassError, Report};
 use crate::store::{PassRow, Store, Verdict};
 
 /// Adds what the LMS has when the pass begins.
@@ -23,7 +22,7 @@ pub(super) async fn resumable(pass: &Pass) -> Result<Option<(PassRow, Report)>, 
     if row.finished_at.is_some() || row.verdict != Verdict::Running.as_str() || age > within {
         return Ok(None);
     }
-    // A report that cannot be read was written by another version: begin anew.
+    // A report that cannot be read was written by another version: its pass is not resumed.
     let Ok(report) = serde_json::from_str::<Report>(&row.report) else { return Ok(None) };
     if report.pass != Some(row.id) {
         return Ok(None);

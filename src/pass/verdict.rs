@@ -1,12 +1,10 @@
 //! The end of a pass: the brake, what follows for overviews in whole, and the verdict.
 
-use super::listing::Listing;
-use super::log;
-use super::pass::PassError;
+use super::list::Listing;
 use super::progress::Phase;
-use super::report::Report;
 use super::running::Running;
 use super::suspect::is_suspect;
+use super::{PassError, Report, log};
 use crate::config::Absent;
 use crate::store::{Rejected, Verdict};
 

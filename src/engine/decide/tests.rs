@@ -1,4 +1,4 @@
-//! Decisions about one run and its custom courses, in every mood of the Catalog.
+//! Decisions about one run and its custom courses, for every kind of answer.
 
 use std::time::Duration;
 
@@ -6,9 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::also::Also;
-use crate::catalog::{CatalogError, Defect};
+use crate::catalog::{CatalogError, Defect, Observation};
+use crate::engine::Question;
 use crate::marketing_url::UrlPolicy;
-use crate::store::Overview;
+use crate::store::{ObservedBy, Overview};
 
 const RUN: &str = "course-v1:a+b+c";
 const OLD: &str = "https://old.example/a";
@@ -19,9 +20,12 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
 }
 
-fn rules(brake: bool) -> Rules {
-    let question = Question { asked_at: at(10), by: ObservedBy::Pass, clear_after: Duration::from_secs(900) };
-    Rules { question, started_at: at(0), brake, by_key: true, clear_absent: false }
+fn question() -> Question {
+    Question { asked_at: at(10), by: ObservedBy::Pass, clear_after: Duration::from_secs(900) }
+}
+
+fn policy(brake: bool) -> Policy {
+    Policy { brake, bulk: true, ..Policy::default() }
 }
 
 fn key(text: &str) -> CourseKey {
@@ -58,18 +62,18 @@ fn unknown() -> Observation {
     Observation::Unknown(CatalogError::Unreadable(Defect::Cut).into())
 }
 
-fn decided(snapshots: &[Snapshot], answer: Observation, rules: Rules) -> Decided {
-    decide(snapshots, &HashMap::from([(key(RUN).run_key(), answer)]), rules)
+fn decided(snapshots: &[Snapshot], answer: Observation, policy: Policy) -> Decided {
+    decide(snapshots, &HashMap::from([(key(RUN).run_key(), (question(), answer))]), policy)
 }
 
 #[test]
 fn only_what_changes_a_row_writes_it() {
     let decided =
-        |known: Entry, answer| decided(&[snapshot(RUN, Some(OLD), Some(known))], answer, rules(true));
+        |known: Entry, answer| decided(&[snapshot(RUN, Some(OLD), Some(known))], answer, policy(true));
     let same = decided(entry(Some(OLD), -99), url(OLD));
-    assert_eq!((same.entries.len(), same.courses.len(), same.changes.len()), (0, 0, 0));
+    assert_eq!((same.entries.len(), same.courses.len(), same.observed.changes.len()), (0, 0, 0));
     assert_eq!((same.same[0].0, same.same[0].1.observed_at), (at(-99), at(10)));
-    assert_eq!(same.settled[0].2, Settled::Known);
+    assert!(matches!(same.observed.settled[0].outcome, Outcome::Unchanged));
     let pending = Entry { pending_clear_since: Some(at(-99)), ..entry(Some(OLD), -99) };
     assert_eq!(
         decided(pending.clone(), Observation::NoUrl(Also::NOTHING)).same.len(),
@@ -92,14 +96,19 @@ fn only_what_changes_a_row_writes_it() {
 }
 
 #[test]
-fn a_run_seen_by_this_pass_is_known_as_such() {
-    let seen = decided(&[snapshot(RUN, Some(OLD), Some(entry(Some(OLD), 5)))], url(OLD), rules(true));
-    assert_eq!(seen.settled[0].2, Settled::Before);
-    // Its link came back after a clear, so that it is asked for again.
-    let again = [snapshot(RUN, Some(OLD), Some(entry(Some(OLD), 5)))];
-    assert!(matches!(decided(&again, unknown(), rules(true)).settled[0].2, Settled::Unknown(_)));
-    let silent = decide(&again, &HashMap::new(), rules(true));
-    assert!(matches!(silent.settled[0].2, Settled::Unknown(_)));
+fn a_run_that_the_same_asker_has_seen_is_known_as_such() {
+    let seen = |known| decided(&[snapshot(RUN, Some(OLD), Some(known))], url(OLD), policy(true));
+    let before = |known| seen(known).observed.settled[0].seen_before;
+    assert_eq!(before(entry(Some(OLD), 5)), Some(at(5)));
+    assert_eq!(before(Entry { observed_by: "event".to_owned(), ..entry(Some(OLD), 5) }), None);
+}
+
+#[test]
+fn every_answer_to_an_event_is_written() {
+    let event =
+        decided(&[snapshot(RUN, Some(OLD), Some(entry(Some(OLD), -99)))], url(OLD), Policy::default());
+    assert_eq!((event.entries.len(), event.same.len(), event.courses.len()), (1, 0, 0));
+    assert!(matches!(event.observed.settled[0].outcome, Outcome::Unchanged));
 }
 
 #[test]
@@ -114,10 +123,14 @@ fn a_lost_link_is_restored_and_a_new_one_set_each_with_its_reason() {
     ];
     for (link, known, answer, why) in cases {
         let known = known.map(|url| entry(Some(url), -99));
-        let decided = decided(&[snapshot(RUN, link, known)], url(answer), rules(true));
+        let decided = decided(&[snapshot(RUN, link, known)], url(answer), policy(true));
         assert_eq!(decided.courses.len(), 1, "{link:?} {answer}");
-        assert_eq!((decided.changes[0].why, decided.risky.len()), (why, 0), "{link:?} {answer}");
-        assert_eq!(decided.changes[0].to.as_deref(), Some(answer));
+        assert_eq!(
+            (decided.observed.changes[0].why, decided.observed.risky.len()),
+            (why, 0),
+            "{link:?} {answer}"
+        );
+        assert_eq!(decided.observed.changes[0].to.as_deref(), Some(answer));
     }
 }
 
@@ -126,16 +139,14 @@ fn another_host_is_held_for_the_run_and_its_custom_courses_and_counted_once() {
     let ccx = "ccx-v1:a+b+c+ccx@1";
     let known = Some(entry(Some(OLD), -99));
     let snapshots = [snapshot(RUN, Some(OLD), known.clone()), snapshot(ccx, Some(OLD), known)];
-    let held = decided(&snapshots, url(NEW_HOST), rules(true));
-    assert_eq!((held.risky.len(), held.courses.len(), held.changes.len()), (1, 0, 2));
+    let held = decided(&snapshots, url(NEW_HOST), policy(true));
+    assert_eq!((held.observed.risky.len(), held.courses.len(), held.observed.changes.len()), (1, 0, 2));
     assert_eq!((held.entries.len(), held.same.len()), (0, 0));
-    let (run, change) = &held.risky[0];
-    assert_eq!(
-        (run, change.from.as_deref(), change.to.as_deref()),
-        (&key(RUN).run_key(), Some(OLD), Some(NEW_HOST))
-    );
-    let made = decided(&snapshots, url(NEW_HOST), rules(false));
-    assert_eq!((made.risky.len(), made.courses.len()), (1, 2));
+    let Risky { run, change, .. } = &held.observed.risky[0];
+    assert_eq!((run, change.from.as_deref()), (&key(RUN).run_key(), Some(OLD)));
+    assert_eq!(change.to.as_deref(), Some(NEW_HOST));
+    let made = decided(&snapshots, url(NEW_HOST), policy(false));
+    assert_eq!((made.observed.risky.len(), made.courses.len()), (1, 2));
     assert_eq!(made.entries[0].in_force(), Some(NEW_HOST));
 }
 
@@ -146,23 +157,26 @@ fn an_overview_that_the_lms_brought_back_after_a_clear_is_a_risk_again() {
     let held = decided(
         &[snapshot(RUN, Some(OLD), Some(cleared.clone()))],
         Observation::NoUrl(Also::NOTHING),
-        rules(true),
+        policy(true),
     );
-    assert_eq!((held.risky.len(), held.courses.len()), (1, 0));
+    assert_eq!((held.observed.risky.len(), held.courses.len()), (1, 0));
     let quiet =
-        decided(&[snapshot(RUN, None, Some(cleared))], Observation::NoUrl(Also::NOTHING), rules(true));
-    assert_eq!((quiet.risky.len(), quiet.changes.len(), quiet.courses.len()), (0, 0, 0));
+        decided(&[snapshot(RUN, None, Some(cleared))], Observation::NoUrl(Also::NOTHING), policy(true));
+    assert_eq!((quiet.observed.risky.len(), quiet.observed.changes.len(), quiet.courses.len()), (0, 0, 0));
 }
 
 #[test]
-fn absence_is_told_only_where_it_clears() {
+fn absence_is_a_change_only_where_it_clears() {
     let snapshots = [snapshot(RUN, Some(OLD), Some(entry(Some(OLD), -99)))];
-    let kept = decided(&snapshots, Observation::NotListed, rules(true));
-    assert_eq!((kept.changes.len(), kept.risky.len(), kept.absent, kept.courses.len()), (0, 0, 0, 0));
-    assert!(!kept.entries[0].listed && kept.entries[0].in_force() == Some(OLD));
-    let goes = decided(&snapshots, Observation::NotListed, Rules { clear_absent: true, ..rules(true) });
+    let kept = decided(&snapshots, Observation::NotListed, policy(true));
     assert_eq!(
-        (goes.changes[0].why, goes.risky.len(), goes.absent, goes.courses.len()),
+        (kept.observed.changes.len(), kept.observed.risky.len(), kept.observed.absent, kept.courses.len()),
+        (0, 0, 0, 0)
+    );
+    assert!(!kept.entries[0].listed && kept.entries[0].in_force() == Some(OLD));
+    let goes = decided(&snapshots, Observation::NotListed, Policy { clear_absent: true, ..policy(true) });
+    assert_eq!(
+        (goes.observed.changes[0].why, goes.observed.risky.len(), goes.observed.absent, goes.courses.len()),
         (Why::Absent, 0, 1, 0)
     );
     assert_eq!(goes.entries[0].in_force(), Some(OLD), "not before the pass is known to be complete");
@@ -177,15 +191,15 @@ fn a_column_that_differs_is_written_for_itself_and_never_on_a_custom_course() {
         snapshot("ccx-v1:a+b+c+ccx@1", Some(OLD), Some(known)),
     ];
     let url = |language| Observation::Url(UrlPolicy::default().accept(OLD).unwrap(), also(language));
-    let new = decided(&snapshots, url("fr"), rules(true));
+    let new = decided(&snapshots, url("fr"), policy(true));
     assert_eq!((new.entries.len(), new.courses.clone()), (1, vec![key(RUN)]));
-    let change = &new.changes[0];
+    let change = &new.observed.changes[0];
     assert_eq!((change.why, change.from == change.to, change.also.len()), (Why::Also, true, 1));
     for snapshot in &mut snapshots {
         snapshot.overview.as_mut().unwrap().also = also("en");
     }
-    let same = decided(&snapshots, url("en"), rules(true));
-    assert_eq!((same.entries.len(), same.same.len(), same.changes.len()), (0, 1, 0));
+    let same = decided(&snapshots, url("en"), policy(true));
+    assert_eq!((same.entries.len(), same.same.len(), same.observed.changes.len()), (0, 1, 0));
 }
 
 fn links() -> impl Strategy<Value = Option<&'static str>> {
@@ -215,19 +229,19 @@ proptest! {
         });
         let in_force = known.as_ref().and_then(Entry::in_force).map(str::to_owned);
         let ignorant = matches!(answer, Observation::Unknown(_));
-        let decided = decided(&[snapshot(RUN, link, known.clone())], answer, rules(brake));
+        let decided = decided(&[snapshot(RUN, link, known.clone())], answer, policy(brake));
         prop_assert!(decided.entries.len() + decided.same.len() <= 1);
-        prop_assert!(decided.courses.len() <= decided.changes.len());
+        prop_assert!(decided.courses.len() <= decided.observed.changes.len());
         if ignorant {
-            prop_assert_eq!((decided.entries.len(), decided.same.len(), decided.changes.len()), (0, 0, 0));
+            prop_assert_eq!((decided.entries.len(), decided.same.len(), decided.observed.changes.len()), (0, 0, 0));
         }
-        if brake && !decided.risky.is_empty() {
+        if brake && !decided.observed.risky.is_empty() {
             prop_assert!(decided.entries.is_empty() && decided.same.is_empty() && decided.courses.is_empty());
         } else if brake && !decided.courses.is_empty() {
             let shown = link.map(str::to_owned).or(in_force);
             prop_assert!(decided.entries.iter().any(|entry| entry.in_force().is_some()) || shown.is_none() || !decided.same.is_empty());
         }
-        for change in &decided.changes {
+        for change in &decided.observed.changes {
             prop_assert_ne!(&change.from, &change.to);
         }
     }

@@ -1,10 +1,9 @@
 //! The mass-change brake: one pass that clears or re-hosts many links is more likely a mistake in the Catalog than a
 //! wish. Pure.
 
-use super::progress::Why;
+use super::{UrlChange, Why};
 use crate::marketing_url::host_of;
 use crate::store::Entry;
-use crate::sync::Change;
 
 /// What a change does to the link that learners have now, if it is one of the two that the brake is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +23,8 @@ impl From<Risk> for Why {
     }
 }
 
-/// Changes that one pass may make without being told twice, of `linked` overviews that have a link.
-pub(super) fn allowance(linked: u64, max_change_ratio: f64) -> u64 {
+/// How many such changes one pass may make without --allow-mass-change, where `linked` overviews have a link.
+pub fn allowance(linked: u64, max_change_ratio: f64) -> u64 {
     #[expect(clippy::cast_precision_loss, reason = "no LMS has 2^52 courses")]
     let share = (linked as f64 * max_change_ratio).floor();
     #[expect(
@@ -39,13 +38,13 @@ pub(super) fn allowance(linked: u64, max_change_ratio: f64) -> u64 {
 
 /// Whether making `planned` of what is `known` is a risk, where learners have `shown` now.
 ///
-/// A link that only comes back to what the ledger has had in force already is none: healing does that every minute.
-/// Neither is the replacement of something that has no host, as it leads nowhere.
-pub(super) fn risk(shown: Option<&str>, planned: &Entry, change: Change) -> Option<Risk> {
+/// Giving a link back that the ledger has in force already is no risk: healing does that every minute. Replacing
+/// something without a host is none either, as it leads nowhere.
+pub(super) fn risk(shown: Option<&str>, planned: &Entry, change: UrlChange) -> Option<Risk> {
     let shown = shown?;
     match planned.in_force() {
         None if planned.cleared_at.is_some() && planned.refused.is_none() => Some(Risk::Clear),
-        Some(url) if change == Change::Set => {
+        Some(url) if change == UrlChange::Set => {
             let (old, new) = (host_of(shown), host_of(url));
             (old.is_some() && old != new).then_some(Risk::Rehost)
         }
@@ -94,16 +93,16 @@ mod tests {
     #[test]
     fn clears_and_new_hosts_are_risks_and_nothing_else_is() {
         let old = Some("https://old.example/a");
-        assert_eq!(risk(old, &entry(old, true), Change::Clear), Some(Risk::Clear));
-        assert_eq!(risk(None, &entry(old, true), Change::Clear), None, "nobody sees it");
+        assert_eq!(risk(old, &entry(old, true), UrlChange::Clear), Some(Risk::Clear));
+        assert_eq!(risk(None, &entry(old, true), UrlChange::Clear), None, "nobody sees it");
         let new = entry(Some("https://new.example/a"), false);
-        assert_eq!(risk(old, &new, Change::Set), Some(Risk::Rehost));
-        assert_eq!(risk(old, &new, Change::Same), None, "healing would do it too");
-        assert_eq!(risk(None, &new, Change::Set), None, "a new link");
-        assert_eq!(risk(Some("course/a"), &new, Change::Set), None, "it led nowhere");
+        assert_eq!(risk(old, &new, UrlChange::Set), Some(Risk::Rehost));
+        assert_eq!(risk(old, &new, UrlChange::Same), None, "healing would do it too");
+        assert_eq!(risk(None, &new, UrlChange::Set), None, "a new link");
+        assert_eq!(risk(Some("course/a"), &new, UrlChange::Set), None, "it led nowhere");
         let other = entry(Some("https://old.example/b"), false);
-        assert_eq!(risk(old, &other, Change::Set), None, "another page of the same host");
-        assert_eq!(risk(old, &entry(None, false), Change::NoPage), None, "a null seen once");
+        assert_eq!(risk(old, &other, UrlChange::Set), None, "another page of the same host");
+        assert_eq!(risk(old, &entry(None, false), UrlChange::NoPage), None, "a null seen once");
     }
 
     proptest! {

@@ -1,29 +1,24 @@
-//! The second half of a pass: whatever the list did not show is asked for by key, so that no drift of the list, and
-//! no broken run on it, hides an overview. So is what an event was told while the list was read, as the list may have
-//! shown something newer.
-
-use std::collections::HashMap;
+//! The second half of a pass: it asks by key for every overview that the list did not show, so that neither a list that
+//! moves nor a broken run on it hides an overview. It also asks for runs that an event was answered about while the list
+//! was read, as the list may have shown something newer.
 
 use chrono::TimeDelta;
-use tracing::Instrument;
 
-use super::decide::Settled;
-use super::listing::Listing;
-use super::pass::PassError;
+use super::PassError;
+use super::list::Listing;
 use super::progress::Phase;
 use super::report::push;
 use super::running::Running;
-use super::trouble::is_of_the_page;
-use crate::catalog::{Observation, Purpose};
-use crate::course_key::{CourseKey, RunKey};
+use crate::catalog::Purpose;
+use crate::course_key::CourseKey;
+use crate::engine::{Outcome, Settled};
 use crate::store::{MAX_ROWS, SeenSince, Standing};
-use crate::sync::{ASKED_AGAIN, BEFORE_ASKING_AGAIN};
 
 /// Batches without a single answer until asking is given up.
 const SILENT_BATCHES: u32 = 3;
 
 impl Running<'_> {
-    /// Asks for every overview that the list did not show. Returns whether the Catalog was there to the end.
+    /// Asks for them. Returns whether the Catalog answered until the end.
     pub(super) async fn ask_by_key(&mut self, listing: Listing) -> Result<bool, PassError> {
         // What a killed pass counted here is met again, as only what was settled is marked.
         (self.report.unsettled, self.report.no_runs) = (0, 0);
@@ -47,8 +42,8 @@ impl Running<'_> {
         Ok(asked_all)
     }
 
-    /// Once for each, whatever an event writes meanwhile: that is newer than the list. Returns whether the Catalog was
-    /// there to the end.
+    /// Asks once for each, whatever an event writes meanwhile: that is newer than the list. Returns whether the Catalog
+    /// answered until the end.
     async fn ask_for_unseen(&mut self, since: SeenSince) -> Result<bool, PassError> {
         // A dry run notes nothing: it goes through all overviews, and leaves out what it knows to have seen.
         let never = since.began + TimeDelta::days(36_500);
@@ -59,10 +54,10 @@ impl Running<'_> {
             let Some((last, _)) = rows.last() else { return Ok(true) };
             after = Some(last.clone());
             let courses = self.runs_among(rows.iter().map(|(id, _)| id.as_str()));
-            match self.batch(&courses).await? {
-                Answer::Some => silent = 0,
-                Answer::None => silent += 1,
-                Answer::Gone => silent = SILENT_BATCHES,
+            match self.batch(courses).await? {
+                Catalog::Answers => silent = 0,
+                Catalog::Silent => silent += 1,
+                Catalog::Gone => silent = SILENT_BATCHES,
             }
             if silent >= SILENT_BATCHES {
                 return Ok(false);
@@ -71,10 +66,10 @@ impl Running<'_> {
         }
     }
 
-    /// What the list showed and the ledger refused. Returns whether the Catalog was there to the end.
+    /// Asks for what the list showed and the ledger refused. Returns whether the Catalog answered until the end.
     async fn ask_for_superseded(&mut self) -> Result<bool, PassError> {
         for courses in std::mem::take(&mut self.superseded).chunks(MAX_ROWS) {
-            if matches!(self.batch(courses).await?, Answer::Gone) {
+            if matches!(self.batch(courses.to_vec()).await?, Catalog::Gone) {
                 return Ok(false);
             }
             self.tick(Phase::Keys).await?;
@@ -82,8 +77,8 @@ impl Running<'_> {
         Ok(true)
     }
 
-    /// An empty list where there were links is no answer to believe: a Catalog asked by a host that it does not know
-    /// shows another site, and says so to nobody.
+    /// An empty list is not believed where there were links: a Catalog that does not know the host of the request shows
+    /// another site, without saying so.
     pub(super) fn is_suddenly_empty(&self) -> bool {
         self.report.count_after == 0 && self.report.listed == 0 && self.report.linked > 0
     }
@@ -93,10 +88,9 @@ impl Running<'_> {
         for id in ids {
             match CourseKey::parse(id) {
                 Ok(key) if key.as_str() == id => {
-                    if self.waiting.contains(&key) {
-                        let counter =
-                            if key.is_ccx() { &mut self.waiting.ccx } else { &mut self.waiting.listed };
-                        *counter += 1;
+                    if self.is_held(&key) {
+                        let ccx = key.is_ccx();
+                        *(if ccx { &mut self.waiting.ccx } else { &mut self.waiting.listed }) += 1;
                         continue;
                     }
                     // A custom course's link follows from its parent's new one, which a dry run has not written.
@@ -110,63 +104,49 @@ impl Running<'_> {
         courses
     }
 
-    /// Asks for these, and again for those of which the ledger has later answers.
-    async fn batch(&mut self, courses: &[CourseKey]) -> Result<Answer, PassError> {
+    /// Asks for these. Returns what that says of the Catalog.
+    async fn batch(&mut self, courses: Vec<CourseKey>) -> Result<Catalog, PassError> {
         if courses.is_empty() {
-            return Ok(Answer::Some);
+            return Ok(Catalog::Answers);
         }
-        let (answer, mut superseded) = self.ask_once(courses).await?;
-        for _ in 0..ASKED_AGAIN {
-            if superseded.is_empty() {
-                break;
-            }
-            tokio::time::sleep(BEFORE_ASKING_AGAIN).await;
-            self.go_on()?;
-            superseded = self.ask_once(&superseded).await?.1;
+        let (engine, policy) = (&self.pass.engine, self.policy());
+        let observed = engine.refresh(courses, Purpose::Pass, policy, &self.halt).await?;
+        let settled = self.count(observed, policy);
+        let catalog = catalog(&settled);
+        for settled in settled {
+            self.count_asked_run(settled);
         }
-        self.report.unsettled += superseded.len() as u64;
-        for course in superseded {
-            let why = "the ledger has an answer to a later question";
-            push(&mut self.report.unsettled_keys, format!("{course}: {why}"));
-        }
-        Ok(answer)
+        self.go_on()?;
+        Ok(catalog)
     }
 
-    /// Asks for these. Returns what that says of the Catalog, and of which the ledger has later answers.
-    async fn ask_once(&mut self, courses: &[CourseKey]) -> Result<(Answer, Vec<CourseKey>), PassError> {
-        let asked_at = self.store().now().await?;
-        let look_up = self.pass.engine.look_up(courses, Purpose::Pass);
-        let answers = tokio::select! {
-            biased;
-            () = self.lost.cancelled() => return Err(PassError::LeaseLost),
-            () = self.stop.cancelled() => return Err(PassError::Stopped),
-            answers = look_up.instrument(tracing::info_span!("look_up", courses = courses.len())) => answers,
-        };
-        let mut superseded = Vec::new();
-        for (course, has_overview, settled) in self.settle(courses, &answers, true, asked_at).await? {
-            if has_overview && self.waiting.contains(&course) {
-                let counter = if course.is_ccx() { &mut self.waiting.ccx } else { &mut self.waiting.asked };
-                *counter += 1;
-            }
-            match settled {
-                Settled::Superseded => superseded.push(course),
-                // A custom course that is settled is counted at the end, as all are in a real pass: what is counted
-                // here says meanwhile how far it is.
-                Settled::Known if course.is_ccx() && !self.options.dry_run => {}
-                Settled::Known if course.is_ccx() => self.report.ccx_by_parent += 1,
-                Settled::Refused(why) if !course.is_ccx() => {
-                    self.report.settled_by_key += 1;
-                    self.report.refused(&course, &why);
-                }
-                Settled::Known | Settled::Before | Settled::Refused(_) => self.report.settled_by_key += 1,
-                Settled::NotListed => self.report.not_listed += 1,
-                Settled::Unknown(why) | Settled::Rejected(why) => {
-                    self.report.unsettled += 1;
-                    push(&mut self.report.unsettled_keys, format!("{course}: {why}"));
-                }
-            }
+    fn count_asked_run(&mut self, settled: Settled) {
+        let Settled { course, outcome, has_overview, .. } = settled;
+        if has_overview && self.is_held(&course) {
+            let ccx = course.is_ccx();
+            *(if ccx { &mut self.waiting.ccx } else { &mut self.waiting.asked }) += 1;
         }
-        Ok((answer(&answers), superseded))
+        let report = &mut self.report;
+        let unsettled = match outcome {
+            Outcome::Unknown(why) => why.to_string(),
+            Outcome::Rejected(why) => why,
+            Outcome::Superseded => "the ledger has an answer to a later question".to_owned(),
+            Outcome::NotListed => return report.not_listed += 1,
+            // In a real pass these are counted at the end: what is counted here says meanwhile how far it is.
+            _ if course.is_ccx() => return report.ccx_by_parent += u64::from(report.dry_run),
+            Outcome::Refused(refused) => {
+                report.settled_by_key += 1;
+                return report.refused(&course, &refused);
+            }
+            _ => return report.settled_by_key += 1,
+        };
+        report.unsettled += 1;
+        push(&mut report.unsettled_keys, format!("{course}: {unsettled}"));
+    }
+
+    /// Whether the run of this course waits for the end of the pass. A dry run goes through all.
+    fn is_held(&self, course: &CourseKey) -> bool {
+        !self.options.dry_run && self.waiting.contains(course)
     }
 
     /// Counts what the crawl has settled, by the database: whatever of it a killed pass had not counted is in it.
@@ -214,26 +194,26 @@ impl Running<'_> {
 }
 
 /// What a batch says about the Catalog.
-enum Answer {
-    /// It is there.
-    Some,
-    /// It gave no sound answer about anything.
-    None,
-    /// It is gone.
+enum Catalog {
+    /// It answered.
+    Answers,
+    /// It gave no sound answer about any run.
+    Silent,
+    /// It cannot be reached, or refuses.
     Gone,
 }
 
-fn answer(answers: &HashMap<RunKey, Observation>) -> Answer {
+fn catalog(settled: &[Settled]) -> Catalog {
     let mut gone = false;
-    for answer in answers.values() {
-        match answer {
-            Observation::Unknown(why) => match why.error() {
-                Some(error) => gone |= !is_of_the_page(error),
-                // It answered; the URL is what is wrong.
-                None => return Answer::Some,
+    for settled in settled {
+        match &settled.outcome {
+            Outcome::Unknown(why) => match why.error() {
+                Some(error) => gone |= !error.may_succeed_smaller(),
+                // It answered; the row is what is wrong.
+                None => return Catalog::Answers,
             },
-            _ => return Answer::Some,
+            _ => return Catalog::Answers,
         }
     }
-    if gone { Answer::Gone } else { Answer::None }
+    if gone { Catalog::Gone } else { Catalog::Silent }
 }

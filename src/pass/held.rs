@@ -1,26 +1,20 @@
 //! Changes that wait for the end of the pass, as the brake is for them: the ledger does not know of them, so that a pass
 //! that is taken up meets them again.
 
-use std::collections::{BTreeMap, HashMap};
-
-use chrono::{DateTime, Utc};
-
-use super::brake;
-use super::pass::PassError;
-use super::progress::{Change, Why};
+use super::PassError;
 use super::report::HELD_LISTED;
 use super::running::Running;
 use super::seen::Seen;
-use crate::catalog::Observation;
-use crate::course_key::{CourseKey, RunKey};
+use crate::course_key::CourseKey;
+use crate::engine::{Answered, Change, Policy, Risky, Why, allowance};
 
 /// What waits.
 #[derive(Default)]
 pub(super) struct Waiting {
     /// Runs whose change waits or is held back for good: they are not asked for again.
     runs: Seen,
-    /// The answers about them, by the time of the question; none any more once there are more than may be.
-    answers: BTreeMap<DateTime<Utc>, HashMap<RunKey, Observation>>,
+    /// The answers about them; empty once there are more than the allowance.
+    answers: Answered,
     /// Overviews, custom courses not included, that the list showed and that wait.
     pub(super) listed: u64,
     /// The same of those that were asked for by key.
@@ -43,23 +37,19 @@ impl Waiting {
 
 impl Running<'_> {
     /// Has these changes wait, each once.
-    pub(super) fn hold(
-        &mut self,
-        risky: Vec<(RunKey, Change)>,
-        answers: &HashMap<RunKey, Observation>,
-        asked_at: DateTime<Utc>,
-    ) {
-        for (run, change) in risky {
+    pub(super) fn hold(&mut self, risky: Vec<Risky>) {
+        for Risky { run, change, question, observation } in risky {
             if !self.waiting.runs.insert(&run) {
                 continue;
             }
             self.count_held(1, [change]);
-            if let (false, Some(answer)) = (self.over_the_limit(), answers.get(&run)) {
-                self.waiting.answers.entry(asked_at).or_default().insert(run, answer.clone());
+            if !self.over_the_limit() {
+                self.waiting.answers.about(CourseKey::parse(run.as_str()).ok());
+                self.waiting.answers.add(run, question, observation);
             }
         }
         if self.over_the_limit() {
-            self.waiting.answers.clear();
+            self.waiting.answers = Answered::default();
         }
     }
 
@@ -81,22 +71,17 @@ impl Running<'_> {
 
     /// What waits is not made, and not counted.
     pub(super) fn drop_held(&mut self) {
-        self.waiting.answers.clear();
+        self.waiting.answers = Answered::default();
         self.report.held_back = 0;
         self.report.held.clear();
     }
 
-    /// Makes the changes that wait, on the overviews of custom courses too.
+    /// Makes the changes that wait, on custom courses too.
     pub(super) async fn release_held(&mut self) -> Result<(), PassError> {
-        self.releasing = true;
-        for (asked_at, answers) in std::mem::take(&mut self.waiting.answers) {
-            let runs = answers.keys().filter_map(|run| CourseKey::parse(run.as_str()).ok());
-            let mut courses: Vec<CourseKey> = runs.collect();
-            let custom = self.store().custom_courses_of(&courses).await?;
-            courses.extend(custom.into_iter().filter(|course| !answers.contains_key(&course.own_key())));
-            self.settle(&courses, &answers, true, asked_at).await?;
-            self.go_on()?;
-        }
+        let mut answers = std::mem::take(&mut self.waiting.answers);
+        let custom = self.store().custom_courses_of(answers.courses()).await?;
+        answers.about(custom);
+        self.observe(answers, Policy { bulk: true, ..Policy::default() }).await?;
         self.drop_held();
         Ok(())
     }
@@ -107,6 +92,6 @@ impl Running<'_> {
 
     /// How many changes this pass may make that the brake is for.
     pub(super) fn allowance(&self) -> u64 {
-        brake::allowance(self.report.linked, self.pass.settings.max_change_ratio)
+        allowance(self.report.linked, self.pass.settings.max_change_ratio)
     }
 }

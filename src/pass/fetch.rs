@@ -1,5 +1,5 @@
-//! Reads the Catalog's whole list, page by page, and hands the pages on. It works ahead of whoever takes them, by as
-//! many requests as are allowed at once and one page in the channel; so memory stays the same for any length.
+//! Reads the Catalog's whole list, page by page, and hands the pages on. It works ahead of the pass by as many requests
+//! as are allowed at once and one page in the channel; so memory stays the same for any length.
 
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ use tracing::Instrument;
 
 use super::page_size::{AtOnce, PageSize};
 use super::ranges::{Range, Ranges, Read};
-use super::trouble::is_of_the_page;
 use crate::catalog::{CatalogError, Client, Page, Purpose};
 use crate::store::{Store, StoreError};
 
@@ -168,7 +167,7 @@ impl Fetcher {
 
     async fn failed(&mut self, range: Range, error: CatalogError) -> Result<bool, End> {
         let error = Arc::new(error);
-        if !is_of_the_page(&error) {
+        if !error.may_succeed_smaller() {
             return Err(End::Gone(error));
         }
         self.failures += 1;

@@ -1,13 +1,12 @@
 //! The first half of a pass: what the Catalog's list shows.
 
-use super::crawl::{Crawl, Crawled, End};
-use super::edges::Edges;
-use super::log;
-use super::pass::PassError;
+use super::broken_neighbours::Neighbours;
+use super::fetch::{Crawl, Crawled, End};
+use super::position::InOrder;
 use super::progress::Phase;
-use super::ranges::InOrder;
 use super::report::{Broken, LISTED};
 use super::running::Running;
+use super::{PassError, log};
 use crate::catalog::{CatalogError, ListedRun};
 use crate::model::text::cut;
 
@@ -31,32 +30,28 @@ impl Running<'_> {
         let (store, catalog) = (engine.store().clone(), engine.catalog().clone());
         let start = self.low.position();
         let mut crawl = Crawl::start(store, catalog, start, self.page_size.clone(), self.pass.at_once);
-        let mut edges = Edges::default();
+        let mut neighbours = Neighbours::default();
         // While one page is read again in parts, others go on.
         let mut in_order = InOrder::new(start, 12 + 2 * self.pass.at_once);
         loop {
-            let crawled = tokio::select! {
-                biased;
-                () = self.lost.cancelled() => return Err(PassError::LeaseLost),
-                () = self.stop.cancelled() => return Err(PassError::Stopped),
-                crawled = crawl.pages.recv() => crawled,
-            };
-            let Some(crawled) = crawled else { break };
+            let crawled = self.halt.run_until_cancelled(crawl.pages.recv()).await;
+            self.go_on()?;
+            let Some(Some(crawled)) = crawled else { break };
             match crawled {
                 Crawled::Page { range, read_to, .. } => in_order.add(range.start, read_to, crawled),
                 Crawled::Broken(position, _) => in_order.add(position, position + 1, crawled),
-                other => self.crawled(other, &mut edges).await?,
+                other => self.crawled(other, &mut neighbours).await?,
             }
             while let Some(crawled) = in_order.take() {
-                self.crawled(crawled, &mut edges).await?;
+                self.crawled(crawled, &mut neighbours).await?;
             }
         }
         in_order.end();
         while let Some(crawled) = in_order.take() {
-            self.crawled(crawled, &mut edges).await?;
+            self.crawled(crawled, &mut neighbours).await?;
         }
         for broken in &mut self.report.broken {
-            edges.name(broken);
+            neighbours.name(broken);
         }
         // Pages come back in any order.
         self.report.broken.sort_by_key(|broken| broken.position);
@@ -73,16 +68,16 @@ impl Running<'_> {
     }
 
     /// Takes what the crawl hands on.
-    async fn crawled(&mut self, crawled: Crawled, edges: &mut Edges) -> Result<(), PassError> {
+    async fn crawled(&mut self, crawled: Crawled, neighbours: &mut Neighbours) -> Result<(), PassError> {
         match crawled {
             Crawled::Page { range, read_to, asked_at, page, page_size } => {
                 self.page_size.resume_at(page_size);
                 if let (Some(first), Some(last)) = (page.runs.first(), page.runs.last()) {
                     let end = range.start + page.runs.len() as u64;
-                    edges.add(range.start, end, named(first), named(last));
+                    neighbours.add(range.start, end, named(first), named(last));
                 }
                 for broken in &mut self.report.broken {
-                    edges.name(broken);
+                    neighbours.name(broken);
                 }
                 if self.report.pages == 0 {
                     self.report.count_before = page.count;
@@ -98,7 +93,7 @@ impl Running<'_> {
                 tracing::debug!(event = "reconcile.page_split", offset, limit, error = %error);
             }
             Crawled::Broken(position, error) => {
-                self.broken(position, &error, edges);
+                self.broken(position, &error, neighbours);
                 self.low.done(position, position + 1);
                 self.tick(Phase::Crawl).await?;
             }
@@ -112,14 +107,14 @@ impl Running<'_> {
         Ok(())
     }
 
-    fn broken(&mut self, position: u64, error: &CatalogError, edges: &Edges) {
+    fn broken(&mut self, position: u64, error: &CatalogError, neighbours: &Neighbours) {
         self.report.failed_pages += 1;
         self.report.broken_runs += 1;
         let error = cut(&error.to_string(), 300);
         log::run_broken(position, &error);
         if self.report.broken.len() < LISTED {
             let mut broken = Broken { position, error, ..Broken::default() };
-            edges.name(&mut broken);
+            neighbours.name(&mut broken);
             self.report.broken.push(broken);
         }
     }

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::progress::Change;
 use crate::course_key::CourseKey;
+use crate::engine::Change;
 use crate::model::text::cut;
+use crate::refused_url::RefusedUrl;
 use crate::store::Verdict;
 
 /// Lines in any one list of the report; beyond it only the number grows.
@@ -147,9 +148,9 @@ impl Report {
     }
 
     /// Counts a course whose URL is refused.
-    pub(super) fn refused(&mut self, course: &CourseKey, why: &str) {
+    pub(super) fn refused(&mut self, course: &CourseKey, refused: &RefusedUrl) {
         self.refused += 1;
-        let line = format!("{course}: {why}");
+        let line = format!("{course}: {}: {}", refused.url, refused.why);
         // One is met again where a killed pass read its page before.
         if !self.refused_urls.contains(&line) {
             push(&mut self.refused_urls, line);
@@ -191,8 +192,8 @@ pub(super) fn push(list: &mut Vec<String>, line: String) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::progress::Why;
     use super::*;
+    use crate::engine::Why;
 
     fn huge() -> Report {
         let url = format!("https://e/{}", "é".repeat(1000));

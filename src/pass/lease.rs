@@ -1,4 +1,4 @@
-//! One pass at a time, whoever starts it: the lease `reconcile`, kept alive while the pass runs.
+//! One pass at a time, of all workers and commands: the lease `reconcile`, renewed while the pass runs.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::pass::PassError;
+use super::PassError;
 use crate::jobs::{Job, Jobs};
 use crate::store::{Lease, Store};
 
@@ -22,8 +22,8 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) struct Held {
     store: Store,
     lease: Lease,
-    /// Cancelled when the lease is lost: another pass may be running.
-    pub(super) lost: CancellationToken,
+    /// Cancelled when the lease is lost, as another pass may be running, and when the pass is to stop.
+    pub(super) halt: CancellationToken,
     _renewal: AbortOnDropHandle<()>,
 }
 
@@ -54,7 +54,10 @@ impl Held {
                     store.release(&lease).await?;
                     return Err(PassError::Taken { holder });
                 }
-                (Some(lease), _) => return Ok(Self::keep(store.clone(), lease, jobs.add(LEASE_JOB, RENEW))),
+                (Some(lease), _) => {
+                    let (halt, job) = (stop.child_token(), jobs.add(LEASE_JOB, RENEW));
+                    return Ok(Self::keep(store.clone(), lease, halt, job));
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => return Err(PassError::Stopped),
@@ -63,15 +66,14 @@ impl Held {
         }
     }
 
-    fn keep(store: Store, lease: Lease, job: Job) -> Self {
-        let lost = CancellationToken::new();
-        let renewal = tokio::spawn(renew(store.clone(), lease.clone(), lost.clone(), job));
-        Self { store, lease, lost, _renewal: AbortOnDropHandle::new(renewal) }
+    fn keep(store: Store, lease: Lease, halt: CancellationToken, job: Job) -> Self {
+        let renewal = tokio::spawn(renew(store.clone(), lease.clone(), halt.clone(), job));
+        Self { store, lease, halt, _renewal: AbortOnDropHandle::new(renewal) }
     }
 
     /// Gives the lease back. If that fails it runs out by itself.
     pub(super) async fn release(self) {
-        let Self { store, lease, lost: _, _renewal } = self;
+        let Self { store, lease, halt: _, _renewal } = self;
         drop(_renewal);
         if let Err(error) = store.release(&lease).await {
             tracing::warn!(event = "reconcile.lease_not_released", error = %error);
@@ -79,7 +81,7 @@ impl Held {
     }
 }
 
-async fn renew(store: Store, lease: Lease, lost: CancellationToken, job: Job) {
+async fn renew(store: Store, lease: Lease, halt: CancellationToken, job: Job) {
     let mut held_since = Instant::now();
     loop {
         tokio::time::sleep(RENEW).await;
@@ -89,11 +91,11 @@ async fn renew(store: Store, lease: Lease, lost: CancellationToken, job: Job) {
         job.end();
         match renewed {
             Ok(Some(_)) => held_since = asked,
-            Ok(None) => return lost.cancel(),
+            Ok(None) => return halt.cancel(),
             Err(error) => {
                 tracing::warn!(event = "reconcile.lease_not_renewed", error = %error);
                 if held_since.elapsed() >= TTL {
-                    return lost.cancel();
+                    return halt.cancel();
                 }
             }
         }

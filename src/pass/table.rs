@@ -103,9 +103,9 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::super::progress::{Change, Why};
     use super::super::report::Broken;
     use super::*;
+    use crate::engine::{Change, Why};
 
     #[test]
     fn the_table_names_what_is_broken_and_held() {

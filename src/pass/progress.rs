@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::also::AlsoChange;
+use crate::engine::Change;
 
 /// Receives what a pass says while it runs; called from one task, in order, and not to be blocked for long.
 pub trait Progress: Send + Sync {
@@ -61,55 +61,4 @@ pub struct Status {
     pub elapsed: Duration,
     /// Of the crawl, as the pages so far were; none before the second page.
     pub time_left: Option<Duration>,
-}
-
-/// One change of one overview.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// The overview's key.
-    pub key: String,
-    /// The link it has now.
-    pub from: Option<String>,
-    /// The link it would have.
-    pub to: Option<String>,
-    /// Why.
-    pub why: Why,
-    /// Its columns of `sync.also` that differ, with what they would be.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub also: Vec<AlsoChange>,
-}
-
-/// Why an overview changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Why {
-    /// It had none.
-    Linked,
-    /// The Catalog has another URL of the same host.
-    Changed,
-    /// The Catalog has a URL of another host; under the brake.
-    Rehosted,
-    /// The LMS had lost or overwritten what the ledger has.
-    Restored,
-    /// The Catalog said twice that there is no page; under the brake.
-    Cleared,
-    /// The Catalog no longer lists the run, and `reconcile.absent` is `clear`; under the brake.
-    Absent,
-    /// The link stays, and a column of `sync.also` differs.
-    Also,
-}
-
-impl Why {
-    /// The word in lists and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Linked => "linked",
-            Self::Changed => "changed",
-            Self::Rehosted => "rehosted",
-            Self::Restored => "restored",
-            Self::Cleared => "cleared",
-            Self::Absent => "absent",
-            Self::Also => "also",
-        }
-    }
 }

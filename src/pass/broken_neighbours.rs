@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use super::report::Broken;
 
-/// Where good pages begin and end, so that a broken run can be told by its neighbours.
+/// Where good pages begin and end, so that a broken run can be found by its neighbours.
 #[derive(Debug, Default)]
-pub(super) struct Edges(VecDeque<(u64, u64, String, String)>);
+pub(super) struct Neighbours(VecDeque<(u64, u64, String, String)>);
 
-impl Edges {
+impl Neighbours {
     /// More than the halves that one page falls into.
     const KEPT: usize = 64;
 
