@@ -11,7 +11,7 @@ use self::timetable::{Due, Timetable};
 use super::dead_letters;
 use crate::config::{Every, PageSize, Schedule};
 use crate::jobs::{Job, Jobs};
-use crate::reconcile::{Options, Pass, PassError, Progress, Status};
+use crate::pass::{Options, Pass, PassError, Progress, Status};
 use crate::store::{Healed, Lease, Rejected, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};
 
@@ -136,13 +136,7 @@ impl Nightly {
                 job.progress();
             }
             job.begin();
-            let has_ended = match due {
-                Due::New(at) if self.is_made(at, timetable.apart(at)).await => {
-                    taken();
-                    true
-                }
-                due => self.once(due, &job, &stop).await,
-            };
+            let has_ended = self.once(due, timetable.apart(at), &job, &stop).await;
             job.end();
             if stop.is_cancelled() {
                 return;
@@ -151,25 +145,28 @@ impl Nightly {
         }
     }
 
-    /// Whether another worker has made the pass that is due now already, however short it was: one that began near
-    /// that time, by the database's clock. `apart`: how long until the next is due.
-    async fn is_made(&self, due: DateTime<Utc>, apart: TimeDelta) -> bool {
-        let Ok((now, passes)) = tokio::try_join!(self.store.now(), self.store.last_passes(1)) else {
-            return false;
-        };
-        let due = now - (Utc::now() - due);
-        let near = due - CLOCKS_DIFFER.min(apart / 2);
-        passes.first().is_some_and(|last| last.finished_at.is_some() && last.started_at > near)
+    /// The time, by the database's clock, after which a pass that began is the one that is due. `apart`: how long until
+    /// the next is due.
+    async fn since(&self, due: DateTime<Utc>, apart: TimeDelta) -> Result<DateTime<Utc>, StoreError> {
+        let now = self.store.now().await?;
+        Ok(now - (Utc::now() - due) - CLOCKS_DIFFER.min(apart / 2))
     }
 
     /// A pass, or the rest of one. Returns false if there may be a rest to be taken up later.
-    async fn once(&self, due: Due, job: &Job, stop: &CancellationToken) -> bool {
+    async fn once(&self, due: Due, apart: TimeDelta, job: &Job, stop: &CancellationToken) -> bool {
         let options = Options { page_size: self.page_size, dry_run: false, allow_mass_change: false };
         let ended = match due {
-            Due::New(_) => self.pass.run(options, &Watched(job), stop.clone()).await.map(Some),
+            Due::New(at) => match self.since(at, apart).await {
+                Ok(since) => self.pass.run_once(since, options, &Watched(job), stop.clone()).await,
+                Err(error) => Err(error.into()),
+            },
             Due::Rest(_) => self.pass.resume(options, &Watched(job), stop.clone()).await,
         };
         match ended {
+            Ok(None) if matches!(due, Due::New(_)) => {
+                taken();
+                return true;
+            }
             Ok(None) => return true,
             // The pass has told of itself.
             Ok(Some(report)) => {
