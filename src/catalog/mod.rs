@@ -20,6 +20,7 @@ pub(crate) mod fuzzing;
 mod look_up;
 mod matching;
 mod observation;
+mod quote;
 mod rate_limiter;
 mod request;
 mod retry_policy;

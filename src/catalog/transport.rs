@@ -6,7 +6,8 @@ use reqwest::header::{self, HeaderMap};
 use reqwest::{RequestBuilder, Response, StatusCode, redirect};
 use url::Url;
 
-use super::error::{CatalogError, Defect, quote};
+use super::error::{CatalogError, Defect};
+use super::quote::quote;
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// Shorter than the 5 s after which gunicorn and many proxies close idle connections.

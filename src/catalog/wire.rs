@@ -9,7 +9,8 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use self::results::{Envelope, TOO_MANY};
-use super::error::{Defect, quote};
+use super::error::Defect;
+use super::quote::quote;
 use crate::also::{Also, AlsoColumn, is_language};
 
 /// Bytes of a string that are kept: twice the longest URL that may be shared, and more than any key.
