@@ -43,18 +43,6 @@ pub(super) struct TakeOver {
     since: usize,
 }
 
-/// What is down, and why.
-enum Out {
-    Broker(String),
-    Database(String),
-}
-
-impl From<BrokerError> for Out {
-    fn from(error: BrokerError) -> Self {
-        Self::Broker(report(&error))
-    }
-}
-
 impl TakeOver {
     /// A job among `jobs`.
     pub(super) fn new(letters: DeadLetters, store: Store, jobs: &Jobs) -> Self {
@@ -72,11 +60,9 @@ impl TakeOver {
                 () = stop.cancelled() => return,
                 ended = self.take_over(&stop) => ended,
             };
-            match ended {
-                Ok(()) => return,
-                Err(Out::Database(why)) => self.failed(&why),
-                // The consumer of events logs it.
-                Err(Out::Broker(why)) => tracing::debug!(why, "dead letters are not taken over"),
+            if let Err(error) = ended {
+                // A warning comes from the consumer of events.
+                tracing::debug!(error = report(&error), "dead letters are not taken over");
             }
             if begun.elapsed() > LONGEST_PAUSE {
                 pause = SHORTEST_PAUSE;
@@ -89,9 +75,12 @@ impl TakeOver {
     }
 
     /// Takes over letters on one connection, until `stop` or a failure.
-    async fn take_over(&mut self, stop: &CancellationToken) -> Result<(), Out> {
+    async fn take_over(&mut self, stop: &CancellationToken) -> Result<(), BrokerError> {
         // Before any letter is delivered: one that goes back to the queue counts as delivered.
-        self.store.check_schema().await.map_err(|error| Out::Database(report(&error)))?;
+        if let Err(error) = self.store.check_schema().await {
+            self.failed(&error);
+            return Ok(());
+        }
         let mut feed = self.letters.consume().await?;
         self.recovered();
         while !stop.is_cancelled() {
@@ -100,7 +89,9 @@ impl TakeOver {
             if let Ok(letters) = next {
                 let letters = letters?;
                 self.since += letters.len();
-                self.keep(&letters, stop).await?;
+                if !self.keep(&letters, stop).await {
+                    return Ok(());
+                }
                 broker::ack_many(letters).await?;
             }
             if let Err(error) = self.discard_old().await {
@@ -110,21 +101,19 @@ impl TakeOver {
         Ok(())
     }
 
-    /// Holds the letters until they are committed.
-    async fn keep(&mut self, letters: &[broker::Delivery], stop: &CancellationToken) -> Result<(), Out> {
+    /// Holds the letters until they are committed. False if that takes too long, or at `stop`.
+    async fn keep(&mut self, letters: &[broker::Delivery], stop: &CancellationToken) -> bool {
         let (held, mut pause) = (Instant::now(), SHORTEST_PAUSE);
-        loop {
-            let kept = keep(&self.store, letters.iter().map(|letter| &**letter)).await;
-            let Err(error) = kept else { break };
-            self.failed(&report(&error));
+        while let Err(error) = keep(&self.store, letters.iter().map(|letter| &**letter)).await {
+            self.failed(&error);
             self.job.progress();
             if held.elapsed() > HOLD || !sleeps(pause, stop).await {
-                return Err(Out::Database(report(&error)));
+                return false;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         self.recovered();
-        Ok(())
+        true
     }
 
     async fn discard_old(&mut self) -> Result<(), StoreError> {
@@ -142,8 +131,9 @@ impl TakeOver {
     }
 
     /// Logs the first failure.
-    fn failed(&self, why: &str) {
+    fn failed(&self, error: &dyn std::error::Error) {
         if self.latch.fails() {
+            let why = report(error);
             tracing::warn!(event = "dead_letter.waiting", why, "dead letters wait in their queue");
         }
     }
