@@ -227,7 +227,7 @@ async fn slow_bodies_take_no_turn_and_end() {
     with_port(async |port| {
     let mut bodies = Vec::new();
     for _ in 0..16 {
-        bodies.push(slow(&port, SLOW_BODY).await);
+        bodies.push(slow(port, SLOW_BODY).await);
     }
     let ended = futures_util::future::join_all(bodies.iter_mut().map(async |stream| {
         let mut answer = String::new();
@@ -250,7 +250,7 @@ async fn probes_are_answered_beside_1200_slow_connections() {
     with_port(async |port| {
         let mut connections = Vec::new();
         for said in ["", "GET /healthz HTTP/1.1\r\nHo", SLOW_BODY].iter().cycle().take(1_200) {
-            connections.push(slow(&port, said).await);
+            connections.push(slow(port, said).await);
         }
         for path in ["/healthz", "/readyz"] {
             // A second is promised; this machine may have more to do. Slow clients alone would go on for ten.
