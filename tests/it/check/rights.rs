@@ -77,10 +77,11 @@ async fn each_right_that_is_missing_is_named_with_the_grant_to_run() {
             let granted: Vec<Granted> =
                 stage.database.statements().iter().flat_map(|statement| apart(&statement.sql)).collect();
             // The LMS's columns, one to write, two of sync.also to read and to write, the page size's two, three of
-            // each of ours, one each to forget blanks, dead letters and failures, our memory, and what each server adds.
+            // each of ours, one each to forget blanks, dead letters, failures, old runs and old passes, our memory, and
+            // what each server adds.
             let tables = migration::tables().count();
             let own = if kind == Kind::Postgres { 2 } else { 0 };
-            assert_eq!(granted.len(), 3 + 1 + 4 + 2 + 3 * tables + 3 + 1 + own, "{granted:?}");
+            assert_eq!(granted.len(), 3 + 1 + 4 + 2 + 3 * tables + 5 + 1 + own, "{granted:?}");
             for granted in granted {
                 let at = if kind == Kind::Mysql { "@'%'" } else { "" };
                 stage.database.execute(&format!("REVOKE {} FROM {user}{at}", granted.sql())).await;
@@ -118,7 +119,7 @@ async fn each_right_too_many_is_told() {
             warns(stage, &[], &["SELECT", PAGE_SIZE, "UPDATE (", "eligible_for_financial_aid"]).await;
             let at = if kind == Kind::Mysql { "@'%'" } else { "" };
             let more = [
-                "DELETE ON course_sharing_ledger",
+                "DELETE ON course_sharing_lease",
                 "UPDATE (social_sharing_url) ON course_overviews_courseoverview",
             ];
             for right in more {
