@@ -73,7 +73,9 @@ impl Explanation {
         }
         match link {
             Some(_) => "the link was there before this program; the Catalog has not been asked yet".into(),
-            None => "the Catalog has not been asked yet; the next pass will, or: course-sharing sync".into(),
+            None => {
+                "the Catalog has not been asked yet; the next pass asks it, or run course-sharing sync".into()
+            }
         }
     }
 }
