@@ -14,8 +14,8 @@ use sea_orm::{
     ColumnTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 
+use super::blank_reason::{self, Reason};
 use super::choice::run_of_overview;
-use super::reason::{self, Reason};
 use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError};
 
@@ -54,9 +54,6 @@ struct CountRow {
 impl Store {
     /// Notes which overviews have become blank or are so for another reason now, and forgets those that are linked
     /// again or gone. Events wait for `waiting` until their run is listed. Returns how many rows that wrote.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn note_blanks(&self, waiting: Duration) -> Result<u64, StoreError> {
         let (now, backend) = (self.now().await?, self.backend());
         let note = note(backend, now, waiting);
@@ -81,9 +78,6 @@ impl Store {
 
     /// How many overviews are blank by each reason, where there are any, in the order of [`Reason::ALL`]; as last
     /// noted.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn blank_counts(&self) -> Result<Vec<BlankCount>, StoreError> {
         let counted = Entity::find()
             .select_only()
@@ -106,9 +100,6 @@ impl Store {
 
     /// The `limit` overviews that have been blank for the longest by one of these reasons, the oldest first. A short
     /// statement a reason, by an index; as last noted.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn oldest_blanks(&self, reasons: &[Reason], limit: u64) -> Result<Vec<Blank>, StoreError> {
         let mut oldest = Vec::new();
         for reason in reasons {
@@ -126,9 +117,6 @@ impl Store {
     }
 
     /// Since when and why the overview of this id is blank, as last noted; none if it is not.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn blank(&self, course_id: &str) -> Result<Option<Blank>, StoreError> {
         let find = Entity::find_by_id(course_id).into_query();
         let row: Option<Model> = self.db.one("read a blank overview", Batch, &find).await?;
@@ -145,7 +133,7 @@ impl Blank {
 /// The rows of overviews that are blank and not noted so, or noted with another reason; the time when it was first
 /// noted stays.
 fn note(backend: DbBackend, now: DateTime<Utc>, waiting: Duration) -> InsertStatement {
-    let reason = reason::of_overview(backend, now, waiting);
+    let reason = blank_reason::of_overview(backend, now, waiting);
     let noted = |column: Column| Expr::col((Entity, column));
     let mut found = Query::select();
     found

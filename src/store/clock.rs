@@ -46,9 +46,6 @@ impl DatabaseClock {
 
 impl Store {
     /// The time on the database's clock, to the microsecond, or a little earlier; costs a statement once a minute.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
         if let Some(time) = self.clock.get() {
             return Ok(time.trunc_subsecs(6));

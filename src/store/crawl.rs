@@ -14,9 +14,6 @@ use super::{ObservedBy, Store, StoreError};
 
 impl Store {
     /// How the overviews stand with what has been seen of the Catalog since `since`; reads both tables whole.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn standing(&self, since: SeenSince) -> Result<Standing, StoreError> {
         let backend = self.backend();
         let ccx = || Expr::cust(is_ccx(backend));

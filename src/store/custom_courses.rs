@@ -16,9 +16,6 @@ const ESCAPE: char = '!';
 
 impl Store {
     /// The custom courses of these courses' runs that the LMS has an overview of, in no order.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn custom_courses_of(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
         let courses = self.that_overviews_hold(courses).await?;
         let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();

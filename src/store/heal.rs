@@ -21,18 +21,12 @@ pub struct Healed {
 
 impl Store {
     /// Gives every overview the URL that the ledger has for it, where they differ, and never a clear.
-    ///
-    /// # Errors
-    /// Those of the database; a row that it rejects is none.
     pub async fn heal(&self) -> Result<Healed, StoreError> {
         self.copy_to_all(Scope::All, Clears::Leave).await
     }
 
     /// Copies every change of the ledger since `since`, clears included, to all overviews of the runs; what a pass
     /// does at its end for custom courses and for what its brake let through.
-    ///
-    /// # Errors
-    /// Those of the database; a row that it rejects is none.
     pub async fn copy_changes(&self, since: DateTime<Utc>) -> Result<Healed, StoreError> {
         self.copy_to_all(Scope::ChangedSince(since), Clears::Copy).await
     }

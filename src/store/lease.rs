@@ -21,9 +21,6 @@ pub struct Lease {
 
 impl Store {
     /// Takes or renews the lease for `job` until `for_how_long` from now. None: another holder has it.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn acquire(
         &self,
         job: &str,
@@ -57,9 +54,6 @@ impl Store {
     }
 
     /// Who holds the lease for `job`, and until when; none if it is free.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn holder(&self, job: &str) -> Result<Option<(String, DateTime<Utc>)>, StoreError> {
         let now = self.now().await?;
         let find = Entity::find_by_id(job).into_query();

@@ -158,9 +158,6 @@ impl Entry {
 
 impl Store {
     /// The ledger's rows of these runs; runs it does not know are not in the map.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn entries(&self, runs: &[RunKey]) -> Result<HashMap<RunKey, Entry>, StoreError> {
         let mut entries = HashMap::with_capacity(runs.len());
         for runs in keys::fitting(runs, |run| keys::key_bytes(run.as_str())) {

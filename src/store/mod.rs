@@ -4,6 +4,7 @@
 //! The ledger decides. Every write of a link is one statement that copies the ledger's URL to overviews that
 //! differ from it (`copy.rs`); restoring, applying and healing differ only in which overviews they copy to.
 
+mod blank_reason;
 mod blanks;
 mod charset;
 mod choice;
@@ -24,7 +25,7 @@ mod overviews;
 mod passes;
 mod pool;
 mod prune;
-mod reason;
+
 mod refusal;
 mod refused_urls;
 mod rejection;
@@ -33,6 +34,7 @@ mod schema;
 mod timeout;
 mod write;
 
+pub use self::blank_reason::Reason;
 pub use self::blanks::{Blank, BlankCount};
 pub use self::crawl::{SeenSince, Standing};
 pub use self::dead_letters::{Letter, LetterFilter, LetterHead, NewLetter};
@@ -45,7 +47,6 @@ pub use self::ledger::{Entry, ObservedBy, UrlRefusal};
 pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
 pub use self::passes::{PassRow, Verdict};
 pub use self::prune::PrunedRuns;
-pub use self::reason::Reason;
 pub use self::refusal::{Refusal, Refused, Writes};
 pub use self::refused_urls::RefusedCourse;
 pub use self::rejection::Rejected;

@@ -76,9 +76,6 @@ pub struct Counts {
 impl Store {
     /// Overview and ledger row of each of these courses, in their order, duplicates once; two short statements at
     /// the same time for as many as fit into them.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn snapshots(&self, courses: &[CourseKey]) -> Result<Vec<Snapshot>, StoreError> {
         let own = courses.iter().filter(|course| course.is_ccx()).map(CourseKey::own_key);
         let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).chain(own).collect();
@@ -98,9 +95,6 @@ impl Store {
     }
 
     /// The overviews of these courses; those that the LMS has not are not in the map.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn overviews(&self, courses: &[CourseKey]) -> Result<HashMap<CourseKey, Overview>, StoreError> {
         let mut overviews = HashMap::with_capacity(courses.len());
         for courses in keys::fitting(courses, |course| keys::key_bytes(course.as_str())) {
@@ -114,9 +108,6 @@ impl Store {
     }
 
     /// The links of these courses, in one statement whatever their number; unknown ones are not in the answer.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn links(&self, courses: &[CourseKey]) -> Result<Vec<LinkRow>, StoreError> {
         self.rows(courses, "read links").await
     }
@@ -174,9 +165,6 @@ impl Store {
     /// The next overviews, in the order of the database, that what has been seen since `since` does not settle: what a
     /// crawl did not show, and links that came back after a clear. Begin without `after`, go on with the last id of the answer; at most `limit` rows.
     /// The raw id comes along, as an overview's id need not be the key of a course run.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn unseen(
         &self,
         since: SeenSince,
@@ -205,9 +193,6 @@ impl Store {
     }
 
     /// How many overviews have a link and how many have none; reads the whole table.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         let linked = "SUM(CASE WHEN COALESCE(marketing_url, '') <> '' THEN 1 ELSE 0 END)";
         let cast = if self.backend() == sea_orm::DbBackend::MySql { "SIGNED" } else { "BIGINT" };

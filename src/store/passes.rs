@@ -46,9 +46,6 @@ pub type PassRow = pass::Model;
 
 impl Store {
     /// A new row for a pass that starts now.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn begin_pass(&self, page_size: i32) -> Result<PassRow, StoreError> {
         let now = self.now().await?;
         let row = pass::ActiveModel {
@@ -99,18 +96,12 @@ impl Store {
     }
 
     /// The newest passes, newest first.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn last_passes(&self, limit: u64) -> Result<Vec<PassRow>, StoreError> {
         let newest = pass::Entity::find().order_by_desc(pass::Column::Id).limit(limit);
         self.db.all("read passes", Batch, &newest.into_query()).await
     }
 
     /// The newest pass that has ended, whatever its verdict or with this one; none if there is none.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub async fn last_ended(&self, verdict: Option<Verdict>) -> Result<Option<PassRow>, StoreError> {
         let mut ended = pass::Entity::find().filter(pass::Column::FinishedAt.is_not_null());
         if let Some(verdict) = verdict {

@@ -33,9 +33,6 @@ impl Store {
     /// they differ, and never a clear.
     /// Returns which were written. Where nothing is lost it is one short statement that locks nothing. An overview that
     /// the database rejects stays as it is; writing what the Catalog says of it meets the same.
-    ///
-    /// # Errors
-    /// Those of the database; a row that it rejects is none.
     pub async fn restore(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
         // Side by side: a lost link is not to wait for the search.
         let (custom, mut restored) =
@@ -113,9 +110,6 @@ impl Store {
     /// is behind: it is read again before it is used.
     ///
     /// Dropping the future does not stop the transaction half way: it runs on a task of its own.
-    ///
-    /// # Errors
-    /// Those of the database; then nothing of it was written.
     pub async fn apply(
         &self,
         mut entries: Vec<Entry>,
