@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-/// One overview without a link, as it was last looked at. The table's column `dead_since` is not used any more.
+/// One overview without a link, as it was last looked at.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "course_sharing_blank")]
 pub struct Model {
