@@ -1,6 +1,7 @@
 //! What is known of each run of the Catalog: the memory that a wiped overview is restored from.
 
 use sea_orm::entity::prelude::*;
+use strum::{Display, IntoStaticStr};
 
 /// One catalog run. The URL in force is `marketing_url` while `cleared_at` is NULL, and none after that.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -21,8 +22,8 @@ pub struct Model {
     pub changed_at: Option<DateTimeUtc>,
     /// When the question was asked whose answer this row holds, on the database's clock.
     pub observed_at: DateTimeUtc,
-    /// What asked: `event`, `pass` or `command`.
-    pub observed_by: String,
+    /// What asked.
+    pub observed_by: ObservedBy,
     /// The last value that the Catalog gave for the overview's column of this name.
     pub eligible_for_financial_aid: Option<bool>,
     /// The same of this column.
@@ -33,6 +34,26 @@ pub struct Model {
     pub refused_why: Option<String>,
     /// Since when the Catalog lists it, as far as it was seen; NULL: it lists no such URL.
     pub refused_since: Option<DateTimeUtc>,
+}
+
+/// What asked the Catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, DeriveActiveEnum, Display, IntoStaticStr)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ObservedBy {
+    /// An event.
+    Event,
+    /// A pass.
+    Pass,
+    /// An operator's command.
+    Command,
+}
+
+impl ObservedBy {
+    /// The word in the table and in `explain`.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// None.

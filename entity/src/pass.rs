@@ -1,6 +1,7 @@
 //! One row a pass over the Catalog: what it saw, what it changed, and how far to believe it.
 
 use sea_orm::entity::prelude::*;
+use strum::{Display, IntoStaticStr, VariantArray};
 
 /// A pass, running or done.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -15,8 +16,8 @@ pub struct Model {
     pub progress_at: DateTimeUtc,
     /// NULL while it runs, and for ever if it was killed.
     pub finished_at: Option<DateTimeUtc>,
-    /// `running`, `complete`, `incomplete`, `refused` (by the brake) or `failed`.
-    pub verdict: String,
+    /// How far it is to be believed.
+    pub verdict: Verdict,
     /// Runs of the Catalog behind it: the offset of the next page.
     pub position: i64,
     /// Runs a page, as it last was.
@@ -34,6 +35,46 @@ pub struct Model {
     /// The whole report, as JSON.
     #[sea_orm(column_type = "Text")]
     pub report: String,
+}
+
+/// How far a pass is to be believed.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    EnumIter,
+    DeriveActiveEnum,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It has not ended, or was killed.
+    #[default]
+    Running,
+    /// Every overview was settled by a whole answer.
+    Complete,
+    /// Some overview could not be settled.
+    Incomplete,
+    /// The brake held changes back.
+    Refused,
+    /// It ended early.
+    Failed,
+}
+
+impl Verdict {
+    /// The word in the table, in metrics, in logs and in JSON.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// None.

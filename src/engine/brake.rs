@@ -57,6 +57,7 @@ mod tests {
     use super::*;
     use crate::also::Also;
     use crate::course_key::CourseKey;
+    use crate::store::ObservedBy;
     use chrono::{DateTime, Utc};
     use proptest::prelude::*;
 
@@ -70,7 +71,7 @@ mod tests {
             cleared_at: cleared.then_some(at),
             changed_at: None,
             observed_at: at,
-            observed_by: "pass".to_owned(),
+            observed_by: ObservedBy::Pass,
             also: Also::NOTHING,
             refused: None,
         }

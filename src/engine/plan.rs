@@ -65,7 +65,7 @@ pub fn plan(
         cleared_at: None,
         changed_at: known.and_then(|known| known.changed_at),
         observed_at: question.asked_at,
-        observed_by: question.by.as_str().to_owned(),
+        observed_by: question.by,
         also: also(observation),
         refused: None,
     };

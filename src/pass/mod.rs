@@ -241,9 +241,8 @@ impl Pass {
             config::PageSize::Fixed(size) => PageSize::fixed(size),
             config::PageSize::Auto => {
                 let passes = store.last_passes(10).await?;
-                let settled = passes
-                    .iter()
-                    .find(|pass| pass.finished_at.is_some() && pass.verdict != Verdict::Failed.as_str());
+                let settled =
+                    passes.iter().find(|pass| pass.finished_at.is_some() && pass.verdict != Verdict::Failed);
                 PageSize::auto(settled.and_then(|pass| u32::try_from(pass.page_size).ok()))
             }
             config::PageSize::Lms => {

@@ -19,7 +19,7 @@ pub(super) async fn resumable(pass: &Pass) -> Result<Option<(PassRow, Report)>, 
     let Some(row) = store.last_passes(1).await?.pop() else { return Ok(None) };
     let age = store.now().await?.signed_duration_since(row.progress_at);
     let within = TimeDelta::from_std(pass.settings.resume_within).unwrap_or(TimeDelta::MAX);
-    if row.finished_at.is_some() || row.verdict != Verdict::Running.as_str() || age > within {
+    if row.finished_at.is_some() || row.verdict != Verdict::Running || age > within {
         return Ok(None);
     }
     // A report that cannot be read was written by another version: its pass is not resumed.

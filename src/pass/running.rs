@@ -217,7 +217,7 @@ impl<'a> Running<'a> {
         let store = self.pass.engine.store();
         let Some(row) = &mut self.row else { return Ok(()) };
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        self.report.verdict.as_str().clone_into(&mut row.verdict);
+        row.verdict = self.report.verdict;
         row.finished_at = self.report.finished_at;
         row.position = number(self.low.position());
         row.page_size = i32::try_from(self.report.page_size).unwrap_or(i32::MAX);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use strum::VariantArray;
 use tokio::sync::watch;
 
 use super::cached::with_deadline;
@@ -198,7 +199,7 @@ async fn blanks(store: &Store) -> Result<Blanks, StoreError> {
         reason: blank.reason.as_str(),
     });
     Ok(Blanks {
-        reasons: Reason::ALL.into_iter().map(reason).collect::<BTreeMap<_, _>>(),
+        reasons: Reason::VARIANTS.iter().copied().map(reason).collect::<BTreeMap<_, _>>(),
         oldest_since: counts.iter().filter(|count| !count.reason.is_right()).map(|count| count.oldest).min(),
         oldest: oldest.collect(),
     })

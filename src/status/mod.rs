@@ -285,7 +285,7 @@ impl From<PassRow> for Pass {
             started_at: row.started_at,
             finished_at: row.finished_at,
             progress_at: row.progress_at,
-            verdict: row.verdict,
+            verdict: row.verdict.to_string(),
             listed: row.listed,
             updated: row.updated,
             cleared: row.cleared,

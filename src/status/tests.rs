@@ -7,7 +7,7 @@ use crate::also::Also;
 use crate::config;
 use crate::course_key::CourseKey;
 use crate::refused_url::RefusedUrl;
-use crate::store::{Blank, Entry, Failure, LetterHead, LinkRow, Reason, UrlRefusal};
+use crate::store::{Blank, Entry, Failure, LetterHead, LinkRow, ObservedBy, Reason, UrlRefusal};
 
 const URL: &str = "https://www.campus.example/course/a";
 
@@ -22,7 +22,7 @@ fn known(link: Option<&str>, change: impl FnOnce(&mut Entry)) -> Explanation {
         cleared_at: None,
         changed_at: Some(at),
         observed_at: at,
-        observed_by: "event".to_owned(),
+        observed_by: ObservedBy::Event,
         also: Also::NOTHING,
         refused: None,
     };

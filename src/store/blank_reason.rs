@@ -1,93 +1,15 @@
-//! Why an overview has no link: the words, and the one expression of SQL that finds the word.
+//! Why an overview has no link: the one expression of SQL that finds the word.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+pub use entity::blank::Reason;
 use entity::{blank, dead_letter, ledger};
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, Query};
 
 use super::blanks::id_of_overview;
 use super::choice::{is_ccx, own_is_better, own_key};
-
-/// Why an overview has no link. Each blank one has exactly one reason, by the first of these that applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// Its id is the key of no course run: it can have no page.
-    NoRun,
-    /// As [`Self::Restorable`], and the Catalog has said once that the page is gone.
-    PendingClear,
-    /// The ledger has a URL for it, which the next heal brings.
-    Restorable,
-    /// A dead letter is about it, and the Catalog has not been asked since.
-    DeadLettered,
-    /// The Catalog has never said anything of it that could be used: not asked yet, or out.
-    NoAnswer,
-    /// The Catalog lists it with a URL that must not be shared.
-    Refused,
-    /// The Catalog lists it, explicitly without a page.
-    NoPage,
-    /// The Catalog does not list it, and an event about it may still be waiting for that.
-    NotListedYet,
-    /// The Catalog does not list it, and no event waits for it any more.
-    NotInCatalog,
-}
-
-impl Reason {
-    /// All of them, in the order of their deciding.
-    pub const ALL: [Self; 9] = [
-        Self::NoRun,
-        Self::PendingClear,
-        Self::Restorable,
-        Self::DeadLettered,
-        Self::NoAnswer,
-        Self::Refused,
-        Self::NoPage,
-        Self::NotListedYet,
-        Self::NotInCatalog,
-    ];
-
-    /// The word in the table, in metrics and in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoRun => "no_run",
-            Self::PendingClear => "pending_clear",
-            Self::Restorable => "restorable",
-            Self::DeadLettered => "dead_lettered",
-            Self::NoAnswer => "no_answer",
-            Self::Refused => "refused",
-            Self::NoPage => "no_page",
-            Self::NotListedYet => "not_listed_yet",
-            Self::NotInCatalog => "not_in_catalog",
-        }
-    }
-
-    /// True where it is right that there is no link: there is no page that it could lead to.
-    pub fn is_right(self) -> bool {
-        matches!(self, Self::NoRun | Self::NoPage)
-    }
-
-    /// For people: what it means, and what comes of it.
-    pub fn explained(self) -> &'static str {
-        match self {
-            Self::NoRun => "the id is no course run's; there is no page to link to",
-            Self::PendingClear => {
-                "heal brings the last known URL back; the Catalog has said once that the page is gone"
-            }
-            Self::Restorable => "heal brings the last known URL back",
-            Self::DeadLettered => "a message about it is a dead letter, and the Catalog was not asked since",
-            Self::NoAnswer => "the Catalog has not been asked, or gave no answer that can be used",
-            Self::Refused => "the Catalog lists a URL that must not be shared; it has to be mended there",
-            Self::NoPage => "the Catalog lists the run without a page",
-            Self::NotListedYet => "the Catalog does not list the run yet; it is asked again",
-            Self::NotInCatalog => "the Catalog does not list the run",
-        }
-    }
-
-    pub(super) fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
-    }
-}
 
 /// The reason of an overview that is blank, in SQL, where its rows of ledger and blanks are joined to it or NULL.
 /// `waiting` is for how long events wait for a run that is not listed.
@@ -157,22 +79,4 @@ fn is_run(backend: DbBackend) -> String {
         is("?/?/?"),
         is("?/?/?/?"),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn each_reason_has_a_word_and_an_explanation_of_its_own() {
-        let words: HashSet<&str> = Reason::ALL.into_iter().map(Reason::as_str).collect();
-        let explained: HashSet<&str> = Reason::ALL.into_iter().map(Reason::explained).collect();
-        assert_eq!((words.len(), explained.len()), (9, 9));
-        for reason in Reason::ALL {
-            assert_eq!(Reason::from_word(reason.as_str()), Some(reason));
-            assert!(reason.as_str().len() <= 16, "the column's length");
-        }
-        assert_eq!(Reason::from_word("another"), None);
-    }
 }

@@ -46,7 +46,7 @@ pub struct BlankCount {
 
 #[derive(FromQueryResult)]
 struct CountRow {
-    reason: String,
+    reason: Reason,
     overviews: i64,
     oldest: DateTime<Utc>,
 }
@@ -76,7 +76,7 @@ impl Store {
         Ok(ids)
     }
 
-    /// How many overviews are blank by each reason, where there are any, in the order of [`Reason::ALL`]; as last
+    /// How many overviews are blank by each reason, where there are any, in the order of [`Reason`]; as last
     /// noted.
     pub async fn blank_counts(&self) -> Result<Vec<BlankCount>, StoreError> {
         let counted = Entity::find()
@@ -91,7 +91,7 @@ impl Store {
             .into_iter()
             .filter_map(|row| {
                 let overviews = u64::try_from(row.overviews).ok()?;
-                Some(BlankCount { reason: Reason::from_word(&row.reason)?, overviews, oldest: row.oldest })
+                Some(BlankCount { reason: row.reason, overviews, oldest: row.oldest })
             })
             .collect();
         counts.sort_unstable_by_key(|count| count.reason);
@@ -103,13 +103,11 @@ impl Store {
     pub async fn oldest_blanks(&self, reasons: &[Reason], limit: u64) -> Result<Vec<Blank>, StoreError> {
         let mut oldest = Vec::new();
         for reason in reasons {
-            let of_reason = Entity::find()
-                .filter(Column::Reason.eq(reason.as_str()))
-                .order_by_asc(Column::Since)
-                .limit(limit);
+            let of_reason =
+                Entity::find().filter(Column::Reason.eq(*reason)).order_by_asc(Column::Since).limit(limit);
             let rows: Vec<Model> =
                 self.db.all("read blank overviews", Batch, &of_reason.into_query()).await?;
-            oldest.extend(rows.into_iter().filter_map(Blank::from_model));
+            oldest.extend(rows.into_iter().map(Blank::from));
         }
         oldest.sort_by(|a, b| (a.since, &a.course_id).cmp(&(b.since, &b.course_id)));
         oldest.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -120,13 +118,13 @@ impl Store {
     pub async fn blank(&self, course_id: &str) -> Result<Option<Blank>, StoreError> {
         let find = Entity::find_by_id(course_id).into_query();
         let row: Option<Model> = self.db.one("read a blank overview", Batch, &find).await?;
-        Ok(row.and_then(Blank::from_model))
+        Ok(row.map(Blank::from))
     }
 }
 
-impl Blank {
-    fn from_model(row: Model) -> Option<Self> {
-        Some(Self { reason: Reason::from_word(&row.reason)?, course_id: row.course_id, since: row.since })
+impl From<Model> for Blank {
+    fn from(Model { course_id, since, reason }: Model) -> Self {
+        Self { course_id, since, reason }
     }
 }
 

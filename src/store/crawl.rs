@@ -137,7 +137,7 @@ fn seen_since(ledger: &'static str, since: SeenSince) -> Condition {
     let row = |column| Expr::col((Alias::new(ledger), column));
     let by_pass = Condition::all()
         .add(row(ledger::Column::ObservedAt).gte(since.began))
-        .add(row(ledger::Column::ObservedBy).eq(ObservedBy::Pass.as_str()));
+        .add(row(ledger::Column::ObservedBy).eq(ObservedBy::Pass));
     Condition::any().add(by_pass).add(row(ledger::Column::ObservedAt).gte(since.listed))
 }
 
@@ -182,7 +182,7 @@ fn absent(backend: DbBackend, since: DateTime<Utc>) -> Condition {
         Condition::any().add(in_force).add(Expr::col((ledger::Entity, C::RunKey)).in_subquery(linked));
     Condition::all()
         .add(C::Listed.eq(false))
-        .add(C::ObservedBy.eq(ObservedBy::Pass.as_str()))
+        .add(C::ObservedBy.eq(ObservedBy::Pass))
         .add(C::ObservedAt.gte(since))
         .add(has_link)
 }

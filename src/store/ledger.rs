@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+pub use entity::ledger::ObservedBy;
 use entity::ledger::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, InsertStatement, OnConflict, Query};
 use sea_orm::{
@@ -15,28 +16,6 @@ use super::{Store, StoreError, keys};
 use crate::also::{Also, AlsoColumn};
 use crate::course_key::{CourseKey, RunKey};
 use crate::refused_url::RefusedUrl;
-
-/// What asked the Catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ObservedBy {
-    /// An event.
-    Event,
-    /// A pass.
-    Pass,
-    /// An operator's command.
-    Command,
-}
-
-impl ObservedBy {
-    /// The word in the table.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Event => "event",
-            Self::Pass => "pass",
-            Self::Command => "command",
-        }
-    }
-}
 
 /// A URL of the Catalog that is not fit to be shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +43,8 @@ pub struct Entry {
     pub changed_at: Option<DateTime<Utc>>,
     /// When the question was asked.
     pub observed_at: DateTime<Utc>,
-    /// What asked, in the table's word.
-    pub observed_by: String,
+    /// What asked.
+    pub observed_by: ObservedBy,
     /// The last values that the Catalog gave for the columns of `sync.also`; others are not looked at. To be written:
     /// those that an answer brings.
     pub also: Also,
@@ -301,7 +280,7 @@ fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
         (Column::RefusedWhy, refused(&|refused| refused.what.why.clone())),
         (Column::RefusedSince, time(&|entry| entry.refused.as_ref().map(|refused| refused.since))),
         (Column::ObservedAt, time(&|entry| Some(entry.observed_at))),
-        (Column::ObservedBy, text(&|entry| entry.observed_by.clone())),
+        (Column::ObservedBy, text(&|entry| entry.observed_by.to_string())),
     ];
     let also_values = also.iter().map(|column| {
         let sql = match column {

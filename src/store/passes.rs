@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use entity::pass;
+pub use entity::pass::Verdict;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait,
@@ -10,36 +11,6 @@ use sea_orm::{
 use super::pool::Pool;
 use super::timeout::{Limit::Batch, Work};
 use super::{Store, StoreError};
-
-/// How far a pass is to be believed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It has not ended, or was killed.
-    #[default]
-    Running,
-    /// Every overview was settled by a whole answer.
-    Complete,
-    /// Some overview could not be settled.
-    Incomplete,
-    /// The brake held changes back.
-    Refused,
-    /// It ended early.
-    Failed,
-}
-
-impl Verdict {
-    /// The word in the table.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Complete => "complete",
-            Self::Incomplete => "incomplete",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
-    }
-}
 
 /// The row of one pass; see [`pass::Model`].
 pub type PassRow = pass::Model;
@@ -52,7 +23,7 @@ impl Store {
             started_at: Set(now),
             progress_at: Set(now),
             finished_at: Set(None),
-            verdict: Set(Verdict::Running.as_str().to_owned()),
+            verdict: Set(Verdict::Running),
             position: Set(0),
             page_size: Set(page_size),
             listed: Set(0),
@@ -105,7 +76,7 @@ impl Store {
     pub async fn last_ended(&self, verdict: Option<Verdict>) -> Result<Option<PassRow>, StoreError> {
         let mut ended = pass::Entity::find().filter(pass::Column::FinishedAt.is_not_null());
         if let Some(verdict) = verdict {
-            ended = ended.filter(pass::Column::Verdict.eq(verdict.as_str()));
+            ended = ended.filter(pass::Column::Verdict.eq(verdict));
         }
         let last = ended.order_by_desc(pass::Column::Id).limit(1).into_query();
         self.db.one("read the last pass", Batch, &last).await

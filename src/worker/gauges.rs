@@ -98,7 +98,7 @@ impl Gauges {
         metrics::refused_urls(refused);
         // From the table: the last pass may have run in another worker, or before a restart.
         if let Some(last) = ended {
-            metrics::reconcile_verdict(&last.verdict);
+            metrics::reconcile_verdict(last.verdict.as_str());
             set_changes(&last);
         }
         if let Some(at) = complete.and_then(|pass| pass.finished_at) {

@@ -7,8 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::also::Also;
 use course_sharing::course_key::CourseKey;
 use course_sharing::refused_url::RefusedUrl;
-use course_sharing::store::{Entry, LetterFilter, NewLetter, Reason, Store, UrlRefusal};
+use course_sharing::store::{Entry, LetterFilter, NewLetter, ObservedBy, Reason, Store, UrlRefusal};
 use migration::Direction;
+use strum::VariantArray;
 
 use crate::support::databases::{KINDS, Kind, TestDatabase};
 use crate::support::letters::letter;
@@ -30,7 +31,7 @@ fn entry(course: &str, observed_at: DateTime<Utc>) -> Entry {
         cleared_at: None,
         changed_at: None,
         observed_at,
-        observed_by: "event".to_owned(),
+        observed_by: ObservedBy::Event,
         also: Also::NOTHING,
         refused: None,
     }
@@ -226,12 +227,12 @@ async fn the_oldest_come_first_and_only_as_many_as_asked_for() {
             oldest.into_iter().map(|blank| blank.course_id).collect::<Vec<_>>()
         };
         assert_eq!(ids(&[Reason::NoRun], 9).await, ["library-v1:a+new"], "{kind:?}");
-        let all = ids(&Reason::ALL, 9).await;
+        let all = ids(Reason::VARIANTS, 9).await;
         assert_eq!(
             (all.len(), all[0].as_str(), all[4].as_str()),
             (7, "course-v1:a+old+0", "course-v1:a+old+4")
         );
-        assert_eq!(ids(&Reason::ALL, 2).await, all[..2], "{kind:?}");
+        assert_eq!(ids(Reason::VARIANTS, 2).await, all[..2], "{kind:?}");
         let counts = store.blank_counts().await.unwrap();
         assert_eq!(
             counts.iter().map(|count| (count.reason, count.overviews)).collect::<Vec<_>>(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use course_sharing::broker::Message;
+use course_sharing::store::Verdict;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -36,13 +37,14 @@ async fn worker(stage: &Stage) -> Program {
     stage.run(&["sync", LISTED_WITHOUT, UNKNOWN, REFUSED, MOVED]).await.expect(0);
     stage.catalog.put(MOVED, Some("http://me:hunter2@elsewhere.example/course/moved"));
     stage.run(&["sync", MOVED]).await.expect(0);
-    for (n, verdict) in (0..).zip(["refused", "complete", "incomplete", "complete", "failed", "complete"]) {
+    use Verdict::{Complete, Failed, Incomplete, Refused};
+    for (n, verdict) in (0..).zip([Refused, Complete, Incomplete, Complete, Failed, Complete]) {
         let mut pass = stage.database.store.begin_pass(100).await.unwrap();
         pass.started_at = Utc::now() - TimeDelta::hours(24 * (6 - n) - 19);
         pass.finished_at = Some(pass.started_at + TimeDelta::seconds(300 + 100 * n));
-        pass.verdict = verdict.to_owned();
+        pass.verdict = verdict;
         (pass.updated, pass.cleared) = (3 + n * n * 7 % 41, n % 3);
-        pass.held_back = if verdict == "refused" { 120 } else { 0 };
+        pass.held_back = if verdict == Refused { 120 } else { 0 };
         stage.database.store.save_pass(&mut pass).await.unwrap();
     }
     let letter = format!(r#"{{"type": "course-deleted", "course_id": "{DEAD}"}}"#);

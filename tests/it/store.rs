@@ -15,7 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::also::Also;
 use course_sharing::course_key::CourseKey;
-use course_sharing::store::{Counts, Entry, SchemaProblem, SeenSince, Verdict};
+use course_sharing::store::{Counts, Entry, ObservedBy, SchemaProblem, SeenSince, Verdict};
 use migration::Direction;
 
 use crate::support::databases::{KINDS, Kind, TestDatabase};
@@ -36,7 +36,7 @@ fn entry(run: &str, url: Option<&str>, observed_at: DateTime<Utc>) -> Entry {
         cleared_at: None,
         changed_at: Some(observed_at),
         observed_at,
-        observed_by: "event".to_owned(),
+        observed_by: ObservedBy::Event,
         also: Also::NOTHING,
         refused: None,
     }
@@ -319,10 +319,10 @@ async fn what_changed_in_the_ledger_is_copied_and_a_pass_ends_with_its_verdict()
         assert_eq!(store.copy_changes(pass.started_at).await.unwrap().overviews, 3, "{kind:?}");
         assert_eq!(database.link(RUN).await.unwrap().as_deref(), Some("https://new/demo"), "{kind:?}");
         assert_eq!(database.link("ccx-v1:edX+Other+1+ccx@1").await, Some(None), "{kind:?}");
-        pass.verdict = Verdict::Complete.as_str().to_owned();
+        pass.verdict = Verdict::Complete;
         pass.finished_at = Some(store.now().await.unwrap());
         store.save_pass(&mut pass).await.unwrap();
-        assert_eq!(store.last_passes(5).await.unwrap()[0].verdict, "complete", "{kind:?}");
+        assert_eq!(store.last_passes(5).await.unwrap()[0].verdict, Verdict::Complete, "{kind:?}");
         database.drop().await;
     }
 }

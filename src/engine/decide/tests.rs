@@ -41,7 +41,7 @@ fn entry(url: Option<&str>, observed_at: i64) -> Entry {
         cleared_at: None,
         changed_at: Some(at(-5000)),
         observed_at: at(observed_at),
-        observed_by: "pass".to_owned(),
+        observed_by: ObservedBy::Pass,
         also: Also::NOTHING,
         refused: None,
     }
@@ -80,7 +80,7 @@ fn only_what_changes_a_row_writes_it() {
         1,
         "a null seen again"
     );
-    let by_event = Entry { observed_by: "event".to_owned(), ..entry(Some(OLD), -99) };
+    let by_event = Entry { observed_by: ObservedBy::Event, ..entry(Some(OLD), -99) };
     let late = entry(Some(OLD), 11);
     for (known, answer) in [
         (entry(Some(OLD), -99), url(NEW_PATH)),
@@ -100,7 +100,7 @@ fn a_run_that_the_same_asker_has_seen_is_known_as_such() {
     let seen = |known| decided(&[snapshot(RUN, Some(OLD), Some(known))], url(OLD), policy(true));
     let before = |known| seen(known).observed.settled[0].seen_before;
     assert_eq!(before(entry(Some(OLD), 5)), Some(at(5)));
-    assert_eq!(before(Entry { observed_by: "event".to_owned(), ..entry(Some(OLD), 5) }), None);
+    assert_eq!(before(Entry { observed_by: ObservedBy::Event, ..entry(Some(OLD), 5) }), None);
 }
 
 #[test]

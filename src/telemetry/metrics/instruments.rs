@@ -3,10 +3,12 @@
 //! The names are OpenTelemetry's; the Prometheus exporter makes `course_sharing_…` of them, with `_seconds` for
 //! the unit `s` and `_total` for counters. A unit in braces is a remark and adds nothing.
 
+use entity::blank::Reason;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
+use strum::VariantArray;
 
 use super::labels;
 
@@ -117,11 +119,11 @@ impl Instruments {
         for state in [labels::LINKED, labels::BLANK] {
             self.overviews.record(0, &[KeyValue::new("state", state)]);
         }
-        for reason in labels::BLANK_REASONS {
+        for reason in Reason::VARIANTS.iter().map(|reason| reason.as_str()) {
             self.blank.record(0, &[KeyValue::new("reason", reason)]);
             self.blank_age.record(0.0, &[KeyValue::new("reason", reason)]);
         }
-        for verdict in labels::VERDICTS {
+        for verdict in labels::verdicts() {
             self.reconcile_verdict.record(0, &[KeyValue::new("verdict", verdict)]);
         }
         for cause in labels::HEAL_CAUSES {

@@ -1,6 +1,9 @@
 //! The label values each metric is known to take; all are there from the start, at 0, so that a rate over the
 //! first event is not lost and an alert can name a series that nothing has touched yet.
 
+use entity::pass::Verdict;
+use strum::VariantArray;
+
 /// `type` of `course_sharing_events_total`.
 pub(super) const EVENT_TYPES: [&str; 3] = ["course-publish", "overview-recreated", "unknown"];
 
@@ -26,21 +29,11 @@ pub(super) const LINKED: &str = "linked";
 /// `state` of `course_sharing_overviews`.
 pub(super) const BLANK: &str = "blank";
 
-/// `reason` of `course_sharing_blank`; the store's words, of which a test knows that they are these.
-pub(super) const BLANK_REASONS: [&str; 9] = [
-    "no_run",
-    "pending_clear",
-    "restorable",
-    "dead_lettered",
-    "no_answer",
-    "refused",
-    "no_page",
-    "not_listed_yet",
-    "not_in_catalog",
-];
-
 /// `verdict` of `course_sharing_reconcile_last_verdict`: how a pass can have ended.
-pub(super) const VERDICTS: [&str; 4] = ["complete", "incomplete", "refused", "failed"];
+pub(super) fn verdicts() -> impl Iterator<Item = &'static str> {
+    let ended = Verdict::VARIANTS.iter().filter(|verdict| **verdict != Verdict::Running);
+    ended.map(|verdict| verdict.as_str())
+}
 
 /// `cause` of `course_sharing_healed_total`.
 pub(super) const HEAL_CAUSES: [&str; 2] = ["restore", "heal"];

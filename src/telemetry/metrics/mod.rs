@@ -13,7 +13,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use entity::blank::Reason;
 use opentelemetry::KeyValue;
+use strum::VariantArray;
 
 static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
 
@@ -78,7 +80,7 @@ pub fn overviews(linked: u64, blank: u64) {
 /// of `store::Reason`, where there are any; no other reason has one.
 pub fn blanks<'a>(counts: impl Iterator<Item = (&'a str, u64, Duration)>) {
     let counts: HashMap<&str, (u64, Duration)> = counts.map(|(reason, n, age)| (reason, (n, age))).collect();
-    for reason in labels::BLANK_REASONS {
+    for reason in Reason::VARIANTS.iter().map(|reason| reason.as_str()) {
         let (n, age) = counts.get(reason).copied().unwrap_or_default();
         instruments().blank.record(n, &[KeyValue::new("reason", reason)]);
         instruments().blank_age.record(age.as_secs_f64(), &[KeyValue::new("reason", reason)]);
@@ -135,7 +137,7 @@ pub fn reconcile_success(at: DateTime<Utc>) {
 
 /// Says how the last pass that has ended did so: `complete`, `incomplete`, `refused` or `failed`.
 pub fn reconcile_verdict(verdict: &str) {
-    for known in labels::VERDICTS {
+    for known in labels::verdicts() {
         instruments().reconcile_verdict.record((known == verdict).into(), &[KeyValue::new("verdict", known)]);
     }
 }

@@ -115,9 +115,3 @@ fn the_breaker_is_in_one_state() {
     let text = ours.render();
     assert!(text.contains(r#"catalog_breaker{state="closed"} 0"#) && text.contains(r#"{state="open"} 1"#));
 }
-
-#[test]
-fn the_reasons_are_those_of_the_store() {
-    let words = crate::store::Reason::ALL.map(crate::store::Reason::as_str);
-    assert_eq!(words, labels::BLANK_REASONS);
-}

@@ -3,7 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use course_sharing::also::Also;
 use course_sharing::course_key::CourseKey;
-use course_sharing::store::Entry;
+use course_sharing::store::{Entry, ObservedBy};
 
 use crate::support::databases::Kind;
 use crate::support::stage::with_stage;
@@ -61,7 +61,7 @@ fn ahead(url: &str) -> Entry {
         cleared_at: None,
         changed_at: Some(observed_at),
         observed_at,
-        observed_by: "event".to_owned(),
+        observed_by: ObservedBy::Event,
         also: Also::NOTHING,
         refused: None,
     }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::course_key::CourseKey;
 use course_sharing::pass::{Progress, Silent, Status};
-use course_sharing::store::{Entry, Store, Verdict};
+use course_sharing::store::{Entry, ObservedBy, Store, Verdict};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -35,7 +35,7 @@ async fn event_at(store: &Store, now: DateTime<Utc>, number: u32, url: Option<&s
         url: url.map(str::to_owned).or(known.url.clone()),
         pending_clear_since: url.is_none().then_some(now),
         observed_at: now,
-        observed_by: "event".to_owned(),
+        observed_by: ObservedBy::Event,
         ..known
     };
     store.apply(vec![entry], vec![course(number)]).await.unwrap();
@@ -69,7 +69,7 @@ async fn what_the_list_shows_after_an_event_was_answered_something_else_is_right
         assert_eq!((report.ccx_by_parent, report.not_listed, report.overviews), (1, 0, 601), "{kind:?}");
         for number in [560, 570] {
             let entry = entry(store, number).await;
-            assert_eq!((entry.pending_clear_since, entry.observed_by.as_str()), (None, "pass"), "{kind:?}");
+            assert_eq!((entry.pending_clear_since, entry.observed_by), (None, ObservedBy::Pass), "{kind:?}");
         }
         rig.assert_links_are_as_listed().await;
         rig.drop().await;

@@ -267,7 +267,7 @@ async fn a_pass_that_another_worker_made_while_this_one_was_about_to_begin_is_no
     let mut row = store.begin_pass(20).await.unwrap();
     let ends = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        row.verdict = Verdict::Complete.as_str().to_owned();
+        row.verdict = Verdict::Complete;
         row.finished_at = Some(store.now().await.unwrap());
         store.save_pass(&mut row).await.unwrap();
     };

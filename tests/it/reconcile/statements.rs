@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::also::Also;
 use course_sharing::course_key::{CourseKey, RunKey};
-use course_sharing::store::{Entry, SeenSince, Standing};
+use course_sharing::store::{Entry, ObservedBy, SeenSince, Standing};
 
 use crate::support::databases::{KINDS, TestDatabase};
 
@@ -26,7 +26,7 @@ fn entry(key: &str, url: Option<&str>, listed: bool, observed_at: DateTime<Utc>)
         cleared_at: None,
         changed_at: Some(observed_at),
         observed_at,
-        observed_by: "pass".to_owned(),
+        observed_by: ObservedBy::Pass,
         also: Also::NOTHING,
         refused: None,
     }
@@ -56,7 +56,7 @@ async fn what_a_pass_has_not_settled_is_counted_as_it_is_listed() {
         let later = t + TimeDelta::seconds(1);
         assert_eq!(standing(seen(later)).await, (0, 0, 0, 4, 2), "{kind:?}");
         // What an event was told counts from the time on at which the list had been read.
-        let event = Entry { observed_by: "event".to_owned(), ..entry(RUN, Some(URL), true, later) };
+        let event = Entry { observed_by: ObservedBy::Event, ..entry(RUN, Some(URL), true, later) };
         store.apply(vec![event], vec![]).await.unwrap();
         let read = |listed| SeenSince { began: t, listed };
         assert_eq!(standing(read(later)).await, (1, 1, 1, 1, 2), "{kind:?}");
@@ -78,7 +78,7 @@ async fn only_absent_runs_with_a_link_are_cleared_and_their_urls_kept() {
         database.insert_overview("a/blank/1", None).await;
         let t = store.now().await.unwrap();
         let old = entry("a/old/1", Some(URL), false, t - TimeDelta::days(1));
-        let by_event = Entry { observed_by: "event".to_owned(), ..entry("a/event/1", Some(URL), false, t) };
+        let by_event = Entry { observed_by: ObservedBy::Event, ..entry("a/event/1", Some(URL), false, t) };
         let entries = vec![
             entry("a/gone/1", Some(URL), false, t),
             entry("a/linked/1", None, false, t),

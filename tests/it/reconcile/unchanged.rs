@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::DateTime;
 use course_sharing::course_key::{CourseKey, RunKey};
 use course_sharing::marketing_url::UrlPolicy;
-use course_sharing::store::{Entry, Verdict};
+use course_sharing::store::{Entry, ObservedBy, Verdict};
 
 use super::rig::Rig;
 use crate::support::databases::{KINDS, Kind};
@@ -104,7 +104,7 @@ async fn what_was_wiped_cleared_or_changed_by_an_event_is_found() {
         let event = Entry {
             url: Some("https://www.campus.example/course/odd".to_owned()),
             observed_at: now,
-            observed_by: "event".to_owned(),
+            observed_by: ObservedBy::Event,
             changed_at: Some(now),
             ..entry(&rig, &key(20)).await
         };

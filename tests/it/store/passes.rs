@@ -17,7 +17,7 @@ async fn a_pass_that_another_process_took_up_and_ended_stays_as_that_one_left_it
         stalled.listed = 7;
         let late = store.save_pass(&mut stalled.clone()).await;
         assert!(matches!(late, Err(StoreError::PassTakenOver { .. })), "{kind:?}: {late:?}");
-        taken_up.verdict = Verdict::Complete.as_str().to_owned();
+        taken_up.verdict = Verdict::Complete;
         taken_up.finished_at = Some(store.now().await.unwrap());
         store.save_pass(&mut taken_up).await.unwrap();
         let late = store.save_pass(&mut stalled).await;

@@ -21,7 +21,7 @@ fn seen(name: &str, now: DateTime<Utc>, days: i64) -> Entry {
 /// A pass that began and ended so many days ago.
 async fn pass(store: &Store, database: &TestDatabase, verdict: Verdict, days: i64) -> i64 {
     let mut pass = store.begin_pass(100).await.unwrap();
-    pass.verdict = verdict.as_str().to_owned();
+    pass.verdict = verdict;
     pass.finished_at = Some(pass.started_at);
     store.save_pass(&mut pass).await.unwrap();
     let at = (pass.started_at - TimeDelta::days(days)).format("%Y-%m-%d %H:%M:%S%.6f");

@@ -79,7 +79,7 @@ fn ledger_rows() -> Vec<ledger::Model> {
         changed_at: Some(at(OLD)),
         // Its block was seen later.
         observed_at: at(NEW),
-        observed_by: "pass".to_owned(),
+        observed_by: ledger::ObservedBy::Pass,
         eligible_for_financial_aid: None,
         language: None,
         refused_url: None,
@@ -90,7 +90,7 @@ fn ledger_rows() -> Vec<ledger::Model> {
         run_key: "a/b/c".to_owned(),
         listed: false,
         cleared_at: Some(at(OLD)),
-        observed_by: "command".to_owned(),
+        observed_by: ledger::ObservedBy::Command,
         ..of_catalog.clone()
     };
     let full = ledger::Model {
@@ -98,7 +98,7 @@ fn ledger_rows() -> Vec<ledger::Model> {
         pending_clear_since: Some(at(OLD)),
         changed_at: Some(at(OLDEST)),
         observed_at: at(OLD),
-        observed_by: "event".to_owned(),
+        observed_by: ledger::ObservedBy::Event,
         eligible_for_financial_aid: Some(false),
         language: Some("de".to_owned()),
         refused_url: Some("http://refused".to_owned()),
@@ -115,7 +115,7 @@ fn pass_row() -> pass::Model {
         started_at: at(OLDEST),
         progress_at: at(OLD),
         finished_at: Some(at(OLD)),
-        verdict: "refused".to_owned(),
+        verdict: pass::Verdict::Refused,
         position: 3,
         page_size: 100,
         listed: 3,
@@ -165,7 +165,7 @@ async fn everything_is_kept_and_the_program_goes_on_with_it() {
                 failure::Model { run_key: RUN.to_owned(), failed_at: at(OLD), why: "HTTP 500".to_owned() };
             assert_eq!(failure::Entity::find().all(db).await.unwrap(), [failed], "{kind:?}");
             let blank =
-                blank::Model { course_id: RUN.to_owned(), since: at(OLD), reason: "restorable".to_owned() };
+                blank::Model { course_id: RUN.to_owned(), since: at(OLD), reason: blank::Reason::Restorable };
             assert_eq!(blank::Entity::find().all(db).await.unwrap(), [blank], "{kind:?}");
         }
         let store = &database.owner;

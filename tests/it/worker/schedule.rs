@@ -45,7 +45,7 @@ async fn a_pass_runs_on_its_schedule_and_the_metrics_tell_of_it() {
         wait_until(SOON, series, || async { worker.metric(series).await > Some(1.7e9) }).await;
         worker.stop().await.expect(0);
         let passes = passes(stage).await;
-        assert!(passes.iter().take(2).all(|pass| pass.verdict == "complete"), "{passes:?}");
+        assert!(passes.iter().take(2).all(|pass| pass.verdict == pass::Verdict::Complete), "{passes:?}");
     })
     .await;
 }

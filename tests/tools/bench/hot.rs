@@ -113,7 +113,7 @@ fn planning(criterion: &mut Criterion) {
         cleared_at: None,
         changed_at: None,
         observed_at: "2026-11-21T16:00:00Z".parse().unwrap(),
-        observed_by: "event".to_owned(),
+        observed_by: ObservedBy::Event,
         also: Also::NOTHING,
         refused: None,
     };
