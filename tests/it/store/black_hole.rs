@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::Utc;
 use course_sharing::config;
 use course_sharing::store::{SeenSince, Store, StoreError, Timeouts};
+use sea_orm::DbErr;
 
 use super::{RUN, URL, entry, key};
 use crate::support::certificates::Certificates;
@@ -76,9 +77,12 @@ async fn heal_works_again(database: TestDatabase, tls: bool) {
                         is_healed = true;
                         break;
                     }
-                    Err(error) => {
-                        assert!(matches!(error, StoreError::Silent { .. }), "{kind:?} {round}: {error:?}");
-                    }
+                    // On a busy machine a new connection may take longer, too.
+                    Err(
+                        StoreError::Silent { .. }
+                        | StoreError::Statement { source: DbErr::ConnectionAcquire(_), .. },
+                    ) => {}
+                    Err(error) => panic!("{kind:?} {round}: {error:?}"),
                 }
             }
             let link = database.link(RUN).await.flatten();
