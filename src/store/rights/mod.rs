@@ -3,45 +3,31 @@
 //!
 //! Whether the user may do what is needed is tried out, by statements that touch no row (`probe.rs`): that is the
 //! truth, also where the server only reads. What the user may do beyond that is in the servers' own catalogs
-//! (`mysql.rs`, `postgres.rs`).
+//! (`held.rs`).
 
-mod judge;
-mod mysql;
+mod held;
 mod needs;
-mod postgres;
 mod probe;
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
+use entity::overview;
+use sea_orm::{ConnectionTrait, DbBackend, EntityName, QueryResult, Statement};
 
 pub use self::needs::{Need, Needs};
 
-use self::judge::beyond;
 use super::pool::Pool;
 use super::timeout::{Limit, Work};
 use super::{Store, StoreError};
 
 const DOING: &str = "tell what the user may do";
-/// The right that stands for all others.
-const ALL: &str = "ALL PRIVILEGES";
-
-/// A right that the user has, as the catalogs have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Held {
-    /// In capitals, as in GRANT.
-    right: String,
-    on: On,
-    /// None: on all columns.
-    columns: Vec<String>,
-}
-
-/// What a right is on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum On {
-    /// One table of our database.
-    Table(String),
-    /// Anything else; in words.
-    Elsewhere(String),
-}
+/// A schema on the search path that has the LMS's table and that the user may not look into: the table is then as if it
+/// were not there. Schemas that are not on the path are another tenant's.
+const SHUT: &str = "
+SELECT quote_ident(n.nspname) AS place FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = $1 AND to_regclass($1) IS NULL AND NOT has_schema_privilege(n.oid, 'USAGE')
+  AND n.nspname::text IN (
+    SELECT replace(trim(both '\" ' FROM part), '$user', current_user::text)
+    FROM unnest(string_to_array(current_setting('search_path'), ',')) AS part)
+LIMIT 1";
 
 /// The verdict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,12 +82,8 @@ impl Store {
             return Ok(Rights { missing: vec![need], user, ..Rights::default() });
         }
         let (missing, refused) = self.try_out(needs.list()).await?;
-        let held = match self.backend() {
-            DbBackend::MySql => self.mysql_rights(&user).await?,
-            DbBackend::Postgres => self.postgres_rights().await?,
-            _ => Vec::new(),
-        };
-        Ok(Rights { missing, refused, beyond: beyond(needs.list(), &held), user })
+        let beyond = self.beyond(needs.list(), &user).await?;
+        Ok(Rights { missing, refused, beyond, user })
     }
 
     /// Looks whether the database writes what the program needs, and notes it for [`Store::writes`]. Returns why it
@@ -124,6 +106,19 @@ impl Store {
         };
         self.writes.set(refused.clone());
         Ok(refused)
+    }
+
+    /// The right that is needed to see the LMS's table at all, if it is missing.
+    async fn shut_schema(&self) -> Result<Option<Need>, StoreError> {
+        if self.backend() != DbBackend::Postgres {
+            return Ok(None);
+        }
+        let shut =
+            Statement::from_sql_and_values(self.backend(), SHUT, [overview::Entity.table_name().into()]);
+        let rows = self.look(shut).await?;
+        let shut = rows.first().map(|row| row.try_get::<String>("", "place")).transpose();
+        let need = |schema| Need { right: "USAGE", table: format!("SCHEMA {schema}"), columns: Vec::new() };
+        Ok(shut.map_err(StoreError::doing(DOING))?.map(need))
     }
 
     async fn user(&self) -> Result<User, StoreError> {
