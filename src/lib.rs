@@ -1,7 +1,7 @@
 //! Keeps `CourseOverview.marketing_url`, the column an Open edX LMS shares course links from, true to the
 //! Catalog (course-discovery).
 //!
-//! The rooms, in the order of the flow; an arrow of imports only ever points to the left or up:
+//! The modules, in the order of the flow:
 //!
 //! ```text
 //! broker ─▶ event ─▶ worker ─▶ ┌─────────── engine ───────────┐ ─▶ worker settles: ack · delay · dead letter
@@ -12,9 +12,13 @@
 //! heal: one SQL statement ────▶└──────────────────────────────┘
 //! ```
 //!
-//! `event`, `broker`, `catalog` and `store` know nothing of one another; [`engine`] joins catalog and store,
-//! [`pass`] is on top of it, [`worker`] joins broker, event and engine, [`cli`] wires them all.
+//! `event`, `broker`, `catalog` and `store` know nothing of one another; [`engine`] joins catalog and store, [`pass`] is
+//! on top of it, [`worker`] joins broker, event and engine; [`status`] gathers what is so, [`http`] shows it, [`cli`]
+//! wires them all. Imports point down only: `tests/it/architecture.rs` has the floors.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test may look at any clock"))]
+
+pub mod clock;
 pub mod model;
 pub use self::model::{course_key, extra_columns as also, marketing_url};
 

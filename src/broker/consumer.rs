@@ -16,6 +16,7 @@ use super::connection::{Broker, Role, answer};
 use super::error::{BrokerError, Refusal, refusal};
 use super::session::{Delivery, Session};
 use super::topology::{Topology, short};
+use crate::clock;
 use crate::telemetry::metrics;
 
 /// The pause before reconnecting.
@@ -59,7 +60,7 @@ impl Consumer {
     pub fn new(broker: Broker, topology: Topology, prefetch: u16) -> (Self, mpsc::Receiver<Delivery>) {
         let (deliveries, receiver) = mpsc::channel(usize::from(prefetch.max(1)));
         let why = "not started yet".to_owned();
-        let attachment = watch::Sender::new(Attachment::Detached { since: Utc::now(), why });
+        let attachment = watch::Sender::new(Attachment::Detached { since: clock::now(), why });
         (Self { broker, topology, prefetch: prefetch.max(1), deliveries, attachment }, receiver)
     }
 
@@ -169,7 +170,7 @@ impl Consumer {
         metrics::consumer_up(true);
         let (queue, broker) = (&self.topology.events, self.broker.address());
         tracing::info!(event = "consumer.attached", queue, broker, "consuming events");
-        self.attachment.send_replace(Attachment::Attached { since: Utc::now() });
+        self.attachment.send_replace(Attachment::Attached { since: clock::now() });
     }
 
     fn detached(&self, why: String) {
@@ -177,7 +178,7 @@ impl Consumer {
         self.attachment.send_modify(|attachment| {
             let since = match attachment {
                 Attachment::Detached { since, .. } => *since,
-                Attachment::Attached { .. } => Utc::now(),
+                Attachment::Attached { .. } => clock::now(),
             };
             *attachment = Attachment::Detached { since, why };
         });

@@ -15,6 +15,8 @@ use super::error::BrokerError;
 use super::received::Received;
 use super::topology::{Topology, short};
 
+use crate::clock;
+
 /// How often a silent channel is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
@@ -106,7 +108,7 @@ impl Session {
     pub(super) fn take(self: &Arc<Self>, message: lapin::message::Delivery) -> Delivery {
         let tag = message.delivery_tag;
         self.window.lock().unwrap_or_else(PoisonError::into_inner).delivered(tag);
-        Delivery { tag, received: Received::new(message, chrono::Utc::now()), session: self.clone() }
+        Delivery { tag, received: Received::new(message, clock::now()), session: self.clone() }
     }
 
     async fn ack(&self, tags: impl IntoIterator<Item = u64>) -> Result<(), BrokerError> {

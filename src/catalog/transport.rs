@@ -9,6 +9,8 @@ use url::Url;
 use super::error::{CatalogError, Defect};
 use super::quote::quote;
 
+use crate::clock;
+
 const CONNECT: Duration = Duration::from_secs(3);
 /// Shorter than the 5 s after which gunicorn and many proxies close idle connections.
 const IDLE: Duration = Duration::from_secs(4);
@@ -108,7 +110,7 @@ impl Answer {
     /// `Retry-After`, in seconds or as a date.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let value = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-        retry_after(value, SystemTime::now())
+        retry_after(value, clock::now().into())
     }
 
     /// Only scheme and host: the rest may hold secrets.

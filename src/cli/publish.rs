@@ -1,10 +1,10 @@
 //! `publish`: sends events as Studio does, each confirmed by the broker.
 
-use chrono::Utc;
 use clap::Args;
 
 use super::{Context, Courses, Exit, output};
 use crate::broker::{Broker, Message, Publisher};
+use crate::clock;
 use crate::event::{Event, EventKind};
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
     let publisher = Publisher::new(Broker::new(&context.config.amqp)?);
     for course in &args.courses.courses {
         let id = format!("{:032x}", rand::random::<u128>());
-        let event = Event { kind, course: course.clone(), time: Some(Utc::now()), id: Some(id) };
+        let event = Event { kind, course: course.clone(), time: Some(clock::now()), id: Some(id) };
         let message = Message::json(event.to_json());
         publisher.publish(&context.config.amqp.exchange, kind.as_str(), &message).await?;
         output::print(&format!("published {kind} {course}\n"))?;

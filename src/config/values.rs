@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, Error, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 
 use crate::also::AlsoColumn;
+use crate::clock;
 
 /// For `#[serde(deserialize_with)]`: a length of time, as people write it: `20s`, `15m`, `1h 30m`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -145,7 +146,7 @@ impl FromStr for Schedule {
         let cron = parser.parse(text).map_err(|e| {
             format!("{text:?} is no schedule ({e}); write seconds, minutes, hours, day, month, weekday, or \"off\"")
         })?;
-        if cron.find_next_occurrence(&chrono::Utc::now(), false).is_err() {
+        if cron.find_next_occurrence(&clock::now(), false).is_err() {
             return Err(format!("{text:?}: this time never comes"));
         }
         Ok(Self::Cron(Box::new(cron)))

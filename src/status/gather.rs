@@ -17,6 +17,7 @@ use super::{
 };
 use crate::broker::{Attachment, Broker, BrokerError, Counts, Role, Topology};
 use crate::catalog::Client;
+use crate::clock;
 use crate::store::{LetterFilter, Reason, Store, StoreError};
 use crate::telemetry::report;
 
@@ -68,7 +69,7 @@ impl<T: Clone> Memory<T> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
             Ok(value) => {
-                *last = Some(Last { as_of: Utc::now(), value: value.clone() });
+                *last = Some(Last { as_of: clock::now(), value: value.clone() });
                 Reading::Now(value)
             }
             Err(error) => Reading::Failed { error, last: last.clone() },
@@ -113,7 +114,7 @@ impl Sources {
         let letters = cache.letters.load(Ordering::Relaxed);
         let unwritable = self.store.writes().refused();
         Status {
-            at: Utc::now(),
+            at: clock::now(),
             database: Database::new(unwritable.map(|refused| (refused.since, refused.why))),
             overviews: cache.overviews.reading(overviews),
             blank: cache.blanks.reading(blanks),
@@ -143,7 +144,7 @@ impl Sources {
         let overviews = Overviews {
             linked: counts.linked.unsigned_abs(),
             blank: counts.blank.unsigned_abs(),
-            counted_at: Utc::now(),
+            counted_at: clock::now(),
         };
         *counted = Some((Instant::now(), begun.elapsed(), overviews.clone()));
         Ok(overviews)
@@ -225,5 +226,5 @@ fn queues_of(counts: &Counts, letters: u64) -> Queues {
 /// The time of day at a moment that is still to come.
 fn on_the_clock(moment: Instant) -> DateTime<Utc> {
     let ahead = TimeDelta::from_std(moment.saturating_duration_since(Instant::now())).unwrap_or_default();
-    Utc::now() + ahead
+    clock::now() + ahead
 }

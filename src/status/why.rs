@@ -29,18 +29,7 @@ impl Explanation {
             );
         }
         if entry.refused.is_some() {
-            // The reason has a line of its own.
-            return match entry.in_force() {
-                Some(url) if link == Some(url) => "the Catalog now lists a URL that is refused; the last good one stays \
-                                                   until the URL is corrected in the Catalog"
-                    .into(),
-                Some(_) => "it differs from the last good URL, which the next heal restores; the Catalog now lists one \
-                            that is refused"
-                    .into(),
-                None => "the Catalog lists a URL that is refused; correct it in the Catalog, then run \
-                         course-sharing sync"
-                    .into(),
-            };
+            return with_a_refused_url(link, entry.in_force()).to_owned();
         }
         match (link, entry.in_force()) {
             (Some(link), Some(url)) if link == url && entry.listed => match entry.pending_clear_since {
@@ -76,6 +65,22 @@ impl Explanation {
             None => {
                 "the Catalog has not been asked yet; the next pass asks it, or run course-sharing sync".into()
             }
+        }
+    }
+}
+
+/// The sentence where the Catalog lists a URL that is refused; the reason has a line of its own.
+fn with_a_refused_url(link: Option<&str>, in_force: Option<&str>) -> &'static str {
+    match in_force {
+        Some(url) if link == Some(url) => {
+            "the Catalog now lists a URL that is refused; the last good one stays until the URL is corrected in the \
+             Catalog"
+        }
+        Some(_) => {
+            "it differs from the last good URL, which the next heal restores; the Catalog now lists one that is refused"
+        }
+        None => {
+            "the Catalog lists a URL that is refused; correct it in the Catalog, then run course-sharing sync"
         }
     }
 }

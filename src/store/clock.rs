@@ -13,6 +13,8 @@ use super::pool::Pool;
 use super::timeout::{Limit, Work};
 use super::{Store, StoreError};
 
+use crate::clock;
+
 /// How long the last reading is good for: clocks drift apart by some parts in a million.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 /// A reading that took longer is taken again, as it may be behind by as much.
@@ -53,7 +55,7 @@ impl Store {
         let backend = self.backend();
         if !matches!(backend, DbBackend::MySql | DbBackend::Postgres) {
             // A file on this machine: its clock is ours.
-            return Ok(Utc::now().trunc_subsecs(6));
+            return Ok(clock::now().trunc_subsecs(6));
         }
         let read = move |pool: Pool| -> Work<'static, _> { Box::pin(read(pool.db, backend)) };
         let reading = self.db.with_timeout(DOING, Limit::Batch, read).await?;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::StoreError;
 use super::timeout::COMMIT;
+use crate::clock;
 use crate::telemetry::report;
 
 /// Why a statement is refused that the database understands and could carry out.
@@ -63,7 +64,7 @@ impl Writes {
 
     /// Notes a statement that was refused, or a COMMIT that failed; what is known already stays.
     pub(super) fn note(&self, error: &StoreError) {
-        let refused = || Some(Refused { since: Utc::now(), why: report(error) });
+        let refused = || Some(Refused { since: clock::now(), why: report(error) });
         let note = |known: &mut Option<Refused>| {
             let is_new = known.is_none();
             if is_new {
@@ -88,7 +89,7 @@ impl Writes {
         self.0.send_if_modified(|known| {
             let is_new = known.refused.as_ref().map(|refused| &refused.why) != why.as_ref();
             if is_new {
-                let since = known.refused.take().map_or_else(Utc::now, |refused| refused.since);
+                let since = known.refused.take().map_or_else(clock::now, |refused| refused.since);
                 known.refused = why.map(|why| Refused { since, why });
             }
             is_new

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::decode;
 use super::jobs::sleeps;
 use crate::broker::{self, BrokerError, DeadLetters, Received};
+use crate::clock;
 use crate::course_key::CourseKey;
 use crate::jobs::{Job, Jobs};
 use crate::store::{MAX_ROWS, NewLetter, Snapshot, Store, StoreError};
@@ -196,7 +197,7 @@ fn bare(letter: NewLetter) -> NewLetter {
         content_type: None,
         course: None,
         understood: false,
-        first_seen: Utc::now(),
+        first_seen: clock::now(),
         ..letter
     }
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::timetable::{Due, Timetable};
 use super::dead_letters;
+use crate::clock;
 use crate::config::{Every, PageSize, Schedule};
 use crate::jobs::{Job, Jobs};
 use crate::pass::{Options, Pass, PassError, Progress, Status};
@@ -117,9 +118,9 @@ impl Nightly {
     pub(super) async fn run(self, schedule: Schedule, stop: CancellationToken) {
         let Schedule::Cron(cron) = schedule else { return };
         let job = self.jobs.add("pass", PASS_INTERVAL);
-        let mut timetable = Timetable::new(*cron, Utc::now());
+        let mut timetable = Timetable::new(*cron, clock::now());
         loop {
-            let Some(due) = timetable.next(Utc::now()) else {
+            let Some(due) = timetable.next(clock::now()) else {
                 tracing::warn!(
                     event = "reconcile.never",
                     "reconcile.schedule has no further date: no pass will run"
@@ -128,8 +129,8 @@ impl Nightly {
             };
             let (Due::New(at) | Due::Rest(at)) = due;
             // In steps, as clocks are set and machines sleep: a single long wait would end at the wrong time.
-            while Utc::now() < at {
-                let left = (at - Utc::now()).to_std().unwrap_or_default();
+            while clock::now() < at {
+                let left = (at - clock::now()).to_std().unwrap_or_default();
                 if !sleeps(left.min(STEP), &stop).await {
                     return;
                 }
@@ -141,7 +142,7 @@ impl Nightly {
             if stop.is_cancelled() {
                 return;
             }
-            if has_ended { timetable.ended() } else { timetable.broke_off(Utc::now()) }
+            if has_ended { timetable.ended() } else { timetable.broke_off(clock::now()) }
         }
     }
 
@@ -149,7 +150,7 @@ impl Nightly {
     /// the next is due.
     async fn since(&self, due: DateTime<Utc>, apart: TimeDelta) -> Result<DateTime<Utc>, StoreError> {
         let now = self.store.now().await?;
-        Ok(now - (Utc::now() - due) - CLOCKS_DIFFER.min(apart / 2))
+        Ok(now - (clock::now() - due) - CLOCKS_DIFFER.min(apart / 2))
     }
 
     /// A pass, or the rest of one. Returns false if there may be a rest to be taken up later.
@@ -172,7 +173,7 @@ impl Nightly {
             Ok(Some(report)) => {
                 metrics::reconcile_verdict(report.verdict.as_str());
                 if report.verdict == Verdict::Complete {
-                    metrics::reconcile_success(Utc::now());
+                    metrics::reconcile_success(clock::now());
                     self.drop_settled_letters().await;
                 }
                 return true;

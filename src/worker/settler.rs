@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +12,7 @@ use super::jobs::sleeps;
 use super::settlement::Settlement;
 use super::tally::{First, Tally};
 use crate::broker::{self, Acker, Delivery};
+use crate::clock;
 use crate::course_key::CourseKey;
 use crate::event::{Decoded, Event, Ignored};
 use crate::telemetry::{Latch, metrics, report};
@@ -45,7 +45,7 @@ impl Job {
     /// The time since the event was sent, or since it first arrived here if its sender does not say.
     pub(super) fn age(&self) -> Duration {
         let since = self.event.time.or(self.delivery.published).unwrap_or(self.delivery.first_seen);
-        (Utc::now() - since).to_std().unwrap_or_default()
+        (clock::now() - since).to_std().unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of `src`, from the ground up. A module imports from floors below its own alone.
 const FLOORS: [&[&str]; 10] = [
-    &["model"],
+    &["clock", "model"],
     &["config", "refused_url"],
     &["telemetry"],
     &["jobs"],
@@ -25,14 +25,14 @@ const MIN_LINES: usize = 15;
 
 /// Words over which a reader stumbles, and how many of them there are in `src`. Where some go, lower the number.
 const DIALECT: [(&str, usize); 8] = [
-    ("told", 123),
-    ("tell", 13),
-    ("none:", 32),
-    ("vouch", 44),
-    ("whoever", 28),
-    ("anew", 14),
-    ("in hand", 13),
-    ("crowd", 17),
+    ("told", 15),
+    ("tell", 4),
+    ("none:", 21),
+    ("vouch", 0),
+    ("whoever", 4),
+    ("anew", 0),
+    ("in hand", 4),
+    ("crowd", 0),
 ];
 
 /// Every source file: its path below `src`, and its text.

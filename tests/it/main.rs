@@ -2,6 +2,7 @@
 //!
 //! One module a subject; `support` starts and finds what they need.
 
+#![allow(clippy::disallowed_methods, reason = "a test may look at any clock")]
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod also;

@@ -21,6 +21,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use self::search::Search;
 use super::App;
+use crate::clock;
 use crate::status::{BlankCount, Blanks, Status};
 
 const STYLE: &str = include_str!("style.css");
@@ -50,7 +51,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
     let (ready, status, search) =
         tokio::join!(app.readiness.report(&app.sources), app.status(), Search::run(&app, &query));
     let page = Page {
-        now: status.as_ref().map_or_else(|_| Utc::now(), |status| status.at),
+        now: status.as_ref().map_or_else(|_| clock::now(), |status| status.at),
         database: ready.database,
         broker: ready.broker,
         overdue: app.health.verdict(Instant::now()).overdue().to_vec(),

@@ -90,6 +90,7 @@ fn all_is_well_when_nothing_is_wrong() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_fault_is_the_headline_with_its_weight() {
     use Level::{Watch, Wrong};
     let out = |database: &str, broker: &str| Page {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use opentelemetry::trace::TraceContextExt;
 use serde::Serializer;
 use serde_json::Value;
@@ -13,6 +13,8 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::fields::Fields;
+
+use crate::clock;
 
 pub(super) struct Json;
 
@@ -33,7 +35,7 @@ where
         let metadata = event.metadata();
         let mut members: Vec<(String, Value)> = Vec::with_capacity(RESERVED.len() + rest.len());
         let mut put = |name: &str, value: Value| members.push((name.to_owned(), value));
-        put("timestamp", Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true).into());
+        put("timestamp", clock::now().to_rfc3339_opts(SecondsFormat::Millis, true).into());
         put("level", metadata.level().as_str().into());
         if let Some(name) = name {
             put("event", name.into());

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use serde_json::Value;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
@@ -10,6 +10,8 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::fields::Fields;
+
+use crate::clock;
 
 const DIM: &str = "\x1b[2m";
 const BOLD: &str = "\x1b[1m";
@@ -31,7 +33,7 @@ where
         let level = event.metadata().level();
         let colours = writer.has_ansi_escapes();
         let paint = |style: &'static str| if colours { style } else { "" };
-        let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+        let time = clock::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let (dim, bold, plain) = (paint(DIM), paint(BOLD), paint(PLAIN));
         write!(writer, "{dim}{time}{plain} {}{level:>5}{plain} ", paint(colour(level)))?;
         match &fields.event {

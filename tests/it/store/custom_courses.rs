@@ -38,6 +38,7 @@ fn all_pairs(at: DateTime<Utc>) -> Vec<(CourseKey, Option<Entry>, Option<Entry>)
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn every_statement_chooses_as_the_rule_says() {
     for kind in KINDS {
         let database = TestDatabase::new(kind).await;

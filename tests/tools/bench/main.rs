@@ -4,6 +4,8 @@
 //! What is true is read from the database, never from the worker's own counters; a bench whose rows are wrong at the
 //! end exits 1, however fast it was. Floors are measured in the same run. `ops/bench` builds it and starts it.
 
+#![allow(clippy::disallowed_methods, reason = "it has no part in the program's time")]
+
 mod database;
 mod floors;
 mod idle;

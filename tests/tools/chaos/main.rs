@@ -4,6 +4,8 @@
 //! `schedule` (pure) what will happen · `load` plays it · `scenarios` do the harm · `soak` all of it at random ·
 //! `history` what was seen · `checker` (pure) judges it · `servers`, `proxy`, `lms`, `publisher`, `queues`, `worker` the world around
 
+#![allow(clippy::disallowed_methods, reason = "it has no part in the program's time")]
+
 mod checker;
 mod history;
 mod lms;

@@ -3,6 +3,7 @@
 //! `ops/demo` builds it, gets a broker and starts it. Everything shown is measured; with `--once` the exit code says
 //! whether all of it came true.
 
+#![allow(clippy::disallowed_methods, reason = "it has no part in the program's time")]
 #![expect(clippy::unwrap_used, reason = "a demo that cannot set its stage says so and ends")]
 
 mod stage;
