@@ -12,7 +12,7 @@ use super::running::Running;
 use crate::catalog::Purpose;
 use crate::course_key::CourseKey;
 use crate::engine::{Outcome, Settled};
-use crate::store::{MAX_ROWS, SeenSince, Standing};
+use crate::store::{Coverage, MAX_ROWS, SeenSince};
 
 /// Batches without a single answer until asking is given up.
 const SILENT_BATCHES: u32 = 3;
@@ -152,33 +152,34 @@ impl Running<'_> {
     /// Counts what the crawl has settled, by the database: whatever of it a killed pass had not counted is in it.
     /// Returns how many overviews are to be asked for by key.
     async fn count_listed(&mut self, since: SeenSince) -> Result<u64, PassError> {
-        let (standing, found) = tokio::try_join!(self.store().standing(since), self.store().found(since))?;
-        let settled = standing.settled.unsigned_abs();
+        let (coverage, found) =
+            tokio::try_join!(self.store().coverage(since), self.store().count_listed(since))?;
+        let settled = coverage.settled.unsigned_abs();
         self.report.settled_by_crawl = settled.saturating_sub(self.report.settled_by_key);
         self.report.without_overview = found.saturating_sub(settled);
-        Ok(self.count_others(standing))
+        Ok(self.count_others(coverage))
     }
 
     /// The same for what was asked for by key: a parent settles its custom courses and itself, whichever of them it
     /// was asked for. Returns how many overviews are not settled.
     async fn count_asked(&mut self, since: SeenSince) -> Result<u64, PassError> {
-        let standing = self.store().standing(since).await?;
-        let by_key = standing.settled.unsigned_abs().saturating_sub(self.report.settled_by_crawl);
+        let coverage = self.store().coverage(since).await?;
+        let by_key = coverage.settled.unsigned_abs().saturating_sub(self.report.settled_by_crawl);
         // What waits is settled, and the database does not know.
         self.report.settled_by_key = by_key + self.waiting.asked;
         self.report.settled_by_crawl += self.waiting.listed;
-        let unseen = self.count_others(standing);
+        let unseen = self.count_others(coverage);
         self.report.ccx_by_parent += self.waiting.ccx;
         Ok(unseen.saturating_sub(self.waiting.overviews()))
     }
 
-    fn count_others(&mut self, standing: Standing) -> u64 {
-        self.has_wiped |= standing.wiped > 0;
-        self.report.ccx_by_parent = standing.ccx_settled.unsigned_abs();
-        self.report.not_listed = standing.not_listed.unsigned_abs();
-        self.report.unlisted_links = standing.unlisted_links.unsigned_abs();
-        self.report.refused = standing.refused.unsigned_abs();
-        standing.unseen.unsigned_abs()
+    fn count_others(&mut self, coverage: Coverage) -> u64 {
+        self.has_differing |= coverage.differing > 0;
+        self.report.ccx_by_parent = coverage.ccx_settled.unsigned_abs();
+        self.report.not_listed = coverage.not_listed.unsigned_abs();
+        self.report.unlisted_links = coverage.unlisted_links.unsigned_abs();
+        self.report.refused = coverage.refused.unsigned_abs();
+        coverage.unseen.unsigned_abs()
     }
 
     /// Counts what nobody will be asked for any more, of so many that have not been seen.

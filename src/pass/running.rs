@@ -46,7 +46,7 @@ pub(super) struct Running<'a> {
     /// Changes that wait for the end.
     pub(super) waiting: Waiting,
     /// Whether overviews differ from the ledger.
-    pub(super) has_wiped: bool,
+    pub(super) has_differing: bool,
     /// Whether the database rejects overviews that are to follow the ledger at the end.
     pub(super) has_rejected: bool,
     /// Runs no longer listed that lose their link for that at the end; counted for a dry run, as a pass sees them in
@@ -99,7 +99,7 @@ impl<'a> Running<'a> {
             superseded_beyond: 0,
             has_cleared: report.resumed > 0,
             waiting: Waiting::default(),
-            has_wiped: false,
+            has_differing: false,
             has_rejected: false,
             absent: 0,
             began: now,

@@ -114,7 +114,7 @@ impl Running<'_> {
         }
         self.go_on()?;
         // Custom courses, and what the LMS has overwritten meanwhile.
-        if self.has_wiped || self.has_cleared {
+        if self.has_differing || self.has_cleared {
             let healed = store.heal().await?;
             self.report.updated += healed.overviews;
             self.note_rejected(&healed.rejected);

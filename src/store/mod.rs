@@ -11,7 +11,7 @@ mod choice;
 mod clock;
 mod connect;
 mod copy;
-mod crawl;
+mod coverage;
 mod custom_courses;
 mod dead_letters;
 mod error;
@@ -36,7 +36,7 @@ mod write;
 
 pub use self::blank_reason::Reason;
 pub use self::blanks::{Blank, BlankCount};
-pub use self::crawl::{SeenSince, Standing};
+pub use self::coverage::{Coverage, SeenSince};
 pub use self::dead_letters::{Letter, LetterFilter, LetterHead, NewLetter};
 pub use self::error::StoreError;
 pub use self::failures::Failure;

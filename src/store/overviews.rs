@@ -7,7 +7,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait};
 
 use super::choice::run_of_overview;
-use super::crawl::{SeenSince, unsettled};
+use super::coverage::{SeenSince, unsettled};
 use super::timeout::Limit::{Batch, Table};
 use super::{Entry, Store, StoreError, keys};
 use crate::also::{Also, AlsoChange, AlsoColumn};

@@ -13,8 +13,8 @@ use super::timeout::Limit::{Batch, Table};
 use super::{ObservedBy, Store, StoreError};
 
 impl Store {
-    /// How the overviews stand with what has been seen of the Catalog since `since`; reads both tables whole.
-    pub async fn standing(&self, since: SeenSince) -> Result<Standing, StoreError> {
+    /// How many overviews are settled by what has been seen of the Catalog since `since`; reads both tables whole.
+    pub async fn coverage(&self, since: SeenSince) -> Result<Coverage, StoreError> {
         let backend = self.backend();
         let ccx = || Expr::cust(is_ccx(backend));
         // A custom course is found by a listing of its own too.
@@ -24,7 +24,7 @@ impl Store {
         let of_run = Condition::all()
             .add(is_due_any(backend, Clears::Leave, &self.also))
             .add(Expr::cust(format!("NOT {}", own_serves(backend))));
-        let wiped = Condition::any().add(of_run).add(Expr::cust(own_is_due(backend)));
+        let differing = Condition::any().add(of_run).add(Expr::cust(own_is_due(backend)));
         let mut query = Query::select();
         query
             .expr_as(count_where(settled().add(listed()).add(ccx().not())), Alias::new("settled"))
@@ -36,14 +36,14 @@ impl Store {
                 Alias::new("refused"),
             )
             .expr_as(count_where(unsettled(backend, since)), Alias::new("unseen"))
-            .expr_as(count_where(wiped), Alias::new("wiped"))
+            .expr_as(count_where(differing), Alias::new("differing"))
             .from(overview::Entity)
             .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())));
-        self.numbers(&query, "see how the overviews stand").await
+        self.numbers(&query, "count what a pass has covered").await
     }
 
     /// How many runs, custom courses not counted, have been found listed since `since`.
-    pub async fn found(&self, since: SeenSince) -> Result<u64, StoreError> {
+    pub async fn count_listed(&self, since: SeenSince) -> Result<u64, StoreError> {
         let is_ccx = in_ledger(ledger::Column::RunKey).like("ccx-v1:%");
         let listed = Condition::all()
             .add(in_ledger(ledger::Column::Listed).eq(true))
@@ -143,7 +143,7 @@ fn seen_since(ledger: &'static str, since: SeenSince) -> Condition {
 
 /// Counts of overviews; each is in exactly one of `settled`, `ccx_settled`, `not_listed` and `unseen`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
-pub struct Standing {
+pub struct Coverage {
     /// Those whose run has been found listed.
     pub settled: i64,
     /// Those of custom courses whose parent, or which themselves, have been found listed.
@@ -157,7 +157,7 @@ pub struct Standing {
     /// Those whose run has to be asked for by key, those included whose id is no course run.
     pub unseen: i64,
     /// Those that healing would write; whatever else they are.
-    pub wiped: i64,
+    pub differing: i64,
 }
 
 /// A number of the ledger's rows.
