@@ -1,5 +1,5 @@
 //! `GET /`: the status as one page for people, without scripts. It loads even while database and broker are down, and
-//! says so. The templates are in `templates/`; askama escapes every value in them.
+//! says so. The templates are in `src/http/templates/`; askama escapes every value in them.
 
 mod charts;
 mod format;
@@ -31,7 +31,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; form-
 
 /// Everything the page shows. It loads itself again every 20 seconds, unless it shows the result of a search.
 #[derive(Template)]
-#[template(path = "page.html")]
+#[template(path = "page.html", config = "src/http/askama.toml")]
 struct Page {
     now: DateTime<Utc>,
     /// `ok`, or what is wrong with it.
