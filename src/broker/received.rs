@@ -28,6 +28,8 @@ pub struct Received {
     pub attempt: u32,
     /// When this program first saw it; else when the broker gave it up; else now.
     pub first_seen: DateTime<Utc>,
+    /// Whether this program has sent it on before: it comes from a delay queue, or was a dead letter.
+    pub sent_on_before: bool,
     /// Why it was delayed or is a dead letter, in one line.
     pub reason: Option<String>,
     /// Why its properties cannot be read. Then it has none.
@@ -64,6 +66,7 @@ impl Received {
                 .unwrap_or_else(|| routing_key.to_owned()),
             content_type: properties.content_type().as_ref().map(ToString::to_string),
             attempt: find(headers, ATTEMPT).and_then(count).unwrap_or(0),
+            sent_on_before: find(headers, FIRST_SEEN).is_some(),
             first_seen: find(headers, FIRST_SEEN)
                 .and_then(instant)
                 .or_else(|| find(last_death(headers)?, "time").and_then(instant))

@@ -32,6 +32,8 @@ use crate::telemetry::report;
 const STATEMENTS: usize = 2;
 /// Whole batches that wait for a place at the Catalog, so that no place stays free.
 const AHEAD: usize = 2;
+/// Events that were parked together come back within this time, a few at a time.
+const GATHERING: Duration = Duration::from_millis(250);
 /// How often the loop turns while nothing happens.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -58,6 +60,8 @@ pub(super) struct Pipeline {
     asking: StepPool<AskDone>,
     /// Since when a part of a batch waits to be looked up.
     part_since: Option<Instant>,
+    /// Whether a new event is among those that wait to be looked up.
+    new_event: bool,
     answered: VecDeque<(Asked, Answered)>,
     writing: StepPool<WriteDone>,
     settling: StepPool<Vec<DelayedEvent>>,
@@ -89,6 +93,7 @@ impl Pipeline {
             delayed: DelayedEvents::default(),
             asking: StepPool::new(config.catalog.concurrency + AHEAD),
             part_since: None,
+            new_event: false,
             answered: VecDeque::new(),
             writing: StepPool::new(STATEMENTS),
             settling: StepPool::new(usize::MAX),
@@ -142,7 +147,8 @@ impl Pipeline {
         let now = Instant::now();
         let waits = self.batcher.has_due() || !self.arrived.is_empty() || !self.answered.is_empty();
         let changes = [self.restoring.wake_at(now), self.asking.wake_at(now), self.writing.wake_at(now)];
-        changes.into_iter().filter(|_| waits).chain([self.batcher.wake_at()]).flatten().min()
+        let gathered = self.part_since.map(|since| since + GATHERING).filter(|until| *until > now);
+        changes.into_iter().filter(|_| waits).chain([self.batcher.wake_at(), gathered]).flatten().min()
     }
 
     /// Takes a delivery and all that came with it.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{Instrument, Span};
 
-use super::{AskDone, Asked, Pipeline, RestoreDone, WriteDone};
+use super::{AskDone, Asked, GATHERING, Pipeline, RestoreDone, WriteDone};
 use crate::catalog::{self, Purpose};
 use crate::course_key::CourseKey;
 use crate::engine::{Answered, Observed, Outcome, Policy};
@@ -64,6 +64,7 @@ impl Pipeline {
         if self.delayed.is_superseded(&job.event.course, job.delivery.attempt, now) {
             return Some(job);
         }
+        self.new_event |= !job.delivery.sent_on_before;
         let run = job.event.course.run_key();
         let key_bytes = catalog::key_cost(&run);
         self.batcher.push(run, key_bytes, job)
@@ -86,10 +87,10 @@ impl Pipeline {
         loop {
             let whole = self.batcher.is_full(now);
             if !self.batcher.has_due() {
-                self.part_since = None;
+                (self.part_since, self.new_event) = (None, false);
                 return;
             }
-            if (!whole && self.waits_for_restore(now)) || !self.asking.has_room(whole, now) {
+            if (!whole && self.waits_for_others(now)) || !self.asking.has_room(whole, now) {
                 return;
             }
             self.part_since = None;
@@ -106,10 +107,12 @@ impl Pipeline {
         }
     }
 
-    /// Whether a part of a batch waits for the events of a running restore, but not of a slow one, and not for long.
-    fn waits_for_restore(&mut self, now: Instant) -> bool {
+    /// Whether a part of a batch waits a moment for others: for the events of a running restore, unless it is slow; and
+    /// where all of them have waited in a delay queue before, for those that were parked with them.
+    fn waits_for_others(&mut self, now: Instant) -> bool {
         let since = *self.part_since.get_or_insert(now);
-        self.restoring.wake_at(now).is_some() && now < since + PATIENCE
+        let is_restoring = self.restoring.wake_at(now).is_some() && now < since + PATIENCE;
+        is_restoring || (!self.new_event && now < since + GATHERING)
     }
 
     /// Handles the end of a look-up.

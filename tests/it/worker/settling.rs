@@ -76,7 +76,7 @@ async fn what_nobody_understands_is_dead_whole_with_its_reason_and_delays_nobody
 }
 
 /// Publishes about a course, and looks at the message in the first delay queue.
-async fn delayed(overview: bool, listed: bool, words: &str) {
+async fn delayed(overview: bool, listed: bool, words: &str, outcome: &str) {
     with_stage(Kind::Sqlite, async |stage| {
         if overview {
             stage.database.insert_overview(KEY, None).await;
@@ -109,7 +109,10 @@ async fn delayed(overview: bool, listed: bool, words: &str) {
         }
         stage.catalog.put(KEY, Some(PAGE));
         stage.until_link(KEY, Some(PAGE)).await;
-        // Stopped while it still asks, it finishes first.
+        // The restore may have written it; then the Catalog is still asked.
+        let settled =
+            format!(r#"course_sharing_events_total{{outcome="{outcome}",type="overview-recreated"}}"#);
+        worker.until_metric(&settled, 1.0).await;
         worker.stop().await.expect(0);
         assert_eq!(stage.ready().await, (0, 0, 0));
     })
@@ -118,12 +121,12 @@ async fn delayed(overview: bool, listed: bool, words: &str) {
 
 #[tokio::test]
 async fn a_run_that_is_not_listed_yet_waits_and_is_tried_again() {
-    delayed(true, false, "does not list").await;
+    delayed(true, false, "does not list", "applied").await;
 }
 
 #[tokio::test]
 async fn a_course_without_overview_waits_and_is_tried_again() {
-    delayed(false, true, "no overview").await;
+    delayed(false, true, "no overview", "unchanged").await;
 }
 
 #[tokio::test]
