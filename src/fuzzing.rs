@@ -10,9 +10,9 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use crate::config::{Config, without_password};
-use crate::course_key::{CourseKey, MAX_CHARS};
 use crate::event::{Decoded, EventKind, Raw, decode};
-use crate::marketing_url::{UrlPolicy, host_of};
+use crate::model::course_key::{CourseKey, MAX_CHARS};
+use crate::model::marketing_url::{UrlPolicy, host_of};
 
 pub use crate::catalog::fuzzing::{retry_after, wire};
 pub use crate::http::fuzzing::share_links_query;

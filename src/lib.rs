@@ -20,7 +20,6 @@
 
 pub mod clock;
 pub mod model;
-pub use self::model::{course_key, extra_columns as also, marketing_url};
 
 pub mod config;
 pub mod jobs;

@@ -3,7 +3,7 @@
 
 use url::Url;
 
-use crate::marketing_url::UrlRefused;
+use crate::model::marketing_url::UrlRefused;
 
 /// Characters kept of a text; the columns of our tables hold these and an ellipsis.
 const KEPT: usize = 300;

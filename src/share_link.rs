@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::config;
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 use crate::store::LinkRow;
 
 /// A link to share.

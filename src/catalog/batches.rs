@@ -6,7 +6,7 @@
 //! to get from a batch to a single run. To give up when both halves fail would be too early: a pass asks by key for what
 //! its pages could not show, so several broken rows in one batch are normal.
 
-use crate::course_key::RunKey;
+use crate::model::course_key::RunKey;
 
 use super::error::CatalogError;
 use super::retry_policy::Kind;
@@ -105,7 +105,7 @@ impl Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::course_key::CourseKey;
+    use crate::model::course_key::CourseKey;
     use proptest::prelude::*;
 
     fn keys(count: usize) -> Vec<RunKey> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::also::AlsoColumn;
 use crate::config;
-use crate::course_key::{CourseKey, CourseKeyError, RunKey};
-use crate::marketing_url::UrlPolicy;
+use crate::model::course_key::{CourseKey, CourseKeyError, RunKey};
+use crate::model::extra_columns::AlsoColumn;
+use crate::model::marketing_url::UrlPolicy;
 
 use super::circuit_breaker::Circuit;
 use super::error::CatalogError;

@@ -10,10 +10,10 @@ use super::observation::Observation;
 use super::rate_limiter::bounded_pause;
 use super::transport;
 use super::wire::{self, List, Listed, Row};
-use crate::also::AlsoColumn;
-use crate::course_key::{CourseKey, RunKey};
 use crate::fuzzing::is_short_line;
-use crate::marketing_url::UrlPolicy;
+use crate::model::course_key::{CourseKey, RunKey};
+use crate::model::extra_columns::AlsoColumn;
+use crate::model::marketing_url::UrlPolicy;
 
 /// A token that a body may echo. Neither JSON nor the quoting changes its letters.
 const TOKEN: &str = "t0k3n-71af";

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::course_key::RunKey;
-use crate::marketing_url::UrlPolicy;
+use crate::model::course_key::RunKey;
+use crate::model::marketing_url::UrlPolicy;
 
 use super::Purpose;
 use super::batches::{Batches, Lost};

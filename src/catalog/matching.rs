@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use crate::also::Also;
-use crate::course_key::{CourseKey, CourseKeyError, RunKey};
-use crate::marketing_url::UrlPolicy;
+use crate::model::course_key::{CourseKey, CourseKeyError, RunKey};
+use crate::model::extra_columns::Also;
+use crate::model::marketing_url::UrlPolicy;
 use crate::refused_url::RefusedUrl;
 
 use super::error::{CatalogError, Defect};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::also::Also;
-use crate::marketing_url::MarketingUrl;
+use crate::model::extra_columns::Also;
+use crate::model::marketing_url::MarketingUrl;
 use crate::refused_url::RefusedUrl;
 
 use super::error::CatalogError;

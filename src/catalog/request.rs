@@ -8,7 +8,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use url::Url;
 
-use crate::also::AlsoColumn;
+use crate::model::extra_columns::AlsoColumn;
 use crate::telemetry::{context, metrics};
 
 use super::Purpose;

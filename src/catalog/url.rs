@@ -5,8 +5,8 @@
 
 use url::Url;
 
-use crate::also::AlsoColumn;
-use crate::course_key::RunKey;
+use crate::model::course_key::RunKey;
+use crate::model::extra_columns::AlsoColumn;
 
 const PATH: &str = "/api/v1/course_runs/";
 /// URLs without `utm_source`, which depends on the server's cache; and only these fields, which are 7 % of the bytes.
@@ -107,7 +107,7 @@ fn encode(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::course_key::CourseKey;
+    use crate::model::course_key::CourseKey;
     use proptest::prelude::*;
 
     fn key(text: &str) -> RunKey {

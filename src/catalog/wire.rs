@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use self::results::{Envelope, TOO_MANY};
 use super::error::Defect;
 use super::quote::quote;
-use crate::also::{Also, AlsoColumn, is_language};
+use crate::model::extra_columns::{Also, AlsoColumn, is_language};
 
 /// Bytes of a string that are kept: twice the longest URL that may be shared, and more than any key.
 const MAX_TEXT: usize = 4096;

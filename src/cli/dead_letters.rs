@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::{Context, Exit, output};
 use crate::broker::{self, Broker, Publisher, Received, Topology};
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 use crate::store::{Letter, LetterFilter, LetterHead, Store};
 use crate::telemetry::report;
 

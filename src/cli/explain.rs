@@ -1,7 +1,7 @@
 //! `explain`: why a course's link is as it is.
 
 use super::{Context, Exit, output};
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 use crate::status::Explanation;
 
 pub(super) async fn run(context: &Context, course: &CourseKey) -> anyhow::Result<Exit> {

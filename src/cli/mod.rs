@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use self::context::Context;
 use self::output::Output;
 use crate::config::Config;
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 use crate::telemetry::report;
 
 /// How a command ended; the number is the exit code.

@@ -3,7 +3,7 @@
 
 use super::Context;
 use crate::catalog::{Client, Purpose};
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 use crate::store::Store;
 
 /// Runs compared.

@@ -9,9 +9,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Context, Exit, Output, output};
-use crate::also::AlsoChange;
 use crate::config::PageSize;
 use crate::engine::Change;
+use crate::model::extra_columns::AlsoChange;
 use crate::pass::{Options, Pass, Phase, Progress, Report, Status};
 use crate::worker::shutdown;
 

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Context, Courses, Exit, Output, output};
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 use crate::share_link;
 use crate::store::MAX_ROWS;
 

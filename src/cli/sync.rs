@@ -4,8 +4,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, Exit, output};
 use crate::catalog::Purpose;
-use crate::course_key::CourseKey;
 use crate::engine::{Outcome, Policy};
+use crate::model::course_key::CourseKey;
 
 pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Result<Exit> {
     let engine = context.engine().await?;

@@ -9,8 +9,8 @@ use url::Url;
 
 use super::WebUrl;
 use super::values::{Absent, Every, Listen, LogFormat, PageSize, Schedule, columns, duration, list};
-use crate::also::AlsoColumn;
-use crate::marketing_url::UrlPolicy;
+use crate::model::extra_columns::AlsoColumn;
+use crate::model::marketing_url::UrlPolicy;
 
 /// Everything that can be set, section by section. Its `Debug` shows no secret.
 #[derive(Debug, Clone, Default, Deserialize)]

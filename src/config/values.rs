@@ -11,8 +11,8 @@ use croner::parser::{CronParser, Seconds};
 use serde::de::{DeserializeOwned, Error, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 
-use crate::also::AlsoColumn;
 use crate::clock;
+use crate::model::extra_columns::AlsoColumn;
 
 /// For `#[serde(deserialize_with)]`: a length of time, as people write it: `20s`, `15m`, `1h 30m`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -2,7 +2,7 @@
 //! wish. Pure.
 
 use super::{UrlChange, Why};
-use crate::marketing_url::host_of;
+use crate::model::marketing_url::host_of;
 use crate::store::Entry;
 
 /// What a change does to the link that learners have now, if it is one of the two that the brake is for.
@@ -55,8 +55,8 @@ pub(super) fn risk(shown: Option<&str>, planned: &Entry, change: UrlChange) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::also::Also;
-    use crate::course_key::CourseKey;
+    use crate::model::course_key::CourseKey;
+    use crate::model::extra_columns::Also;
     use crate::store::ObservedBy;
     use chrono::{DateTime, Utc};
     use proptest::prelude::*;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::brake::{Risk, risk};
 use super::observe::{Answers, Policy};
 use super::{Change, Observed, Outcome, Plan, Risky, Settled, UrlChange, Why, plan};
-use crate::course_key::{CourseKey, RunKey};
+use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{Entry, Snapshot};
 
 /// What to do.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::catalog::{Client, Observation, Purpose};
-use crate::course_key::{CourseKey, RunKey};
+use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{ObservedBy, Store, StoreError};
 
 /// How often a run is asked for again whose answer the ledger refused.

@@ -8,7 +8,7 @@ use tracing::Instrument;
 use super::decide::{Decided, decide};
 use super::{Engine, Observed, Outcome, Question, Settled};
 use crate::catalog::{CatalogError, Circuit, Defect, Observation, Unknown};
-use crate::course_key::{CourseKey, RunKey};
+use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{Failure, Halving, MAX_ROWS, StoreError};
 use crate::telemetry::report;
 

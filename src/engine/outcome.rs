@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Question;
-use crate::also::AlsoChange;
 use crate::catalog::{Observation, Unknown};
-use crate::course_key::{CourseKey, RunKey};
+use crate::model::course_key::{CourseKey, RunKey};
+use crate::model::extra_columns::AlsoChange;
 use crate::refused_url::RefusedUrl;
 
 /// How it ended for one course: what events are settled by, and what `sync` prints.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::also::Also;
 use crate::catalog::Observation;
-use crate::course_key::RunKey;
+use crate::model::course_key::RunKey;
+use crate::model::extra_columns::Also;
 use crate::store::{Entry, ObservedBy, UrlRefusal};
 
 /// The question that the answer belongs to.
@@ -126,8 +126,8 @@ fn no_url(base: Entry, known: Option<&Entry>, question: Question) -> Plan {
 mod tests {
     use super::*;
     use crate::catalog::{CatalogError, Defect};
-    use crate::course_key::CourseKey;
-    use crate::marketing_url::UrlPolicy;
+    use crate::model::course_key::CourseKey;
+    use crate::model::marketing_url::UrlPolicy;
     use crate::refused_url::RefusedUrl;
     use proptest::prelude::*;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::fields::{self, join, member, missing, required_text, wrong};
 use super::{DecodeError, Decoded, Event, EventKind, Ignored};
-use crate::course_key::{CourseKey, CourseKeyError};
+use crate::model::course_key::{CourseKey, CourseKeyError};
 use crate::model::text::cut;
 
 /// The longest body that is read.

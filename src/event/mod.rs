@@ -10,7 +10,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::course_key::{CourseKey, CourseKeyError};
+use crate::model::course_key::{CourseKey, CourseKeyError};
 
 pub use self::decode::{MAX_BODY_BYTES, Raw, decode};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::config;
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 use crate::status::cached::{Cached, with_deadline};
 use crate::status::{Explanation, Health, Line, Readiness, Sources, Status};
 use crate::telemetry::report;

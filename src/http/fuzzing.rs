@@ -3,8 +3,8 @@
 use url::form_urlencoded;
 
 use super::share_links;
-use crate::course_key::CourseKey;
 use crate::fuzzing::is_short_line;
+use crate::model::course_key::CourseKey;
 
 /// The ids of a query are keys, at most a thousand, and are read again as the same ids; or the error is a short line.
 pub fn share_links_query(data: &[u8]) {

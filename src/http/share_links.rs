@@ -15,7 +15,7 @@ use url::form_urlencoded;
 
 use super::App;
 use super::answer;
-use crate::course_key::{CourseKey, CourseKeyError};
+use crate::model::course_key::{CourseKey, CourseKeyError};
 use crate::share_link::{self, ShareLink};
 use crate::status::cached::with_deadline;
 use crate::store::LinkRow;

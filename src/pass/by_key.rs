@@ -10,8 +10,8 @@ use super::progress::Phase;
 use super::report::push;
 use super::running::Running;
 use crate::catalog::Purpose;
-use crate::course_key::CourseKey;
 use crate::engine::{Outcome, Settled};
+use crate::model::course_key::CourseKey;
 use crate::store::{Coverage, MAX_ROWS, SeenSince};
 
 /// Batches without a single answer until asking is given up.

@@ -5,8 +5,8 @@ use super::PassError;
 use super::report::HELD_LISTED;
 use super::running::Running;
 use super::seen::Seen;
-use crate::course_key::CourseKey;
 use crate::engine::{Answered, Change, Policy, Risky, Why, allowance};
+use crate::model::course_key::CourseKey;
 
 /// What waits.
 #[derive(Default)]

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::course_key::CourseKey;
 use crate::engine::Change;
+use crate::model::course_key::CourseKey;
 use crate::model::text::cut;
 use crate::refused_url::RefusedUrl;
 use crate::store::Verdict;

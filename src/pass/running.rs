@@ -12,8 +12,8 @@ use super::resume::{resumable, with_overviews};
 use super::seen::Seen;
 use super::{Options, Pass, PassError, Report, log};
 use crate::config::Absent;
-use crate::course_key::CourseKey;
 use crate::engine::{Answered, Observed, Policy, Settled};
+use crate::model::course_key::CourseKey;
 use crate::store::{PassRow, Store, StoreError};
 
 /// The row is written no more often than this: being killed costs this much work.

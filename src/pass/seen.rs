@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
-use crate::course_key::RunKey;
+use crate::model::course_key::RunKey;
 
 /// A set of runs, by two independent hashes of 64 bits each: with a million runs, two of them are taken for one with
 /// a chance of one in 10^26.

@@ -9,8 +9,8 @@ use super::report::push;
 use super::running::{Running, SUPERSEDED};
 use super::{PassError, log};
 use crate::catalog::{ListedRun, Observation};
-use crate::course_key::{CourseKey, RunKey};
 use crate::engine::{Outcome, Policy, Settled};
+use crate::model::course_key::{CourseKey, RunKey};
 
 impl Running<'_> {
     /// Settles the runs of a page whose first one stands at offset `start`; the list is read to `read_to` by it.

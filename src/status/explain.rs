@@ -1,9 +1,9 @@
 //! Why a course's link is as it is, for the command `explain` and for the page's search: everything that is known of the
 //! course, as labels and texts.
 
-use crate::also::{Also, AlsoColumn};
 use crate::config;
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
+use crate::model::extra_columns::{Also, AlsoColumn};
 use crate::pass::Report;
 use crate::share_link;
 use crate::store::{Blank, Entry, Failure, LetterFilter, LetterHead, LinkRow, PassRow, Store, StoreError};

@@ -3,9 +3,9 @@
 use chrono::DateTime;
 
 use super::explain::{Explanation, Held};
-use crate::also::Also;
 use crate::config;
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
+use crate::model::extra_columns::Also;
 use crate::refused_url::RefusedUrl;
 use crate::store::{Blank, Entry, Failure, LetterHead, LinkRow, ObservedBy, Reason, UrlRefusal};
 

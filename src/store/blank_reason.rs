@@ -62,7 +62,7 @@ fn dead_since(backend: DbBackend) -> Expr {
 }
 
 /// Whether an overview's id looks like a course run's: its form alone, as no SQL knows the alphabet of
-/// [`crate::course_key`]. A key of that form with a strange character counts as one that got no answer.
+/// [`crate::model::course_key`]. A key of that form with a strange character counts as one that got no answer.
 fn is_run(backend: DbBackend) -> String {
     let id = "course_overviews_courseoverview.id";
     // Byte for byte: LIKE goes by the column's collation on MySQL, and ignores case on SQLite.

@@ -8,7 +8,7 @@ use sea_orm::{DbBackend, EntityName, Statement};
 
 use super::timeout::Limit;
 use super::{Store, StoreError};
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 
 impl Store {
     /// Those of these courses that the overviews can hold; the others have no row, and no statement is to name them.

@@ -12,8 +12,8 @@ use entity::{ledger, overview};
 
 use super::choice::{follows, is_ccx};
 use super::keys::one_of;
-use crate::also::AlsoColumn;
-use crate::course_key::{CourseKey, RunKey};
+use crate::model::course_key::{CourseKey, RunKey};
+use crate::model::extra_columns::AlsoColumn;
 
 /// Which overviews to copy to.
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@ use sea_orm::sea_query::{Condition, Expr, ExprTrait, LikeExpr, Query, SelectStat
 use super::choice::run_of_overview;
 use super::timeout::Limit;
 use super::{Store, StoreError, keys};
-use crate::course_key::{CourseKey, RunKey};
+use crate::model::course_key::{CourseKey, RunKey};
 
 /// Keys have no such character, so that none of theirs has to be taken for a wildcard.
 const ESCAPE: char = '!';

@@ -15,7 +15,7 @@ use sea_orm::{
 
 use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError};
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 
 /// The largest body that is kept whole: RabbitMQ's own limit on messages from 4.0 on.
 const MAX_BODY: usize = 16 * 1024 * 1024;

@@ -11,7 +11,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryTrai
 
 use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError};
-use crate::course_key::RunKey;
+use crate::model::course_key::RunKey;
 use crate::refused_url::shown;
 
 /// Days for which a failure is kept that no answer followed.

@@ -7,7 +7,7 @@ use entity::overview;
 use super::copy::{Clears, From, Scope, due};
 use super::timeout::Limit;
 use super::{Halving, MAX_ROWS, Rejected, Store, StoreError};
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 use crate::telemetry::report;
 
 /// What a write of all overviews came to.

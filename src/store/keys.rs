@@ -9,7 +9,7 @@ use sea_orm::sea_query::extension::postgres::PgFunc;
 use sea_orm::sea_query::{ArrayType, Expr, ExprTrait, Value};
 
 use super::MAX_ROWS;
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 
 /// Of 16,384 in a record; the rest is for the statement's own words, and for what encryption adds.
 const MAX_BYTES: usize = 14_000;

@@ -13,8 +13,8 @@ use sea_orm::{
 
 use super::timeout::Limit;
 use super::{Store, StoreError, keys};
-use crate::also::{Also, AlsoColumn};
-use crate::course_key::{CourseKey, RunKey};
+use crate::model::course_key::{CourseKey, RunKey};
+use crate::model::extra_columns::{Also, AlsoColumn};
 use crate::refused_url::RefusedUrl;
 
 /// A URL of the Catalog that is not fit to be shared.

@@ -61,7 +61,7 @@ use sea_orm::{DatabaseConnection, DbBackend};
 
 use self::clock::DatabaseClock;
 use self::timeout::Db;
-use crate::also::AlsoColumn;
+use crate::model::extra_columns::AlsoColumn;
 
 /// The most rows in one statement: below every database's limit of parameters.
 pub const MAX_ROWS: usize = 500;

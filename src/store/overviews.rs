@@ -10,8 +10,8 @@ use super::choice::run_of_overview;
 use super::coverage::{SeenSince, unsettled};
 use super::timeout::Limit::{Batch, Table};
 use super::{Entry, Store, StoreError, keys};
-use crate::also::{Also, AlsoChange, AlsoColumn};
-use crate::course_key::{CourseKey, RunKey};
+use crate::model::course_key::{CourseKey, RunKey};
+use crate::model::extra_columns::{Also, AlsoChange, AlsoColumn};
 
 /// An overview, as far as links go. An empty link is none.
 #[derive(Debug, Clone, PartialEq, Eq)]

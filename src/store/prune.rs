@@ -11,7 +11,7 @@ use sea_orm::{
 
 use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError, Verdict, keys};
-use crate::course_key::{CourseKey, RunKey};
+use crate::model::course_key::{CourseKey, RunKey};
 
 /// For how long a run has not been listed before its row goes.
 const UNLISTED: TimeDelta = TimeDelta::days(90);

@@ -5,7 +5,7 @@ use sea_orm::{DbErr, RuntimeErr};
 use sqlx::error::DatabaseError;
 
 use super::StoreError;
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 
 /// A course whose row the database rejects.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use super::copy::{Clears, From, Scope, lost, statement};
 use super::pool::Pool;
 use super::timeout::{Limit, Work};
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
-use crate::also::AlsoColumn;
-use crate::course_key::{CourseKey, RunKey};
+use crate::model::course_key::{CourseKey, RunKey};
+use crate::model::extra_columns::AlsoColumn;
 use crate::telemetry::{metrics, report};
 
 const RESTORE: &str = "restore links";

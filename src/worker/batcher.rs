@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::course_key::RunKey;
+use crate::model::course_key::RunKey;
 
 /// What a batch may hold.
 #[derive(Debug, Clone, Copy)]

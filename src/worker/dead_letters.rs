@@ -12,8 +12,8 @@ use super::decode;
 use super::jobs::sleeps;
 use crate::broker::{self, BrokerError, DeadLetters, Received};
 use crate::clock;
-use crate::course_key::CourseKey;
 use crate::jobs::{Job, Jobs};
+use crate::model::course_key::CourseKey;
 use crate::store::{MAX_ROWS, NewLetter, Snapshot, Store, StoreError};
 use crate::telemetry::{Latch, metrics, report};
 

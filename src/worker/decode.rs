@@ -1,8 +1,8 @@
 //! Decodes messages of the broker. The modules `broker` and `event` do not know each other.
 
 use crate::broker::Received;
-use crate::course_key::CourseKey;
 use crate::event::{self, DecodeError, Decoded};
+use crate::model::course_key::CourseKey;
 
 /// What a message says, or why it cannot be understood.
 pub fn read(message: &Received) -> Result<Decoded, DecodeError> {

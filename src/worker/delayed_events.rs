@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::broker::retry_schedule;
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 
 /// How long an event surely waits: less than the shortest delay, as the broker's clock may be ahead.
 const AWAY: Duration = Duration::from_secs(retry_schedule::STEPS[0] as u64 - 1);

@@ -23,8 +23,8 @@ use super::step_pool::StepPool;
 use super::trace::Source;
 use crate::broker::Delivery;
 use crate::config;
-use crate::course_key::CourseKey;
 use crate::engine::{Answered, Engine, Outcome};
+use crate::model::course_key::CourseKey;
 use crate::store::StoreError;
 use crate::telemetry::report;
 

@@ -95,7 +95,7 @@ fn retry(attempt: u32, at_the_end: &'static str, reason: String) -> Settlement {
 mod tests {
     use super::*;
     use crate::catalog::{CatalogError, Unknown};
-    use crate::marketing_url::UrlPolicy;
+    use crate::model::marketing_url::UrlPolicy;
     use crate::refused_url::RefusedUrl;
 
     fn delay(seconds: u32, counts: bool) -> impl Fn(&Settlement) -> bool {

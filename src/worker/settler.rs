@@ -13,8 +13,8 @@ use super::settlement::Settlement;
 use super::tally::{First, Tally};
 use crate::broker::{self, Acker, Delivery};
 use crate::clock;
-use crate::course_key::CourseKey;
 use crate::event::{Decoded, Event, Ignored};
+use crate::model::course_key::CourseKey;
 use crate::telemetry::{Latch, metrics, report};
 
 /// Between two tries to move a message. Meanwhile the broker still has it, unacknowledged.

@@ -1,8 +1,8 @@
 //! `sync.also`: two more columns of the overview, written where they differ, kept with the URL, and never touched
 //! where nobody asks for them.
 
-use course_sharing::also::{Also, AlsoColumn};
 use course_sharing::engine::Why;
+use course_sharing::model::extra_columns::{Also, AlsoColumn};
 use course_sharing::store::Verdict;
 use serde_json::{Value, json};
 
@@ -169,7 +169,7 @@ async fn what_the_ledger_holds_outlives_a_time_without() {
             stage.catalog.put_also(KEY, Some("https://www.campus.example/b"), json!(false), json!("de"));
             stage.run(&["sync", KEY]).await.expect(0).says(&["updated"]);
             let store = &stage.database.store;
-            let run = KEY.parse::<course_sharing::course_key::CourseKey>().unwrap().run_key();
+            let run = KEY.parse::<course_sharing::model::course_key::CourseKey>().unwrap().run_key();
             let runs = [run.clone()];
             let entry = async |store: &course_sharing::store::Store| {
                 store.entries(&runs).await.unwrap().remove(&run).unwrap().also

@@ -69,12 +69,9 @@ fn imports(text: &str) -> Vec<&str> {
     names.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()).collect()
 }
 
-/// The floor of a module. The names that `lib.rs` keeps for parts of `model` are on its floor.
+/// The floor of a module.
 fn floor(module: &str) -> Option<usize> {
-    match module {
-        "also" | "course_key" | "marketing_url" => Some(0),
-        _ => FLOORS.iter().position(|floor| floor.contains(&module)),
-    }
+    FLOORS.iter().position(|floor| floor.contains(&module))
 }
 
 #[test]

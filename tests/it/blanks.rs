@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use course_sharing::also::Also;
-use course_sharing::course_key::CourseKey;
+use course_sharing::model::course_key::CourseKey;
+use course_sharing::model::extra_columns::Also;
 use course_sharing::refused_url::RefusedUrl;
 use course_sharing::store::{Entry, LetterFilter, NewLetter, ObservedBy, Reason, Store, UrlRefusal};
 use migration::Direction;

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use course_sharing::catalog::{CatalogError, Circuit, Client, Defect, Observation, Purpose};
 use course_sharing::config;
-use course_sharing::course_key::{CourseKey, RunKey};
-use course_sharing::marketing_url::UrlPolicy;
+use course_sharing::model::course_key::{CourseKey, RunKey};
+use course_sharing::model::marketing_url::UrlPolicy;
 use futures_util::future::join_all;
 
 use stand_in::{Auth, Churn, Fault, Health, LineLimit, RetryAfter, Run, Runs, Setup, StandIn, Throttle};

@@ -13,8 +13,8 @@ mod upgrade;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use course_sharing::also::Also;
-use course_sharing::course_key::CourseKey;
+use course_sharing::model::course_key::CourseKey;
+use course_sharing::model::extra_columns::Also;
 use course_sharing::store::{Counts, Entry, ObservedBy, SchemaProblem, SeenSince, Verdict};
 use migration::Direction;
 

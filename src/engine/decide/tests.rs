@@ -5,10 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::also::Also;
 use crate::catalog::{CatalogError, Defect, Observation};
 use crate::engine::Question;
-use crate::marketing_url::UrlPolicy;
+use crate::model::extra_columns::Also;
+use crate::model::marketing_url::UrlPolicy;
 use crate::store::{ObservedBy, Overview};
 
 const RUN: &str = "course-v1:a+b+c";

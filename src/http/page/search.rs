@@ -2,8 +2,8 @@
 
 use url::form_urlencoded;
 
-use crate::course_key::CourseKey;
 use crate::http::App;
+use crate::model::course_key::CourseKey;
 use crate::status::Line;
 
 /// More than any id has; the rest is dropped.

@@ -1,7 +1,7 @@
 //! Batches by example, and with random input at given times.
 
 use super::*;
-use crate::course_key::CourseKey;
+use crate::model::course_key::CourseKey;
 use proptest::prelude::*;
 
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -7,8 +7,8 @@ use tracing::{Instrument, Span};
 
 use super::{AskDone, Asked, GATHERING, Pipeline, RestoreDone, WriteDone};
 use crate::catalog::{self, Purpose};
-use crate::course_key::CourseKey;
 use crate::engine::{Answered, Observed, Outcome, Policy};
+use crate::model::course_key::CourseKey;
 use crate::store::MAX_ROWS;
 use crate::telemetry::metrics;
 use crate::worker::settlement::{COALESCED, Settlement, park, settle};

@@ -1,8 +1,8 @@
 //! `sync`: the engine of events, by hand.
 
 use chrono::{TimeDelta, Utc};
-use course_sharing::also::Also;
-use course_sharing::course_key::CourseKey;
+use course_sharing::model::course_key::CourseKey;
+use course_sharing::model::extra_columns::Also;
 use course_sharing::store::{Entry, ObservedBy};
 
 use crate::support::databases::Kind;

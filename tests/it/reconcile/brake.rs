@@ -1,7 +1,7 @@
 //! The mass-change brake, and what becomes of runs that are no longer listed.
 
 use course_sharing::config::Absent;
-use course_sharing::course_key::CourseKey;
+use course_sharing::model::course_key::CourseKey;
 use course_sharing::status::Explanation;
 use course_sharing::store::Verdict;
 

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use course_sharing::course_key::CourseKey;
+use course_sharing::model::course_key::CourseKey;
 use course_sharing::pass::{Progress, Silent, Status};
 use course_sharing::store::{Entry, ObservedBy, Store, Verdict};
 use tokio::runtime::Handle;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use course_sharing::also::AlsoColumn;
 use course_sharing::catalog::Client;
 use course_sharing::config;
 use course_sharing::engine::{Change, Engine};
-use course_sharing::marketing_url::UrlPolicy;
+use course_sharing::model::extra_columns::AlsoColumn;
+use course_sharing::model::marketing_url::UrlPolicy;
 use course_sharing::pass::{Options, Pass, PassError, Progress, Report, Silent};
 use sea_orm::{ConnectionTrait, Statement};
 use tokio_util::sync::CancellationToken;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use course_sharing::also::Also;
-use course_sharing::course_key::{CourseKey, RunKey};
+use course_sharing::model::course_key::{CourseKey, RunKey};
+use course_sharing::model::extra_columns::Also;
 use course_sharing::store::{Coverage, Entry, ObservedBy, SeenSince};
 
 use crate::support::databases::{KINDS, TestDatabase};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use course_sharing::catalog::{Observation, Purpose};
 use course_sharing::config::PageSize;
-use course_sharing::course_key::CourseKey;
+use course_sharing::model::course_key::CourseKey;
 use course_sharing::pass::{PassError, Silent};
 use course_sharing::store::Verdict;
 use tokio_util::sync::CancellationToken;

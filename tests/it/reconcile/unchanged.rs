@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
-use course_sharing::course_key::{CourseKey, RunKey};
-use course_sharing::marketing_url::UrlPolicy;
+use course_sharing::model::course_key::{CourseKey, RunKey};
+use course_sharing::model::marketing_url::UrlPolicy;
 use course_sharing::store::{Entry, ObservedBy, Verdict};
 
 use super::rig::Rig;

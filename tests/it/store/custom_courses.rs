@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use course_sharing::course_key::CourseKey;
+use course_sharing::model::course_key::CourseKey;
 use course_sharing::store::{Entry, Reason, SeenSince};
 
 use super::{entry, key};

@@ -1,8 +1,8 @@
 //! Two answers about one run at the same time: what was read before the other's commit never undoes it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use course_sharing::also::{Also, AlsoColumn};
-use course_sharing::course_key::RunKey;
+use course_sharing::model::course_key::RunKey;
+use course_sharing::model::extra_columns::{Also, AlsoColumn};
 use course_sharing::refused_url::RefusedUrl;
 use course_sharing::store::{Entry, Store, UrlRefusal};
 

@@ -5,12 +5,12 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use course_sharing::also::Also;
 use course_sharing::catalog::Observation;
-use course_sharing::course_key::{CourseKey, RunKey};
 use course_sharing::engine::{Question, plan};
 use course_sharing::event::{Event, EventKind, Raw, decode};
-use course_sharing::marketing_url::UrlPolicy;
+use course_sharing::model::course_key::{CourseKey, RunKey};
+use course_sharing::model::extra_columns::Also;
+use course_sharing::model::marketing_url::UrlPolicy;
 use course_sharing::store::{Entry, ObservedBy};
 use course_sharing::worker::batcher::{Batcher, Limits, Supersedes};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

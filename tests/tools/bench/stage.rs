@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chrono::Utc;
-use course_sharing::course_key::CourseKey;
 use course_sharing::event::{Event, EventKind};
+use course_sharing::model::course_key::CourseKey;
 
 use super::database::{Database, Kind, course};
 use super::machine::Busy;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use course_sharing::broker::{Broker, Message, Publisher, Role, Topology};
 use course_sharing::config::Config;
-use course_sharing::course_key::CourseKey;
 use course_sharing::event::{Event, EventKind};
+use course_sharing::model::course_key::CourseKey;
 use course_sharing::store::Store;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
