@@ -1,7 +1,8 @@
 //! The shape of the sources: which module may import which, how short a file may be, and which words they avoid.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::support::project::{files, read, root};
 
 /// The modules of `src`, from the ground up. A module imports from floors below its own alone.
 const FLOORS: [&[&str]; 10] = [
@@ -37,19 +38,8 @@ const DIALECT: [(&str, usize); 8] = [
 
 /// Every source file: its path below `src`, and its text.
 fn sources() -> Vec<(PathBuf, String)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut folders, mut sources) = (vec![src.clone()], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                sources.push((path.strip_prefix(&src).unwrap().to_owned(), text));
-            }
-        }
-    }
-    sources
+    let below = |path: &Path| path.strip_prefix(root().join("src")).unwrap().to_owned();
+    files("src", &["rs"]).iter().map(|path| (below(path), read(path))).collect()
 }
 
 /// The module at the top: `store` for `store/ledger.rs`.

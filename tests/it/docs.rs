@@ -1,35 +1,14 @@
 //! The documents, held against the program and one another: links lead somewhere, references are complete.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use course_sharing::telemetry::metrics;
+use crate::support::project::{all_metrics, files, read, root};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Every document of the project, but those of the fuzz corpus and of what was built.
+/// Every document of the project.
 fn documents() -> Vec<PathBuf> {
-    let mut found = vec![root().join("README.md")];
-    let mut folders: Vec<PathBuf> = [".github", "ops", "tests"].map(|folder| root().join(folder)).into();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "md") {
-                found.push(path);
-            }
-        }
-    }
-    found
+    let folders = [".github", "ops", "tests"].into_iter().flat_map(|folder| files(folder, &["md"]));
+    folders.chain([root().join("README.md")]).collect()
 }
 
 /// What links to the headings of a document, as GitHub makes it.
@@ -76,13 +55,10 @@ fn every_link_between_documents_leads_somewhere() {
 
 #[test]
 fn the_reference_lists_every_metric_and_no_other() {
-    // A histogram shows when something has been measured.
-    metrics::event_to_write(Duration::ZERO);
-    metrics::catalog_request("ok", Duration::ZERO);
-    let shown = metrics::render();
+    let shown = all_metrics();
     let known: BTreeSet<&str> =
         shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    let reference = read(&root().join("ops/reference/metrics.md"));
+    let reference = read("ops/reference/metrics.md");
     let names = first_cells(&reference).filter(|cell| cell.starts_with("course_sharing_"));
     let listed: BTreeSet<&str> = names.filter_map(|name| name.split('{').next()).collect();
     assert_eq!(listed, known);
@@ -98,7 +74,7 @@ fn the_reference_lists_every_metric_and_no_other() {
 
 #[test]
 fn the_reference_lists_every_key_of_the_configuration_and_no_other() {
-    let sample = read(&root().join("ops/course-sharing.toml"));
+    let sample = read("ops/course-sharing.toml");
     let mut section = "";
     let mut known = BTreeSet::new();
     for line in sample.lines() {
@@ -110,14 +86,14 @@ fn the_reference_lists_every_key_of_the_configuration_and_no_other() {
             known.insert(format!("{section}.{key}"));
         }
     }
-    let reference = read(&root().join("ops/reference/configuration.md"));
+    let reference = read("ops/reference/configuration.md");
     let listed = first_cells(&reference).flat_map(|cell| cell.split(", ")).filter(|cell| cell.contains('.'));
     assert_eq!(listed.map(str::to_owned).collect::<BTreeSet<_>>(), known);
 }
 
 #[test]
 fn the_readme_is_read_in_a_few_minutes() {
-    let readme = read(&root().join("README.md"));
+    let readme = read("README.md");
     assert!(readme.lines().count() <= 120, "{} lines", readme.lines().count());
     assert!(readme.split_whitespace().count() <= 900, "{} words", readme.split_whitespace().count());
 }

@@ -3,39 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use course_sharing::config::Config;
-use course_sharing::telemetry::metrics;
 use secrecy::ExposeSecret;
 use yaml_rust2::{Yaml, YamlLoader};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use crate::support::project::{self, all_metrics, read, root};
 
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// All files below `folder` whose names end with one of these. `ops/openedx` is a package with tests of its own, and
-/// building it leaves files behind.
+/// Those of [`project::files`], but of `ops/openedx`: it is a package with tests of its own, and building it leaves
+/// files behind.
 fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![root().join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            if path.is_dir() {
-                folders.extend((!path.ends_with("ops/openedx")).then_some(path));
-            } else if endings.contains(&ending) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
+    let mut found = project::files(folder, endings);
+    found.retain(|path| !path.starts_with(root().join("ops/openedx")));
     found
 }
 
@@ -67,10 +47,7 @@ fn every_file_parses() {
 
 #[test]
 fn dashboards_and_alerts_name_metrics_and_label_values_that_there_are() {
-    // A histogram shows when something has been measured.
-    metrics::event_to_write(Duration::ZERO);
-    metrics::catalog_request("ok", Duration::ZERO);
-    let shown = metrics::render();
+    let shown = all_metrics();
     let series: BTreeSet<&str> = shown
         .lines()
         .filter(|line| !line.starts_with('#'))

@@ -10,6 +10,7 @@ pub(crate) mod grants;
 pub(crate) mod letters;
 pub(crate) mod own_servers;
 pub(crate) mod process;
+pub(crate) mod project;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod stage;
