@@ -57,6 +57,7 @@ impl Received {
         let headers = properties.headers().as_ref().unwrap_or(&none);
         let seconds = properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok());
         let unreadable = find(headers, UNREADABLE).and_then(text);
+        let first_seen = find(headers, FIRST_SEEN);
         let reason = given_up_by_broker(headers).or_else(|| find(headers, REASON).and_then(text));
         Self {
             routing_key: find(headers, ROUTING_KEY)
@@ -66,8 +67,8 @@ impl Received {
                 .unwrap_or_else(|| routing_key.to_owned()),
             content_type: properties.content_type().as_ref().map(ToString::to_string),
             attempt: find(headers, ATTEMPT).and_then(count).unwrap_or(0),
-            sent_on_before: find(headers, FIRST_SEEN).is_some(),
-            first_seen: find(headers, FIRST_SEEN)
+            sent_on_before: first_seen.is_some(),
+            first_seen: first_seen
                 .and_then(instant)
                 .or_else(|| find(last_death(headers)?, "time").and_then(instant))
                 .unwrap_or(now),
