@@ -219,8 +219,8 @@ impl Store {
         let before = self.now().await? - age;
         let beyond =
             Entity::find().select_only().column(Column::Id).order_by_desc(Column::Id).offset(count).limit(1);
-        let beyond: Option<Id> = self.db.one(READ, Batch, &beyond.into_query()).await?;
-        let beyond = beyond.map_or(0, |letter| letter.id);
+        let beyond = self.db.ids(READ, Batch, &beyond.into_query()).await?;
+        let beyond = beyond.first().copied().unwrap_or(0);
         let old = Condition::any().add(Column::TakenAt.lt(before)).add(Column::Id.lte(beyond));
         let mut discarded = 0;
         loop {
@@ -230,11 +230,11 @@ impl Store {
                 .filter(old.clone())
                 .order_by_asc(Column::Id)
                 .limit(MAX_ROWS as u64);
-            let oldest: Vec<Id> = self.db.all(READ, Batch, &oldest.into_query()).await?;
+            let oldest = self.db.ids(READ, Batch, &oldest.into_query()).await?;
             if oldest.is_empty() {
                 return Ok(discarded);
             }
-            discarded += self.discard_ids(oldest.iter().map(|letter| letter.id).collect()).await?;
+            discarded += self.discard_ids(oldest).await?;
         }
     }
 }
@@ -254,11 +254,6 @@ async fn insert(transaction: &DatabaseTransaction, rows: &[ActiveModel]) -> Resu
 #[derive(FromQueryResult)]
 struct Count {
     letters: i64,
-}
-
-#[derive(FromQueryResult)]
-struct Id {
-    id: i64,
 }
 
 #[derive(FromQueryResult)]

@@ -34,11 +34,6 @@ struct OldRun {
     run_key: String,
 }
 
-#[derive(FromQueryResult)]
-struct Id {
-    id: i64,
-}
-
 impl Store {
     /// Deletes the next of the ledger's rows, in the order of their keys after `after`, whose run has not been listed
     /// for 90 days and has no overview, nor a custom course with one. A failed look-up of such a run goes with it.
@@ -105,12 +100,11 @@ impl Store {
                 .filter(pass::Column::Id.is_not_in(last.iter().copied()))
                 .order_by_asc(pass::Column::Id)
                 .limit(MAX_ROWS as u64);
-            let old: Vec<Id> = self.db.all("find old passes", Batch, &old.into_query()).await?;
+            let old = self.db.ids("find old passes", Batch, &old.into_query()).await?;
             if old.is_empty() {
                 return Ok(pruned);
             }
-            let ids = old.into_iter().map(|pass| pass.id);
-            let delete = pass::Entity::delete_many().filter(pass::Column::Id.is_in(ids));
+            let delete = pass::Entity::delete_many().filter(pass::Column::Id.is_in(old));
             pruned += self.db.execute("prune passes", Batch, &delete.into_query()).await?;
         }
     }

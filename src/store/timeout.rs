@@ -114,6 +114,18 @@ impl Db {
         models.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
     }
 
+    /// The numbers that a query selects, of which each row has one.
+    pub(super) async fn ids(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        query: &impl StatementBuilder,
+    ) -> Result<Vec<i64>, StoreError> {
+        let rows = self.rows(doing, limit, query).await?;
+        let ids = rows.iter().map(|row| row.try_get_by_index(0));
+        ids.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+    }
+
     /// The first row of one query; the query limits itself to one.
     pub(super) async fn one<M: FromQueryResult>(
         &self,
