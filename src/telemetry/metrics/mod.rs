@@ -64,7 +64,7 @@ pub fn catalog_request(outcome: &'static str, elapsed: Duration) {
     instruments().catalog_request.record(elapsed.as_secs_f64(), &[]);
 }
 
-/// Counts one request that was never sent, and so has no duration: `shut`, by the gate in front of the Catalog, or
+/// Counts one request that was never sent, and so has no duration: `shut`, by the circuit breaker in front of the Catalog, or
 /// `unauthorized`, where no token is given for it.
 pub fn catalog_request_unsent(outcome: &'static str) {
     instruments().catalog_requests.add(1, &[KeyValue::new("outcome", outcome)]);
