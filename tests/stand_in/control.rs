@@ -1,8 +1,9 @@
 //! `/_control/`: the hand from outside, for demo and process tests. It answers even when the Catalog is off.
 //!
-//! `PUT run {"key", "marketing_url", "broken": "bad_key" | "no_type"}` · `DELETE run {"key"}` · `POST off` ·
-//! `POST on` · `GET stats` · `POST revoke` · `POST faults {"script": ["500", …], "token_script", "ratios": {"cut":
-//! 0.1, …}, "seed", "latency_ms", "ms_per_run", "churn": "insert" | "delete" | "none"}`; what is left out stays.
+//! `PUT run {"key", "marketing_url", "broken": "bad_key" | "no_type"}` · `DELETE run {"key"}` ·
+//! `PUT draft {"key", "marketing_url", "official_after_ms"}` · `POST publish` (all drafts) · `POST off` · `POST on` ·
+//! `GET stats` · `POST revoke` · `POST faults {"script": ["500", …], "token_script", "ratios": {"cut": 0.1, …},
+//! "seed", "latency_ms", "ms_per_run", "churn": "insert" | "delete" | "none"}`; what is left out stays.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use serde_json::json;
 use super::faults::{Fault, Ratios};
 use super::runs::{Health, Run};
 use super::wire::{Reply, Request};
-use super::{Churn, State};
+use super::{Churn, Draft, State};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +25,16 @@ struct Put {
     marketing_url: Option<String>,
     #[serde(default)]
     broken: Option<Broken>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PutDraft {
+    key: String,
+    #[serde(default)]
+    marketing_url: Option<String>,
+    #[serde(default)]
+    official_after_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +61,11 @@ pub(super) fn answer(state: &mut State, request: &Request) -> Reply {
     let done = match (request.method.as_str(), request.path()) {
         ("PUT", "/_control/run") => put(state, &request.body),
         ("DELETE", "/_control/run") => remove(state, &request.body),
+        ("PUT", "/_control/draft") => draft(state, &request.body),
+        ("POST", "/_control/publish") => {
+            state.settle_drafts(true);
+            Ok(json!({}))
+        }
         ("POST", "/_control/off") => {
             state.off = true;
             Ok(json!({"off": true}))
@@ -78,6 +94,14 @@ fn put(state: &mut State, body: &[u8]) -> Result<serde_json::Value, String> {
     };
     state.setup.runs.put(Run { health, ..Run::new(&put.key, put.marketing_url.as_deref()) });
     Ok(json!({"runs": state.setup.runs.count()}))
+}
+
+fn draft(state: &mut State, body: &[u8]) -> Result<serde_json::Value, String> {
+    let put: PutDraft = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let official_after = put.official_after_ms.map_or(Duration::MAX, Duration::from_millis);
+    let draft = Draft::new(&put.key, put.marketing_url.as_deref());
+    state.save_draft(Draft { official_after, ..draft });
+    Ok(json!({}))
 }
 
 fn remove(state: &mut State, body: &[u8]) -> Result<serde_json::Value, String> {

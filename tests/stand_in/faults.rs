@@ -92,10 +92,15 @@ impl Faults {
 }
 
 impl Ratios {
+    /// True if rows are shown as they are.
+    pub(super) fn leave_rows(&self) -> bool {
+        self.null + self.foreign + self.relative == 0.0
+    }
+
     /// The URL as a row shows it this time.
     pub(super) fn url(&self, chance: &mut StdRng, url: Option<String>) -> Option<String> {
         let url = url?;
-        if self.null + self.foreign + self.relative == 0.0 {
+        if self.leave_rows() {
             return Some(url);
         }
         let throw: f64 = chance.random();

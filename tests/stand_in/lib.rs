@@ -3,13 +3,14 @@
 //! It speaks HTTP by itself, on a bare socket, since half of what matters happens below any framework: answers cut
 //! in the middle, connections closed without one, a byte at a time.
 //!
-//! `runs`: what is listed · `query`, `list`: paging and `keys=` · `auth`: tokens and throttle · `faults`: what goes
+//! `runs`: what is listed · `query`, `list`: paging and `keys=` · `courses`: what changed, by way of drafts · `auth`: tokens and throttle · `faults`: what goes
 //! wrong · `server`: one connection · `control`: the hand from outside, `/_control/` · `wire`: bytes.
 
 #![allow(clippy::disallowed_methods, reason = "a server of its own")]
 
 mod auth;
 mod control;
+mod courses;
 mod faults;
 mod list;
 mod query;
@@ -20,7 +21,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -31,6 +32,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 pub use self::auth::{Auth, Throttle};
+pub use self::courses::Draft;
 pub use self::faults::{Fault, Faults, Ratios, RetryAfter};
 pub use self::runs::{Health, Run, Runs};
 
@@ -73,8 +75,10 @@ pub struct Setup {
     pub foreign_host: Option<String>,
     /// How long an answer takes.
     pub latency: Duration,
-    /// And how much longer for each run in it; some 5 ms in a running one.
+    /// And how much longer for each run in it, unless it comes from the cache; some 5 ms in a running one.
     pub latency_per_run: Duration,
+    /// Seconds by which its clock is ahead.
+    pub clock_ahead: i64,
     /// For faults by chance.
     pub seed: u64,
     /// Path of the root, as `/sub`; empty for none.
@@ -94,6 +98,7 @@ impl Default for Setup {
             foreign_host: None,
             latency: Duration::ZERO,
             latency_per_run: Duration::ZERO,
+            clock_ahead: 0,
             seed: 1,
             root: String::new(),
         }
@@ -105,8 +110,12 @@ impl Default for Setup {
 pub struct Stats {
     /// Requests to the Catalog, whatever they were answered; without the token endpoint and `/_control/`.
     pub requests: u64,
-    /// Of these: lists.
+    /// Of these: lists of runs.
     pub lists: u64,
+    /// Of these: lists of courses.
+    pub courses: u64,
+    /// Of these: lists that came from the page cache.
+    pub cached: u64,
     /// Of these: single runs.
     pub singles: u64,
     /// Keys in all `keys=` together.
@@ -141,6 +150,9 @@ pub struct State {
     doorkeeper: auth::Doorkeeper,
     chance: StdRng,
     churned: u64,
+    courses: courses::Courses,
+    /// Pages by their whole URL, with the global stamp at which they were made.
+    cache: HashMap<String, ((u64, u64), wire::Reply)>,
 }
 
 /// A stand-in that runs until it is dropped.
@@ -166,6 +178,8 @@ impl StandIn {
             stats: Stats::default(),
             doorkeeper: auth::Doorkeeper::default(),
             churned: 0,
+            courses: courses::Courses::default(),
+            cache: HashMap::new(),
         };
         let state = Arc::new(Mutex::new(state));
         let accepting = Some(server::accept(listener, Arc::clone(&state)));
@@ -192,7 +206,22 @@ impl StandIn {
         self.state().stats.clone()
     }
 
-    /// Adds a run, or changes the one with this very key.
+    /// Saves a draft, which the course's stamp shows at once and the official run later.
+    pub fn save_draft(&self, draft: Draft) {
+        self.state().save_draft(draft);
+    }
+
+    /// All that waits happens now: stamps are committed, and the official runs become as their drafts are.
+    pub fn publish_drafts(&self) {
+        self.state().settle_drafts(true);
+    }
+
+    /// Empties the page cache.
+    pub fn empty_cache(&self) {
+        self.state().cache.clear();
+    }
+
+    /// Adds an official run, or changes the one with this very key. No stamp moves.
     pub fn put(&self, key: &str, url: Option<&str>) {
         self.state().setup.runs.put(Run::new(key, url));
     }

@@ -27,17 +27,28 @@ pub(super) fn list(state: &mut State, request: &Request) -> (Reply, usize) {
         results.push(shape.row(state, &run));
     }
     let served = results.len();
-    let host = state.setup.foreign_host.clone();
-    let host = host.as_deref().or(request.header("host")).unwrap_or("localhost");
-    let link = |query: Option<String>| query.map(|query| link(host, request.path(), &query));
+    let reply = page(state, request, &window, count, results);
+    churn(state);
+    (reply, served)
+}
+
+/// One page of a list, with links to those beside it.
+pub(super) fn page(
+    state: &State,
+    request: &Request,
+    window: &Window,
+    count: usize,
+    results: Vec<Value>,
+) -> Reply {
+    let host = state.setup.foreign_host.as_deref().or(request.header("host")).unwrap_or("localhost");
+    let link = |query: &Option<String>| query.as_ref().map(|query| link(host, request.path(), query));
     let body = json!({
         "count": count,
-        "next": link(window.next),
-        "previous": link(window.previous),
+        "next": link(&window.next),
+        "previous": link(&window.previous),
         "results": results,
     });
-    churn(state);
-    (Reply::json(200, &body), served)
+    Reply::json(200, &body)
 }
 
 /// One run by its key, percent-encoded as it stands in the path.
@@ -61,10 +72,18 @@ pub(super) fn single(state: &mut State, request: &Request, key: &str) -> Reply {
     }
 }
 
+/// How many keys a request asks for.
+pub(super) fn keys_asked(request: &Request) -> u64 {
+    keys(&Query::parse(request.query())).map_or(0, |keys| keys.split(',').count() as u64)
+}
+
+fn keys(query: &Query) -> Option<&str> {
+    query.get("keys").map(str::trim).filter(|keys| !keys.is_empty())
+}
+
 /// The places of the runs that `keys=` asks for, in their order; none for all of them.
-fn matching(state: &mut State, query: &Query) -> Option<Vec<usize>> {
-    let keys = query.get("keys").map(str::trim).filter(|keys| !keys.is_empty())?;
-    state.stats.keys_asked += keys.split(',').count() as u64;
+fn matching(state: &State, query: &Query) -> Option<Vec<usize>> {
+    let keys = keys(query)?;
     let mut places: Vec<usize> = keys.split(',').flat_map(|key| state.setup.runs.matching(key)).collect();
     places.sort_unstable();
     places.dedup();
@@ -72,16 +91,16 @@ fn matching(state: &mut State, query: &Query) -> Option<Vec<usize>> {
 }
 
 /// Which part of the answer is shown, and where the others are.
-struct Window {
-    from: usize,
-    to: usize,
+pub(super) struct Window {
+    pub(super) from: usize,
+    pub(super) to: usize,
     next: Option<String>,
     previous: Option<String>,
 }
 
 impl Window {
     /// None: 404. An empty `page=` counts as none.
-    fn of(query: &Query, count: usize) -> Option<Self> {
+    pub(super) fn of(query: &Query, count: usize) -> Option<Self> {
         match query.get("page").filter(|page| !page.is_empty()) {
             Some(page) => Self::page(query, count, page),
             None => Some(Self::stretch(query, count)),
@@ -115,24 +134,24 @@ impl Window {
 }
 
 /// Which fields a row has, and whose name its URL carries.
-struct Shape {
+pub(super) struct Shape {
     fields: Option<Vec<String>>,
     utm: bool,
 }
 
 impl Shape {
     /// `exclude_utm` that is no integer is more than the service can bear.
-    fn of(query: &Query) -> Result<Self, std::num::ParseIntError> {
+    pub(super) fn of(query: &Query) -> Result<Self, std::num::ParseIntError> {
         let exclude: i64 = query.get("exclude_utm").filter(|v| !v.is_empty()).unwrap_or("0").parse()?;
         let fields = query.get("fields").map(|fields| fields.split(',').map(str::to_owned).collect());
         Ok(Self { fields, utm: exclude == 0 })
     }
 
-    fn has(&self, field: &str) -> bool {
+    pub(super) fn has(&self, field: &str) -> bool {
         self.fields.as_ref().is_none_or(|fields| fields.iter().any(|wanted| wanted == field))
     }
 
-    fn breaks(&self, health: Health) -> bool {
+    pub(super) fn breaks(&self, health: Health) -> bool {
         match health {
             Health::Sound => false,
             Health::BadKey => self.fields.is_none(),
@@ -140,7 +159,7 @@ impl Shape {
         }
     }
 
-    fn row(&self, state: &mut State, run: &Run) -> Value {
+    pub(super) fn row(&self, state: &mut State, run: &Run) -> Value {
         let url = state.faults.ratios.url(&mut state.chance, run.url.clone());
         let url = url.map(|url| if self.utm { format!("{url}{UTM}") } else { url });
         let mut row = Map::new();

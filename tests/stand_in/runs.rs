@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering as AtomicOrdering};
 
 use serde_json::Value;
 
@@ -28,6 +29,8 @@ pub struct Run {
     pub financial_aid: Value,
     /// Likewise.
     pub language: Value,
+    /// It is in the list of runs, and not among the runs of its course.
+    pub hidden: bool,
 }
 
 /// All runs, in the order in which they are listed: that of the database's collation, without case or accents.
@@ -36,6 +39,23 @@ pub struct Runs {
     order: Vec<Entry>,
     /// Behind the URL of every made-up run.
     edition: String,
+    /// Another number after each save that empties the page cache.
+    saved: Saved,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Saved(u64);
+
+impl Default for Saved {
+    fn default() -> Self {
+        Self(unique())
+    }
+}
+
+/// A number that this process has not used before.
+pub(super) fn unique() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, AtomicOrdering::Relaxed)
 }
 
 #[derive(Debug, Clone)]
@@ -53,6 +73,7 @@ impl Run {
             health: Health::Sound,
             financial_aid,
             language,
+            hidden: false,
         }
     }
 
@@ -114,12 +135,13 @@ impl Runs {
 
     /// So many made-up ones, at most ten million: `course-v1:OrgX+C0000000+2026_T1` and on.
     pub fn generated(count: u32) -> Self {
-        Self { order: (0..count.min(10_000_000)).map(Entry::Made).collect(), edition: String::new() }
+        let order = (0..count.min(10_000_000)).map(Entry::Made).collect();
+        Self { order, ..Self::default() }
     }
 
     /// The same runs, the made-up ones with URLs that end so.
     pub fn of_edition(self, edition: &str) -> Self {
-        Self { edition: edition.to_owned(), ..self }
+        Self { edition: edition.to_owned(), order: self.order, saved: Saved::default() }
     }
 
     /// From an answer of the list, recorded with `exclude_utm=1`.
@@ -160,8 +182,29 @@ impl Runs {
         from..to
     }
 
+    /// Those whose key starts so, but for case and accents, in their order.
+    pub(super) fn starting_with(&self, start: &str) -> Vec<Run> {
+        let from = self.order.partition_point(|entry| fold(&entry.key()).lt(fold(start)));
+        let runs = (from..self.order.len()).filter_map(|place| self.at(place));
+        let starts = |run: &Run| {
+            let mut key = fold(&run.key);
+            fold(start).all(|c| key.next() == Some(c))
+        };
+        runs.take_while(starts).collect()
+    }
+
+    pub(super) fn saved(&self) -> u64 {
+        self.saved.0
+    }
+
     /// Adds a run, or replaces the one of exactly this key.
     pub fn put(&mut self, run: Run) {
+        self.update(run);
+        self.saved = Saved::default();
+    }
+
+    /// The same without a signal, which leaves old pages in the cache.
+    pub fn update(&mut self, run: Run) {
         let place = self.order.binary_search_by(|entry| compare(&entry.key(), &run.key));
         let entry = Entry::Stored(Box::new(run));
         match place {
@@ -175,6 +218,7 @@ impl Runs {
         let place = self.order.binary_search_by(|entry| compare(&entry.key(), key));
         place.is_ok_and(|place| {
             self.order.remove(place);
+            self.saved = Saved::default();
             true
         })
     }
@@ -183,6 +227,7 @@ impl Runs {
     pub fn remove_first(&mut self) {
         if !self.order.is_empty() {
             self.order.remove(0);
+            self.saved = Saved::default();
         }
     }
 }
@@ -193,7 +238,7 @@ fn compare(one: &str, other: &str) -> Ordering {
 
 /// Without case, and without the accents of the Latin letters in use; near enough to utf8mb4_unicode_ci.
 /// Letter by letter, so that a look for a key among a million makes no text of each that it passes.
-fn fold(key: &str) -> impl Iterator<Item = char> {
+pub(super) fn fold(key: &str) -> impl Iterator<Item = char> {
     key.chars().flat_map(lower).map(without_accent)
 }
 

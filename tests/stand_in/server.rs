@@ -9,10 +9,13 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::faults::Fault;
 use super::wire::{self, Reply, Request};
-use super::{LineLimit, State, control, list, lock};
+use super::{LineLimit, State, control, courses, list, lock};
 
 const LIST: &str = "/api/v1/course_runs/";
+const COURSES: &str = "/api/v1/courses/";
 const REMEMBERED: usize = 1000;
+/// Pages in the cache, at most.
+const CACHED: usize = 2000;
 
 pub(super) async fn bind(address: SocketAddr) -> TcpListener {
     TcpListener::bind(address).await.unwrap_or_else(|error| panic!("cannot listen on {address}: {error}"))
@@ -87,7 +90,11 @@ fn serve_catalog(state: &mut State, request: &Request) -> (Reply, usize) {
     let Some(path) = request.path().strip_prefix(state.setup.root.as_str()) else {
         return (Reply::not_found(), 0);
     };
-    let Some(key) = path.strip_prefix(LIST).map(str::to_owned) else { return (Reply::not_found(), 0) };
+    state.settle_drafts(false);
+    let key = path.strip_prefix(LIST).map(str::to_owned);
+    if key.is_none() && path != COURSES {
+        return (Reply::not_found(), 0);
+    }
     if let Some(reply) = state.doorkeeper.refuse(&state.setup, request) {
         return (reply, 0);
     }
@@ -97,12 +104,38 @@ fn serve_catalog(state: &mut State, request: &Request) -> (Reply, usize) {
     if request.method != "GET" {
         return (Reply::detail(403, "You do not have permission to perform this action."), 0);
     }
-    if key.is_empty() {
-        state.stats.lists += 1;
-        return list::list(state, request);
-    }
+    let key = match key {
+        Some(key) if !key.is_empty() => key,
+        list => return cached(state, request, list.is_some()),
+    };
     state.stats.singles += 1;
     (list::single(state, request, &key), 1)
+}
+
+/// A list, of runs or of courses; from the cache where this very URL was answered since the last save.
+fn cached(state: &mut State, request: &Request, of_runs: bool) -> (Reply, usize) {
+    if of_runs {
+        state.stats.lists += 1;
+        state.stats.keys_asked += list::keys_asked(request);
+    } else {
+        state.stats.courses += 1;
+    }
+    let saved = state.saved();
+    let url = format!("{} {}", request.header("host").unwrap_or_default(), request.target);
+    if let Some((at, reply)) = state.cache.get(&url)
+        && *at == saved
+    {
+        state.stats.cached += 1;
+        return (reply.clone(), 0);
+    }
+    let (reply, served) = if of_runs { list::list(state, request) } else { courses::list(state, request) };
+    if reply.status == 200 && state.faults.ratios.leave_rows() {
+        if state.cache.len() >= CACHED {
+            state.cache.clear();
+        }
+        state.cache.insert(url, (saved, reply.clone()));
+    }
+    (reply, served)
 }
 
 fn token(state: &mut State, request: &Request) -> Reply {
@@ -140,7 +173,7 @@ struct Counted<'a>(Option<&'a Mutex<State>>);
 
 impl<'a> Counted<'a> {
     fn new(state: &'a Mutex<State>, request: &Request) -> Self {
-        if !request.path().contains(LIST) {
+        if ![LIST, COURSES].iter().any(|list| request.path().contains(list)) {
             return Self(None);
         }
         let mut locked = lock(state);

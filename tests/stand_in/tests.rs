@@ -1,5 +1,7 @@
 //! That the stand-in answers as the running one was recorded to.
 
+mod courses;
+
 use serde_json::Value;
 
 use super::{Auth, Fault, LineLimit, Run, Runs, Setup, StandIn, Throttle};

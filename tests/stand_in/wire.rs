@@ -17,7 +17,7 @@ pub(super) struct Request {
 }
 
 /// What is sent back, and how it arrives.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
