@@ -160,9 +160,10 @@ impl Engine {
         answers: &Answers,
         policy: Policy,
     ) -> Result<Observed, StoreError> {
-        let custom =
-            async { if policy.bulk { Ok(Vec::new()) } else { self.store.custom_courses_of(courses).await } };
-        let (snapshots, custom) = tokio::try_join!(self.store.snapshots(courses), custom)?;
+        let (snapshots, custom) = match policy.bulk {
+            true => (self.store.snapshots(courses).await?, Vec::new()),
+            false => self.store.snapshots_with_custom(courses).await?,
+        };
         let mut decided = tracing::info_span!("plan").in_scope(|| decide(&snapshots, answers, policy));
         if policy.dry_run {
             let changes = &decided.observed.changes;

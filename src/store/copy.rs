@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
 
 use super::choice::{follows, is_ccx};
+use super::custom_courses::of_custom_courses;
 use super::keys::one_of;
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::model::extra_columns::AlsoColumn;
@@ -20,6 +21,8 @@ use crate::model::extra_columns::AlsoColumn;
 pub(super) enum Scope<'a> {
     /// Those of these courses.
     Courses(&'a [CourseKey]),
+    /// Those of these courses, and of the custom courses of their runs.
+    WithCustom(&'a [CourseKey]),
     /// Those whose ledger row changed since then.
     ChangedSince(DateTime<Utc>),
     /// All.
@@ -75,26 +78,12 @@ pub(super) fn statement(
     }
     match scope {
         // On PostgreSQL the locked rows are those of these courses.
-        Scope::Courses(_) if backend == DbBackend::Postgres => {}
-        Scope::Courses(courses) => {
-            update.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, from, courses));
+        Scope::Courses(_) | Scope::WithCustom(_) if backend == DbBackend::Postgres => {}
+        _ => {
+            update.cond_where(in_scope(backend, from, scope));
         }
-        Scope::ChangedSince(since) => {
-            update.cond_where(col_l("changed_at").gte(since));
-        }
-        Scope::All => {}
     }
     update
-}
-
-/// The ids of these courses' overviews that lack, or differ from, what the ledger has for them.
-pub(super) fn lost(
-    backend: DbBackend,
-    from: From,
-    courses: &[CourseKey],
-    also: &[AlsoColumn],
-) -> SelectStatement {
-    due(backend, from, Scope::Courses(courses), Clears::Leave, also)
 }
 
 /// The ids of the overviews that [`statement`] would write.
@@ -112,16 +101,8 @@ pub(super) fn due(
         .from(overview::Entity)
         .from(ledger::Entity)
         .cond_where(follows(backend, from))
-        .cond_where(is_due_any(backend, clears, also));
-    match scope {
-        Scope::Courses(courses) => {
-            select.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, from, courses));
-        }
-        Scope::ChangedSince(since) => {
-            select.cond_where(col_l("changed_at").gte(since));
-        }
-        Scope::All => {}
-    }
+        .cond_where(is_due_any(backend, clears, also))
+        .cond_where(in_scope(backend, from, scope));
     select
 }
 
@@ -143,10 +124,25 @@ fn locked_ledger(backend: DbBackend, from: From, scope: Scope<'_>, also: &[AlsoC
         .cond_where(also.fold(Condition::any().add(differs(backend)), Condition::add))
         .order_by((ledger::Entity, ledger::Column::RunKey), Order::Asc)
         .lock_with_tables(LockType::Share, [ledger::Entity]);
-    if let Scope::Courses(courses) = scope {
-        select.cond_where(of_courses(backend, courses)).cond_where(of_runs(backend, from, courses));
+    if let Scope::Courses(_) | Scope::WithCustom(_) = scope {
+        select.cond_where(in_scope(backend, from, scope));
     }
     TableRef::SubQuery(Box::new(select), Alias::new("course_sharing_ledger").into_iden())
+}
+
+fn in_scope(backend: DbBackend, from: From, scope: Scope<'_>) -> Condition {
+    match scope {
+        Scope::Courses(courses) => {
+            Condition::all().add(of_courses(backend, courses)).add(of_runs(backend, from, courses))
+        }
+        Scope::WithCustom(courses) => {
+            let custom = of_custom_courses(backend, &courses.iter().map(CourseKey::run_key).collect());
+            let overviews = Condition::any().add(of_courses(backend, courses)).add_option(custom);
+            Condition::all().add(overviews).add(of_runs(backend, from, courses))
+        }
+        Scope::ChangedSince(since) => Condition::all().add(col_l("changed_at").gte(since)),
+        Scope::All => Condition::all(),
+    }
 }
 
 /// The overviews of these courses.

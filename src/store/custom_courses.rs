@@ -3,52 +3,65 @@
 use std::collections::HashSet;
 
 use entity::overview;
-use sea_orm::DbBackend;
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, LikeExpr, Query, SelectStatement};
+use sea_orm::sea_query::extension::postgres::PgFunc;
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, LikeExpr};
+use sea_orm::{DbBackend, EntityTrait, QueryFilter, QuerySelect, QueryTrait};
 
-use super::choice::run_of_overview;
+use super::choice::{is_ccx, run_of_overview};
 use super::timeout::Limit;
 use super::{Store, StoreError, keys};
 use crate::model::course_key::{CourseKey, RunKey};
 
 /// Keys have no such character, so that none of theirs has to be taken for a wildcard.
 const ESCAPE: char = '!';
+const NEW_FORM: &str = "course-v1:";
+
+/// Which overviews a statement is about.
+#[derive(Clone, Copy)]
+pub(super) enum Of {
+    /// Those of some courses.
+    Courses,
+    /// Those, and the custom courses of their runs.
+    CoursesAndCustom,
+}
 
 impl Store {
     /// The custom courses of these courses' runs that the LMS has an overview of, in no order.
     pub async fn custom_courses_of(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
         let courses = self.that_overviews_hold(courses).await?;
-        let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
-        // Only keys of the new form have custom courses.
-        let mut parents: Vec<&str> =
-            runs.iter().filter_map(|run| run.as_str().strip_prefix("course-v1:")).collect();
-        parents.sort_unstable();
         let mut found = Vec::new();
-        let doing = "find custom courses";
-        for parents in keys::fitting(&parents, |parent| 2 * keys::key_bytes(parent)) {
-            let rows = self.db.rows(doing, Limit::Batch, &custom_courses(self.backend(), parents)).await?;
-            for row in rows {
+        for courses in keys::fitting(&courses, keys::course_bytes) {
+            let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
+            let Some(of_runs) = of_custom_courses(self.backend(), &runs) else { continue };
+            let select = overview::Entity::find().select_only().column(overview::Column::Id).filter(of_runs);
+            let doing = "find custom courses";
+            for row in self.db.rows(doing, Limit::Batch, &select.into_query()).await? {
                 let id: String = row.try_get_by_index(0).map_err(StoreError::doing(doing))?;
-                // Byte for byte: MySQL finds keys that differ in case or accents too.
-                let key = CourseKey::parse(&id).ok().filter(|key| key.is_ccx() && key.as_str() == id);
-                found.extend(key.filter(|key| runs.contains(&key.run_key())));
+                found.extend(custom_course_of(&id, &runs));
             }
         }
         Ok(found)
     }
 }
 
-/// `parents` are keys without `course-v1:`.
-fn custom_courses(backend: DbBackend, parents: &[&str]) -> SelectStatement {
+/// The key, if it is that of a custom course of one of these runs, byte for byte.
+pub(super) fn custom_course_of(id: &str, runs: &HashSet<RunKey>) -> Option<CourseKey> {
+    let key = CourseKey::parse(id).ok().filter(|key| key.is_ccx() && key.as_str() == id);
+    key.filter(|key| runs.contains(&key.run_key()))
+}
+
+/// Whether an overview is that of a custom course of one of these runs; on MySQL the key may differ in case or accents.
+/// Nothing where no run can have one: only keys of the new form can.
+pub(super) fn of_custom_courses(backend: DbBackend, runs: &HashSet<RunKey>) -> Option<Condition> {
     let id = || Expr::col((overview::Entity, overview::Column::Id));
-    let is_one = match backend {
+    let mut parents: Vec<&str> = runs.iter().filter_map(|run| run.as_str().strip_prefix(NEW_FORM)).collect();
+    parents.sort_unstable();
+    let among = match backend {
         // One text for any number of runs. The index is the one for LIKE that Django makes beside each key.
         DbBackend::Postgres => {
-            let runs = parents.iter().map(|parent| format!("course-v1:{parent}"));
-            let of_runs = run_of_overview(backend)
-                .eq(sea_orm::sea_query::extension::postgres::PgFunc::any(Expr::val(keys::array(runs))));
-            let is_ccx = Expr::cust("course_overviews_courseoverview.id LIKE 'ccx-v1:%'");
-            Condition::all().add(is_ccx).add(of_runs)
+            let runs = parents.iter().map(|parent| format!("{NEW_FORM}{parent}"));
+            let of_runs = run_of_overview(backend).eq(PgFunc::any(Expr::val(keys::array(runs))));
+            Condition::all().add(Expr::cust(is_ccx(backend))).add(of_runs)
         }
         DbBackend::MySql => parents.iter().fold(Condition::any(), |any, parent| {
             any.add(id().like(LikeExpr::new(pattern(parent)).escape(ESCAPE)))
@@ -59,11 +72,7 @@ fn custom_courses(backend: DbBackend, parents: &[&str]) -> SelectStatement {
             any.add(id().gt(from.clone()).and(id().lt(format!("{from}:"))))
         }),
     };
-    Query::select()
-        .column((overview::Entity, overview::Column::Id))
-        .from(overview::Entity)
-        .cond_where(is_one)
-        .to_owned()
+    (!parents.is_empty()).then_some(among)
 }
 
 fn pattern(parent: &str) -> String {

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use entity::overview;
 
 use super::copy::{Clears, From, Scope, due};
+use super::custom_courses::Of;
 use super::timeout::Limit;
 use super::{Halving, MAX_ROWS, Rejected, Store, StoreError};
 use crate::model::course_key::CourseKey;
@@ -64,9 +65,10 @@ impl Store {
             let mut halving = Halving::new(courses.len());
             while let Some(part) = halving.next_part() {
                 let written = match clears {
-                    Clears::Leave => {
-                        self.restore_at_once(&courses[part.clone()]).await.map(|ids| ids.len() as u64)
-                    }
+                    Clears::Leave => self
+                        .restore_at_once(&courses[part.clone()], Of::Courses)
+                        .await
+                        .map(|ids| ids.len() as u64),
                     Clears::Copy => {
                         let applied = self.apply(Vec::new(), courses[part.clone()].to_vec()).await;
                         applied.map(|applied| applied.overviews)

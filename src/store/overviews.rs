@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use entity::{ledger, overview};
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
 use sea_orm::{DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait};
 
 use super::choice::run_of_overview;
 use super::coverage::{SeenSince, unsettled};
+use super::custom_courses::{Of, custom_course_of, of_custom_courses};
 use super::timeout::Limit::{Batch, Table};
 use super::{Entry, Store, StoreError, keys};
 use crate::model::course_key::{CourseKey, RunKey};
@@ -77,12 +78,28 @@ impl Store {
     /// Overview and ledger row of each of these courses, in their order, duplicates once; two short statements at
     /// the same time for as many as fit into them.
     pub async fn snapshots(&self, courses: &[CourseKey]) -> Result<Vec<Snapshot>, StoreError> {
+        self.snapshots_of(courses, Of::Courses).await.map(|(snapshots, _)| snapshots)
+    }
+
+    /// The same, and the custom courses of their runs that the LMS has an overview of, in no order.
+    pub async fn snapshots_with_custom(
+        &self,
+        courses: &[CourseKey],
+    ) -> Result<(Vec<Snapshot>, Vec<CourseKey>), StoreError> {
+        self.snapshots_of(courses, Of::CoursesAndCustom).await
+    }
+
+    async fn snapshots_of(
+        &self,
+        courses: &[CourseKey],
+        of: Of,
+    ) -> Result<(Vec<Snapshot>, Vec<CourseKey>), StoreError> {
         let own = courses.iter().filter(|course| course.is_ccx()).map(CourseKey::own_key);
         let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).chain(own).collect();
         let runs: Vec<RunKey> = runs.into_iter().collect();
-        let (mut overviews, entries) = tokio::try_join!(self.overviews(courses), self.entries(&runs))?;
+        let (mut overviews, entries) = tokio::try_join!(self.overviews_of(courses, of), self.entries(&runs))?;
         let mut seen = HashSet::new();
-        Ok(courses
+        let snapshots = courses
             .iter()
             .filter(|course| seen.insert(*course))
             .map(|course| Snapshot {
@@ -91,14 +108,28 @@ impl Store {
                 entry: entries.get(&course.run_key()).cloned(),
                 own: course.is_ccx().then(|| entries.get(&course.own_key()).cloned()).flatten(),
             })
-            .collect())
+            .collect();
+        let custom = overviews.into_keys().filter(|course| !seen.contains(course)).collect();
+        Ok((snapshots, custom))
     }
 
     /// The overviews of these courses; those that the LMS has not are not in the map.
     pub async fn overviews(&self, courses: &[CourseKey]) -> Result<HashMap<CourseKey, Overview>, StoreError> {
+        self.overviews_of(courses, Of::Courses).await
+    }
+
+    async fn overviews_of(
+        &self,
+        courses: &[CourseKey],
+        of: Of,
+    ) -> Result<HashMap<CourseKey, Overview>, StoreError> {
         let mut overviews = HashMap::with_capacity(courses.len());
-        for courses in keys::fitting(courses, |course| keys::key_bytes(course.as_str())) {
-            let rows = self.rows(courses, "read overviews").await?;
+        let names = match of {
+            Of::Courses => 1,
+            Of::CoursesAndCustom => 2,
+        };
+        for courses in keys::fitting(courses, |course| names * keys::key_bytes(course.as_str())) {
+            let rows = self.rows(courses, of, "read overviews").await?;
             overviews.extend(rows.into_iter().map(|row| {
                 let LinkRow { course, marketing_url, also, .. } = row;
                 (course.clone(), Overview { course, marketing_url, also })
@@ -109,18 +140,29 @@ impl Store {
 
     /// The links of these courses, in one statement whatever their number; unknown ones are not in the answer.
     pub async fn links(&self, courses: &[CourseKey]) -> Result<Vec<LinkRow>, StoreError> {
-        self.rows(courses, "read links").await
+        self.rows(courses, Of::Courses, "read links").await
     }
 
-    async fn rows(&self, courses: &[CourseKey], doing: &'static str) -> Result<Vec<LinkRow>, StoreError> {
+    async fn rows(
+        &self,
+        courses: &[CourseKey],
+        of: Of,
+        doing: &'static str,
+    ) -> Result<Vec<LinkRow>, StoreError> {
         let courses = self.that_overviews_hold(courses).await?;
         if courses.is_empty() {
             return Ok(Vec::new());
         }
+        let id = Expr::col((overview::Entity, overview::Column::Id));
         // On MySQL the filter finds keys that differ in case or accents too; only those asked for are let through.
         let asked: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
-        let id = Expr::col((overview::Entity, overview::Column::Id));
-        let among = keys::one_of(self.backend(), id, asked.keys().copied());
+        let runs: HashSet<RunKey> = match of {
+            Of::Courses => HashSet::new(),
+            Of::CoursesAndCustom => courses.iter().map(CourseKey::run_key).collect(),
+        };
+        let among = Condition::any()
+            .add(keys::one_of(self.backend(), id, asked.keys().copied()))
+            .add_option(of_custom_courses(self.backend(), &runs));
         use overview::Column::{Id, MarketingUrl, SocialSharingUrl};
         let columns = [Id, MarketingUrl, SocialSharingUrl];
         let mut found = overview::Entity::find().select_only().columns(columns).filter(among);
@@ -128,7 +170,7 @@ impl Store {
             found = found.column_as(Expr::col((overview::Entity, column)), column);
         }
         let rows = self.db.rows(doing, Batch, &found.into_query()).await?;
-        let known = rows.iter().filter_map(|row| self.link_row(row, &asked).transpose());
+        let known = rows.iter().filter_map(|row| self.link_row(row, &asked, &runs).transpose());
         known.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
     }
 
@@ -137,12 +179,14 @@ impl Store {
         &self,
         row: &QueryResult,
         asked: &HashMap<&str, &CourseKey>,
+        runs: &HashSet<RunKey>,
     ) -> Result<Option<LinkRow>, DbErr> {
         // By place and not by name: this runs some hundred thousand times a second.
         let id: String = row.try_get_by_index(0)?;
-        let Some(course) = asked.get(id.as_str()) else { return Ok(None) };
+        let course = asked.get(id.as_str()).map(|course| (*course).clone());
+        let Some(course) = course.or_else(|| custom_course_of(&id, runs)) else { return Ok(None) };
         Ok(Some(LinkRow {
-            course: (*course).clone(),
+            course,
             marketing_url: non_empty(row.try_get_by_index(1)?),
             social_sharing_url: non_empty(row.try_get_by_index(2)?),
             also: self.also(row)?,

@@ -1,13 +1,13 @@
 //! Every write of links: restore, heal, apply. Each is short, sorted against deadlocks, and tried again after one.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use entity::overview;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement};
 
-use super::copy::{Clears, From, Scope, lost, statement};
+use super::copy::{Clears, From, Scope, due, statement};
+use super::custom_courses::Of;
 use super::pool::Pool;
 use super::timeout::{Limit, Work};
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
@@ -29,28 +29,18 @@ pub struct Applied {
 }
 
 impl Store {
-    /// Gives these courses' overviews, and those of their custom courses, the URLs that the ledger has for them, where
-    /// they differ, and never a clear.
+    /// Gives these courses' overviews, and those of their runs' custom courses, the URLs that the ledger has for them,
+    /// where they differ, and never a clear.
     /// Returns which were written. Where nothing is lost it is one short statement that locks nothing. An overview that
     /// the database rejects stays as it is; writing what the Catalog says of it meets the same.
     pub async fn restore(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
-        // Side by side: a lost link is not to wait for the search.
-        let (custom, mut restored) =
-            tokio::try_join!(self.custom_courses_of(courses), self.restore_these(courses))?;
-        let asked: HashSet<&CourseKey> = courses.iter().collect();
-        let others: Vec<CourseKey> = custom.into_iter().filter(|course| !asked.contains(course)).collect();
-        restored.extend(self.restore_these(&others).await?);
-        Ok(restored)
-    }
-
-    async fn restore_these(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
         let (mut restored, mut halving) = (Vec::new(), Halving::new(courses.len()));
         while let Some(part) = halving.next_part() {
-            match self.restore_at_once(&courses[part.clone()]).await {
+            match self.restore_at_once(&courses[part.clone()], Of::CoursesAndCustom).await {
                 Ok(written) => restored.extend(written),
                 Err(error) if error.is_of_a_row() => {
                     if let Some(course) = halving.rejected(part).and_then(|alone| courses.get(alone)) {
-                        tracing::debug!(event = "overview.not_restored", %course, error = report(&error));
+                        restored.extend(self.restore_alone(course, &error).await?);
                     }
                 }
                 Err(error) => return Err(error),
@@ -59,25 +49,63 @@ impl Store {
         Ok(restored)
     }
 
-    /// The same, where a row that the database rejects fails all of them.
-    pub(super) async fn restore_at_once(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
+    /// For a course that was rejected alone: one of its custom courses may be to blame, which are left to heal then.
+    async fn restore_alone(
+        &self,
+        course: &CourseKey,
+        error: &StoreError,
+    ) -> Result<Vec<CourseKey>, StoreError> {
+        tracing::debug!(event = "overview.not_restored", %course, error = report(error));
+        match self.restore_at_once(std::slice::from_ref(course), Of::Courses).await {
+            Err(error) if error.is_of_a_row() => Ok(Vec::new()),
+            restored => restored,
+        }
+    }
+
+    /// The same for some overviews; a row that the database rejects fails all of them.
+    pub(super) async fn restore_at_once(
+        &self,
+        courses: &[CourseKey],
+        of: Of,
+    ) -> Result<Vec<CourseKey>, StoreError> {
         let courses = self.that_overviews_hold(courses).await?;
         let mut restored = Vec::new();
         for courses in keys::fitting(&courses, keys::course_bytes) {
-            let known: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
-            let sent: Arc<[CourseKey]> = courses.into();
-            let also = self.also.clone();
+            let scope = match of {
+                Of::Courses => Scope::Courses(courses),
+                Of::CoursesAndCustom => Scope::WithCustom(courses),
+            };
+            let mut restores = vec![self.restore_from(From::Run, scope)];
+            let custom = custom_courses(courses);
+            if !custom.is_empty() {
+                restores.push(self.restore_from(From::Own, Scope::Courses(&custom)));
+            }
             let restoring = move |pool: Pool| -> Work<'static, _> {
-                let (courses, also) = (sent.clone(), also.clone());
+                let restores = restores.clone();
                 Box::pin(async move {
-                    restore(&pool.db, &courses, &also).await.map_err(StoreError::doing(RESTORE))
+                    let mut ids = Vec::new();
+                    for restore in restores {
+                        ids.extend(restore.execute(&pool.db).await.map_err(StoreError::doing(RESTORE))?);
+                    }
+                    Ok(ids)
                 })
             };
             let ids = self.db.with_timeout(RESTORE, Limit::Batch, restoring).await;
             let ids = ids.inspect_err(|error| self.writes.note(error))?;
-            restored.extend(ids.iter().filter_map(|id| known.get(id.as_str()).copied().cloned()));
+            restored.extend(ids.iter().filter_map(|id| CourseKey::parse(id).ok()));
         }
         Ok(restored)
+    }
+
+    fn restore_from(&self, from: From, scope: Scope<'_>) -> Restore {
+        let backend = self.backend();
+        let mut update = statement(backend, from, scope, Clears::Leave, &self.also);
+        if backend == DbBackend::Postgres {
+            update.returning_col(overview::Column::Id);
+            return Restore { lost: None, update: backend.build(&update) };
+        }
+        let lost = due(backend, from, scope, Clears::Leave, &self.also);
+        Restore { lost: Some(backend.build(&lost)), update: backend.build(&update) }
     }
 
     /// Copies to all overviews in scope, in one transaction; a row that the database rejects fails all of them. Returns
@@ -173,41 +201,32 @@ async fn copy(
     Ok(done.rows_affected())
 }
 
-/// The ids of the overviews that had lost something and have it again.
-async fn restore(
-    db: &DatabaseConnection,
-    courses: &[CourseKey],
-    also: &[AlsoColumn],
-) -> Result<Vec<String>, DbErr> {
-    let mut ids = restore_from(db, From::Run, courses, also).await?;
-    let ccx = custom_courses(courses);
-    if !ccx.is_empty() {
-        ids.extend(restore_from(db, From::Own, &ccx, also).await?);
-    }
-    Ok(ids)
-}
-
-async fn restore_from(
-    db: &DatabaseConnection,
-    from: From,
-    courses: &[CourseKey],
-    also: &[AlsoColumn],
-) -> Result<Vec<String>, DbErr> {
-    let backend = db.get_database_backend();
-    let mut update = statement(backend, from, Scope::Courses(courses), Clears::Leave, also);
-    let id = |row: &QueryResult| row.try_get_by_index::<String>(0);
-    if backend == DbBackend::Postgres {
-        update.returning_col(overview::Column::Id);
-        return db.query_all(&update).await?.iter().map(id).collect();
-    }
-    // MySQL returns nothing from an update, and on SQLite one that changes nothing waits for other writers.
-    let lost = db.query_all(&lost(backend, from, courses, also)).await?;
-    if !lost.is_empty() {
-        db.execute(&update).await?;
-    }
-    lost.iter().map(id).collect()
-}
-
 fn custom_courses(courses: &[CourseKey]) -> Vec<CourseKey> {
     courses.iter().filter(|course| course.is_ccx()).cloned().collect()
+}
+
+/// The statements that give links back.
+#[derive(Clone)]
+struct Restore {
+    /// Finds what is lost, where the update cannot say it: on MySQL an update returns nothing, and on SQLite one that
+    /// changes nothing waits for other writers.
+    lost: Option<Statement>,
+    update: Statement,
+}
+
+impl Restore {
+    /// The ids of the overviews that had lost something and have it again.
+    async fn execute(self, db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+        let rows = match self.lost {
+            None => db.query_all_raw(self.update).await?,
+            Some(lost) => {
+                let lost = db.query_all_raw(lost).await?;
+                if !lost.is_empty() {
+                    db.execute_raw(self.update).await?;
+                }
+                lost
+            }
+        };
+        rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    }
 }
