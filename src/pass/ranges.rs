@@ -1,4 +1,9 @@
-//! Which part of the Catalog's list to ask for next, which parts are done, and how a part that fails is split.
+//! Which part of the Catalog's list to ask for next, which parts are done, and how the broken run in a part that fails
+//! is found.
+//!
+//! A part that failed is searched by halves: the first half is asked for; if it is good the broken run is in the second
+//! half, which is not asked for as a whole, and if it fails all behind it waits. So one broken run costs one request for
+//! each halving, and one for what is left behind it.
 //!
 //! Pure. The list has no snapshot and its length changes while it is read, so this never concludes more than "this
 //! part was read"; what drifts past is caught afterwards, by key.
@@ -15,8 +20,39 @@ pub(super) struct Range {
 }
 
 impl Range {
+    /// Of a part of a page, so that its length is a `u32`.
+    fn new(start: u64, end: u64) -> Self {
+        Self { start, len: u32::try_from(end - start).unwrap_or(u32::MAX) }
+    }
+
     pub(super) fn end(self) -> u64 {
         self.start + u64::from(self.len)
+    }
+}
+
+/// A part to ask for.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// The rest of a short one, or what is left behind a broken run.
+    Whole(Range),
+    Search(Search),
+}
+
+/// The search for the first broken run of a part that failed.
+#[derive(Debug, Clone, Copy)]
+struct Search {
+    /// The broken run is between here …
+    from: u64,
+    /// … and here.
+    to: u64,
+    /// The end of the part; what is behind `to` has not been asked for.
+    end: u64,
+}
+
+impl Search {
+    /// The half to ask for next.
+    fn half(self) -> Range {
+        Range::new(self.from, self.from + ((self.to - self.from) / 2).max(1))
     }
 }
 
@@ -38,9 +74,10 @@ const GROWTH_BASE: u64 = 10_000;
 pub(super) struct Ranges {
     first: u64,
     next: u64,
-    /// Parts to ask for (again) before going on: halves of failed ones, remainders of short ones. At most some
-    /// ten for each request that is out.
-    again: VecDeque<Range>,
+    /// Parts to ask for before going on. At most some ten for each request that is out.
+    again: VecDeque<Part>,
+    /// Searches of which a part is asked for now.
+    searching: Vec<(Range, Search)>,
     count: Option<u64>,
     limit: u64,
     /// A page ended short at the end of the list.
@@ -54,6 +91,7 @@ impl Ranges {
             first: start,
             next: start,
             again: VecDeque::new(),
+            searching: Vec::new(),
             count: None,
             limit: u64::MAX,
             end_seen: false,
@@ -68,13 +106,19 @@ impl Ranges {
     /// The next part, of at most `size` runs, while `out` requests are out. Returns none if there is nothing to ask for
     /// now; if no requests are out, for good.
     pub(super) fn take(&mut self, size: u32, out: usize) -> Option<Range> {
-        if let Some(range) = self.again.pop_front() {
-            if range.len > size {
-                let rest = Range { start: range.start + u64::from(size), len: range.len - size };
-                self.again.push_front(rest);
+        match self.again.pop_front() {
+            Some(Part::Search(search)) => {
+                let half = search.half();
+                self.searching.push((half, search));
+                return Some(half);
+            }
+            Some(Part::Whole(range)) if range.len > size => {
+                let cut = range.start + u64::from(size);
+                self.again.push_front(Part::Whole(Range::new(cut, range.end())));
                 return Some(Range { len: size, ..range });
             }
-            return Some(range);
+            Some(Part::Whole(range)) => return Some(range),
+            None => {}
         }
         let go_on = match self.count {
             // One good page says how long the list is; until then they go one by one.
@@ -86,7 +130,9 @@ impl Ranges {
         if !go_on || self.is_endless() {
             return None;
         }
-        let range = Range { start: self.next, len: size };
+        // A page begins at a multiple of the size: where another pass, or another size, stopped there is a shorter one.
+        let behind = self.next % u64::from(size);
+        let range = Range::new(self.next, self.next + u64::from(size) - behind);
         self.next = range.end();
         Some(range)
     }
@@ -103,27 +149,43 @@ impl Ranges {
             self.end_seen = true;
         }
         let rest = range.end().min(count).saturating_sub(read_to);
-        if !short || rest == 0 {
-            return Read { to: read_to, capped: false };
+        // A hole is not filled by asking again. What may be in it is asked for by key.
+        let to = if rows == 0 { read_to + rest } else { read_to };
+        let capped = to < read_to + rest;
+        match self.searched(range) {
+            Some(search) => self.search(Search { from: if capped { to } else { range.end() }, ..search }),
+            None if capped => self.again.push_front(Part::Whole(Range::new(read_to, read_to + rest))),
+            None => {}
         }
-        if rows == 0 {
-            // A hole: asking again would not fill it. What may be in it is asked for by key.
-            return Read { to: read_to + rest, capped: false };
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "less than range.len, a u32")]
-        self.again.push_front(Range { start: read_to, len: rest as u32 });
-        Read { to: read_to, capped: true }
+        Read { to, capped }
     }
 
-    /// `range` failed: its halves are asked for next. Returns false if it was a single run, which cannot be split.
+    /// `range` failed: the broken run in it is searched. Returns false if it was a single run: that one is broken.
     pub(super) fn failed(&mut self, range: Range) -> bool {
-        if range.len <= 1 {
-            return false;
+        let end = self.searched(range).map_or(range.end(), |search| search.end);
+        let stands_alone = range.len <= 1;
+        if stands_alone {
+            self.search(Search { from: range.end(), to: range.end(), end });
+        } else {
+            self.search(Search { from: range.start, to: range.end(), end });
         }
-        let left = range.len / 2;
-        self.again.push_front(Range { start: range.start + u64::from(left), len: range.len - left });
-        self.again.push_front(Range { start: range.start, len: left });
-        true
+        !stands_alone
+    }
+
+    /// The search that asked for this.
+    fn searched(&mut self, range: Range) -> Option<Search> {
+        let at = self.searching.iter().position(|(asked, _)| *asked == range)?;
+        Some(self.searching.swap_remove(at).1)
+    }
+
+    /// Goes on with a search; at its end with what is behind it.
+    fn search(&mut self, search: Search) {
+        let Search { from, to, end } = search;
+        if from < to {
+            self.again.push_front(Part::Search(search));
+        } else if from < end {
+            self.again.push_front(Part::Whole(Range::new(from, end)));
+        }
     }
 
     /// True if the list grows faster than it can be read.
@@ -182,6 +244,16 @@ mod tests {
     }
 
     #[test]
+    fn one_broken_run_costs_at_most_fourteen_requests_more_at_300_a_page() {
+        let (_, _, without) = walk(300, 300, 1000, &[], 1);
+        for broken in 0..300 {
+            let (_, alone, requests) = walk(300, 300, 1000, &[broken], 1);
+            assert_eq!(alone, [broken]);
+            assert!(requests <= without + 14, "{requests} for {broken}, without it {without}");
+        }
+    }
+
+    #[test]
     fn the_end_is_a_page_that_is_short_not_a_number() {
         let mut ranges = Ranges::new(0);
         let first = ranges.take(100, 0).unwrap();
@@ -191,6 +263,18 @@ mod tests {
         assert_eq!(beyond.start, 100);
         ranges.read(beyond, 20, 120);
         assert_eq!(ranges.take(100, 0), None);
+    }
+
+    #[test]
+    fn pages_begin_at_multiples_of_their_size() {
+        let mut ranges = Ranges::new(130);
+        let mut taken = Vec::new();
+        for size in [100, 100, 500, 500] {
+            let range = ranges.take(size, 0).unwrap();
+            ranges.read(range, u64::from(range.len), 10_000);
+            taken.push((range.start, range.len));
+        }
+        assert_eq!(taken, [(130, 70), (200, 100), (300, 200), (500, 500)]);
     }
 
     #[test]
