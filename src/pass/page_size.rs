@@ -2,26 +2,34 @@
 //!
 //! Pure: it is given what pages cost. Serialising a run costs a Catalog some milliseconds whatever the page size
 //! (5 ms were seen, the page's own cost is a fifth of a second), so bigger pages are cheaper until they grow so slow
-//! that a time limit, a proxy or a learner's request in between suffers: about two seconds.
+//! that a time limit, a proxy or a learner's request in between suffers: about three seconds.
 
 use std::time::Duration;
 
-/// What a page should take.
-const TARGET: Duration = Duration::from_secs(2);
+/// The sizes that are chosen from. They are few and pages begin at their multiples, so that a pass asks for the same URLs
+/// as the one before, which the Catalog answers from its cache where nothing was saved.
+const STEPS: [u32; 6] = [SMALLEST, 50, FIRST, 200, 500, LARGEST];
+/// A larger page is tried if it is likely to take less than this.
+const WELCOME: Duration = Duration::from_millis(3500);
+/// A page that takes longer than this is too large.
+const TOO_LONG: Duration = Duration::from_secs(5);
 /// Where a first pass begins: what the LMS's own command asked for.
 pub(super) const FIRST: u32 = 100;
-/// `auto` stays within these.
+/// The smallest of the sizes.
 pub(super) const SMALLEST: u32 = 20;
-/// See [`SMALLEST`].
+/// The largest of the sizes.
 pub(super) const LARGEST: u32 = 1000;
+/// Pages after one that failed, until a larger one is tried again.
+const PATIENCE: u32 = 8;
 
 /// The page size of one pass.
 #[derive(Debug, Clone)]
 pub(super) struct PageSize {
     now: u32,
-    auto: bool,
-    /// Growth stops here: a size that failed is not tried again at once.
-    ceiling: u32,
+    grows: bool,
+    shrinks: bool,
+    /// Pages to be read before it may grow.
+    patience: u32,
     /// The most that the server gives, whatever it is asked for.
     cap: u32,
 }
@@ -29,56 +37,59 @@ pub(super) struct PageSize {
 impl PageSize {
     /// Always `size`; a page that fails is still split.
     pub(super) fn fixed(size: u32) -> Self {
-        Self { now: size.max(1), auto: false, ceiling: size, cap: u32::MAX }
+        Self { now: size.max(1), grows: false, shrinks: false, patience: 0, cap: u32::MAX }
     }
 
     /// Found on the way, beginning where the last pass ended.
     pub(super) fn auto(last: Option<u32>) -> Self {
-        let now = last.unwrap_or(FIRST).clamp(SMALLEST, LARGEST);
-        Self { now, auto: true, ceiling: LARGEST, cap: u32::MAX }
+        let now = nearest(last.unwrap_or(FIRST));
+        Self { grows: true, shrinks: true, ..Self::fixed(now) }
+    }
+
+    /// That of the last pass, unless it is too large.
+    pub(super) fn kept(last: Option<u32>) -> Self {
+        Self { grows: false, ..Self::auto(last) }
     }
 
     /// Goes on with the size that another had come to.
     pub(super) fn resume_at(&mut self, size: u32) {
-        if self.auto && size > 0 {
-            self.now = size.clamp(SMALLEST, LARGEST);
+        if self.shrinks && size > 0 {
+            self.now = nearest(size);
         }
     }
 
-    /// What to ask for next.
+    /// Runs a page.
     pub(super) fn now(&self) -> u32 {
         self.now.min(self.cap).max(1)
     }
 
     /// What to ask for first, with nothing else out: short, as nothing else goes on meanwhile.
     pub(super) fn first(&self) -> u32 {
-        if self.auto { self.now().min(FIRST) } else { self.now() }
+        if self.grows { self.now().min(FIRST) } else { self.now() }
     }
 
     /// A page of `asked` runs came back whole, after `elapsed`.
     pub(super) fn took(&mut self, asked: u32, elapsed: Duration) {
-        // A split page, a page asked for before the size last changed: it says little about this size.
-        if !self.auto || asked != self.now() {
+        // A part of a page, or one asked for before the size last changed, says little about this size.
+        if asked != self.now() {
             return;
         }
-        self.ceiling = self.ceiling.saturating_add((self.ceiling / 8).max(1)).min(LARGEST);
-        let ratio = TARGET.as_secs_f64() / elapsed.as_secs_f64().max(0.001);
-        // Within a quarter of the target it is left alone, so that it does not swing.
-        if (0.75..=1.25).contains(&ratio) {
-            return;
+        self.patience = self.patience.saturating_sub(1);
+        if self.shrinks && elapsed > TOO_LONG {
+            self.now = below(self.now);
+        } else if self.grows && self.patience == 0 {
+            let above = above(self.now);
+            let likely = elapsed.mul_f64(f64::from(above) / f64::from(asked));
+            self.now = if likely <= WELCOME { above } else { self.now };
         }
-        let wanted = f64::from(self.now) * ratio.clamp(0.5, 2.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 and 20,000")]
-        let wanted = wanted as u32;
-        self.now = wanted.clamp(SMALLEST, self.ceiling.max(SMALLEST));
     }
 
     /// A page of `asked` runs failed in a way that a smaller one may not.
     pub(super) fn failed(&mut self, asked: u32) {
-        // Its own halves fail on: only a page of the present size says that the size is too big.
-        if self.auto && asked >= self.now() {
-            self.now = (self.now() / 2).max(SMALLEST);
-            self.ceiling = self.now;
+        // The parts that it is searched by fail on: only a page of the present size says that the size is too big.
+        if self.shrinks && asked >= self.now() {
+            self.now = below(self.now());
+            self.patience = PATIENCE;
         }
     }
 
@@ -86,6 +97,21 @@ impl PageSize {
     pub(super) fn capped_at(&mut self, rows: u32) {
         self.cap = self.cap.min(rows.max(1));
     }
+}
+
+fn nearest(size: u32) -> u32 {
+    let size = f64::from(size.max(1));
+    // By ratio: 370 is nearer to 500 than to 200.
+    let apart = |step: &u32| (f64::from(*step) / size).ln().abs();
+    STEPS.into_iter().min_by(|a, b| apart(a).total_cmp(&apart(b))).unwrap_or(FIRST)
+}
+
+fn below(size: u32) -> u32 {
+    STEPS.into_iter().rev().find(|step| *step < size).unwrap_or(SMALLEST)
+}
+
+fn above(size: u32) -> u32 {
+    STEPS.into_iter().find(|step| *step > size).unwrap_or(LARGEST)
 }
 
 /// From here on a page is slow, and what several at once cost is looked at.
@@ -171,32 +197,40 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_to_two_seconds_a_page_and_no_further() {
-        let size = settle(PageSize::auto(None), ms(200), ms(5));
-        assert!((250..=480).contains(&size), "{size}");
+    fn it_grows_until_a_larger_page_would_take_too_long() {
+        assert_eq!(settle(PageSize::auto(None), ms(200), ms(5)), 500);
         assert_eq!(settle(PageSize::auto(None), ms(5), ms(0)), LARGEST);
         assert_eq!(settle(PageSize::auto(None), ms(9000), ms(0)), SMALLEST);
         assert_eq!(settle(PageSize::fixed(33), ms(9000), ms(0)), 33);
     }
 
     #[test]
+    fn a_size_that_is_kept_only_shrinks() {
+        assert_eq!(settle(PageSize::kept(Some(200)), ms(5), ms(0)), 200);
+        assert_eq!(settle(PageSize::kept(Some(500)), ms(0), ms(20)), 200);
+        assert_eq!(PageSize::kept(Some(500)).first(), 500);
+    }
+
+    #[test]
     fn it_begins_where_the_last_pass_ended() {
         assert_eq!(PageSize::auto(None).now(), 100);
-        assert_eq!(PageSize::auto(Some(370)).now(), 370);
+        assert_eq!(PageSize::auto(Some(370)).now(), 500);
         assert_eq!(PageSize::auto(Some(9000)).now(), 1000);
     }
 
     #[test]
-    fn a_failure_halves_it_and_its_halves_do_not() {
-        let mut size = PageSize::auto(Some(400));
-        size.failed(400);
+    fn a_page_that_fails_makes_it_smaller_and_parts_of_it_do_not() {
+        let mut size = PageSize::auto(Some(500));
+        size.failed(500);
         assert_eq!(size.now(), 200);
-        for half in [100, 50, 25] {
-            size.failed(half);
+        for part in [100, 50, 25] {
+            size.failed(part);
         }
         assert_eq!(size.now(), 200);
         size.took(200, ms(10));
-        assert!(size.now() < 250, "what failed is not tried again at once");
+        assert_eq!(size.now(), 200, "what failed is not tried again at once");
+        (0..PATIENCE).for_each(|_| size.took(200, ms(10)));
+        assert_eq!(size.now(), 500);
         let mut fixed = PageSize::fixed(400);
         fixed.failed(400);
         assert_eq!(fixed.now(), 400);
@@ -240,7 +274,7 @@ mod tests {
             for (ok, elapsed, divisor) in steps {
                 let asked = size.now() >> divisor;
                 if ok { size.took(asked, ms(elapsed)) } else { size.failed(asked) }
-                prop_assert!((SMALLEST..=LARGEST).contains(&size.now()));
+                prop_assert!(STEPS.contains(&size.now()));
             }
         }
     }
