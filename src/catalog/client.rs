@@ -24,11 +24,13 @@ use super::{Purpose, look_up, transport};
 
 /// The Catalog. Clones share connections, token and rate limiter; a process has one.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client {
+    shared: Arc<Shared>,
+    urls: Arc<Urls>,
+}
 
-struct Inner {
+struct Shared {
     requests: Requests,
-    urls: Urls,
     policy: UrlPolicy,
 }
 
@@ -87,14 +89,21 @@ impl Client {
             also: also.to_vec(),
             sent: AtomicU64::new(0),
         };
-        let urls = Urls::new(&settings.url, settings.max_url_bytes, also);
-        Ok(Self(Arc::new(Inner { requests, urls, policy })))
+        let urls = Arc::new(Urls::new(&settings.url, settings.max_url_bytes, also));
+        Ok(Self { shared: Arc::new(Shared { requests, policy }), urls })
+    }
+
+    /// The same Catalog, asked past its cache: it keeps whole answers by URL, and forgets them only when it sees a row of
+    /// its own saved, which it does not see of everything.
+    #[must_use]
+    pub fn past_cache(&self) -> Self {
+        Self { shared: self.shared.clone(), urls: Arc::new(self.urls.past_cache(rand::random())) }
     }
 
     /// What the Catalog says about each of these runs; every key has an entry. Sends as few requests as
     /// `catalog.max_url_bytes` allows, one after another.
     pub async fn look_up(&self, keys: &[RunKey], purpose: Purpose) -> HashMap<RunKey, Observation> {
-        look_up::look_up(&self.0.requests, &self.0.urls, &self.0.policy, keys, purpose).await
+        look_up::look_up(&self.shared.requests, &self.urls, &self.shared.policy, keys, purpose).await
     }
 
     /// The runs from `offset` on, `limit` of them (at least one), with quick retries.
@@ -102,11 +111,11 @@ impl Client {
     /// # Errors
     /// The last failure. A single broken run of the page may cause a 500.
     pub async fn page(&self, offset: u64, limit: u32, purpose: Purpose) -> Result<Page, CatalogError> {
-        let target = self.0.urls.page(offset, limit);
-        let answered = self.0.requests.ask(&target, Kind::Page, purpose).await?;
+        let target = self.urls.page(offset, limit);
+        let answered = self.shared.requests.ask(&target, Kind::Page, purpose).await?;
         let run = |row: &Row| ListedRun {
             key: listed_key(row),
-            observation: observation(&row.url, &row.also, &self.0.policy),
+            observation: observation(&row.url, &row.also, &self.shared.policy),
             odd: row.odd.clone(),
         };
         Ok(Page {
@@ -122,27 +131,27 @@ impl Client {
     /// # Errors
     /// What is wrong and what to do about it.
     pub async fn probe(&self) -> Result<u64, CatalogError> {
-        let target = self.0.urls.page(0, 1);
-        Ok(self.0.requests.ask(&target, Kind::Probe, Purpose::Command).await?.list.count)
+        let target = self.urls.page(0, 1);
+        Ok(self.shared.requests.ask(&target, Kind::Probe, Purpose::Command).await?.list.count)
     }
 
     /// What an event would meet now.
     pub fn circuit(&self) -> Circuit {
-        self.0.requests.limiter.circuit()
+        self.shared.requests.limiter.circuit()
     }
 
     /// Requests in the last hour, if `catalog.requests_per_hour` is set, and that setting.
     pub fn budget(&self) -> (Option<u64>, u32) {
-        self.0.requests.limiter.spent()
+        self.shared.requests.limiter.spent()
     }
 
     /// The bytes that the value of `keys=` may take in one request; see [`super::key_cost`].
     pub fn key_budget(&self) -> usize {
-        self.0.urls.key_budget()
+        self.urls.key_budget()
     }
 
     /// Requests sent to the Catalog so far, with retries and without those for tokens.
     pub fn requests(&self) -> u64 {
-        self.0.requests.sent.load(Ordering::Relaxed)
+        self.shared.requests.sent.load(Ordering::Relaxed)
     }
 }

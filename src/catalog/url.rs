@@ -26,7 +26,7 @@ pub(super) struct Target {
 }
 
 /// Makes the URLs of the list of runs.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Urls {
     list: Url,
     always: String,
@@ -45,6 +45,14 @@ impl Urls {
         let always = ALWAYS.to_owned() + &fields.collect::<String>();
         let around = list.path().len() + "?".len() + AROUND + always.len();
         Self { list, always, budget: max_url_bytes.saturating_sub(around) }
+    }
+
+    /// The same with a parameter that the Catalog ignores. It keeps whole answers by URL: under a new one it looks at its
+    /// database.
+    pub(super) fn past_cache(&self, unique: u32) -> Self {
+        let parameter = format!("&pass={unique:08x}");
+        let budget = self.budget.saturating_sub(parameter.len());
+        Self { list: self.list.clone(), always: format!("{}{parameter}", self.always), budget }
     }
 
     /// The bytes that the value of `keys=` may take.
