@@ -10,6 +10,8 @@ pub struct Model {
     /// Grows with each pass.
     #[sea_orm(primary_key)]
     pub id: i64,
+    /// Which of the two it is.
+    pub kind: PassKind,
     /// On the database's clock.
     pub started_at: DateTimeUtc,
     /// When the row was last written; an old one without an end is a pass that was killed.
@@ -35,6 +37,40 @@ pub struct Model {
     /// The whole report, as JSON.
     #[sea_orm(column_type = "Text")]
     pub report: String,
+}
+
+/// The two kinds of a pass.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    EnumIter,
+    DeriveActiveEnum,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(8))", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum PassKind {
+    /// It asks the Catalog past its cache, so that its answers are the Catalog's own.
+    #[default]
+    Full,
+    /// It reads the list as the Catalog has it in its cache, asks past it for what differs, and clears nothing.
+    Light,
+}
+
+impl PassKind {
+    /// The word in the table, in metrics, in logs and in JSON.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// How far a pass is to be believed.

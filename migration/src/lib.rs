@@ -14,6 +14,7 @@ mod m20261122_000004_also;
 mod m20261124_000005_dead_letters;
 mod m20261124_000006_refusals;
 mod m20261130_000007_plain_ledger;
+mod m20261130_000008_light_passes;
 mod overview;
 
 pub use self::error::MigrateError;
@@ -51,6 +52,7 @@ fn all() -> Vec<Step> {
         m20261124_000005_dead_letters::STEP,
         m20261124_000006_refusals::STEP,
         m20261130_000007_plain_ledger::STEP,
+        m20261130_000008_light_passes::STEP,
     ]
 }
 

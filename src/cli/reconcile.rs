@@ -13,6 +13,7 @@ use crate::config::PageSize;
 use crate::engine::Change;
 use crate::model::extra_columns::AlsoChange;
 use crate::pass::{Options, Pass, Phase, Progress, Report, Status};
+use crate::store::PassKind;
 use crate::worker::shutdown;
 
 #[derive(Debug, Args)]
@@ -36,6 +37,7 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
     let stop = shutdown::on_signal()?;
     let pass = Pass::new(context.engine().await?, &config.reconcile, &config.catalog);
     let options = Options {
+        kind: PassKind::Full,
         page_size: args.page_size.unwrap_or(config.reconcile.page_size),
         dry_run: args.dry_run,
         allow_mass_change: args.allow_mass_change,

@@ -209,6 +209,8 @@ impl Default for Sync {
 pub struct Reconcile {
     /// When the worker runs a pass, in UTC.
     pub schedule: Schedule,
+    /// When the worker runs a light pass, in UTC.
+    pub light_schedule: Schedule,
     /// Runs asked for in one request.
     pub page_size: PageSize,
     /// The brake: the part of all linked overviews that one pass may clear or re-host.
@@ -224,6 +226,7 @@ impl Default for Reconcile {
     fn default() -> Self {
         Self {
             schedule: Schedule::nightly(),
+            light_schedule: Schedule::hourly(),
             page_size: PageSize::Auto,
             max_change_ratio: 0.05,
             absent: Absent::Keep,

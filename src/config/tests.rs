@@ -281,6 +281,7 @@ const KEYS: &[&str] = &[
     "sync.min_interval",
     "sync.clear_after",
     "sync.also",
+    "reconcile.light_schedule",
     "reconcile.schedule",
     "reconcile.page_size",
     "reconcile.resume_within",

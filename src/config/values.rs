@@ -124,6 +124,18 @@ impl Schedule {
         static NIGHTLY: LazyLock<Schedule> = LazyLock::new(|| "0 30 3 * * *".parse().unwrap());
         NIGHTLY.clone()
     }
+
+    /// A quarter past each hour.
+    pub(super) fn hourly() -> Self {
+        #[expect(clippy::unwrap_used, reason = "a literal that parses")]
+        static HOURLY: LazyLock<Schedule> = LazyLock::new(|| "0 15 * * * *".parse().unwrap());
+        HOURLY.clone()
+    }
+
+    /// Whether there is any date.
+    pub fn is_on(&self) -> bool {
+        matches!(self, Self::Cron(_))
+    }
 }
 
 impl fmt::Debug for Schedule {

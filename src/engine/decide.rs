@@ -34,6 +34,15 @@ pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) 
     let plans = decided.plan(snapshots, answers, policy);
     let mut absent = HashSet::new();
     for snapshot in snapshots {
+        if policy.cached && runs(snapshot, policy).any(|(run, known)| differs(known, plans.get(&run))) {
+            decided.observed.settled.push(Settled {
+                course: snapshot.course.clone(),
+                outcome: Outcome::Superseded,
+                has_overview: snapshot.overview.is_some(),
+                seen_before: None,
+            });
+            continue;
+        }
         let (run, planned) = followed(snapshot, &plans);
         if let Some((plan, risk)) = planned {
             let goes = plan.change == UrlChange::NotListed && link(snapshot).is_some();
@@ -55,6 +64,11 @@ pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) 
         });
     }
     decided
+}
+
+/// Whether something else is planned for a run than what is known of it.
+fn differs(known: Option<&Entry>, planned: Option<&(Plan, Option<Risk>)>) -> bool {
+    planned.is_some_and(|(plan, _)| !known.is_some_and(|known| known.says_the_same(&plan.entry)))
 }
 
 /// The run whose row an overview follows, by what is planned or known, with what is planned for it.
@@ -114,6 +128,12 @@ impl Decided {
                     continue;
                 }
                 let Some(plan) = plan(&run, known, observation, *question) else { continue };
+                let plan = (plan, None);
+                if policy.cached && differs(known, Some(&plan)) {
+                    plans.insert(run, plan);
+                    continue;
+                }
+                let (plan, _) = plan;
                 // What a custom course has beside its parent is a risk only where learners see it.
                 let in_force = known.and_then(Entry::in_force).filter(|_| !run.is_ccx());
                 let from = shown.get(&run).copied().or(in_force);

@@ -46,6 +46,18 @@ impl Engine {
         Self { store, catalog, clear_after }
     }
 
+    /// The same engine, asking the Catalog past its cache.
+    #[must_use]
+    pub fn past_cache(&self) -> Self {
+        Self { catalog: self.catalog.past_cache(), ..self.clone() }
+    }
+
+    /// The same engine, to which no null is old enough to clear a link.
+    #[must_use]
+    pub fn clearing_nothing(&self) -> Self {
+        Self { clear_after: Duration::MAX, ..self.clone() }
+    }
+
     /// The database.
     pub fn store(&self) -> &Store {
         &self.store

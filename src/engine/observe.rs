@@ -66,6 +66,8 @@ pub struct Policy {
     pub bulk: bool,
     /// They are a page of the list, on which the parent of a custom course has a place of its own.
     pub page: bool,
+    /// They may come from the Catalog's cache and be old: what differs from what is known is [`Outcome::Superseded`].
+    pub cached: bool,
     /// Whether a run that is no longer listed is to lose its link, at the end of the pass.
     pub clear_absent: bool,
 }

@@ -30,7 +30,8 @@ pub enum Outcome {
     NoOverview,
     /// The database rejects the row, which no waiting helps; what it says.
     Rejected(String),
-    /// Nothing was written, as the ledger has an answer to a later question: the Catalog is to be asked again.
+    /// Nothing was written, as the ledger has an answer to a later question, or a better one than one from the Catalog's
+    /// cache: the Catalog is to be asked again.
     Superseded,
     /// The Catalog could not say.
     Unknown(Unknown),

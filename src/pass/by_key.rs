@@ -24,17 +24,24 @@ impl Running<'_> {
         (self.report.unsettled, self.report.no_runs) = (0, 0);
         self.report.unsettled_keys.clear();
         let since = SeenSince { began: self.report.started_at, listed: self.store().now().await? };
+        if self.is_light() {
+            let asked_all = listing != Listing::Nothing && self.ask_for_remembered().await?;
+            self.report.unsettled += self.to_ask_beyond;
+            // Custom courses follow their parents at the end.
+            self.has_differing = self.report.updated > 0;
+            return Ok(asked_all);
+        }
         let is_real = !self.options.dry_run;
         let unseen = if is_real { self.count_listed(since).await? } else { self.report.overviews };
         if matches!(listing, Listing::Gone | Listing::Nothing) || self.is_suddenly_empty() {
             self.leave_the_rest(unseen);
             return Ok(false);
         }
-        if unseen == 0 && self.superseded.is_empty() {
+        if unseen == 0 && self.to_ask.is_empty() {
             return Ok(true);
         }
-        let asked_all = self.ask_for_unseen(since).await? && self.ask_for_superseded().await?;
-        self.report.unsettled += self.superseded_beyond;
+        let asked_all = self.ask_for_unseen(since).await? && self.ask_for_remembered().await?;
+        self.report.unsettled += self.to_ask_beyond;
         let unseen = if is_real { self.count_asked(since).await? } else { unseen };
         if !asked_all {
             self.leave_the_rest(unseen);
@@ -66,9 +73,9 @@ impl Running<'_> {
         }
     }
 
-    /// Asks for what the list showed and the ledger refused. Returns whether the Catalog answered until the end.
-    async fn ask_for_superseded(&mut self) -> Result<bool, PassError> {
-        for courses in std::mem::take(&mut self.superseded).chunks(MAX_ROWS) {
+    /// Asks for what the list showed and the ledger refused, or has otherwise. Returns whether the Catalog answered until the end.
+    async fn ask_for_remembered(&mut self) -> Result<bool, PassError> {
+        for courses in std::mem::take(&mut self.to_ask).chunks(MAX_ROWS) {
             if matches!(self.batch(courses.to_vec()).await?, Catalog::Gone) {
                 return Ok(false);
             }
@@ -109,8 +116,8 @@ impl Running<'_> {
         if courses.is_empty() {
             return Ok(Catalog::Answers);
         }
-        let (engine, policy) = (&self.pass.engine, self.policy());
-        let observed = engine.refresh(courses, Purpose::Pass, policy, &self.halt).await?;
+        let policy = self.policy();
+        let observed = self.engine.refresh(courses, Purpose::Pass, policy, &self.halt).await?;
         let settled = self.count(observed, policy);
         let catalog = catalog(&settled);
         for settled in settled {

@@ -26,7 +26,8 @@ pub(super) enum Listing {
 impl Running<'_> {
     /// Reads the list from where the pass stands, and settles every run on it.
     pub(super) async fn list(&mut self) -> Result<Listing, PassError> {
-        let engine = &self.pass.engine;
+        // The list that a light pass reads may come from the Catalog's cache.
+        let engine = if self.is_light() { &self.pass.engine } else { &self.engine };
         let (store, catalog) = (engine.store().clone(), engine.catalog().clone());
         let start = self.low.position();
         let mut crawl = Crawl::start(store, catalog, start, self.page_size.clone(), self.pass.at_once);

@@ -14,6 +14,7 @@ pub(super) const EVERY: Duration = Duration::from_secs(10);
 pub(super) fn started(report: &Report, position: u64) {
     tracing::info!(
         event = "reconcile.started",
+        kind = report.kind.as_str(),
         pass = report.pass,
         resumed = report.resumed,
         position,
@@ -83,6 +84,7 @@ pub(super) fn finished(r: &Report) {
         ($level:ident) => {
             tracing::$level!(
                 event = "reconcile.finished",
+                kind = r.kind.as_str(),
                 pass = r.pass,
                 verdict = r.verdict.as_str(),
                 reasons = r.reasons.join("; "),
@@ -106,6 +108,8 @@ pub(super) fn finished(r: &Report) {
                 refused = r.refused,
                 no_runs = r.no_runs,
                 updated = r.updated,
+                changed = r.changed,
+                missed_by_light = r.missed_by_light,
                 cleared = r.cleared,
                 kept = r.kept,
                 pending = r.pending,

@@ -48,7 +48,7 @@ use self::running::Running;
 use crate::config;
 use crate::engine::Engine;
 use crate::jobs::Jobs;
-use crate::store::{StoreError, Verdict};
+use crate::store::{PassKind, StoreError, Verdict};
 
 /// How often [`Pass::resume`] resumes one pass; after that a new one is waited for.
 const RESUMED: u32 = 12;
@@ -56,6 +56,8 @@ const RESUMED: u32 = 12;
 /// How one pass runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
+    /// Which kind of pass.
+    pub kind: PassKind,
     /// Runs a page.
     pub page_size: config::PageSize,
     /// Write nothing; report each change that a pass would make to [`Progress::change`].
@@ -69,8 +71,8 @@ pub struct Options {
 enum Wanted {
     /// There is a pass to be resumed.
     Rest,
-    /// No pass that began after this has ended.
-    NoneSince(DateTime<Utc>),
+    /// No pass of this kind that began after this has ended.
+    NoneSince(PassKind, DateTime<Utc>),
 }
 
 /// Why a pass did not end by itself. What it had written stays, and is right; the next one goes on from there.
@@ -147,10 +149,10 @@ impl Pass {
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Option<Report>, PassError> {
-        self.run_if(Wanted::NoneSince(since), options, progress, stop).await
+        self.run_if(Wanted::NoneSince(options.kind, since), options, progress, stop).await
     }
 
-    /// Resumes the newest pass, if it was killed, or broke off, no longer than `reconcile.resume_within` ago. None if
+    /// Resumes the newest full pass, if it was killed, or broke off, no longer than `reconcile.resume_within` ago. None if
     /// there is no such pass, or it has been resumed often enough.
     ///
     /// # Errors
@@ -175,7 +177,7 @@ impl Pass {
             return Ok(None);
         }
         let span = tracing::info_span!("reconcile", dry_run = false);
-        let page_size = self.page_size(options.page_size).await?;
+        let page_size = self.page_size(options).await?;
         let held = Held::take(self.engine.store(), &self.jobs, &stop).await?;
         // Again, with the lease: another worker may have made the whole pass since.
         match self.is_wanted(wanted).await {
@@ -192,8 +194,10 @@ impl Pass {
     async fn is_wanted(&self, wanted: Wanted) -> Result<bool, PassError> {
         Ok(match wanted {
             Wanted::Rest => resumable(self).await?.is_some_and(|(_, report)| report.resumed <= RESUMED),
-            Wanted::NoneSince(since) => {
-                let passes = self.engine.store().last_passes(1).await?;
+            // A full pass serves where a light one is due.
+            Wanted::NoneSince(kind, since) => {
+                let kind = Some(kind).filter(|kind| *kind == PassKind::Full);
+                let passes = self.engine.store().last_passes(kind, 1).await?;
                 !passes.first().is_some_and(|last| last.finished_at.is_some() && last.started_at > since)
             }
         })
@@ -205,7 +209,7 @@ impl Pass {
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Report, PassError> {
-        let page_size = self.page_size(options.page_size).await?;
+        let page_size = self.page_size(options).await?;
         if options.dry_run {
             // It writes nothing, so it needs no lease either, which would be a write.
             let halt = stop.child_token();
@@ -235,15 +239,19 @@ impl Pass {
     }
 
     /// Where the page size begins, and whether it may change.
-    async fn page_size(&self, wanted: config::PageSize) -> Result<PageSize, PassError> {
+    async fn page_size(&self, Options { kind, page_size, .. }: Options) -> Result<PageSize, PassError> {
         let store = self.engine.store();
-        Ok(match wanted {
+        Ok(match page_size {
             config::PageSize::Fixed(size) => PageSize::fixed(size),
             config::PageSize::Auto => {
-                let passes = store.last_passes(10).await?;
+                let passes = store.last_passes(None, 10).await?;
                 let settled =
                     passes.iter().find(|pass| pass.finished_at.is_some() && pass.verdict != Verdict::Failed);
-                PageSize::auto(settled.and_then(|pass| u32::try_from(pass.page_size).ok()))
+                let last = settled.and_then(|pass| u32::try_from(pass.page_size).ok());
+                match kind {
+                    PassKind::Full => PageSize::auto(last),
+                    PassKind::Light => PageSize::kept(last),
+                }
             }
             config::PageSize::Lms => {
                 let size = store.lms_page_size().await.map_err(PassError::LmsPageSize)?;

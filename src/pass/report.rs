@@ -7,7 +7,7 @@ use crate::engine::Change;
 use crate::model::course_key::CourseKey;
 use crate::model::text::cut;
 use crate::refused_url::RefusedUrl;
-use crate::store::Verdict;
+use crate::store::{PassKind, Verdict};
 
 /// Lines in any one list of the report; beyond it only the number grows.
 pub(super) const LISTED: usize = 20;
@@ -26,6 +26,8 @@ const MAX_JSON: usize = 60_000;
 pub struct Report {
     /// Its row's number; none for a dry run.
     pub pass: Option<i64>,
+    /// Which of the two kinds it is. A light pass counts only what the list showed it.
+    pub kind: PassKind,
     /// When it began, on the database's clock.
     pub started_at: DateTime<Utc>,
     /// When it ended.
@@ -78,6 +80,10 @@ pub struct Report {
 
     /// Overviews that got a link, or another one, or a column of `sync.also`.
     pub updated: u64,
+    /// Of these, those to which the Catalog had another URL than the ledger, of a full pass.
+    pub changed: u64,
+    /// `changed`, if there are light passes: those should have brought all but what changed since the last of them.
+    pub missed_by_light: u64,
     /// Overviews that lost their link.
     pub cleared: u64,
     /// Overviews left as they were: right already, or not to be changed.

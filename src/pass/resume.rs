@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{Pass, PassError, Report};
-use crate::store::{PassRow, Store, Verdict};
+use crate::store::{PassKind, PassRow, Store, Verdict};
 
 /// Adds what the LMS has when the pass begins.
 pub(super) async fn with_overviews(store: &Store, report: Report) -> Result<Report, PassError> {
@@ -13,10 +13,10 @@ pub(super) async fn with_overviews(store: &Store, report: Report) -> Result<Repo
     Ok(Report { linked, overviews: linked + number(counts.blank), ..report })
 }
 
-/// The newest pass, if it was killed, or broke off, not long ago.
+/// The newest full pass, if it was killed, or broke off, not long ago.
 pub(super) async fn resumable(pass: &Pass) -> Result<Option<(PassRow, Report)>, PassError> {
     let store = pass.engine.store();
-    let Some(row) = store.last_passes(1).await?.pop() else { return Ok(None) };
+    let Some(row) = store.last_passes(PassKind::Full, 1).await?.pop() else { return Ok(None) };
     let age = store.now().await?.signed_duration_since(row.progress_at);
     let within = TimeDelta::from_std(pass.settings.resume_within).unwrap_or(TimeDelta::MAX);
     if row.finished_at.is_some() || row.verdict != Verdict::Running || age > within {

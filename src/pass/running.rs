@@ -12,19 +12,23 @@ use super::resume::{resumable, with_overviews};
 use super::seen::Seen;
 use super::{Options, Pass, PassError, Report, log};
 use crate::config::Absent;
-use crate::engine::{Answered, Observed, Policy, Settled};
+use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why};
 use crate::model::course_key::CourseKey;
-use crate::store::{PassRow, Store, StoreError};
+use crate::store::{PassKind, PassRow, Store, StoreError};
 
 /// The row is written no more often than this: being killed costs this much work.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Courses remembered whose answers the ledger refused; those beyond are not settled.
-pub(super) const SUPERSEDED: usize = 10_000;
+/// Courses remembered of which the list may not have shown the present state; those beyond are not settled.
+const ASKED_AGAIN: usize = 10_000;
+/// The same in a light pass: where much changes at once, it is for a full one.
+const ASKED_AGAIN_LIGHT: usize = 1000;
 
 /// Everything that a running pass knows.
 pub(super) struct Running<'a> {
     pub(super) pass: &'a Pass,
+    /// Asks the Catalog past its cache.
+    pub(super) engine: Engine,
     pub(super) options: Options,
     pub(super) progress: &'a dyn Progress,
     stop: CancellationToken,
@@ -37,10 +41,11 @@ pub(super) struct Running<'a> {
     pub(super) low: LowWater,
     /// In a dry run only.
     pub(super) seen: Seen,
-    /// Courses on the list of whose runs the ledger has later answers, up to [`SUPERSEDED`]: they are asked for by key.
-    pub(super) superseded: Vec<CourseKey>,
+    /// Courses on the list of whose runs the ledger has later answers, or other ones than a list from the cache, up to
+    /// [`ASKED_AGAIN`]: they are asked for by key.
+    pub(super) to_ask: Vec<CourseKey>,
     /// How many such there were beyond that; they are not settled.
-    pub(super) superseded_beyond: u64,
+    pub(super) to_ask_beyond: u64,
     /// Whether the ledger may hold clears of this pass, which overviews have to follow at the end.
     pub(super) has_cleared: bool,
     /// Changes that wait for the end.
@@ -72,21 +77,27 @@ impl<'a> Running<'a> {
         halt: CancellationToken,
     ) -> Result<Self, PassError> {
         let store = pass.engine.store();
+        let engine = pass.engine.past_cache();
+        let is_light = options.kind == PassKind::Light;
+        let engine = if is_light { engine.clearing_nothing() } else { engine };
         let (row, report) = if options.dry_run {
             let report = Report { dry_run: true, started_at: store.now().await?, ..Report::default() };
             (None, with_overviews(store, report).await?)
-        } else if let Some((row, report)) = resumable(pass).await? {
+        } else if let Some((row, report)) = if is_light { None } else { resumable(pass).await? } {
             page_size.resume_at(u32::try_from(row.page_size).unwrap_or_default());
             (Some(row), report)
         } else {
-            let row = store.begin_pass(i32::try_from(page_size.now()).unwrap_or(i32::MAX)).await?;
-            let report = Report { pass: Some(row.id), started_at: row.started_at, ..Report::default() };
+            let size = i32::try_from(page_size.now()).unwrap_or(i32::MAX);
+            let row = store.begin_pass(options.kind, size).await?;
+            let (pass, started_at) = (Some(row.id), row.started_at);
+            let report = Report { pass, kind: options.kind, started_at, ..Report::default() };
             (Some(row), with_overviews(store, report).await?)
         };
         let position = row.as_ref().map_or(0, |row| u64::try_from(row.position).unwrap_or_default());
         let now = Instant::now();
         let mut running = Self {
             pass,
+            engine,
             options,
             progress,
             stop,
@@ -95,8 +106,8 @@ impl<'a> Running<'a> {
             row,
             low: LowWater::new(position),
             seen: Seen::default(),
-            superseded: Vec::new(),
-            superseded_beyond: 0,
+            to_ask: Vec::new(),
+            to_ask_beyond: 0,
             has_cleared: report.resumed > 0,
             waiting: Waiting::default(),
             has_differing: false,
@@ -149,6 +160,19 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Has this course asked for by key, if there are not too many.
+    pub(super) fn ask_for(&mut self, course: CourseKey) {
+        let most = match self.options.kind {
+            PassKind::Full => ASKED_AGAIN,
+            PassKind::Light => ASKED_AGAIN_LIGHT,
+        };
+        if self.to_ask.len() < most { self.to_ask.push(course) } else { self.to_ask_beyond += 1 }
+    }
+
+    pub(super) fn is_light(&self) -> bool {
+        self.options.kind == PassKind::Light
+    }
+
     /// How the engine is to apply what the Catalog answers by key.
     pub(super) fn policy(&self) -> Policy {
         Policy {
@@ -156,7 +180,8 @@ impl<'a> Running<'a> {
             brake: !self.options.allow_mass_change,
             bulk: true,
             page: false,
-            clear_absent: self.pass.settings.absent == Absent::Clear,
+            cached: false,
+            clear_absent: self.pass.settings.absent == Absent::Clear && !self.is_light(),
         }
     }
 
@@ -166,7 +191,7 @@ impl<'a> Running<'a> {
         answered: Answered,
         policy: Policy,
     ) -> Result<Vec<Settled>, PassError> {
-        let observed = self.pass.engine.observe(vec![answered], policy).await?;
+        let observed = self.engine.observe(vec![answered], policy).await?;
         Ok(self.count(observed, policy))
     }
 
@@ -179,6 +204,8 @@ impl<'a> Running<'a> {
             self.hold(observed.risky);
             self.absent += observed.absent;
         }
+        let is_new = |change: &&Change| matches!(change.why, Why::Linked | Why::Changed | Why::Rehosted);
+        self.report.changed += observed.changes.iter().filter(is_new).count() as u64;
         self.report.updated += observed.updated;
         self.report.cleared += observed.cleared;
         self.report.pending += observed.pending;

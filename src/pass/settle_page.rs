@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 
 use super::progress::Phase;
 use super::report::push;
-use super::running::{Running, SUPERSEDED};
+use super::running::Running;
 use super::{PassError, log};
 use crate::catalog::{ListedRun, Observation};
 use crate::engine::{Outcome, Policy, Settled};
 use crate::model::course_key::{CourseKey, RunKey};
+use crate::store::PassKind;
 
 impl Running<'_> {
     /// Settles the runs of a page whose first one stands at offset `start`; the list is read to `read_to` by it.
@@ -22,11 +23,11 @@ impl Running<'_> {
         runs: Vec<ListedRun>,
     ) -> Result<(), PassError> {
         let (courses, observed) = self.sort_out(start, runs);
-        let answered = self.pass.engine.listed(asked_at, courses, observed);
-        let policy = Policy { page: true, ..self.policy() };
+        let answered = self.engine.listed(asked_at, courses, observed);
+        let policy = Policy { page: true, cached: self.is_light(), ..self.policy() };
         for settled in self.observe(answered, policy).await? {
             // Whether a custom course is settled depends on its parent, too.
-            if !settled.course.is_ccx() {
+            if !settled.course.is_ccx() || matches!(settled.outcome, Outcome::Superseded) {
                 self.count_listed_run(settled);
             }
         }
@@ -40,8 +41,11 @@ impl Running<'_> {
         match outcome {
             // Asked again by key, like a run that was not shown.
             Outcome::Unknown(_) | Outcome::Rejected(_) | Outcome::NotListed => {}
-            Outcome::Superseded if self.superseded.len() < SUPERSEDED => self.superseded.push(course),
-            Outcome::Superseded => self.superseded_beyond += 1,
+            // What only the ledger would know is for a full pass.
+            Outcome::Superseded if report.kind == PassKind::Light && !has_overview => {
+                report.without_overview += 1;
+            }
+            Outcome::Superseded => self.ask_for(course),
             _ if seen_before.is_some_and(|at| at >= report.started_at) => report.seen_twice += 1,
             _ if !has_overview => {
                 report.without_overview += 1;

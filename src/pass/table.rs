@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 
 use super::report::Report;
+use crate::store::PassKind;
 
 impl Report {
     /// The report as a table for people.
     pub fn human(&self) -> String {
         let mut out = String::new();
         let dry = if self.dry_run { " (dry run: nothing was written)" } else { "" };
-        let _ = writeln!(out, "pass {}{dry}", self.verdict.as_str());
+        let kind = if self.kind == PassKind::Light { "light pass" } else { "pass" };
+        let _ = writeln!(out, "{kind} {}{dry}", self.verdict.as_str());
         for reason in &self.reasons {
             let _ = writeln!(out, "  {reason}");
         }
@@ -48,6 +50,8 @@ impl Report {
         ];
         let changes = vec![
             ("updated", n(self.updated)),
+            ("changed in the Catalog", n(self.changed)),
+            ("missed by light passes", n(self.missed_by_light)),
             ("cleared", n(self.cleared)),
             ("kept as they were", n(self.kept)),
             ("pending clears", n(self.pending)),

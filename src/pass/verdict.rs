@@ -24,6 +24,9 @@ impl Running<'_> {
             verdict = Verdict::Incomplete;
         }
         self.report.verdict = verdict;
+        if !self.is_light() && self.pass.settings.light_schedule.is_on() {
+            self.report.missed_by_light = self.report.changed;
+        }
         let changed = self.report.updated + self.report.cleared;
         self.report.kept = self.report.overviews.saturating_sub(changed);
         self.report.finished_at = Some(self.store().now().await?);
@@ -90,7 +93,7 @@ impl Running<'_> {
             // Another site's list: a later pass finds it again if it is so.
             self.drop_held();
         }
-        let clears_absent = self.pass.settings.absent == Absent::Clear && complete;
+        let clears_absent = self.pass.settings.absent == Absent::Clear && complete && !self.is_light();
         let store = self.store();
         if self.options.dry_run {
             self.report.held_back += if clears_absent { self.absent } else { 0 };

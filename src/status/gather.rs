@@ -18,7 +18,7 @@ use super::{
 use crate::broker::{Attachment, Broker, BrokerError, Counts, Role, Topology};
 use crate::catalog::Client;
 use crate::clock;
-use crate::store::{LetterFilter, Reason, Store, StoreError};
+use crate::store::{LetterFilter, PassKind, Reason, Store, StoreError};
 use crate::telemetry::report;
 
 /// For each part.
@@ -54,6 +54,7 @@ struct Cache {
     queues: Memory<Queues>,
     letters: AtomicU64,
     passes: Memory<Vec<Pass>>,
+    light_pass: Memory<Option<Pass>>,
 }
 
 struct Memory<T>(Mutex<Option<Last<T>>>);
@@ -97,13 +98,14 @@ impl Sources {
     /// The whole status.
     pub async fn status(&self) -> Status {
         let cache = &self.cache;
-        let [for_overviews, for_blanks, for_refused, for_passes, for_queues, for_letters] =
-            [(); 6].map(|()| self.clone());
-        let (overviews, blanks, refused, passes, queues, letters) = tokio::join!(
+        let [for_overviews, for_blanks, for_refused, for_passes, for_light, for_queues, for_letters] =
+            [(); 7].map(|()| self.clone());
+        let (overviews, blanks, refused, passes, light, queues, letters) = tokio::join!(
             read(async move { for_overviews.overviews().await }),
             read(async move { blanks(&for_blanks.store).await }),
             read(async move { refused(&for_refused.store).await }),
-            read(async move { for_passes.store.last_passes(PASSES).await }),
+            read(async move { for_passes.store.last_passes(PassKind::Full, PASSES).await }),
+            read(async move { for_light.store.last_passes(PassKind::Light, 1).await }),
             read(async move { for_queues.queue_counts().await }),
             read(async move { for_letters.store.count_letters(&LetterFilter::default()).await }),
         );
@@ -128,6 +130,7 @@ impl Sources {
             queues: cache.queues.reading(queues.map(|counts| queues_of(&counts, letters))),
             catalog: self.catalog(),
             passes: cache.passes.reading(passes.map(|rows| rows.into_iter().map(Pass::from).collect())),
+            light_pass: cache.light_pass.reading(light.map(|rows| rows.into_iter().next().map(Pass::from))),
         }
     }
 

@@ -41,8 +41,10 @@ pub struct Status {
     pub queues: Reading<Queues>,
     /// Whether this worker sends requests to the Catalog.
     pub catalog: Catalog,
-    /// The last passes, newest first.
+    /// The last full passes, newest first.
     pub passes: Reading<Vec<Pass>>,
+    /// The last light pass.
+    pub light_pass: Reading<Option<Pass>>,
 }
 
 /// Whether the database accepts writes, as far as this worker knows.

@@ -45,7 +45,7 @@ pub use self::heal::Healed;
 pub use self::lease::Lease;
 pub use self::ledger::{Entry, ObservedBy, UrlRefusal};
 pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
-pub use self::passes::{PassRow, Verdict};
+pub use self::passes::{PassKind, PassRow, Verdict};
 pub use self::prune::PrunedRuns;
 pub use self::refusal::{Refusal, Refused, Writes};
 pub use self::refused_urls::RefusedCourse;

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use entity::pass;
-pub use entity::pass::Verdict;
+pub use entity::pass::{PassKind, Verdict};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait,
@@ -17,9 +17,10 @@ pub type PassRow = pass::Model;
 
 impl Store {
     /// A new row for a pass that starts now.
-    pub async fn begin_pass(&self, page_size: i32) -> Result<PassRow, StoreError> {
+    pub async fn begin_pass(&self, kind: PassKind, page_size: i32) -> Result<PassRow, StoreError> {
         let now = self.now().await?;
         let row = pass::ActiveModel {
+            kind: Set(kind),
             started_at: Set(now),
             progress_at: Set(now),
             finished_at: Set(None),
@@ -66,15 +67,25 @@ impl Store {
         }
     }
 
-    /// The newest passes, newest first.
-    pub async fn last_passes(&self, limit: u64) -> Result<Vec<PassRow>, StoreError> {
-        let newest = pass::Entity::find().order_by_desc(pass::Column::Id).limit(limit);
+    /// The newest passes of this kind or of both, newest first.
+    pub async fn last_passes(
+        &self,
+        kind: impl Into<Option<PassKind>>,
+        limit: u64,
+    ) -> Result<Vec<PassRow>, StoreError> {
+        let kind = kind.into().map(|kind| pass::Column::Kind.eq(kind));
+        let newest = pass::Entity::find()
+            .filter(Condition::all().add_option(kind))
+            .order_by_desc(pass::Column::Id)
+            .limit(limit);
         self.db.all("read passes", Batch, &newest.into_query()).await
     }
 
-    /// The newest pass that has ended, whatever its verdict or with this one; none if there is none.
+    /// The newest full pass that has ended, whatever its verdict or with this one; none if there is none.
     pub async fn last_ended(&self, verdict: Option<Verdict>) -> Result<Option<PassRow>, StoreError> {
-        let mut ended = pass::Entity::find().filter(pass::Column::FinishedAt.is_not_null());
+        let mut ended = pass::Entity::find()
+            .filter(pass::Column::Kind.eq(PassKind::Full))
+            .filter(pass::Column::FinishedAt.is_not_null());
         if let Some(verdict) = verdict {
             ended = ended.filter(pass::Column::Verdict.eq(verdict));
         }

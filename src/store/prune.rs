@@ -10,13 +10,14 @@ use sea_orm::{
 };
 
 use super::timeout::Limit::{Batch, Table};
-use super::{MAX_ROWS, Store, StoreError, Verdict, keys};
+use super::{MAX_ROWS, PassKind, Store, StoreError, Verdict, keys};
 use crate::model::course_key::{CourseKey, RunKey};
 
 /// For how long a run has not been listed before its row goes.
 const UNLISTED: TimeDelta = TimeDelta::days(90);
-/// For how long the row of a pass is kept.
-const PASSES: TimeDelta = TimeDelta::days(365);
+/// For how long the rows of passes of each kind are kept.
+const PASSES: [(PassKind, TimeDelta); 2] =
+    [(PassKind::Full, TimeDelta::days(365)), (PassKind::Light, TimeDelta::days(7))];
 
 const DOING: &str = "prune the ledger";
 
@@ -85,26 +86,32 @@ impl Store {
         Ok(unused.filter(|run| !parents.contains(run)).collect())
     }
 
-    /// Deletes the rows of passes of more than a year ago, but not that of the last pass, nor of the last complete one.
-    /// Returns how many.
+    /// Deletes the rows of full passes of more than a year ago, and of light ones of more than a week, but not that of the
+    /// last pass of each kind, nor of the last complete one. Returns how many.
     pub async fn prune_passes(&self) -> Result<u64, StoreError> {
-        let before = self.now().await? - PASSES;
+        let now = self.now().await?;
         let last = [self.last_ended(None).await?, self.last_ended(Some(Verdict::Complete)).await?];
-        let last: Vec<i64> = last.into_iter().flatten().map(|pass| pass.id).collect();
+        let mut last: Vec<i64> = last.into_iter().flatten().map(|pass| pass.id).collect();
+        let mut old = Condition::any();
+        for (kind, kept) in PASSES {
+            last.extend(self.last_passes(kind, 1).await?.iter().map(|pass| pass.id));
+            let of_kind = Condition::all().add(pass::Column::Kind.eq(kind));
+            old = old.add(of_kind.add(pass::Column::ProgressAt.lt(now - kept)));
+        }
         let mut pruned = 0;
         loop {
-            let old = pass::Entity::find()
+            let batch = pass::Entity::find()
                 .select_only()
                 .column(pass::Column::Id)
-                .filter(pass::Column::ProgressAt.lt(before))
+                .filter(old.clone())
                 .filter(pass::Column::Id.is_not_in(last.iter().copied()))
                 .order_by_asc(pass::Column::Id)
                 .limit(MAX_ROWS as u64);
-            let old = self.db.ids("find old passes", Batch, &old.into_query()).await?;
-            if old.is_empty() {
+            let batch = self.db.ids("find old passes", Batch, &batch.into_query()).await?;
+            if batch.is_empty() {
                 return Ok(pruned);
             }
-            let delete = pass::Entity::delete_many().filter(pass::Column::Id.is_in(old));
+            let delete = pass::Entity::delete_many().filter(pass::Column::Id.is_in(batch));
             pruned += self.db.execute("prune passes", Batch, &delete.into_query()).await?;
         }
     }

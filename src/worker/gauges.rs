@@ -137,4 +137,5 @@ fn set_changes(pass: &PassRow) {
     ] {
         metrics::reconcile_change(kind, runs);
     }
+    metrics::missed("light", report.missed_by_light);
 }

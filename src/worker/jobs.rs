@@ -1,4 +1,4 @@
-//! Scheduled work beside the events: heal and the nightly pass. One worker of several does each.
+//! Scheduled work beside the events: heal and the passes. One worker of several does each.
 
 mod timetable;
 
@@ -12,8 +12,8 @@ use super::dead_letters;
 use crate::clock;
 use crate::config::{Every, PageSize, Schedule};
 use crate::jobs::{Job, Jobs};
-use crate::pass::{Options, Pass, PassError, Progress, Status};
-use crate::store::{Healed, Lease, Rejected, Store, StoreError, Verdict};
+use crate::pass::{Options, Pass, PassError, Progress, Report, Status};
+use crate::store::{Healed, Lease, PassKind, Rejected, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};
 
 const HEAL: &str = "heal";
@@ -21,6 +21,8 @@ const HEAL: &str = "heal";
 const PASS_INTERVAL: Duration = Duration::from_secs(3600);
 /// The longest that the wait for the next pass sleeps in one go.
 const STEP: Duration = Duration::from_secs(30);
+/// How often a full pass that is due looks whether another has ended.
+const TAKEN: Duration = Duration::from_secs(5);
 /// How far the clocks of two workers may be apart for a pass to count as the one that is due.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(30);
 
@@ -96,8 +98,9 @@ fn log_rejected(rejected: &[Rejected]) {
     );
 }
 
-/// The pass on its schedule, and what follows from it.
-pub(super) struct Nightly {
+/// The passes of one kind on their schedule, and what follows from them.
+pub(super) struct Passes {
+    pub(super) kind: PassKind,
     pub(super) pass: Pass,
     pub(super) page_size: PageSize,
     pub(super) store: Store,
@@ -113,17 +116,26 @@ impl Progress for Watched<'_> {
     }
 }
 
-impl Nightly {
+impl Passes {
     /// Runs a pass whenever the schedule says so, and takes up what broke off, until told to stop.
     pub(super) async fn run(self, schedule: Schedule, stop: CancellationToken) {
         let Schedule::Cron(cron) = schedule else { return };
-        let job = self.jobs.add("pass", PASS_INTERVAL);
+        let name = match self.kind {
+            PassKind::Full => "pass",
+            PassKind::Light => "light_pass",
+        };
+        let job = self.jobs.add(name, PASS_INTERVAL);
         let mut timetable = Timetable::new(*cron, clock::now());
+        if self.kind == PassKind::Light {
+            // Nothing of a light pass is resumed: the next one comes soon.
+            timetable.ended();
+        }
         loop {
             let Some(due) = timetable.next(clock::now()) else {
                 tracing::warn!(
                     event = "reconcile.never",
-                    "reconcile.schedule has no further date: no pass will run"
+                    kind = self.kind.as_str(),
+                    "the schedule has no further date: no pass of this kind will run"
                 );
                 return;
             };
@@ -155,12 +167,10 @@ impl Nightly {
 
     /// A pass, or the rest of one. Returns false if there may be a rest to be taken up later.
     async fn once(&self, due: Due, apart: TimeDelta, job: &Job, stop: &CancellationToken) -> bool {
-        let options = Options { page_size: self.page_size, dry_run: false, allow_mass_change: false };
+        let kind = self.kind_due().await;
+        let options = Options { kind, page_size: self.page_size, dry_run: false, allow_mass_change: false };
         let ended = match due {
-            Due::New(at) => match self.since(at, apart).await {
-                Ok(since) => self.pass.run_once(since, options, &Watched(job), stop.clone()).await,
-                Err(error) => Err(error.into()),
-            },
+            Due::New(at) => self.new_pass(at, apart, options, job, stop).await,
             Due::Rest(_) => self.pass.resume(options, &Watched(job), stop.clone()).await,
         };
         match ended {
@@ -171,6 +181,9 @@ impl Nightly {
             Ok(None) => return true,
             // The pass has told of itself.
             Ok(Some(report)) => {
+                if report.kind == PassKind::Light {
+                    return true;
+                }
                 metrics::reconcile_verdict(report.verdict.as_str());
                 if report.verdict == Verdict::Complete {
                     metrics::reconcile_success(clock::now());
@@ -179,12 +192,53 @@ impl Nightly {
                 return true;
             }
             Err(PassError::Stopped) => {}
-            Err(PassError::Taken { .. }) => taken(),
+            Err(PassError::Taken { .. }) => {
+                taken();
+                return self.kind == PassKind::Light;
+            }
             Err(error) => {
                 tracing::error!(event = "reconcile.failed", error = report(&error), "the pass failed")
             }
         }
         false
+    }
+
+    /// The pass that is due since `at`. A full one waits for the end of another that runs, until the next is due.
+    async fn new_pass(
+        &self,
+        at: DateTime<Utc>,
+        apart: TimeDelta,
+        options: Options,
+        job: &Job,
+        stop: &CancellationToken,
+    ) -> Result<Option<Report>, PassError> {
+        let since = self.since(at, apart).await?;
+        let mut waits = false;
+        loop {
+            let ended = self.pass.run_once(since, options, &Watched(job), stop.clone()).await;
+            let is_taken = matches!(ended, Err(PassError::Taken { .. }));
+            if !is_taken || self.kind == PassKind::Light || clock::now() - at >= apart {
+                return ended;
+            }
+            if !std::mem::replace(&mut waits, true) {
+                tracing::info!(
+                    event = "reconcile.waiting",
+                    "another pass runs; this one begins when that has ended"
+                );
+            }
+            if !sleeps(TAKEN, stop).await {
+                return Err(PassError::Stopped);
+            }
+            job.progress();
+        }
+    }
+
+    /// A light pass compares with what a full one has found: where there was none yet, a full one takes its place.
+    async fn kind_due(&self) -> PassKind {
+        match self.kind {
+            PassKind::Light if matches!(self.store.last_ended(None).await, Ok(None)) => PassKind::Full,
+            kind => kind,
+        }
     }
 
     async fn drop_settled_letters(&self) {

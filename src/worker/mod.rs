@@ -39,7 +39,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::pass::Pass;
 use crate::status::{Health, Sources};
-use crate::store::Needs;
+use crate::store::{Needs, PassKind};
 
 /// How long what is in hand may take at the end; together with closing, less than the 20 s that an operator waits.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
@@ -89,13 +89,18 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     jobs.spawn(TakeOver::new(letters, engine.store().clone(), watched).run(stop.clone()));
     jobs.spawn(prune::run(engine.store().clone(), holder.clone(), watched.clone(), stop.clone()));
     jobs.spawn(gauges::Gauges::new(sources, holder).run(watched.clone(), stop.clone()));
-    let nightly = jobs::Nightly {
-        pass: Pass::new(engine.clone(), &config.reconcile, &config.catalog).watched_by(watched.clone()),
-        page_size: config.reconcile.page_size,
-        store: engine.store().clone(),
-        jobs: watched.clone(),
-    };
-    jobs.spawn(nightly.run(config.reconcile.schedule.clone(), stop.clone()));
+    let settings = &config.reconcile;
+    let schedules = [(PassKind::Full, &settings.schedule), (PassKind::Light, &settings.light_schedule)];
+    for (kind, schedule) in schedules {
+        let passes = jobs::Passes {
+            kind,
+            pass: Pass::new(engine.clone(), settings, &config.catalog).watched_by(watched.clone()),
+            page_size: settings.page_size,
+            store: engine.store().clone(),
+            jobs: watched.clone(),
+        };
+        jobs.spawn(passes.run(schedule.clone(), stop.clone()));
+    }
 
     let turns = watched.add("events", pipeline::HEARTBEAT);
     let beat = move || turns.progress();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use course_sharing::broker::Message;
-use course_sharing::store::Verdict;
+use course_sharing::store::{PassKind, Verdict};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -39,7 +39,7 @@ async fn worker(stage: &Stage) -> Program {
     stage.run(&["sync", MOVED]).await.expect(0);
     use Verdict::{Complete, Failed, Incomplete, Refused};
     for (n, verdict) in (0..).zip([Refused, Complete, Incomplete, Complete, Failed, Complete]) {
-        let mut pass = stage.database.store.begin_pass(100).await.unwrap();
+        let mut pass = stage.database.store.begin_pass(PassKind::Full, 100).await.unwrap();
         pass.started_at = Utc::now() - TimeDelta::hours(24 * (6 - n) - 19);
         pass.finished_at = Some(pass.started_at + TimeDelta::seconds(300 + 100 * n));
         pass.verdict = verdict;

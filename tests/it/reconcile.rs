@@ -5,6 +5,7 @@ mod broken;
 mod custom_courses;
 mod drift;
 mod dry_run;
+mod light;
 mod meanwhile;
 mod outage;
 mod refused;

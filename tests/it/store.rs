@@ -15,7 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::model::course_key::CourseKey;
 use course_sharing::model::extra_columns::Also;
-use course_sharing::store::{Counts, Entry, ObservedBy, SchemaProblem, SeenSince, Verdict};
+use course_sharing::store::{Counts, Entry, ObservedBy, PassKind, SchemaProblem, SeenSince, Verdict};
 use migration::Direction;
 
 use crate::support::databases::{KINDS, Kind, TestDatabase};
@@ -305,7 +305,7 @@ async fn what_changed_in_the_ledger_is_copied_and_a_pass_ends_with_its_verdict()
     for kind in KINDS {
         let database = TestDatabase::new(kind).await;
         let store = &database.store;
-        let mut pass = store.begin_pass(100).await.unwrap();
+        let mut pass = store.begin_pass(PassKind::Full, 100).await.unwrap();
         let other = "course-v1:edX+Other+1";
         for id in [RUN, other, "ccx-v1:edX+Other+1+ccx@1"] {
             database.insert_overview(id, Some(URL)).await;
@@ -322,7 +322,7 @@ async fn what_changed_in_the_ledger_is_copied_and_a_pass_ends_with_its_verdict()
         pass.verdict = Verdict::Complete;
         pass.finished_at = Some(store.now().await.unwrap());
         store.save_pass(&mut pass).await.unwrap();
-        assert_eq!(store.last_passes(5).await.unwrap()[0].verdict, Verdict::Complete, "{kind:?}");
+        assert_eq!(store.last_passes(None, 5).await.unwrap()[0].verdict, Verdict::Complete, "{kind:?}");
         database.drop().await;
     }
 }

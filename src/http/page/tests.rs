@@ -49,6 +49,7 @@ fn fine() -> Page {
         }),
         catalog: Catalog { state: "closed", until: None, requests_last_hour: Some(9), requests_per_hour: 90 },
         passes: Reading::Now(vec![pass(5, "complete"), pass(29, "failed")]),
+        light_pass: Reading::Now(Some(pass(1, "complete"))),
     };
     let (database, broker) = ("ok".to_owned(), "ok".to_owned());
     Page { now: now(), database, broker, overdue: Vec::new(), status: Ok(status), search: None }

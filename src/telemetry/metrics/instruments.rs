@@ -34,6 +34,7 @@ pub struct Instruments {
     pub(super) blank_age: Gauge<f64>,
     pub(super) blank_oldest: Gauge<f64>,
     pub(super) refused_urls: Gauge<u64>,
+    pub(super) missed: Gauge<u64>,
     pub(super) healed: Counter<u64>,
     pub(super) ledger_refused: Counter<u64>,
     pub(super) pruned: Counter<u64>,
@@ -92,6 +93,7 @@ impl Instruments {
             blank: gauge("course_sharing.blank", "{overview}", "Course overviews without a marketing URL, by the reason why"),
             blank_age: seconds("course_sharing.blank_age", "How long the longest-standing blank has been blank, by the reason why; 0: none is"),
             blank_oldest: seconds("course_sharing.blank_oldest", "How long the longest-standing blank has been blank, of those that should not be; 0: none is"),
+            missed: gauge("course_sharing.missed", "{course}", "Links that the last full pass changed, and that hints or light passes should have changed before"),
             refused_urls: gauge("course_sharing.refused_urls", "{course}", "Courses whose URL in the Catalog must not be shared"),
             healed: counter("course_sharing.healed", "{overview}", "Overviews that got their last-known URL back, after an event or by the timer"),
             ledger_refused: counter("course_sharing.ledger_refused", "{run}", "Answers that the ledger refused, as it had one to a later question; the Catalog is asked again"),
@@ -140,6 +142,9 @@ impl Instruments {
         }
         self.blank_oldest.record(0.0, &[]);
         self.refused_urls.record(0, &[]);
+        for by in labels::MISSED_BY {
+            self.missed.record(0, &[KeyValue::new("by", by)]);
+        }
         self.ledger_refused.add(0, &[]);
         self.dead_letters.record(0, &[]);
         self.consumer_up.record(0, &[]);

@@ -41,6 +41,9 @@ pub(super) const HEAL_CAUSES: [&str; 2] = ["restore", "heal"];
 /// `table` of `course_sharing_pruned_total`.
 pub(super) const PRUNED_TABLES: [&str; 2] = ["ledger", "reconcile"];
 
+/// `by` of `course_sharing_missed`.
+pub(super) const MISSED_BY: [&str; 2] = ["hints", "light"];
+
 /// `state` of `course_sharing_catalog_breaker`; closed is how it starts.
 pub(super) const BREAKER_STATES: [&str; 3] = ["closed", "open", "half_open"];
 

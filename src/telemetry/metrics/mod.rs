@@ -97,6 +97,11 @@ pub fn refused_urls(n: u64) {
     instruments().refused_urls.record(n, &[]);
 }
 
+/// Says how many links the last full pass changed that `hints` or `light` passes should have changed before.
+pub fn missed(by: &'static str, n: u64) {
+    instruments().missed.record(n, &[KeyValue::new("by", by)]);
+}
+
 /// Counts `n` overviews that got their last-known URL back; `cause` is `restore` (an event) or `heal` (the timer).
 pub fn healed(cause: &'static str, n: u64) {
     instruments().healed.add(n, &[KeyValue::new("cause", cause)]);

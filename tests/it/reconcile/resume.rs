@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use course_sharing::pass::{PassError, Progress, Report, Silent, Status};
-use course_sharing::store::{Store, Verdict};
+use course_sharing::store::{PassKind, Store, Verdict};
 use tokio_util::sync::CancellationToken;
 
 use super::rig::Rig;
@@ -38,7 +38,7 @@ async fn a_killed_pass_is_taken_up_and_as_good_as_a_whole_one() {
             () = half.cancelled() => {}
         }
         drop(pass);
-        let row = rig.database.store.last_passes(1).await.unwrap().remove(0);
+        let row = rig.database.store.last_passes(None, 1).await.unwrap().remove(0);
         assert!(row.finished_at.is_none() && row.position > 0, "{kind:?}: {row:?}");
         // The dead pass's lease, run out at once.
         rig.database.execute("DELETE FROM course_sharing_lease").await;
@@ -70,11 +70,11 @@ async fn a_process_that_is_killed_half_way_is_followed_by_one_that_does_the_rest
             let mut first = Program::start(&command, &stage.environment(&[]));
             let store = &stage.database.store;
             wait_until(SOON, "half of the list is behind", || async {
-                store.last_passes(1).await.unwrap().first().is_some_and(|row| row.position >= 400)
+                store.last_passes(None, 1).await.unwrap().first().is_some_and(|row| row.position >= 400)
             })
             .await;
             first.kill();
-            let row = store.last_passes(1).await.unwrap().remove(0);
+            let row = store.last_passes(None, 1).await.unwrap().remove(0);
             assert!(row.finished_at.is_none() && row.position < 1000, "{kind:?}: {row:?}");
             let told: Report = serde_json::from_str(&row.report).unwrap();
             assert_eq!(
@@ -112,7 +112,7 @@ async fn a_stopped_pass_leaves_its_row_and_no_lease() {
         let progress = Half(stop.clone());
         let stopped = rig.pass().run(rig.options(), &progress, stop).await;
         assert!(matches!(stopped, Err(PassError::Stopped)), "{kind:?} {stopped:?}");
-        let row = rig.database.store.last_passes(1).await.unwrap().remove(0);
+        let row = rig.database.store.last_passes(None, 1).await.unwrap().remove(0);
         assert_eq!((row.verdict.as_str(), row.finished_at), ("running", None), "{kind:?}");
         assert!(row.position >= 100, "{kind:?} {}", row.position);
         let report = rig.run().await;
@@ -144,7 +144,7 @@ async fn the_rest_of_a_pass_is_taken_up_and_no_new_one_begins() {
         let report = rest().await.unwrap();
         assert_eq!((report.verdict, report.resumed, report.listed), (Verdict::Complete, 1, 200), "{kind:?}");
         assert_eq!(rest().await, None, "{kind:?}: it has ended");
-        assert_eq!(rig.database.store.last_passes(10).await.unwrap().len(), 1, "{kind:?}");
+        assert_eq!(rig.database.store.last_passes(None, 10).await.unwrap().len(), 1, "{kind:?}");
         rig.drop().await;
     }
 }
@@ -184,7 +184,7 @@ async fn what_waited_for_the_end_of_a_killed_pass_is_met_again_by_the_next() {
 
 /// The row of a pass that broke off, having been taken up so often.
 async fn leave_a_pass(store: &Store, resumed: u32) {
-    let mut row = store.begin_pass(20).await.unwrap();
+    let mut row = store.begin_pass(PassKind::Full, 20).await.unwrap();
     let report = Report { pass: Some(row.id), started_at: row.started_at, resumed, ..Report::default() };
     row.report = serde_json::to_string(&report).unwrap();
     store.save_pass(&mut row).await.unwrap();
@@ -208,11 +208,11 @@ async fn a_worker_that_starts_takes_up_what_its_predecessor_left() {
         // Not due for months, or hours at least.
         let worker = stage.worker(&[("reconcile.schedule", "0 0 0 1 1 *")]).await;
         wait_until(SOON, "the pass has ended", || async {
-            store.last_passes(1).await.unwrap()[0].finished_at.is_some()
+            store.last_passes(None, 1).await.unwrap()[0].finished_at.is_some()
         })
         .await;
         worker.stop().await.expect(0);
-        let passes = store.last_passes(10).await.unwrap();
+        let passes = store.last_passes(None, 10).await.unwrap();
         let report: Report = serde_json::from_str(&passes[0].report).unwrap();
         assert_eq!((passes.len(), report.verdict, report.resumed), (1, Verdict::Complete, 1));
     })
@@ -264,7 +264,7 @@ async fn a_pass_that_another_worker_made_while_this_one_was_about_to_begin_is_no
     let (pass, stop) = (rig.pass(), CancellationToken::new());
     // The other one is alive, so that this one waits; then it makes the pass, and is killed before it gives the lease back.
     store.acquire("reconcile", "another", Duration::from_secs(6)).await.unwrap().unwrap();
-    let mut row = store.begin_pass(20).await.unwrap();
+    let mut row = store.begin_pass(PassKind::Full, 20).await.unwrap();
     let ends = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         row.verdict = Verdict::Complete;
@@ -273,7 +273,7 @@ async fn a_pass_that_another_worker_made_while_this_one_was_about_to_begin_is_no
     };
     let (ended, ()) = tokio::join!(pass.run_once(since, rig.options(), &Silent, stop.clone()), ends);
     assert_eq!(ended.unwrap(), None);
-    assert_eq!(store.last_passes(10).await.unwrap().len(), 1);
+    assert_eq!(store.last_passes(None, 10).await.unwrap().len(), 1);
     let later = store.now().await.unwrap();
     let next = pass.run_once(later, rig.options(), &Silent, stop).await.unwrap();
     assert_eq!(next.unwrap().verdict, Verdict::Complete, "and it leaves no lease behind");

@@ -10,6 +10,7 @@ use course_sharing::engine::{Change, Engine};
 use course_sharing::model::extra_columns::AlsoColumn;
 use course_sharing::model::marketing_url::UrlPolicy;
 use course_sharing::pass::{Options, Pass, PassError, Progress, Report, Silent};
+use course_sharing::store::PassKind;
 use sea_orm::{ConnectionTrait, Statement};
 use tokio_util::sync::CancellationToken;
 
@@ -96,7 +97,12 @@ impl Rig {
     }
 
     pub(crate) fn options(&self) -> Options {
-        Options { page_size: self.reconcile.page_size, dry_run: false, allow_mass_change: false }
+        Options {
+            kind: PassKind::Full,
+            page_size: self.reconcile.page_size,
+            dry_run: false,
+            allow_mass_change: false,
+        }
     }
 
     pub(crate) async fn try_run(

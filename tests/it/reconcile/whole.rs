@@ -34,7 +34,7 @@ async fn every_overview_equals_the_catalog_and_a_second_pass_changes_nothing() {
         let again = rig.run().await;
         assert_eq!((again.verdict, again.updated, again.cleared), (Verdict::Complete, 0, 0), "{kind:?}");
         assert_eq!(again.pass.unwrap(), report.pass.unwrap() + 1);
-        let row = rig.database.store.last_passes(1).await.unwrap().remove(0);
+        let row = rig.database.store.last_passes(None, 1).await.unwrap().remove(0);
         assert_eq!((row.verdict.as_str(), row.listed, row.updated), ("complete", 241, 0), "{kind:?}");
         assert!(row.finished_at.is_some());
         rig.drop().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use course_sharing::config;
-use course_sharing::store::{SeenSince, Store, StoreError, Timeouts};
+use course_sharing::store::{PassKind, SeenSince, Store, StoreError, Timeouts};
 use sea_orm::DbErr;
 
 use super::{RUN, URL, entry, key};
@@ -97,7 +97,7 @@ async fn no_statement_waits_for_ever() {
     for kind in [Kind::Postgres, Kind::Mysql] {
         let database = TestDatabase::new(kind).await;
         let (store, proxy) = behind_a_proxy(&database, false).await;
-        let mut pass = store.begin_pass(1).await.unwrap();
+        let mut pass = store.begin_pass(PassKind::Full, 1).await.unwrap();
         proxy.freeze();
         let patient = store.clone();
         let store = store.with_timeouts(Timeouts { batch: SHORT, table: SHORT });
@@ -116,9 +116,9 @@ async fn no_statement_waits_for_ever() {
             store.heal(),
             store.copy_changes(now),
             store.note_blanks(LIMIT),
-            store.begin_pass(1),
+            store.begin_pass(PassKind::Full, 1),
             store.save_pass(&mut pass),
-            store.last_passes(1),
+            store.last_passes(None, 1),
             store.count_absent(now),
             store.absent(now, 1),
             store.clear_absent(now),

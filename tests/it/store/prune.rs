@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use course_sharing::store::{Entry, Failure, PrunedRuns, Store, Verdict};
+use course_sharing::store::{Entry, Failure, PassKind, PrunedRuns, Store, Verdict};
 
 use super::{URL, entry, key};
 use crate::support::databases::{KINDS, Kind, TestDatabase};
@@ -20,7 +20,7 @@ fn seen(name: &str, now: DateTime<Utc>, days: i64) -> Entry {
 
 /// A pass that began and ended so many days ago.
 async fn pass(store: &Store, database: &TestDatabase, verdict: Verdict, days: i64) -> i64 {
-    let mut pass = store.begin_pass(100).await.unwrap();
+    let mut pass = store.begin_pass(PassKind::Full, 100).await.unwrap();
     pass.verdict = verdict;
     pass.finished_at = Some(pass.started_at);
     store.save_pass(&mut pass).await.unwrap();
@@ -125,7 +125,7 @@ async fn rows_of_passes_go_after_a_year_but_for_the_last_ones() {
         assert_eq!(store.prune_passes().await.unwrap(), 2, "{kind:?}: the last ones are all there is");
         let young = pass(store, &database, Verdict::Incomplete, 364).await;
         assert_eq!(store.prune_passes().await.unwrap(), 1, "{kind:?}");
-        let left: Vec<i64> = store.last_passes(9).await.unwrap().iter().map(|pass| pass.id).collect();
+        let left: Vec<i64> = store.last_passes(None, 9).await.unwrap().iter().map(|pass| pass.id).collect();
         assert_eq!(left, [young, complete], "{kind:?}: {ended} is gone");
         database.drop().await;
     }

@@ -1,6 +1,6 @@
 //! A database that ends its connections, as at a restart: the next statement goes by a new one, and none fails.
 
-use course_sharing::store::{Store, StoreError};
+use course_sharing::store::{PassKind, Store, StoreError};
 use futures_util::future::join_all;
 
 use super::{RUN, URL, entry, key};
@@ -21,7 +21,7 @@ async fn first(store: &Store, n: usize) -> Result<(), StoreError> {
         0 => store.now().await.map(drop),
         1 => store.links(&[key(RUN)]).await.map(drop),
         2 => store.restore(&[key(RUN)]).await.map(drop),
-        3 => store.begin_pass(1).await.map(drop),
+        3 => store.begin_pass(PassKind::Full, 1).await.map(drop),
         4 => store.heal().await.map(drop),
         _ => store.apply(vec![entry(RUN, Some(URL), chrono::Utc::now())], vec![key(RUN)]).await.map(drop),
     }

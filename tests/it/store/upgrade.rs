@@ -112,6 +112,7 @@ fn ledger_rows() -> Vec<ledger::Model> {
 fn pass_row() -> pass::Model {
     pass::Model {
         id: 7,
+        kind: pass::PassKind::Full,
         started_at: at(OLDEST),
         progress_at: at(OLD),
         finished_at: Some(at(OLD)),

@@ -1,9 +1,11 @@
 //! Scheduled work: the pass and heal, in one worker of several.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::broker::Message;
+use course_sharing::store::PassKind;
 use entity::{lease, pass};
 use futures_util::future::join_all;
 use sea_orm::{EntityTrait, QueryOrder};
@@ -46,6 +48,49 @@ async fn a_pass_runs_on_its_schedule_and_the_metrics_tell_of_it() {
         worker.stop().await.expect(0);
         let passes = passes(stage).await;
         assert!(passes.iter().take(2).all(|pass| pass.verdict == pass::Verdict::Complete), "{passes:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn light_passes_run_on_a_schedule_of_their_own_once_a_full_one_has_run_in_place_of_the_first() {
+    with_stage(Kind::Sqlite, async |stage| {
+        stage.course(KEY, None, Some(PAGE)).await;
+        let worker = stage.worker(&[("reconcile.light_schedule", "* * * * * *")]).await;
+        stage.until_link(KEY, Some(PAGE)).await;
+        until_passes(stage, 3).await;
+        worker.stop().await.expect(0);
+        let kinds: Vec<PassKind> = passes(stage).await.iter().map(|pass| pass.kind).take(3).collect();
+        assert_eq!(kinds, [PassKind::Full, PassKind::Light, PassKind::Light]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_pass_that_is_due_while_another_pass_runs_begins_when_that_has_ended() {
+    with_stage(Kind::Sqlite, async |stage| {
+        stage.course(KEY, None, Some(PAGE)).await;
+        let store = &stage.database.store;
+        let (holder, ttl) = ("a light pass", Duration::from_secs(60));
+        let lease = store.acquire("reconcile", holder, ttl).await.unwrap().unwrap();
+        // The date after the next comes in a day.
+        let due = (Utc::now() + TimeDelta::seconds(2)).format("%S %M %H * * *").to_string();
+        let worker = stage.worker(&[("reconcile.schedule", &due)]).await;
+        let waiting = worker.until_logged("reconcile.waiting");
+        let renewing = async {
+            loop {
+                store.acquire("reconcile", holder, ttl).await.unwrap().unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            _ = waiting => {}
+            () = renewing => {}
+        }
+        store.release(&lease).await.unwrap();
+        stage.until_link(KEY, Some(PAGE)).await;
+        until_passes(stage, 1).await;
+        worker.stop().await.expect(0);
     })
     .await;
 }

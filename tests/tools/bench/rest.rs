@@ -24,6 +24,7 @@ pub(crate) async fn run(kind: Kind, args: &Args) -> anyhow::Result<Report> {
         ("HTTP__LISTEN", format!("127.0.0.1:{port}")),
         ("HEAL__INTERVAL", "5s".to_owned()),
         ("RECONCILE__SCHEDULE", "0 30 3 1 1 *".to_owned()),
+        ("RECONCILE__LIGHT_SCHEDULE", "0 15 3 1 1 *".to_owned()),
     ];
     let catalog = Setup { runs: runs(args.overviews, ""), ..Setup::default() };
     let stage = Stage::set(kind, catalog, &settings).await?;

@@ -61,6 +61,7 @@ impl Stage {
             ("AMQP__EXCHANGE", queues.topology.exchange.clone()),
             ("HTTP__LISTEN", "off".to_owned()),
             ("RECONCILE__SCHEDULE", "off".to_owned()),
+            ("RECONCILE__LIGHT_SCHEDULE", "off".to_owned()),
             // What a bench sees restored has been restored by its event.
             ("HEAL__INTERVAL", "off".to_owned()),
         ];

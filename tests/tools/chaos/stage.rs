@@ -112,6 +112,7 @@ impl Stage {
         program.set("sync.min_interval", format!("{}s", MIN_INTERVAL.as_secs()));
         program.set("heal.interval", format!("{}s", HEAL.as_secs()));
         program.set("reconcile.schedule", "off");
+        program.set("reconcile.light_schedule", "off");
         program.set("http.listen", "off");
         program.run(&["migrate", "--create-overview-table"]).await.context("the tables cannot be made")?;
         lms.watch(setting.runs).await?;

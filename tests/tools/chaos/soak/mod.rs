@@ -74,6 +74,7 @@ impl Soak {
         stage.program.set("amqp.url", Rabbitmq::url_at(to_broker.port));
         stage.program.set("database.url", stage.load.lms.worker_url_at(to_database.port)?);
         stage.program.set("reconcile.schedule", "0 */2 * * * *");
+        stage.program.set("reconcile.light_schedule", "0 1/2 * * * *");
         // The Catalog's false nulls are seen more than once in so long a time, and would rightly clear a link.
         stage.program.set("sync.clear_after", "12h");
         // The first is never killed, so that its memory tells of the whole time.
