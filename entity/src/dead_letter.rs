@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 /// One message that was given up.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "course_sharing_dead_letter")]
 pub struct Model {
     /// By which the commands name it.

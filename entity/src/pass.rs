@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 use strum::{Display, IntoStaticStr, VariantArray};
 
 /// A pass, running or done.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "course_sharing_reconcile")]
 pub struct Model {
     /// Grows with each pass.

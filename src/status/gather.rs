@@ -190,7 +190,7 @@ async fn blanks(store: &Store) -> Result<Blanks, StoreError> {
     let reason = |reason: Reason| {
         let count = counts.iter().find(|count| count.reason == reason);
         let count = BlankCount {
-            overviews: count.map_or(0, |count| count.overviews),
+            overviews: count.map_or(0, |count| count.overviews.unsigned_abs()),
             oldest_since: count.map(|count| count.oldest),
             explained: reason.explained(),
             right: reason.is_right(),

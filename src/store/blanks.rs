@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use entity::blank::{Column, Entity, Model};
+pub use entity::blank::Model as Blank;
+use entity::blank::{Column, Entity};
 use entity::{ledger, overview};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement};
 use sea_orm::{
@@ -22,33 +23,15 @@ use super::{MAX_ROWS, Store, StoreError};
 /// Rows noted, or forgotten, in one go, at most; the rest has its turn a round later.
 const ROUND: u64 = 100_000;
 
-/// An overview without a link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blank {
-    /// Its id as it stands in the table; not always the key of a course run.
-    pub course_id: String,
-    /// When it was first seen blank, on the database's clock.
-    pub since: DateTime<Utc>,
-    /// Why.
-    pub reason: Reason,
-}
-
 /// The blank overviews of one reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
 pub struct BlankCount {
     /// Why they are blank.
     pub reason: Reason,
     /// How many they are; at least one.
-    pub overviews: u64,
+    pub overviews: i64,
     /// Since when the oldest is blank.
     pub oldest: DateTime<Utc>,
-}
-
-#[derive(FromQueryResult)]
-struct CountRow {
-    reason: Reason,
-    overviews: i64,
-    oldest: DateTime<Utc>,
 }
 
 impl Store {
@@ -69,9 +52,7 @@ impl Store {
     /// The noted overviews that are blank no longer, sorted.
     async fn gone(&self) -> Result<Vec<String>, StoreError> {
         let doing = "find overviews that are linked again";
-        let rows = self.db.rows(doing, Table, &gone(self.backend())).await?;
-        let ids = rows.iter().map(|row| row.try_get("", "course_id")).collect::<Result<Vec<String>, _>>();
-        let mut ids = ids.map_err(StoreError::doing(doing))?;
+        let mut ids = self.db.values(doing, Table, &gone(self.backend())).await?;
         ids.sort_unstable();
         Ok(ids)
     }
@@ -86,14 +67,7 @@ impl Store {
             .expr_as(Expr::col(Column::Since).min(), "oldest")
             .group_by(Column::Reason)
             .into_query();
-        let rows: Vec<CountRow> = self.db.all("count blank overviews", Batch, &counted).await?;
-        let mut counts: Vec<BlankCount> = rows
-            .into_iter()
-            .filter_map(|row| {
-                let overviews = u64::try_from(row.overviews).ok()?;
-                Some(BlankCount { reason: row.reason, overviews, oldest: row.oldest })
-            })
-            .collect();
+        let mut counts: Vec<BlankCount> = self.db.all("count blank overviews", Batch, &counted).await?;
         counts.sort_unstable_by_key(|count| count.reason);
         Ok(counts)
     }
@@ -105,9 +79,8 @@ impl Store {
         for reason in reasons {
             let of_reason =
                 Entity::find().filter(Column::Reason.eq(*reason)).order_by_asc(Column::Since).limit(limit);
-            let rows: Vec<Model> =
-                self.db.all("read blank overviews", Batch, &of_reason.into_query()).await?;
-            oldest.extend(rows.into_iter().map(Blank::from));
+            oldest
+                .extend(self.db.all::<Blank>("read blank overviews", Batch, &of_reason.into_query()).await?);
         }
         oldest.sort_by(|a, b| (a.since, &a.course_id).cmp(&(b.since, &b.course_id)));
         oldest.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -117,14 +90,7 @@ impl Store {
     /// Since when and why the overview of this id is blank, as last noted; none if it is not.
     pub async fn blank(&self, course_id: &str) -> Result<Option<Blank>, StoreError> {
         let find = Entity::find_by_id(course_id).into_query();
-        let row: Option<Model> = self.db.one("read a blank overview", Batch, &find).await?;
-        Ok(row.map(Blank::from))
-    }
-}
-
-impl From<Model> for Blank {
-    fn from(Model { course_id, since, reason }: Model) -> Self {
-        Self { course_id, since, reason }
+        self.db.one("read a blank overview", Batch, &find).await
     }
 }
 

@@ -20,16 +20,14 @@ impl Store {
         if self.backend() != DbBackend::MySql || !courses.iter().any(is_beyond_the_plane) {
             return Ok(Cow::Borrowed(courses));
         }
-        let doing = "read the character set of overviews";
         // CAST, as the type of this column differs between servers.
-        let sql = "SELECT CAST(CHARACTER_SET_NAME AS CHAR) AS charset FROM information_schema.COLUMNS \
+        let sql = "SELECT CAST(CHARACTER_SET_NAME AS CHAR) FROM information_schema.COLUMNS \
                    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND COLUMN_NAME = 'id'";
         let table = overview::Entity.table_name();
         let question = Statement::from_sql_and_values(DbBackend::MySql, sql, [table.into()]);
-        let rows = self.db.rows_of(doing, Limit::Batch, question).await?;
-        let charset =
-            rows.first().and_then(|row| row.try_get::<Option<String>>("", "charset").transpose()).transpose();
-        let charset = charset.map_err(StoreError::doing(doing))?.unwrap_or_default();
+        let found: Vec<Option<String>> =
+            self.db.values_of("read the character set of overviews", Limit::Batch, question).await?;
+        let charset = found.into_iter().flatten().next().unwrap_or_default();
         if !matches!(charset.as_str(), "utf8" | "utf8mb3" | "ucs2") {
             return Ok(Cow::Borrowed(courses));
         }

@@ -7,12 +7,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
-use sea_orm::{ConnAcquireErr, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
-use super::pool::Pool;
-use super::timeout::{Limit, Work};
+use super::timeout::Limit;
 use super::{Store, StoreError};
-
 use crate::clock;
 
 /// How long the last reading is good for: clocks drift apart by some parts in a million.
@@ -52,13 +50,19 @@ impl Store {
         if let Some(time) = self.clock.get() {
             return Ok(time.trunc_subsecs(6));
         }
-        let backend = self.backend();
-        if !matches!(backend, DbBackend::MySql | DbBackend::Postgres) {
+        let sql = match self.backend() {
+            DbBackend::MySql => "SELECT UTC_TIMESTAMP(6)",
+            DbBackend::Postgres => "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
             // A file on this machine: its clock is ours.
-            return Ok(clock::now().trunc_subsecs(6));
-        }
-        let read = move |pool: Pool| -> Work<'static, _> { Box::pin(read(pool.db, backend)) };
-        let reading = self.db.with_timeout(DOING, Limit::Batch, read).await?;
+            _ => return Ok(clock::now().trunc_subsecs(6)),
+        };
+        // In a transaction, as that has a connection: waiting for one, or opening it, is no part of a reading.
+        let reading = self
+            .db
+            .transaction(DOING, Limit::Batch, move |transaction| {
+                Box::pin(async move { read(transaction, sql).await.map_err(StoreError::doing(DOING)) })
+            })
+            .await?;
         self.clock.set(Some(reading));
         Ok((reading.time + reading.answered.elapsed()).trunc_subsecs(6))
     }
@@ -69,26 +73,17 @@ impl Store {
     }
 }
 
-/// Reads the clock on one connection: waiting for it, or opening it, is no part of a reading.
-async fn read(db: DatabaseConnection, backend: DbBackend) -> Result<Reading, StoreError> {
+async fn read(transaction: &DatabaseTransaction, sql: &'static str) -> Result<Reading, DbErr> {
     let mut best = Best::default();
-    if backend == DbBackend::MySql {
-        let mut connection = db.get_mysql_connection_pool().acquire().await.map_err(failed)?;
-        while best.wants_another() {
-            let asked = Instant::now();
-            let time = sqlx::query_scalar("SELECT UTC_TIMESTAMP(6)").fetch_one(&mut *connection).await;
-            best.add(asked, time.map_err(failed)?, Instant::now());
-        }
-    } else {
-        let mut connection = db.get_postgres_connection_pool().acquire().await.map_err(failed)?;
-        while best.wants_another() {
-            let asked = Instant::now();
-            let sql = "SELECT clock_timestamp() AT TIME ZONE 'UTC'";
-            let time = sqlx::query_scalar(sql).fetch_one(&mut *connection).await;
-            best.add(asked, time.map_err(failed)?, Instant::now());
-        }
+    while best.wants_another() {
+        let asked = Instant::now();
+        let ask = Statement::from_string(transaction.get_database_backend(), sql);
+        let row = transaction.query_one_raw(ask).await?;
+        let answered = Instant::now();
+        let row = row.ok_or_else(|| DbErr::RecordNotFound(DOING.to_owned()))?;
+        best.add(asked, row.try_get_by_index(0)?, answered);
     }
-    best.reading.map(|(_, reading)| reading).ok_or(StoreError::Silent { doing: DOING })
+    best.reading.map(|(_, reading)| reading).ok_or_else(|| DbErr::RecordNotFound(DOING.to_owned()))
 }
 
 /// The quickest of a few readings; one that is quick enough ends it.
@@ -114,13 +109,6 @@ impl Best {
             self.reading = Some((took, Reading { time: time.and_utc(), answered }));
         }
     }
-}
-
-fn failed(error: sqlx::Error) -> StoreError {
-    StoreError::doing(DOING)(match error {
-        sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
-        error => DbErr::Query(RuntimeErr::SqlxError(error.into())),
-    })
 }
 
 #[cfg(test)]

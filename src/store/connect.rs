@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::clock::DatabaseClock;
 use super::error::wants_tls;
-use super::pool::{Pools, Trust, guarded, root_cause};
+use super::pool::{Lost, Pools, guarded, root_cause};
 use super::timeout::Db;
 use super::{Store, StoreError, Writes};
 use crate::config;
@@ -55,8 +55,8 @@ impl Store {
     }
 }
 
-pub(super) fn options(settings: &config::Database, lazy: bool, trust: &Trust) -> ConnectOptions {
-    let (sqlite, postgres, mysql) = (trust.clone(), trust.clone(), trust.clone());
+pub(super) fn options(settings: &config::Database, lazy: bool, lost: &Lost) -> ConnectOptions {
+    let (sqlite, postgres, mysql) = (lost.clone(), lost.clone(), lost.clone());
     let mut options = ConnectOptions::new(settings.url.expose_secret());
     options
         .max_connections(settings.max_connections)
@@ -78,27 +78,20 @@ pub(super) fn options(settings: &config::Database, lazy: bool, trust: &Trust) ->
                 .foreign_keys(false)
         })
         .map_sqlx_sqlite_pool_opts(move |pool| guarded(pool, &sqlite))
-        .map_sqlx_postgres_pool_opts(move |pool| {
-            guarded(pool, &postgres).after_connect(|connection, _| {
-                Box::pin(async move {
-                    // Runs are looked up by key, hundreds at a time. By its default for spinning disks the planner
-                    // reads the whole table for that, twenty times as slow; and it would keep a plan that it made
-                    // while the ledger was empty.
-                    let session = "SET random_page_cost = 1.1; SET plan_cache_mode = force_custom_plan";
-                    sqlx::Executor::execute(&mut *connection, sqlx::raw_sql(session)).await?;
-                    Ok(())
-                })
-            })
+        // Runs are looked up by key, hundreds at a time. By its default for spinning disks the planner reads the whole
+        // table for that, twenty times as slow; and it would keep a plan that it made while the ledger was empty.
+        .map_sqlx_postgres_opts(|postgres| {
+            postgres.options([("random_page_cost", "1.1"), ("plan_cache_mode", "force_custom_plan")])
         })
+        .map_sqlx_postgres_pool_opts(move |pool| guarded(pool, &postgres))
         .map_sqlx_mysql_pool_opts(move |pool| {
             guarded(pool, &mysql).after_connect(|connection, _| {
                 Box::pin(async move {
                     // Under the default, REPEATABLE READ, an UPDATE with a join locks every row that it looks at,
                     // that is, the LMS's whole table; and no wait for a lock may outlast a delivery.
-                    let session = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
-                    sqlx::Executor::execute(&mut *connection, session).await?;
-                    sqlx::Executor::execute(&mut *connection, "SET SESSION innodb_lock_wait_timeout = 10")
-                        .await?;
+                    let session = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+                                   SET SESSION innodb_lock_wait_timeout = 10";
+                    sqlx::Executor::execute(&mut *connection, sqlx::raw_sql(session)).await?;
                     Ok(())
                 })
             })

@@ -2,9 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
-use sea_orm::sea_query::{
-    Alias, Condition, Expr, ExprTrait, Func, FunctionCall, Order, Query, SelectStatement,
-};
+use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, Func, FunctionCall, Order, Query};
 use sea_orm::{ColumnTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryTrait};
 
 use super::choice::{has_own, is_ccx, own_is_due, own_key, own_serves, rank, run_of_overview};
@@ -39,7 +37,7 @@ impl Store {
             .expr_as(count_where(differing), Alias::new("differing"))
             .from(overview::Entity)
             .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())));
-        self.numbers(&query, "count what a pass has covered").await
+        Ok(self.db.one("count what a pass has covered", Table, &query).await?.unwrap_or_default())
     }
 
     /// How many runs, custom courses not counted, have been found listed since `since`.
@@ -53,18 +51,7 @@ impl Store {
     }
 
     async fn count(&self, rows: Condition, doing: &'static str) -> Result<u64, StoreError> {
-        let mut query = Query::select();
-        query.expr_as(Expr::cust("COUNT(*)"), Alias::new("rows")).from(ledger::Entity).cond_where(rows);
-        let Rows { rows } = self.numbers(&query, doing).await?;
-        Ok(rows.unsigned_abs())
-    }
-
-    pub(super) async fn numbers<T: FromQueryResult + Default>(
-        &self,
-        query: &SelectStatement,
-        doing: &'static str,
-    ) -> Result<T, StoreError> {
-        Ok(self.db.one(doing, Table, query).await?.unwrap_or_default())
+        self.db.count(doing, Table, Query::select().from(ledger::Entity).cond_where(rows).take()).await
     }
 
     /// How many runs a pass that began at `since` did not find listed, and that have a link, in the ledger or on an
@@ -86,10 +73,7 @@ impl Store {
             .cond_where(absent(self.backend(), since))
             .order_by(ledger::Column::RunKey, Order::Asc)
             .limit(limit);
-        let doing = "read absent runs";
-        let rows = self.db.rows(doing, Table, &query).await?;
-        let read = rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?)));
-        read.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+        self.db.values("read absent runs", Table, &query).await
     }
 
     /// Clears the same runs in the ledger; overviews follow by [`Store::copy_changes`]. Returns how many runs.
@@ -111,14 +95,13 @@ impl Store {
         // Django's configuration models add a row at each change; the newest one counts.
         let mut query = Query::select();
         query
-            .expr_as(Expr::col("page_size").cast_as("char(20)"), Alias::new("page_size"))
+            .expr(Expr::col("page_size").cast_as("char(20)"))
             .from("catalog_catalogintegration")
             .order_by("id", Order::Desc)
             .limit(1);
         let doing = "read page_size from catalog_catalogintegration";
-        let rows = self.db.rows(doing, Batch, &query).await?;
-        let size = rows.first().map(|row| row.try_get::<String>("", "page_size")).transpose();
-        Ok(size.map_err(StoreError::doing(doing))?.and_then(|size| size.trim().parse().ok()))
+        let sizes: Vec<String> = self.db.values(doing, Batch, &query).await?;
+        Ok(sizes.first().and_then(|size| size.trim().parse().ok()))
     }
 }
 
@@ -158,12 +141,6 @@ pub struct Coverage {
     pub unseen: i64,
     /// Those that healing would write; whatever else they are.
     pub differing: i64,
-}
-
-/// A number of the ledger's rows.
-#[derive(Default, FromQueryResult)]
-struct Rows {
-    rows: i64,
 }
 
 /// Whether a ledger row is of a run that a pass did not find listed since then, and that has a link.

@@ -1,16 +1,14 @@
 //! Dead letters: rows that are taken over once, looked at as often as anybody likes, and discarded.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 pub use entity::dead_letter::Model as Letter;
 use entity::dead_letter::{ActiveModel, Column, Entity};
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
-    ActiveValue::{NotSet, Set},
-    ColumnTrait, Condition, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait, Statement,
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, DbBackend, EntityTrait, FromQueryResult,
+    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement,
 };
 
 use super::timeout::Limit::{Batch, Table};
@@ -29,33 +27,6 @@ const MAX_TEXT: usize = 255;
 const TAKE: &str = "keep dead letters";
 const READ: &str = "read dead letters";
 const DISCARD: &str = "discard dead letters";
-
-/// A message to be kept.
-#[derive(Debug, Clone)]
-pub struct NewLetter {
-    /// The same for the same message, however often it is taken over.
-    pub digest: String,
-    /// The whole body.
-    pub body: Vec<u8>,
-    /// Its SHA-256 in hexadecimal.
-    pub body_sha256: String,
-    /// In AMQP's encoding.
-    pub properties: Vec<u8>,
-    /// The one that it was first published with.
-    pub routing_key: String,
-    /// With parameters.
-    pub content_type: Option<String>,
-    /// Why it is dead.
-    pub reason: String,
-    /// The course that it is about, or names.
-    pub course: Option<CourseKey>,
-    /// Whether it can be understood.
-    pub understood: bool,
-    /// How many delays had counted as attempts.
-    pub attempt: u32,
-    /// When this program first saw it.
-    pub first_seen: DateTime<Utc>,
-}
 
 /// What a list shows of a dead letter: all but body and properties.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
@@ -100,21 +71,24 @@ impl LetterFilter {
 }
 
 impl Store {
-    /// Keeps messages as dead letters, all or none. One that is there already stays as it is. A body that is too large for the database is cut; its length and SHA-256 are kept.
-    pub async fn keep_letters(&self, letters: &[NewLetter]) -> Result<(), StoreError> {
+    /// Keeps messages as dead letters, all or none; `id`, `body_bytes` and `taken_at` of each are given here. Of one that is there
+    /// already, what may differ is kept as it is now. A body that is too large for the database is cut; its length and
+    /// SHA-256 are kept.
+    pub async fn keep_letters(&self, letters: &[Letter]) -> Result<(), StoreError> {
         let taken_at = self.now().await?;
         let limit = if letters.iter().any(|letter| letter.body.len() > BESIDE_BODY) {
             self.body_limit().await?
         } else {
             MAX_BODY
         };
-        let rows: Arc<[ActiveModel]> = letters.iter().map(|letter| row(letter, limit, taken_at)).collect();
-        self.db
-            .transaction(TAKE, Batch, move |transaction| {
-                let rows = rows.clone();
-                Box::pin(async move { insert(transaction, &rows).await })
-            })
-            .await
+        // One statement a row, as all together may be more than a statement can carry.
+        let rows = letters.iter().map(|letter| {
+            let last =
+                [Column::Properties, Column::Reason, Column::Attempt, Column::FirstSeen, Column::TakenAt];
+            let there = OnConflict::column(Column::Digest).update_columns(last).to_owned();
+            Entity::insert(row(letter, limit, taken_at)).on_conflict(there).build(self.backend())
+        });
+        self.db.execute_all(TAKE, Batch, rows.collect()).await.map(drop)
     }
 
     /// The longest body that one statement can carry.
@@ -124,20 +98,14 @@ impl Store {
         }
         let sql = "SELECT CAST(@@max_allowed_packet AS SIGNED)";
         let ask = Statement::from_string(DbBackend::MySql, sql);
-        let rows = self.db.rows_of(TAKE, Batch, ask).await?;
-        let packet = rows.first().map(|row| row.try_get_by_index::<i64>(0)).transpose();
-        let packet = packet.map_err(StoreError::doing(TAKE))?.unwrap_or_default();
+        let packet = self.db.values_of::<i64>(TAKE, Batch, ask).await?.first().copied().unwrap_or_default();
         Ok(usize::try_from(packet).unwrap_or(0).saturating_sub(BESIDE_BODY).min(MAX_BODY))
     }
 
     /// How many dead letters there are of these.
     pub async fn count_letters(&self, filter: &LetterFilter) -> Result<u64, StoreError> {
-        let counted = Entity::find()
-            .select_only()
-            .expr_as(Expr::cust("COUNT(*)"), "letters")
-            .filter(filter.condition(self.backend()));
-        let count: Option<Count> = self.db.one("count dead letters", Table, &counted.into_query()).await?;
-        Ok(count.map_or(0, |count| count.letters.unsigned_abs()))
+        let counted = Entity::find().select_only().filter(filter.condition(self.backend()));
+        self.db.count("count dead letters", Table, counted.into_query()).await
     }
 
     /// The first `limit` of these after the one with the id `after`, the oldest first; a page of a list.
@@ -194,10 +162,8 @@ impl Store {
             .filter(Column::CourseId.is_not_null())
             .filter(Column::Understood.eq(true))
             .group_by(Column::CourseId);
-        let rows: Vec<Newest> = self.db.all(READ, Table, &newest.into_query()).await?;
-        let courses =
-            rows.into_iter().filter_map(|row| Some((CourseKey::parse(&row.course_id).ok()?, row.newest)));
-        Ok(courses.collect())
+        let rows: Vec<(String, DateTime<Utc>)> = self.db.values(READ, Table, &newest.into_query()).await?;
+        Ok(rows.into_iter().filter_map(|(id, newest)| Some((CourseKey::parse(&id).ok()?, newest))).collect())
     }
 
     /// Discards the dead letters about a course that can be understood and were first seen before `before`.
@@ -219,7 +185,7 @@ impl Store {
         let before = self.now().await? - age;
         let beyond =
             Entity::find().select_only().column(Column::Id).order_by_desc(Column::Id).offset(count).limit(1);
-        let beyond = self.db.ids(READ, Batch, &beyond.into_query()).await?;
+        let beyond: Vec<i64> = self.db.values(READ, Batch, &beyond.into_query()).await?;
         let beyond = beyond.first().copied().unwrap_or(0);
         let old = Condition::any().add(Column::TakenAt.lt(before)).add(Column::Id.lte(beyond));
         let mut discarded = 0;
@@ -230,7 +196,7 @@ impl Store {
                 .filter(old.clone())
                 .order_by_asc(Column::Id)
                 .limit(MAX_ROWS as u64);
-            let oldest = self.db.ids(READ, Batch, &oldest.into_query()).await?;
+            let oldest: Vec<i64> = self.db.values(READ, Batch, &oldest.into_query()).await?;
             if oldest.is_empty() {
                 return Ok(discarded);
             }
@@ -239,47 +205,17 @@ impl Store {
     }
 }
 
-/// One statement a row, as all together may be more than a statement can carry.
-async fn insert(transaction: &DatabaseTransaction, rows: &[ActiveModel]) -> Result<(), StoreError> {
-    for row in rows {
-        // The same message again: of what may differ, the last is kept.
-        let last = [Column::Properties, Column::Reason, Column::Attempt, Column::FirstSeen, Column::TakenAt];
-        let there = OnConflict::column(Column::Digest).update_columns(last).to_owned();
-        let inserting = Entity::insert(row.clone()).on_conflict(there);
-        inserting.exec_without_returning(transaction).await.map_err(StoreError::doing(TAKE))?;
+fn row(letter: &Letter, limit: usize, taken_at: DateTime<Utc>) -> ActiveModel {
+    let mut letter = letter.clone();
+    letter.body_bytes = i64::try_from(letter.body.len()).unwrap_or(i64::MAX);
+    if letter.body.len() > limit {
+        letter.body.truncate(BEGINNING.min(limit));
     }
-    Ok(())
-}
-
-#[derive(FromQueryResult)]
-struct Count {
-    letters: i64,
-}
-
-#[derive(FromQueryResult)]
-struct Newest {
-    course_id: String,
-    newest: DateTime<Utc>,
-}
-
-fn row(letter: &NewLetter, limit: usize, taken_at: DateTime<Utc>) -> ActiveModel {
-    let kept = if letter.body.len() > limit { BEGINNING.min(limit) } else { letter.body.len() };
-    ActiveModel {
-        id: NotSet,
-        digest: Set(letter.digest.clone()),
-        body: Set(letter.body[..kept].to_vec()),
-        body_bytes: Set(i64::try_from(letter.body.len()).unwrap_or(i64::MAX)),
-        body_sha256: Set(letter.body_sha256.clone()),
-        properties: Set(letter.properties.clone()),
-        routing_key: Set(text(&letter.routing_key)),
-        content_type: Set(letter.content_type.as_deref().map(text)),
-        reason: Set(text(&letter.reason)),
-        course_id: Set(letter.course.as_ref().map(|course| course.as_str().to_owned())),
-        understood: Set(letter.understood),
-        attempt: Set(letter.attempt.into()),
-        first_seen: Set(letter.first_seen),
-        taken_at: Set(taken_at),
-    }
+    letter.routing_key = text(&letter.routing_key);
+    letter.content_type = letter.content_type.as_deref().map(text);
+    letter.reason = text(&letter.reason);
+    letter.taken_at = taken_at;
+    ActiveModel { id: NotSet, ..letter.into_active_model().reset_all() }
 }
 
 /// A text as every database holds it: PostgreSQL has no NUL.

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::overview;
+use sea_orm::sea_query::{Expr, ExprTrait, Order};
 
 use super::copy::{Clears, From, Scope, due};
 use super::custom_courses::Of;
@@ -96,15 +97,10 @@ impl Store {
         clears: Clears,
         after: Option<&str>,
     ) -> Result<Vec<String>, StoreError> {
-        let doing = "find overviews that differ from the ledger";
         let mut query = due(self.backend(), from, scope, clears, &self.also);
-        let id = || sea_orm::sea_query::Expr::col((overview::Entity, overview::Column::Id));
-        if let Some(after) = after {
-            query.and_where(sea_orm::sea_query::ExprTrait::gt(id(), after));
-        }
-        query.order_by_expr(id(), sea_orm::Order::Asc).limit(MAX_ROWS as u64);
-        let rows = self.db.rows(doing, Limit::Table, &query).await?;
-        let ids = rows.iter().map(|row| row.try_get_by_index::<String>(0));
-        ids.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+        let id = (overview::Entity, overview::Column::Id);
+        query.and_where_option(after.map(|after| Expr::col(id).gt(after)));
+        query.order_by(id, Order::Asc).limit(MAX_ROWS as u64);
+        self.db.values("find overviews that differ from the ledger", Limit::Table, &query).await
     }
 }

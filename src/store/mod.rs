@@ -37,7 +37,7 @@ mod write;
 pub use self::blank_reason::Reason;
 pub use self::blanks::{Blank, BlankCount};
 pub use self::coverage::{Coverage, SeenSince};
-pub use self::dead_letters::{Letter, LetterFilter, LetterHead, NewLetter};
+pub use self::dead_letters::{Letter, LetterFilter, LetterHead};
 pub use self::error::StoreError;
 pub use self::failures::Failure;
 pub use self::halving::Halving;

@@ -4,12 +4,12 @@ use chrono::TimeDelta;
 use entity::pass;
 pub use entity::pass::{PassKind, Verdict};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder,
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait,
 };
 
 use super::pool::Pool;
-use super::timeout::{Limit::Batch, Work};
+use super::timeout::Limit::Batch;
 use super::{Store, StoreError};
 
 /// The row of one pass; see [`pass::Model`].
@@ -19,26 +19,14 @@ impl Store {
     /// A new row for a pass that starts now.
     pub async fn begin_pass(&self, kind: PassKind, page_size: i32) -> Result<PassRow, StoreError> {
         let now = self.now().await?;
-        let row = pass::ActiveModel {
-            kind: Set(kind),
-            started_at: Set(now),
-            progress_at: Set(now),
-            finished_at: Set(None),
-            verdict: Set(Verdict::Running),
-            position: Set(0),
-            page_size: Set(page_size),
-            listed: Set(0),
-            updated: Set(0),
-            cleared: Set(0),
-            held_back: Set(0),
-            failures: Set(0),
-            report: Set("{}".to_owned()),
-            ..Default::default()
-        };
+        let report = "{}".to_owned();
+        let row =
+            PassRow { kind, started_at: now, progress_at: now, page_size, report, ..PassRow::default() };
+        let row = pass::ActiveModel { id: NotSet, ..pass::ActiveModel::from(row).reset_all() };
         let doing = "begin a pass";
-        let begin = move |pool: Pool| -> Work<'static, _> {
+        let begin = move |pool: Pool| {
             let row = row.clone();
-            Box::pin(async move { row.insert(&pool.db).await.map_err(StoreError::doing(doing)) })
+            async move { row.insert(&pool.db).await.map_err(StoreError::doing(doing)) }
         };
         self.db.with_timeout(doing, Batch, begin).await
     }

@@ -28,37 +28,37 @@ const CAUSE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) struct Pool {
     pub(super) db: DatabaseConnection,
-    trust: Trust,
+    lost: Lost,
 }
 
-/// Whether the connections of one pool may be used.
+/// Whether the connections of one pool may not be used any more.
 #[derive(Clone, Default)]
-pub(super) struct Trust(Arc<AtomicBool>);
+pub(super) struct Lost(Arc<AtomicBool>);
 
-impl Trust {
-    fn is_lost(&self) -> bool {
+impl Lost {
+    fn get(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 
-    fn lose(&self) {
+    fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
 impl Pool {
     async fn open(settings: &config::Database, lazy: bool) -> Result<Self, DbErr> {
-        let trust = Trust::default();
-        let db = Database::connect(options(settings, lazy, &trust)).await?;
-        Ok(Self { db, trust })
+        let lost = Lost::default();
+        let db = Database::connect(options(settings, lazy, &lost)).await?;
+        Ok(Self { db, lost })
     }
 
     /// Has every connection of this pool closed, and the next work go to a new pool.
     pub(super) fn lose(&self) {
-        self.trust.lose();
+        self.lost.set();
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        self.trust.is_lost()
+        self.lost.get()
     }
 }
 
@@ -131,29 +131,29 @@ pub(super) async fn root_cause(url: &str, error: DbErr) -> DbErr {
 }
 
 /// Has the pool close connections that may not be used: when they come back, and before they are given out.
-pub(super) fn guarded<DB: sqlx::Database>(pool: PoolOptions<DB>, trust: &Trust) -> PoolOptions<DB> {
-    let (before, after) = (trust.clone(), trust.clone());
+pub(super) fn guarded<DB: sqlx::Database>(pool: PoolOptions<DB>, lost: &Lost) -> PoolOptions<DB> {
+    let (before, after) = (lost.clone(), lost.clone());
     pool.before_acquire(move |connection, meta| {
-        let trust = before.clone();
+        let lost = before.clone();
         Box::pin(async move {
-            Ok(!trust.is_lost() && (meta.idle_for < TESTED_AFTER || pings(connection, &trust).await))
+            Ok(!lost.get() && (meta.idle_for < TESTED_AFTER || pings(connection, &lost).await))
         })
     })
     .after_release(move |connection, _| {
-        let trust = after.clone();
+        let lost = after.clone();
         Box::pin(async move {
             // The pool asks it too, but without a limit. And whatever was still to be sent, such as a ROLLBACK, is done
             // when it has answered: one that is in a transaction after that will not leave it.
-            Ok(!trust.is_lost() && pings(connection, &trust).await && !connection.is_in_transaction())
+            Ok(!lost.get() && pings(connection, &lost).await && !connection.is_in_transaction())
         })
     })
 }
 
 /// Whether a connection answers; one that does not may keep its place, and the others hang too.
-async fn pings<C: Connection>(connection: &mut C, trust: &Trust) -> bool {
+async fn pings<C: Connection>(connection: &mut C, lost: &Lost) -> bool {
     let answers = matches!(tokio::time::timeout(PING, connection.ping()).await, Ok(Ok(())));
     if !answers {
-        trust.lose();
+        lost.set();
     }
     answers
 }

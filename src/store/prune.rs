@@ -4,10 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{failure, ledger, pass};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
 use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, PassKind, Store, StoreError, Verdict, keys};
@@ -19,8 +16,6 @@ const UNLISTED: TimeDelta = TimeDelta::days(90);
 const PASSES: [(PassKind, TimeDelta); 2] =
     [(PassKind::Full, TimeDelta::days(365)), (PassKind::Light, TimeDelta::days(7))];
 
-const DOING: &str = "prune the ledger";
-
 /// What one batch came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PrunedRuns {
@@ -28,11 +23,6 @@ pub struct PrunedRuns {
     pub runs: u64,
     /// Where the next batch begins; none: this was the last.
     pub next: Option<String>,
-}
-
-#[derive(FromQueryResult)]
-struct OldRun {
-    run_key: String,
 }
 
 impl Store {
@@ -54,14 +44,7 @@ impl Store {
         let unused = self.without_overview(&courses).await?;
         let mut runs = 0;
         for unused in keys::fitting(&unused, |run| keys::key_bytes(run.as_str())) {
-            let unused = unused.to_vec();
-            runs += self
-                .db
-                .transaction(DOING, Batch, move |transaction| {
-                    let unused = unused.clone();
-                    Box::pin(async move { delete(transaction, &unused, before).await })
-                })
-                .await?;
+            runs += self.delete_runs(unused, before).await?;
         }
         Ok(PrunedRuns { runs, next })
     }
@@ -74,8 +57,7 @@ impl Store {
             .filter(Condition::all().add_option(after.map(|after| ledger::Column::RunKey.gt(after))))
             .order_by_asc(ledger::Column::RunKey)
             .limit(MAX_ROWS as u64);
-        let old: Vec<OldRun> = self.db.all("find old runs", Table, &old.into_query()).await?;
-        Ok(old.into_iter().map(|row| row.run_key).collect())
+        self.db.values("find old runs", Table, &old.into_query()).await
     }
 
     /// The runs of these courses that no overview follows.
@@ -84,6 +66,22 @@ impl Store {
         let parents: Vec<RunKey> = custom.iter().map(CourseKey::run_key).collect();
         let unused = courses.iter().filter(|course| !own.contains_key(*course)).map(CourseKey::own_key);
         Ok(unused.filter(|run| !parents.contains(run)).collect())
+    }
+
+    /// Deletes these rows, and the failed look-ups of runs that are gone with them. Returns how many rows.
+    async fn delete_runs(&self, runs: &[RunKey], before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let backend = self.backend();
+        let among = |column: Expr| keys::one_of(backend, column, runs.iter().map(RunKey::as_str));
+        let of_ledger = Expr::col((ledger::Entity, ledger::Column::RunKey));
+        let rows = ledger::Entity::delete_many().filter(among(of_ledger.clone())).filter(seen_before(before));
+        let of_failure = Expr::col((failure::Entity, failure::Column::RunKey));
+        let mut kept = Query::select();
+        kept.expr(Expr::cust("1")).from(ledger::Entity).and_where(of_ledger.eq(of_failure.clone()));
+        let failures =
+            failure::Entity::delete_many().filter(among(of_failure)).filter(Expr::exists(kept).not());
+        let deletes = vec![rows.build(backend), failures.build(backend)];
+        let deleted = self.db.execute_all("prune the ledger", Batch, deletes).await?;
+        Ok(deleted.first().copied().unwrap_or_default())
     }
 
     /// Deletes the rows of full passes of more than a year ago, and of light ones of more than a week, but not that of the
@@ -107,7 +105,7 @@ impl Store {
                 .filter(pass::Column::Id.is_not_in(last.iter().copied()))
                 .order_by_asc(pass::Column::Id)
                 .limit(MAX_ROWS as u64);
-            let batch = self.db.ids("find old passes", Batch, &batch.into_query()).await?;
+            let batch = self.db.values::<i64>("find old passes", Batch, &batch.into_query()).await?;
             if batch.is_empty() {
                 return Ok(pruned);
             }
@@ -120,22 +118,4 @@ impl Store {
 /// Whether a row's run was last seen before then. Said again where the row is deleted: it may have been seen meanwhile.
 fn seen_before(before: DateTime<Utc>) -> Expr {
     Expr::col((ledger::Entity, ledger::Column::ObservedAt)).lt(before)
-}
-
-async fn delete(
-    transaction: &DatabaseTransaction,
-    runs: &[RunKey],
-    before: DateTime<Utc>,
-) -> Result<u64, StoreError> {
-    let backend = transaction.get_database_backend();
-    let among = |column: Expr| keys::one_of(backend, column, runs.iter().map(RunKey::as_str));
-    let of_ledger = Expr::col((ledger::Entity, ledger::Column::RunKey));
-    let rows = ledger::Entity::delete_many().filter(among(of_ledger.clone())).filter(seen_before(before));
-    let deleted = transaction.execute(&rows.into_query()).await.map_err(StoreError::doing(DOING))?;
-    let of_failure = Expr::col((failure::Entity, failure::Column::RunKey));
-    let mut kept = Query::select();
-    kept.expr(Expr::cust("1")).from(ledger::Entity).and_where(of_ledger.eq(of_failure.clone()));
-    let failures = failure::Entity::delete_many().filter(among(of_failure)).filter(Expr::exists(kept).not());
-    transaction.execute(&failures.into_query()).await.map_err(StoreError::doing(DOING))?;
-    Ok(deleted.rows_affected())
 }

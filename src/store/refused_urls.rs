@@ -29,10 +29,7 @@ impl Store {
         if self.db.rows("look for refused URLs", Batch, &any.into_query()).await?.is_empty() {
             return Ok(0);
         }
-        let mut count = self.refused_overviews();
-        count.expr_as(Expr::cust("COUNT(*)"), Alias::new("n"));
-        let counted: Count = self.numbers(&count, "count refused URLs").await?;
-        Ok(counted.n.unsigned_abs())
+        self.db.count("count refused URLs", Table, self.refused_overviews()).await
     }
 
     /// The `limit` courses whose URL has been refused for the longest, the oldest first.
@@ -48,8 +45,7 @@ impl Store {
             .order_by((ledger::Entity, L::RefusedSince), Order::Asc)
             .order_by((overview::Entity, overview::Column::Id), Order::Asc)
             .limit(limit);
-        let doing = "read refused URLs";
-        self.db.all(doing, Table, &oldest).await
+        self.db.all("read refused URLs", Table, &oldest).await
     }
 
     /// Overviews and the ledger's rows of their own runs; a custom course has its parent's URL.
@@ -63,9 +59,4 @@ impl Store {
             .and_where(id.not_like("ccx-v1:%"))
             .take()
     }
-}
-
-#[derive(Default, FromQueryResult)]
-struct Count {
-    n: i64,
 }

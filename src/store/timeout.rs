@@ -4,14 +4,14 @@
 //! answer. At its limit the task is dropped, and with it its connection: what comes after goes by a new pool.
 
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sea_orm::sea_query::{Expr, SelectStatement};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, FromQueryResult, QueryResult,
-    SqliteTransactionMode, Statement, StatementBuilder, TransactionOptions, TransactionTrait,
+    SqliteTransactionMode, Statement, StatementBuilder, TransactionOptions, TransactionTrait, TryGetableMany,
 };
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -47,7 +47,7 @@ pub(super) enum Limit {
     Table,
 }
 
-/// Work on the database: one statement, or several.
+/// Work in a transaction: one statement, or several.
 pub(super) type Work<'w, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'w>>;
 
 /// The database; cheap to clone.
@@ -95,14 +95,14 @@ impl Db {
         limit: Limit,
         statement: Statement,
     ) -> Result<Vec<QueryResult>, StoreError> {
-        let work = move |pool: Pool| -> Work<'static, _> {
+        let work = move |pool: Pool| {
             let statement = statement.clone();
-            Box::pin(async move { pool.db.query_all_raw(statement).await.map_err(StoreError::doing(doing)) })
+            async move { pool.db.query_all_raw(statement).await.map_err(StoreError::doing(doing)) }
         };
         self.with_timeout(doing, limit, work).await
     }
 
-    /// The rows of one query, as models.
+    /// The rows of one query, each as a model.
     pub(super) async fn all<M: FromQueryResult>(
         &self,
         doing: &'static str,
@@ -112,18 +112,6 @@ impl Db {
         let rows = self.rows(doing, limit, query).await?;
         let models = rows.iter().map(|row| M::from_query_result(row, ""));
         models.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
-    }
-
-    /// The numbers that a query selects, of which each row has one.
-    pub(super) async fn ids(
-        &self,
-        doing: &'static str,
-        limit: Limit,
-        query: &impl StatementBuilder,
-    ) -> Result<Vec<i64>, StoreError> {
-        let rows = self.rows(doing, limit, query).await?;
-        let ids = rows.iter().map(|row| row.try_get_by_index(0));
-        ids.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
     }
 
     /// The first row of one query; the query limits itself to one.
@@ -136,6 +124,40 @@ impl Db {
         Ok(self.all(doing, limit, query).await?.into_iter().next())
     }
 
+    /// The rows of one query, each as its only value or as a tuple of its values.
+    pub(super) async fn values<T: TryGetableMany>(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        query: &impl StatementBuilder,
+    ) -> Result<Vec<T>, StoreError> {
+        self.values_of(doing, limit, self.backend().build(query)).await
+    }
+
+    /// The same for a statement in plain SQL.
+    pub(super) async fn values_of<T: TryGetableMany>(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        statement: Statement,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = self.rows_of(doing, limit, statement).await?;
+        let values = rows.iter().map(QueryResult::try_get_many_by_index);
+        values.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+    }
+
+    /// How many rows a query finds; it selects no column.
+    pub(super) async fn count(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        mut query: SelectStatement,
+    ) -> Result<u64, StoreError> {
+        query.expr(Expr::cust("COUNT(*)"));
+        let counts: Vec<i64> = self.values(doing, limit, &query).await?;
+        Ok(counts.first().map_or(0, |count| count.unsigned_abs()))
+    }
+
     /// Runs one statement that writes. Returns how many rows it wrote, or on MySQL found.
     pub(super) async fn execute(
         &self,
@@ -144,22 +166,38 @@ impl Db {
         statement: &impl StatementBuilder,
     ) -> Result<u64, StoreError> {
         let statement = self.backend().build(statement);
-        let work = move |pool: Pool| -> Work<'static, _> {
+        let work = move |pool: Pool| {
             let statement = statement.clone();
-            Box::pin(async move {
-                let done = pool.db.execute_raw(statement).await.map_err(StoreError::doing(doing))?;
-                Ok(done.rows_affected())
-            })
+            async move { execute(&pool.db, doing, statement).await }
         };
         self.with_timeout(doing, limit, work).await.inspect_err(|error| self.writes.note(error))
+    }
+
+    /// The same for several statements in one transaction.
+    pub(super) async fn execute_all(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<u64>, StoreError> {
+        let statements: Arc<[Statement]> = statements.into();
+        self.transaction(doing, limit, move |transaction| {
+            let statements = statements.clone();
+            Box::pin(async move {
+                let mut written = Vec::with_capacity(statements.len());
+                for statement in statements.iter() {
+                    written.push(execute(transaction, doing, statement.clone()).await?);
+                }
+                Ok(written)
+            })
+        })
+        .await
     }
 
     /// Whether the server answers at all.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         let doing = "answer";
-        let work = move |pool: Pool| -> Work<'static, _> {
-            Box::pin(async move { pool.db.ping().await.map_err(StoreError::doing(doing)) })
-        };
+        let work = move |pool: Pool| async move { pool.db.ping().await.map_err(StoreError::doing(doing)) };
         self.with_timeout(doing, Limit::Batch, work).await
     }
 
@@ -176,9 +214,9 @@ impl Db {
         W: for<'t> Fn(&'t DatabaseTransaction) -> Work<'t, T> + Send + Sync + 'static,
     {
         let work = Arc::new(work);
-        let transaction = move |pool: Pool| -> Work<'static, T> {
+        let transaction = move |pool: Pool| {
             let work = work.clone();
-            Box::pin(async move {
+            async move {
                 let transaction = begin(&pool.db).await.map_err(StoreError::doing("begin a transaction"))?;
                 match work(&transaction).await {
                     Ok(done) => {
@@ -195,14 +233,14 @@ impl Db {
                         Err(error)
                     }
                 }
-            })
+            }
         };
         self.with_timeout(doing, limit, transaction).await.inspect_err(|error| self.writes.note(error))
     }
 
     /// Runs `work` within its limit, on a task of its own, and again where it failed by something that passes: a
     /// deadlock, a connection that had died. So `work` has to be such that doing it twice is as good as once.
-    pub(super) async fn with_timeout<T, W>(
+    pub(super) async fn with_timeout<T, W, F>(
         &self,
         doing: &'static str,
         limit: Limit,
@@ -210,7 +248,8 @@ impl Db {
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: Fn(Pool) -> Work<'static, T> + Send + 'static,
+        W: Fn(Pool) -> F + Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let limit = match limit {
             Limit::Batch => self.timeouts.batch,
@@ -235,19 +274,25 @@ impl fmt::Debug for Db {
     }
 }
 
-async fn retry_transient<T, W>(
+async fn execute(
+    db: &impl ConnectionTrait,
+    doing: &'static str,
+    statement: Statement,
+) -> Result<u64, StoreError> {
+    let done = db.execute_raw(statement).await.map_err(StoreError::doing(doing))?;
+    Ok(done.rows_affected())
+}
+
+async fn retry_transient<T, F: Future<Output = Result<T, StoreError>>>(
     pools: &Pools,
-    work: W,
+    work: impl Fn(Pool) -> F,
     doing: &'static str,
     deadline: Instant,
-) -> Result<T, StoreError>
-where
-    W: Fn(Pool) -> Work<'static, T>,
-{
+) -> Result<T, StoreError> {
     let mut tries = 1;
     loop {
         let pool = pools.good().await.map_err(StoreError::doing(doing))?;
-        let mut working = work(pool.clone());
+        let mut working = Box::pin(work(pool.clone()));
         let Ok(done) = tokio::time::timeout_at(deadline, &mut working).await else {
             // First: what is dropped next must not be used again.
             pool.lose();

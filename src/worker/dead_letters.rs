@@ -14,7 +14,7 @@ use crate::broker::{self, BrokerError, DeadLetters, Received};
 use crate::clock;
 use crate::jobs::{Job, Jobs};
 use crate::model::course_key::CourseKey;
-use crate::store::{MAX_ROWS, NewLetter, Snapshot, Store, StoreError};
+use crate::store::{Letter, MAX_ROWS, Snapshot, Store, StoreError};
 use crate::telemetry::{Latch, metrics, report};
 
 /// How long letters are kept.
@@ -149,7 +149,7 @@ impl TakeOver {
 
 /// Stores letters; one that the database rejects is stored without its texts.
 async fn keep<'a>(store: &Store, letters: impl Iterator<Item = &'a Received>) -> Result<(), StoreError> {
-    let letters: Vec<NewLetter> = letters.map(new_letter).collect();
+    let letters: Vec<Letter> = letters.map(new_letter).collect();
     let Err(error) = store.keep_letters(&letters).await else { return Ok(()) };
     if !error.is_of_a_row() {
         return Err(error);
@@ -167,13 +167,13 @@ async fn keep<'a>(store: &Store, letters: impl Iterator<Item = &'a Received>) ->
     Ok(())
 }
 
-fn new_letter(letter: &Received) -> NewLetter {
+fn new_letter(letter: &Received) -> Letter {
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
     for part in [letter.routing_key.as_bytes(), &letter.senders_properties(), &letter.body] {
         digest.update(&(part.len() as u64).to_be_bytes());
         digest.update(part);
     }
-    NewLetter {
+    Letter {
         digest: hex(digest.finish().as_ref()),
         body_sha256: hex(ring::digest::digest(&ring::digest::SHA256, &letter.body).as_ref()),
         body: letter.body.clone(),
@@ -181,21 +181,22 @@ fn new_letter(letter: &Received) -> NewLetter {
         routing_key: letter.routing_key.clone(),
         content_type: letter.content_type.clone(),
         reason: letter.reason.clone().unwrap_or_else(|| "(no reason)".to_owned()),
-        course: decode::named(letter),
+        course_id: decode::named(letter).map(|course| course.as_str().to_owned()),
         understood: decode::course(letter).is_some(),
-        attempt: letter.attempt,
+        attempt: letter.attempt.into(),
         first_seen: letter.first_seen,
+        ..Letter::default()
     }
 }
 
 /// The letter without anything that a database may reject.
-fn bare(letter: NewLetter) -> NewLetter {
+fn bare(letter: Letter) -> Letter {
     let ascii = |text: &str| text.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
-    NewLetter {
+    Letter {
         routing_key: ascii(&letter.routing_key),
         reason: ascii(&letter.reason),
         content_type: None,
-        course: None,
+        course_id: None,
         understood: false,
         first_seen: clock::now(),
         ..letter

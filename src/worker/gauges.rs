@@ -92,7 +92,9 @@ impl Gauges {
         )?;
         metrics::overviews(overviews.linked, overviews.blank);
         let age = |count: &BlankCount| (now - count.oldest).to_std().unwrap_or_default();
-        metrics::blanks(blanks.iter().map(|count| (count.reason.as_str(), count.overviews, age(count))));
+        metrics::blanks(
+            blanks.iter().map(|count| (count.reason.as_str(), count.overviews.unsigned_abs(), age(count))),
+        );
         let wrong = blanks.iter().filter(|count| !count.reason.is_right());
         metrics::blank_oldest(wrong.map(age).max());
         metrics::refused_urls(refused);

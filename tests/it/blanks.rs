@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::model::course_key::CourseKey;
 use course_sharing::model::extra_columns::Also;
 use course_sharing::refused_url::RefusedUrl;
-use course_sharing::store::{Entry, LetterFilter, NewLetter, ObservedBy, Reason, Store, UrlRefusal};
+use course_sharing::store::{Entry, Letter, LetterFilter, ObservedBy, Reason, Store, UrlRefusal};
 use migration::Direction;
 use strum::VariantArray;
 
@@ -111,15 +111,20 @@ async fn every_blank_overview_has_one_reason() {
         }
         database.insert_overview(&run("Linked"), Some(URL)).await;
         store.note_blanks(WAITING).await.unwrap();
-        let about = |n, name: &str| NewLetter { course: Some(key(&run(name))), first_seen: now, ..letter(n) };
+        let about = |n, name: &str| Letter { course_id: Some(run(name)), first_seen: now, ..letter(n) };
         store.keep_letters(&[about(1, "Dead"), about(2, "Replayed")]).await.unwrap();
         assert!(store.note_blanks(WAITING).await.unwrap() > 0);
         for (id, why) in &expected {
             assert_eq!(reason(store, id).await, Some(*why), "{:?}: {id}", database.kind);
         }
         assert_eq!(reason(store, &run("Linked")).await, None);
-        let counted: u64 = store.blank_counts().await.unwrap().iter().map(|count| count.overviews).sum();
-        assert_eq!(counted, expected.len() as u64, "{:?}: each is counted once", database.kind);
+        let counted: i64 = store.blank_counts().await.unwrap().iter().map(|count| count.overviews).sum();
+        assert_eq!(
+            counted.unsigned_abs(),
+            expected.len() as u64,
+            "{:?}: each is counted once",
+            database.kind
+        );
 
         six_hours_pass(&database).await;
         assert!(store.note_blanks(WAITING).await.unwrap() > 0, "time alone changes reasons");
@@ -144,8 +149,8 @@ async fn what_is_noted_stays_as_long_as_it_is_true_and_no_longer() {
         six_hours_pass(&database).await;
         let since = store.blank(blank).await.unwrap().unwrap().since;
         assert_eq!(store.note_blanks(WAITING).await.unwrap(), 0, "{kind:?}: nothing is written for nothing");
-        let other = Some(key("course-v1:a+b+other"));
-        store.keep_letters(&[NewLetter { course: other, ..letter(1) }]).await.unwrap();
+        let other = Some("course-v1:a+b+other".to_owned());
+        store.keep_letters(&[Letter { course_id: other, ..letter(1) }]).await.unwrap();
         let none = store.note_blanks(WAITING).await.unwrap();
         assert_eq!(none, 0, "{kind:?}: a letter about a course that is not blank");
 

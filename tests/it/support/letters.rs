@@ -1,10 +1,10 @@
 //! Dead letters as rows, made without a broker.
 
-use course_sharing::store::NewLetter;
+use course_sharing::store::Letter;
 
 /// A letter of this number, unlike any other, about nothing.
-pub(crate) fn letter(number: u32) -> NewLetter {
-    NewLetter {
+pub(crate) fn letter(number: u32) -> Letter {
+    Letter {
         digest: format!("{number:064}"),
         body: b"{}".to_vec(),
         body_sha256: "e".repeat(64),
@@ -12,9 +12,10 @@ pub(crate) fn letter(number: u32) -> NewLetter {
         routing_key: "course-publish".to_owned(),
         content_type: None,
         reason: number.to_string(),
-        course: None,
+        course_id: None,
         understood: false,
         attempt: 0,
         first_seen: chrono::Utc::now(),
+        ..Letter::default()
     }
 }

@@ -1,7 +1,7 @@
 //! Dead letters become rows: each once, whole, and none is lost or counted to death while the database is out.
 
 use course_sharing::broker::{Message, Received};
-use course_sharing::store::{LetterFilter, NewLetter};
+use course_sharing::store::{Letter, LetterFilter};
 use sea_orm::ConnectionTrait;
 
 use crate::support::databases::{KINDS, Kind};
@@ -54,11 +54,11 @@ async fn a_letter_that_is_taken_over_twice_is_one_row() {
     for kind in KINDS {
         with_stage(kind, async |stage| {
             let reason = "é".repeat(200);
-            let letter = NewLetter { routing_key: "with a \0".to_owned(), reason, ..letter(1) };
+            let letter = Letter { routing_key: "with a \0".to_owned(), reason, ..letter(1) };
             let store = &stage.database.store;
             store.keep_letters(&[letter.clone(), letter.clone()]).await.unwrap();
-            let later = NewLetter { reason: "later".to_owned(), ..letter.clone() };
-            store.keep_letters(&[later, NewLetter { digest: "f".repeat(64), ..letter }]).await.unwrap();
+            let later = Letter { reason: "later".to_owned(), ..letter.clone() };
+            store.keep_letters(&[later, Letter { digest: "f".repeat(64), ..letter }]).await.unwrap();
             let kept = store.letters(&LetterFilter::default(), 0, 9).await.unwrap();
             assert_eq!(kept.len(), 2, "{kind:?}: {kept:?}");
             assert!(kept[0].reason == "later" && kept[1].reason.starts_with("éé"), "{kept:?}");
@@ -109,7 +109,7 @@ async fn a_body_too_large_for_the_database_is_cut_and_not_replayed() {
         with_stage(kind, async |stage| {
             let store = &stage.database.store;
             let body = vec![b'x'; 17 * 1024 * 1024];
-            store.keep_letters(&[NewLetter { body, ..letter(1) }, letter(2)]).await.unwrap();
+            store.keep_letters(&[Letter { body, ..letter(1) }, letter(2)]).await.unwrap();
             let heads = store.letters(&LetterFilter::default(), 0, 9).await.unwrap();
             assert_eq!(heads[0].body_bytes, 17 * 1024 * 1024, "{kind:?}");
             let letters = stage.dead_letters().await;
@@ -154,7 +154,7 @@ async fn the_oldest_are_discarded_by_age_and_by_number() {
     for kind in KINDS {
         with_stage(kind, async |stage| {
             let store = &stage.database.store;
-            let letters: Vec<NewLetter> = (0..9).map(letter).collect();
+            let letters: Vec<Letter> = (0..9).map(letter).collect();
             store.keep_letters(&letters).await.unwrap();
             let left = async || {
                 let heads = store.letters(&LetterFilter::default(), 0, 9).await.unwrap();
