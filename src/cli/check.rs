@@ -7,7 +7,7 @@ use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::CatalogError;
 use crate::config::without_password;
 use crate::status::read_only;
-use crate::store::{Needs, SchemaProblem, Store, StoreError};
+use crate::store::{SchemaProblem, Store, StoreError, needs};
 use crate::telemetry::report;
 
 /// Unneeded rights that are named.
@@ -59,12 +59,12 @@ async fn database(context: &Context) -> Found {
     let looked = async {
         let store = Store::connect(&context.config.database).await.map_err(|error| unconnected(&error))?;
         let store = store.with_also(&context.config.sync.also);
-        let rights = store.rights(&Needs::under(&context.config)).await.map_err(|error| report(&error))?;
+        let rights = store.rights(&needs(&context.config)).await.map_err(|error| report(&error))?;
         let schema = store.check_schema().await;
         let refused = match &schema {
             Ok(()) | Err(SchemaProblem::Denied(_)) => true,
             // A schema that the user may not use looks empty.
-            Err(_) => rights.missing.iter().any(|need| need.right == "USAGE"),
+            Err(_) => rights.shut,
         };
         if let Some(lacking) = rights.lacking().filter(|_| refused) {
             let absent = if schema.is_err() {

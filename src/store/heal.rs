@@ -8,7 +8,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Order};
 use super::copy::{Clears, From, Scope, due};
 use super::custom_courses::Of;
 use super::timeout::Limit;
-use super::{Halving, MAX_ROWS, Rejected, Store, StoreError};
+use super::{Halving, MAX_ROWS, Store, StoreError};
 use crate::model::course_key::CourseKey;
 use crate::telemetry::report;
 
@@ -19,6 +19,15 @@ pub struct Healed {
     pub overviews: u64,
     /// Those that the database rejects.
     pub rejected: Vec<Rejected>,
+}
+
+/// A course whose row the database rejects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The course.
+    pub course: CourseKey,
+    /// What the database says.
+    pub why: String,
 }
 
 impl Store {

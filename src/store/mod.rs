@@ -25,35 +25,32 @@ mod overviews;
 mod passes;
 mod pool;
 mod prune;
-
-mod refusal;
 mod refused_urls;
-mod rejection;
 mod rights;
 mod schema;
 mod timeout;
 mod write;
+mod writes;
 
 pub use self::blank_reason::Reason;
 pub use self::blanks::{Blank, BlankCount};
 pub use self::coverage::{Coverage, SeenSince};
 pub use self::dead_letters::{Letter, LetterFilter, LetterHead};
-pub use self::error::StoreError;
+pub use self::error::{Refusal, StoreError};
 pub use self::failures::Failure;
 pub use self::halving::Halving;
-pub use self::heal::Healed;
+pub use self::heal::{Healed, Rejected};
 pub use self::lease::Lease;
 pub use self::ledger::{Entry, ObservedBy, UrlRefusal};
 pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
 pub use self::passes::{PassKind, PassRow, Verdict};
 pub use self::prune::PrunedRuns;
-pub use self::refusal::{Refusal, Refused, Writes};
 pub use self::refused_urls::RefusedCourse;
-pub use self::rejection::Rejected;
-pub use self::rights::{Need, Needs, Rights};
+pub(crate) use self::rights::{Need, needs};
 pub use self::schema::SchemaProblem;
 pub use self::timeout::Timeouts;
 pub use self::write::Applied;
+pub use self::writes::{Refused, Writes};
 
 use std::sync::Arc;
 

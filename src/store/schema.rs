@@ -2,9 +2,9 @@
 
 use entity::{blank, dead_letter, lease, ledger, overview, pass};
 use sea_orm::sea_query::{Query, SelectStatement};
-use sea_orm::{DbErr, EntityName, EntityTrait, Iterable, QuerySelect, RuntimeErr};
+use sea_orm::{EntityName, EntityTrait, Iterable, QuerySelect};
 
-use super::refusal::Refusal;
+use super::error::Refusal;
 use super::timeout::Limit;
 use super::{Store, StoreError};
 
@@ -97,20 +97,9 @@ impl Store {
         match self.db.rows("look at the tables", Limit::Batch, query).await {
             Ok(_) => Ok(()),
             Err(error) if error.refusal() == Some(Refusal::Right) => Err(SchemaProblem::Denied(table)),
-            Err(StoreError::Statement { source, .. }) if is_absent(&source) => Err(otherwise),
+            Err(error) if error.is_absent() => Err(otherwise),
             // It is silent, say, which says nothing of the table.
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// Whether a table or a column is not there: PostgreSQL and MySQL say so by number; SQLite says no more than «error», and
-/// our own query has no other.
-fn is_absent(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    let code = error.as_database_error().and_then(|error| error.code());
-    matches!(code.as_deref(), Some("42P01" | "42703" | "3F000" | "42S02" | "42S22" | "1"))
 }

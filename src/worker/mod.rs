@@ -39,7 +39,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::pass::Pass;
 use crate::status::{Health, Sources};
-use crate::store::{Needs, PassKind};
+use crate::store::{PassKind, needs};
 
 /// How long what is in hand may take at the end; together with closing, less than the 20 s that an operator waits.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
@@ -84,8 +84,13 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
         stop.clone(),
     );
     jobs.spawn(healing);
-    let needs = Needs::under(config);
-    jobs.spawn(writes::watch(engine.store().clone(), needs, holder.clone(), watched.clone(), stop.clone()));
+    jobs.spawn(writes::watch(
+        engine.store().clone(),
+        needs(config),
+        holder.clone(),
+        watched.clone(),
+        stop.clone(),
+    ));
     jobs.spawn(TakeOver::new(letters, engine.store().clone(), watched).run(stop.clone()));
     jobs.spawn(prune::run(engine.store().clone(), holder.clone(), watched.clone(), stop.clone()));
     jobs.spawn(gauges::Gauges::new(sources, holder).run(watched.clone(), stop.clone()));

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jobs::sleeps;
 use crate::jobs::Jobs;
-use crate::store::{Needs, Refused, Store};
+use crate::store::{Need, Refused, Store};
 use crate::telemetry::metrics;
 
 /// Between two checks while the database writes: a refused write starts a check at once.
@@ -18,7 +18,13 @@ const REFUSED: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Checks until `stop`. Logs one line when the database stops writing, and one when it writes again.
-pub(super) async fn watch(store: Store, needs: Needs, holder: String, jobs: Jobs, stop: CancellationToken) {
+pub(super) async fn watch(
+    store: Store,
+    needs: Vec<Need>,
+    holder: String,
+    jobs: Jobs,
+    stop: CancellationToken,
+) {
     let job = jobs.add("writes", WRITES);
     let mut changes = store.writes().watch();
     let mut logged: Option<String> = None;

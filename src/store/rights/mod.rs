@@ -1,66 +1,79 @@
 //! What the database user may do, beside what the program needs: too little stops it in the middle of its work, too
 //! much is a risk that nobody asked for.
 //!
-//! Whether the user may do what is needed is tried out, by statements that touch no row (`probe.rs`): that is the
+//! Whether the user may do what is needed is tried out, by statements that touch no row (`needs.rs`): that is the
 //! truth, also where the server only reads. What the user may do beyond that is in the servers' own catalogs
 //! (`held.rs`).
 
 mod held;
 mod needs;
-mod probe;
 
-use entity::overview;
-use sea_orm::{ConnectionTrait, DbBackend, EntityName, QueryResult, Statement};
+use sea_orm::{DbBackend, Statement};
 
-pub use self::needs::{Need, Needs};
+pub(crate) use self::needs::{Need, needs};
 
-use super::pool::Pool;
-use super::timeout::{Limit, Work};
+use super::error::Refusal;
+use super::timeout::Limit;
 use super::{Store, StoreError};
+use crate::telemetry::report;
 
 const DOING: &str = "tell what the user may do";
-/// A schema on the search path that has the LMS's table and that the user may not look into: the table is then as if it
-/// were not there. Schemas that are not on the path are another tenant's.
-const SHUT: &str = "
-SELECT quote_ident(n.nspname) AS place FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relname = $1 AND to_regclass($1) IS NULL AND NOT has_schema_privilege(n.oid, 'USAGE')
-  AND n.nspname::text IN (
-    SELECT replace(trim(both '\" ' FROM part), '$user', current_user::text)
-    FROM unnest(string_to_array(current_setting('search_path'), ',')) AS part)
-LIMIT 1";
+
+/// Name and host, and the database: as GRANT names it, and for people.
+const MYSQL_USER: &str = "
+SELECT CAST(CURRENT_USER() AS CHAR), CAST(IF(COALESCE(DATABASE(), '') REGEXP '[^0-9A-Za-z_]',
+  CONCAT('`', REPLACE(DATABASE(), '`', '``'), '`'), COALESCE(DATABASE(), '')) AS CHAR),
+  CAST(COALESCE(DATABASE(), '') AS CHAR), NULL";
+/// Name, the schema of the LMS's table, the database; and a schema on the search path that has the table and that the user
+/// may not look into, so that the table seems not to be there. Schemas that are not on the path are another tenant's.
+const POSTGRES_USER: &str = "
+SELECT quote_ident(current_user), quote_ident(COALESCE((
+    SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass('course_overviews_courseoverview')), current_schema()::text, 'public')),
+  current_database()::text, (
+    SELECT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = 'course_overviews_courseoverview' AND to_regclass('course_overviews_courseoverview') IS NULL
+      AND NOT has_schema_privilege(n.oid, 'USAGE')
+      AND n.nspname::text IN (
+        SELECT replace(trim(both '\" ' FROM part), '$user', current_user::text)
+        FROM unnest(string_to_array(current_setting('search_path'), ',')) AS part)
+    LIMIT 1)";
 
 /// The verdict.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rights {
+#[derive(Debug, Default)]
+pub(crate) struct Rights {
     /// What the program needs and the user may not do.
-    pub missing: Vec<Need>,
+    missing: Vec<Need>,
+    /// Whether the user may not look into the LMS's schema, so that its tables seem not to be there.
+    pub(crate) shut: bool,
     /// Why the server refuses to write, whatever the rights.
-    pub refused: Option<String>,
+    pub(crate) refused: Option<String>,
     /// What the user may do and the program never does, in words, as in `DELETE on auth_user`.
-    pub beyond: Vec<String>,
+    pub(crate) beyond: Vec<String>,
     /// Who the user is, and where.
-    pub user: User,
+    pub(crate) user: User,
 }
 
 /// Who the database takes this program for, as GRANT names it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct User {
+#[derive(Debug, Default)]
+pub(crate) struct User {
     /// In quotes.
-    pub name: String,
+    pub(crate) name: String,
     /// What stands before a table's name: the database, or on PostgreSQL the schema.
-    pub place: String,
+    place: String,
     /// The database, for people.
-    pub database: String,
+    database: String,
+    /// A schema that the user may not look into.
+    shut: Option<String>,
 }
 
 impl Rights {
     /// What is missing, in words, and the statements that give it; none if nothing is.
-    pub fn lacking(&self) -> Option<String> {
-        let User { name, place, database } = &self.user;
+    pub(crate) fn lacking(&self) -> Option<String> {
+        let User { name, place, database, .. } = &self.user;
         let missing: Vec<String> = self.missing.iter().map(Need::to_string).collect();
         let grant = |need: &Need| {
-            let on =
-                if need.right == "USAGE" { need.table.clone() } else { format!("{place}.{}", need.table) };
+            let on = if self.shut { need.table.clone() } else { format!("{place}.{}", need.table) };
             format!("GRANT {} ON {on} TO {name};", need.what())
         };
         let grants: Vec<String> = self.missing.iter().map(grant).collect();
@@ -74,22 +87,33 @@ impl Rights {
     }
 }
 
+enum Tried {
+    Well,
+    Denied,
+    /// The server only reads, or is full.
+    Refused(String),
+}
+
 impl Store {
     /// Looks at what the user of this connection may do. On SQLite a file's owner may do all.
-    pub async fn rights(&self, needs: &Needs) -> Result<Rights, StoreError> {
+    pub(crate) async fn rights(&self, needs: &[Need]) -> Result<Rights, StoreError> {
         let user = self.user().await?;
-        if let Some(need) = self.shut_schema().await? {
-            return Ok(Rights { missing: vec![need], user, ..Rights::default() });
+        if let Some(schema) = &user.shut {
+            return Ok(Rights { missing: vec![Need::usage(schema)], shut: true, user, ..Rights::default() });
         }
-        let (missing, refused) = self.try_out(needs.list()).await?;
-        let beyond = self.beyond(needs.list(), &user).await?;
-        Ok(Rights { missing, refused, beyond, user })
+        let (missing, refused) = self.try_out(needs).await?;
+        let beyond = self.beyond(needs, &user.name).await?;
+        Ok(Rights { missing, refused, beyond, user, ..Rights::default() })
     }
 
     /// Looks whether the database writes what the program needs, and notes it for [`Store::writes`]. Returns why it
     /// does not, if it does not.
-    pub async fn check_writes(&self, needs: &Needs, holder: &str) -> Result<Option<String>, StoreError> {
-        let needs: Vec<Need> = needs.list().iter().filter(|need| need.right != "SELECT").cloned().collect();
+    pub(crate) async fn check_writes(
+        &self,
+        needs: &[Need],
+        holder: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let needs: Vec<Need> = needs.iter().filter(|need| need.right != "SELECT").cloned().collect();
         let (missing, refused) = self.try_out(&needs).await?;
         let refused = if missing.is_empty() {
             refused
@@ -100,7 +124,7 @@ impl Store {
             Some(why) => Some(why),
             // What touches no row does not meet a full disk: a row of our own is written, too.
             None => match self.acquire("write_check", holder, std::time::Duration::ZERO).await {
-                Err(error) if error.refusal().is_some() => Some(crate::telemetry::report(&error)),
+                Err(error) if error.refusal().is_some() => Some(report(&error)),
                 done => done.map(|_| None)?,
             },
         };
@@ -108,65 +132,57 @@ impl Store {
         Ok(refused)
     }
 
-    /// The right that is needed to see the LMS's table at all, if it is missing.
-    async fn shut_schema(&self) -> Result<Option<Need>, StoreError> {
-        if self.backend() != DbBackend::Postgres {
-            return Ok(None);
+    /// Tries each of these. Returns what is missing, and why the server refuses to write whatever the rights. What is
+    /// not there at all counts as no lack: that is for the schema's check to say.
+    async fn try_out(&self, needs: &[Need]) -> Result<(Vec<Need>, Option<String>), StoreError> {
+        let (mut missing, mut refused) = (Vec::new(), None);
+        for need in needs {
+            match self.try_one(need, &need.columns).await? {
+                Tried::Well => {}
+                Tried::Refused(why) => refused = Some(why),
+                Tried::Denied if need.whole => missing.push(need.clone()),
+                Tried::Denied => {
+                    let mut lacking = Need { columns: Vec::new(), ..need.clone() };
+                    for column in &need.columns {
+                        if matches!(self.try_one(need, &[column]).await?, Tried::Denied) {
+                            lacking.columns.push(column);
+                        }
+                    }
+                    missing.push(lacking);
+                }
+            }
         }
-        let shut =
-            Statement::from_sql_and_values(self.backend(), SHUT, [overview::Entity.table_name().into()]);
-        let rows = self.look(shut).await?;
-        let shut = rows.first().map(|row| row.try_get::<String>("", "place")).transpose();
-        let need = |schema| Need { right: "USAGE", table: format!("SCHEMA {schema}"), columns: Vec::new() };
-        Ok(shut.map_err(StoreError::doing(DOING))?.map(need))
+        Ok((missing, refused))
+    }
+
+    /// The server checks rights, and whether it only reads, before it looks for rows.
+    async fn try_one(&self, need: &Need, columns: &[&str]) -> Result<Tried, StoreError> {
+        let probe = Statement::from_string(self.backend(), need.probe(self.backend(), columns));
+        let Err(error) = self.db.rows_of(DOING, Limit::Batch, probe).await else { return Ok(Tried::Well) };
+        match error.refusal() {
+            Some(Refusal::Right) => Ok(Tried::Denied),
+            Some(_) => Ok(Tried::Refused(report(&error))),
+            None if error.is_reported() => Ok(Tried::Well),
+            None => Err(error),
+        }
     }
 
     async fn user(&self) -> Result<User, StoreError> {
         let sql = match self.backend() {
-            DbBackend::MySql => {
-                "SELECT CAST(CURRENT_USER() AS CHAR) AS name, CAST(DATABASE() AS CHAR) AS place, \
-                 CAST(DATABASE() AS CHAR) AS base"
-            }
-            DbBackend::Postgres => {
-                "SELECT quote_ident(current_user) AS name, quote_ident(COALESCE((SELECT n.nspname::text FROM pg_class c \
-                 JOIN pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE c.oid = to_regclass('course_overviews_courseoverview')), current_schema()::text, 'public')) AS place, \
-                 current_database()::text AS base"
-            }
+            DbBackend::MySql => MYSQL_USER,
+            DbBackend::Postgres => POSTGRES_USER,
             _ => return Ok(User::default()),
         };
-        let rows = self.look(Statement::from_string(self.backend(), sql)).await?;
-        let Some(row) = rows.first() else { return Ok(User::default()) };
-        let text = |name| row.try_get::<Option<String>>("", name).map_err(StoreError::doing(DOING));
-        let (name, place, database) = (text("name")?, text("place")?, text("base")?);
-        let mut user = User {
-            name: name.unwrap_or_default(),
-            place: place.unwrap_or_default(),
-            database: database.unwrap_or_default(),
+        let ask = Statement::from_string(self.backend(), sql);
+        let users: Vec<(String, String, String, Option<String>)> =
+            self.db.values_of(DOING, Limit::Batch, ask).await?;
+        let Some((mut name, place, database, shut)) = users.into_iter().next() else {
+            return Ok(User::default());
         };
         if self.backend() == DbBackend::MySql {
-            let (name, host) = user.name.rsplit_once('@').unwrap_or((&user.name, "%"));
-            user.name = format!("'{name}'@'{host}'");
-            if !user.place.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                user.place = format!("`{}`", user.place.replace('`', "``"));
-            }
+            let (user, host) = name.rsplit_once('@').unwrap_or((&name, "%"));
+            name = format!("'{user}'@'{host}'");
         }
-        Ok(user)
-    }
-
-    async fn look(&self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
-        self.db.rows_of(DOING, Limit::Batch, statement).await
-    }
-
-    /// Executes what touches no row.
-    async fn touch(&self, sql: &str) -> Result<(), StoreError> {
-        let sql = sql.to_owned();
-        let touch = move |pool: Pool| -> Work<'static, _> {
-            let sql = sql.clone();
-            Box::pin(async move {
-                pool.db.execute_unprepared(&sql).await.map(drop).map_err(StoreError::doing(DOING))
-            })
-        };
-        self.db.with_timeout(DOING, Limit::Batch, touch).await
+        Ok(User { name, place, database, shut })
     }
 }

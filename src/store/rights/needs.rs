@@ -2,30 +2,95 @@
 
 use std::fmt;
 
-use entity::{blank, dead_letter, failure, ledger, overview, pass};
-use sea_orm::{EntityName, IdenStatic, Iterable};
+use entity::{blank, dead_letter, failure, lease, ledger, overview, pass};
+use sea_orm::{DbBackend, EntityName, EntityTrait, IdenStatic, Iterable};
 
 use crate::config::{Config, PageSize};
 
+const WRITE: [&str; 3] = ["SELECT", "INSERT", "UPDATE"];
+/// For what is pruned, discarded or forgotten.
+const DELETE: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+
 /// One right on one table, or on some of its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Need {
+pub(crate) struct Need {
     /// In capitals, as in GRANT.
-    pub right: &'static str,
+    pub(super) right: &'static str,
     /// The table; or, for USAGE, `SCHEMA` and its name.
-    pub table: String,
-    /// None: all of the table.
-    pub columns: Vec<String>,
+    pub(super) table: String,
+    /// Those columns; of a whole table its first one.
+    pub(super) columns: Vec<&'static str>,
+    /// Whether it is on the whole table.
+    pub(super) whole: bool,
+}
+
+/// Everything that the program needs under this configuration.
+pub(crate) fn needs(config: &Config) -> Vec<Need> {
+    let lms = overview::Entity.table_name();
+    let extra: Vec<&str> = config.sync.also.iter().map(|column| column.name()).collect();
+    let read: Vec<&str> = overview::Column::iter().map(|column| column.as_str()).collect();
+    let mut needs = vec![
+        Need::of("SELECT", lms, [read, extra.clone()].concat()),
+        Need::of("UPDATE", lms, [vec![overview::Column::MarketingUrl.as_str()], extra].concat()),
+    ];
+    if matches!(config.reconcile.page_size, PageSize::Lms) {
+        needs.push(Need::of("SELECT", "catalog_catalogintegration", vec!["id", "page_size"]));
+    }
+    needs.push(Need { whole: true, ..Need::of("SELECT", migration::MEMORY, vec!["version"]) });
+    needs.extend(on_table::<blank::Entity>(&DELETE));
+    needs.extend(on_table::<dead_letter::Entity>(&DELETE));
+    needs.extend(on_table::<failure::Entity>(&DELETE));
+    needs.extend(on_table::<lease::Entity>(&WRITE));
+    needs.extend(on_table::<ledger::Entity>(&DELETE));
+    needs.extend(on_table::<pass::Entity>(&DELETE));
+    needs
+}
+
+/// These rights on a table of ours.
+fn on_table<E: EntityTrait>(rights: &[&'static str]) -> impl Iterator<Item = Need> {
+    let first = E::Column::iter().take(1).map(|column| column.as_str()).collect::<Vec<_>>();
+    let need = move |right: &&'static str| Need {
+        whole: true,
+        ..Need::of(right, E::default().table_name(), first.clone())
+    };
+    rights.iter().map(need)
 }
 
 impl Need {
+    fn of(right: &'static str, table: &str, columns: Vec<&'static str>) -> Self {
+        Self { right, table: table.to_owned(), columns, whole: false }
+    }
+
+    /// The right to look into a schema of PostgreSQL's.
+    pub(super) fn usage(schema: &str) -> Self {
+        Self { whole: true, ..Self::of("USAGE", &format!("SCHEMA {schema}"), Vec::new()) }
+    }
+
     /// As GRANT has it before ON: `SELECT (id, marketing_url)`.
     pub(super) fn what(&self) -> String {
-        match self.columns.as_slice() {
-            [] => self.right.to_owned(),
-            columns => format!("{} ({})", self.right, columns.join(", ")),
+        if self.whole {
+            self.right.to_owned()
+        } else {
+            format!("{} ({})", self.right, self.columns.join(", "))
         }
     }
+
+    /// A statement that needs this right on these columns and no other, and touches no row.
+    pub(super) fn probe(&self, backend: DbBackend, columns: &[&str]) -> String {
+        let Self { right, table, whole, .. } = self;
+        let listed = columns.join(", ");
+        let statement = match *right {
+            "INSERT" => format!("INSERT INTO {table} ({listed}) SELECT NULL{}", from_dual(backend)),
+            "UPDATE" => format!("UPDATE {table} SET {} = NULL", columns.join(" = NULL, ")),
+            "DELETE" => format!("DELETE FROM {table}"),
+            _ => format!("SELECT {} FROM {table}", if *whole { "*" } else { &listed }),
+        };
+        format!("{statement} WHERE 1 = 0")
+    }
+}
+
+fn from_dual(backend: DbBackend) -> &'static str {
+    if backend == DbBackend::MySql { " FROM DUAL" } else { "" }
 }
 
 /// As GRANT has it: `SELECT (id, marketing_url) ON course_overviews_courseoverview`.
@@ -35,72 +100,25 @@ impl fmt::Display for Need {
     }
 }
 
-/// Everything that the program needs.
-#[derive(Debug, Clone)]
-pub struct Needs(Vec<Need>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Default for Needs {
-    /// What it needs whatever its configuration: three columns of the LMS's table, one of them to write, and our own
-    /// tables.
-    fn default() -> Self {
-        let columns: Vec<&str> = overview::Column::iter().map(|column| column.as_str()).collect();
-        let lms = overview::Entity.table_name();
-        let mut needs = Self(Vec::new()).and("SELECT", lms, &columns).and(
-            "UPDATE",
-            lms,
-            &[overview::Column::MarketingUrl.as_str()],
-        );
-        for table in migration::tables() {
-            for right in ["SELECT", "INSERT", "UPDATE"] {
-                needs = needs.and(right, table, &[]);
+    #[test]
+    fn every_need_has_a_statement_that_touches_no_row() {
+        for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
+            for need in needs(&Config::default()) {
+                let sql = need.probe(backend, &need.columns);
+                assert!(sql.starts_with(need.right) && sql.ends_with(" WHERE 1 = 0"), "{sql}");
             }
         }
-        // What is linked again, or answered again, is forgotten, dead letters are discarded, and old runs and passes are
-        // pruned; nothing else is ever deleted.
-        needs
-            .and("DELETE", blank::Entity.table_name(), &[])
-            .and("DELETE", dead_letter::Entity.table_name(), &[])
-            .and("DELETE", failure::Entity.table_name(), &[])
-            .and("DELETE", ledger::Entity.table_name(), &[])
-            .and("DELETE", pass::Entity.table_name(), &[])
-            .and("SELECT", migration::MEMORY, &[])
     }
-}
 
-impl Needs {
-    /// What it needs under this configuration.
-    pub fn under(config: &Config) -> Self {
-        let also: Vec<&str> = config.sync.also.iter().map(|column| column.name()).collect();
-        let needs = Self::default().also(&also);
-        match config.reconcile.page_size {
-            PageSize::Lms => needs.and("SELECT", "catalog_catalogintegration", &["id", "page_size"]),
-            PageSize::Auto | PageSize::Fixed(_) => needs,
+    #[test]
+    fn every_table_of_ours_is_needed() {
+        let needs = needs(&Config::default());
+        for table in migration::tables() {
+            assert!(needs.iter().any(|need| need.table == table), "{table}");
         }
-    }
-
-    /// With these columns of the LMS's table, to read and to write.
-    #[must_use]
-    pub fn also(self, columns: &[&str]) -> Self {
-        if columns.is_empty() {
-            return self;
-        }
-        let lms = overview::Entity.table_name();
-        self.and("SELECT", lms, columns).and("UPDATE", lms, columns)
-    }
-
-    /// With one more; without columns it is on the whole table.
-    #[must_use]
-    pub fn and(mut self, right: &'static str, table: &str, columns: &[&str]) -> Self {
-        let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
-        // One need for each right on a table, so that the verdict finds all of its columns in one place.
-        match self.0.iter_mut().find(|need| need.right == right && need.table == table) {
-            Some(need) => need.columns.extend(columns),
-            None => self.0.push(Need { right, table: table.to_owned(), columns }),
-        }
-        self
-    }
-
-    pub(super) fn list(&self) -> &[Need] {
-        &self.0
     }
 }
