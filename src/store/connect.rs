@@ -1,14 +1,21 @@
-//! Opening the pool: with limits on every wait, and each database's own manners.
+//! The pool of connections: opened with limits on every wait, and each database's own settings; and a new one in its
+//! place where its connections may not be used any more: a statement had no answer, a connection broke, or a COMMIT or
+//! ROLLBACK failed. Such a connection may hang for ever, or still be inside its transaction.
+//!
+//! Over TLS the driver waits for the server's farewell before a connection gives up its place, so that a pool whose
+//! connections hang has no room for others.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use sea_orm::ConnectOptions;
+use sea_orm::{ConnAcquireErr, ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 use secrecy::ExposeSecret;
+use sqlx::Connection;
+use sqlx::pool::PoolOptions;
 
 use super::clock::DatabaseClock;
 use super::error::wants_tls;
-use super::pool::{Lost, Pools, guarded, root_cause};
 use super::timeout::Db;
 use super::{Store, StoreError, Writes};
 use crate::config;
@@ -17,6 +24,12 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// No statement of ours takes longer, a heal over a million overviews included.
 const STATEMENT: Duration = Duration::from_secs(30);
+/// A connection that nobody used for so long is asked whether it lives; asking costs as much as a short statement.
+const TESTED_AFTER: Duration = Duration::from_secs(1);
+/// How long that may take.
+const PING: Duration = Duration::from_secs(2);
+/// How long one connection may take to say why none can be had.
+const CAUSE: Duration = Duration::from_secs(2);
 
 impl Store {
     /// Opens the pool and its first connection.
@@ -55,14 +68,14 @@ impl Store {
     }
 }
 
-pub(super) fn options(settings: &config::Database, lazy: bool, lost: &Lost) -> ConnectOptions {
+fn options(settings: &config::Database, lazy: bool, lost: &Lost) -> ConnectOptions {
     let (sqlite, postgres, mysql) = (lost.clone(), lost.clone(), lost.clone());
     let mut options = ConnectOptions::new(settings.url.expose_secret());
     options
         .max_connections(settings.max_connections)
         .connect_timeout(CONNECT)
         .acquire_timeout(ACQUIRE)
-        // `pool.rs` does, with a limit, and not each time.
+        // `guarded` does, with a limit, and not each time.
         .test_before_acquire(false)
         .sqlx_logging(false)
         .connect_lazy(lazy)
@@ -97,4 +110,138 @@ pub(super) fn options(settings: &config::Database, lazy: bool, lost: &Lost) -> C
             })
         });
     options
+}
+
+/// One pool; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Pool {
+    pub(super) db: DatabaseConnection,
+    lost: Lost,
+}
+
+/// Whether the connections of one pool may not be used any more.
+#[derive(Clone, Default)]
+struct Lost(Arc<AtomicBool>);
+
+impl Lost {
+    fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Pool {
+    async fn open(settings: &config::Database, lazy: bool) -> Result<Self, DbErr> {
+        let lost = Lost::default();
+        let db = Database::connect(options(settings, lazy, &lost)).await?;
+        Ok(Self { db, lost })
+    }
+
+    /// Has every connection of this pool closed, and the next work go to a new pool.
+    pub(super) fn lose(&self) {
+        self.lost.set();
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.get()
+    }
+}
+
+/// The pool in use.
+pub(super) struct Pools {
+    settings: config::Database,
+    current: RwLock<Pool>,
+}
+
+impl Pools {
+    async fn open(settings: &config::Database, lazy: bool) -> Result<Self, DbErr> {
+        let current = RwLock::new(Pool::open(settings, lazy).await?);
+        Ok(Self { settings: settings.clone(), current })
+    }
+
+    /// The pool in use, whether or not its connections are good.
+    pub(super) fn get(&self) -> Pool {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A pool whose connections may be used. What still runs by an old one goes on; its connections close as they are
+    /// given back.
+    pub(super) async fn good(&self) -> Result<Pool, DbErr> {
+        let current = self.get();
+        if !current.is_lost() {
+            return Ok(current);
+        }
+        let new = Pool::open(&self.settings, true).await?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Another may have replaced it meanwhile.
+        if current.is_lost() {
+            *current = new;
+        }
+        Ok(current.clone())
+    }
+
+    /// What is wrong with a connection to this database, where the pool waited in vain; else the error as it is. The
+    /// pool takes a server that refuses connections for one that is about to start.
+    pub(super) async fn root_cause(&self, error: DbErr) -> DbErr {
+        root_cause(self.settings.url.expose_secret(), error).await
+    }
+}
+
+/// Whether all that is known is that no connection was to be had in time.
+pub(super) fn is_acquire_timeout(error: &DbErr) -> bool {
+    match error {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => true,
+        DbErr::Conn(RuntimeErr::SqlxError(error)) => matches!(**error, sqlx::Error::PoolTimedOut),
+        _ => false,
+    }
+}
+
+/// What one connection meets, where the pool waited in vain.
+async fn root_cause(url: &str, error: DbErr) -> DbErr {
+    if !is_acquire_timeout(&error) {
+        return error;
+    }
+    let one = async {
+        match url.split(':').next() {
+            Some("postgres" | "postgresql") => sqlx::PgConnection::connect(url).await.map(drop),
+            Some("mysql" | "mariadb") => sqlx::MySqlConnection::connect(url).await.map(drop),
+            _ => Ok(()),
+        }
+    };
+    match tokio::time::timeout(CAUSE, one).await {
+        Ok(Ok(())) => error,
+        Ok(Err(cause)) => DbErr::Conn(RuntimeErr::SqlxError(Arc::new(cause))),
+        Err(_) => DbErr::Conn(RuntimeErr::Internal(format!("no answer within {} s", CAUSE.as_secs()))),
+    }
+}
+
+/// Has the pool close connections that may not be used: when they come back, and before they are given out.
+fn guarded<DB: sqlx::Database>(pool: PoolOptions<DB>, lost: &Lost) -> PoolOptions<DB> {
+    let (before, after) = (lost.clone(), lost.clone());
+    pool.before_acquire(move |connection, meta| {
+        let lost = before.clone();
+        Box::pin(async move {
+            Ok(!lost.get() && (meta.idle_for < TESTED_AFTER || pings(connection, &lost).await))
+        })
+    })
+    .after_release(move |connection, _| {
+        let lost = after.clone();
+        Box::pin(async move {
+            // The pool asks it too, but without a limit. And whatever was still to be sent, such as a ROLLBACK, is done
+            // when it has answered: one that is in a transaction after that will not leave it.
+            Ok(!lost.get() && pings(connection, &lost).await && !connection.is_in_transaction())
+        })
+    })
+}
+
+/// Whether a connection answers; one that does not may keep its place, and the others hang too.
+async fn pings<C: Connection>(connection: &mut C, lost: &Lost) -> bool {
+    let answers = matches!(tokio::time::timeout(PING, connection.ping()).await, Ok(Ok(())));
+    if !answers {
+        lost.set();
+    }
+    answers
 }

@@ -4,9 +4,7 @@
 //! The ledger decides. Every write of a link is one statement that copies the ledger's URL to overviews that
 //! differ from it (`copy.rs`); restoring, applying and healing differ only in which overviews they copy to.
 
-mod blank_reason;
 mod blanks;
-mod charset;
 mod choice;
 mod clock;
 mod connect;
@@ -23,21 +21,18 @@ mod lease;
 mod ledger;
 mod overviews;
 mod passes;
-mod pool;
 mod prune;
-mod refused_urls;
 mod rights;
 mod schema;
 mod timeout;
 mod write;
 mod writes;
 
-pub use self::blank_reason::Reason;
-pub use self::blanks::{Blank, BlankCount};
+pub use self::blanks::{Blank, BlankCount, Reason};
 pub use self::coverage::{Coverage, SeenSince};
 pub use self::dead_letters::{Letter, LetterFilter, LetterHead};
 pub use self::error::{Refusal, StoreError};
-pub use self::failures::Failure;
+pub use self::failures::{Failure, RefusedCourse};
 pub use self::halving::Halving;
 pub use self::heal::{Healed, Rejected};
 pub use self::lease::Lease;
@@ -45,7 +40,6 @@ pub use self::ledger::{Entry, ObservedBy, UrlRefusal};
 pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
 pub use self::passes::{PassKind, PassRow, Verdict};
 pub use self::prune::PrunedRuns;
-pub use self::refused_urls::RefusedCourse;
 pub(crate) use self::rights::{Need, needs};
 pub use self::schema::SchemaProblem;
 pub use self::timeout::Timeouts;

@@ -16,7 +16,7 @@ use sea_orm::{
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::pool::{Pool, Pools, is_acquire_timeout};
+use super::connect::{Pool, Pools, is_acquire_timeout};
 use super::{StoreError, Writes};
 
 /// How often work is tried while it fails by something that passes.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use entity::overview;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement};
 
+use super::connect::Pool;
 use super::copy::{Clears, From, Scope, due, statement};
 use super::custom_courses::Of;
-use super::pool::Pool;
 use super::timeout::{Limit, Work};
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
 use crate::model::course_key::{CourseKey, RunKey};
