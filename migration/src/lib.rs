@@ -16,11 +16,13 @@ mod m20261124_000006_refusals;
 mod m20261130_000007_plain_ledger;
 mod m20261130_000008_light_passes;
 mod overview;
+pub mod restore_trigger;
 
 pub use self::error::MigrateError;
 pub use sea_orm_migration::sea_orm::DbErr;
 pub use sea_orm_migration::{MigrationStatus, MigratorTrait, SchemaManager};
 
+use self::restore_trigger::Around;
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, TransactionTrait};
 
@@ -96,9 +98,13 @@ pub enum Direction {
     Up {
         /// Whether the LMS's table may be created where it is missing.
         create_overview_table: bool,
+        /// Whether the LMS's table gets the restore trigger; one that it has stays.
+        restore_trigger: bool,
     },
     /// Back to nothing of ours. The column on the LMS's table stays: its content is the LMS's.
     Down,
+    /// Without the restore trigger; all else stays.
+    NoRestoreTrigger,
 }
 
 /// A statement that is to be executed, and what there is to know before.
@@ -124,7 +130,11 @@ impl std::fmt::Display for Planned {
         for line in &self.note {
             writeln!(f, "-- {line}")?;
         }
-        writeln!(f, "{};", self.sql)?;
+        if restore_trigger::is_compound(&self.sql) {
+            writeln!(f, "DELIMITER //\n{}//\nDELIMITER ;", self.sql)?;
+        } else {
+            writeln!(f, "{};", self.sql)?;
+        }
         for other in &self.or {
             writeln!(f, "-- If the server refuses that: {other}")?;
         }
@@ -146,8 +156,11 @@ where
     let applied =
         |name: &str| known.iter().any(|m| m.name() == name && m.status() == MigrationStatus::Applied);
     Ok(match direction {
-        Direction::Up { create_overview_table } => {
+        Direction::Up { create_overview_table, restore_trigger } => {
+            let changes = all().iter().any(|step| !applied(step.name));
+            let trigger = Around::up(db, restore_trigger, changes).await?;
             let mut planned = overview::plan(&manager, create_overview_table).await?;
+            planned.extend(trigger.before);
             for (place, step) in all().iter().filter(|step| !applied(step.name)).enumerate() {
                 let statements = (step.up)(backend);
                 // Only the first of them may have been interrupted: a later one drops what does not exist yet.
@@ -155,10 +168,11 @@ where
                 planned.extend(left.into_iter().map(Planned::plain));
                 planned.extend(remember(step.name).map(Planned::plain));
             }
+            planned.extend(trigger.after);
             planned
         }
         Direction::Down => {
-            let mut planned = Vec::new();
+            let mut planned = Around::down(db).await?;
             for step in all().iter().rev().filter(|step| applied(step.name)) {
                 planned.extend(left(&manager, (step.down)(backend)).await?.into_iter().map(Planned::plain));
                 let forget = format!("DELETE FROM {MEMORY} WHERE version = '{}'", step.name);
@@ -166,6 +180,7 @@ where
             }
             planned
         }
+        Direction::NoRestoreTrigger => Around::down(db).await?,
     })
 }
 
@@ -190,16 +205,23 @@ where
     for<'c> &'c C: IntoSchemaManagerConnection<'c>,
 {
     match direction {
-        Direction::Up { create_overview_table } => {
+        Direction::Up { create_overview_table, restore_trigger } => {
+            let changes = !Migrator::get_pending_migrations_read_only(db).await?.is_empty();
+            let trigger = Around::up(db, restore_trigger, changes).await?;
             let planned = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
             let altered = overview::execute(db, &planned).await?;
+            overview::execute(db, &trigger.before).await?;
             Migrator::up(db, None).await?;
+            overview::execute(db, &trigger.after).await?;
             Ok(altered)
         }
         Direction::Down => {
+            // Before the ledger that it reads.
+            overview::execute(db, &Around::down(db).await?).await?;
             Migrator::down(db, None).await?;
             Ok(None)
         }
+        Direction::NoRestoreTrigger => overview::execute(db, &Around::down(db).await?).await,
     }
 }
 

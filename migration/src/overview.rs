@@ -11,7 +11,7 @@ use sea_orm_migration::sea_orm::{
 use crate::alter::{Size, WAYS, is_refused, words};
 use crate::{MigrateError, Planned};
 
-const TABLE: &str = "course_overviews_courseoverview";
+pub(crate) const TABLE: &str = "course_overviews_courseoverview";
 const COLUMN: &str = "marketing_url";
 
 /// The longest that anybody waits in line behind our ALTER.
@@ -67,7 +67,7 @@ fn about() -> String {
     format!("The LMS's table {TABLE} gets the column {COLUMN}.")
 }
 
-fn waiting(lock: &str) -> Vec<String> {
+pub(crate) fn waiting(lock: &str) -> Vec<String> {
     vec![
         format!(
             "It needs the table to itself for that moment ({lock}), so it waits for transactions that use it,"

@@ -1,5 +1,6 @@
 //! `check`: one line for each part, with what to do about each failure.
 
+use migration::restore_trigger::State;
 use secrecy::ExposeSecret;
 
 use super::{Context, Exit, output, partner};
@@ -7,7 +8,7 @@ use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::CatalogError;
 use crate::config::without_password;
 use crate::status::read_only;
-use crate::store::{SchemaProblem, Store, StoreError, needs};
+use crate::store::{Rights, SchemaProblem, Store, StoreError, needs};
 use crate::telemetry::report;
 
 /// Unneeded rights that are named.
@@ -80,17 +81,37 @@ async fn database(context: &Context) -> Found {
         schema.map_err(|error| report(&error))?;
         let counts = store.counts().await.map_err(|error| report(&error))?;
         let url = without_password(context.config.database.url.expose_secret());
-        Ok((format!("{url}: {} overviews with a link, {} without", counts.linked, counts.blank), rights))
+        let trigger = store.restore_trigger().await.map_err(|error| report(&error))?;
+        let text = format!("{url}: {} overviews with a link, {} without", counts.linked, counts.blank);
+        Ok((text, trigger, rights))
     };
     match looked.await {
+        Ok((text, trigger, rights)) => well(text, trigger, &rights),
         Err(wrong) => Found::Wrong(wrong),
-        Ok((text, rights)) if rights.beyond.is_empty() => Found::Well(text),
-        Ok((text, rights)) => Found::Doubtful(format!(
-            "{text}; but the user {} has rights that this program does not need: {}; ops/ROLLOUT.md \
-             lists those it needs",
+    }
+}
+
+/// A database that works: its restore trigger, and what should be looked at.
+fn well(text: String, trigger: State, rights: &Rights) -> Found {
+    let mut doubts = Vec::new();
+    if !rights.beyond.is_empty() {
+        doubts.push(format!(
+            "the user {} has rights that this program does not need: {}; ops/ROLLOUT.md lists those it needs",
             rights.user.name,
             some(&rights.beyond, "; "),
-        )),
+        ));
+    }
+    let text = match trigger {
+        State::Wrong(why) => {
+            doubts.push(why);
+            text
+        }
+        trigger => format!("{text}; {trigger}"),
+    };
+    if doubts.is_empty() {
+        Found::Well(text)
+    } else {
+        Found::Doubtful(format!("{text}; but {}", doubts.join("; and ")))
     }
 }
 

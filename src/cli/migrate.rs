@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use migration::{Direction, MigrateError, Migrator, MigratorTrait};
+use migration::{Direction, MigrateError, Migrator, MigratorTrait, restore_trigger};
 
 use super::{Context, Exit, output};
 use crate::store::Store;
@@ -18,6 +18,10 @@ pub(super) struct Arguments {
     /// Also create the LMS's table if it is missing: for development only
     #[arg(long)]
     create_overview_table: bool,
+    /// Also give the LMS's table the trigger by which a row that is made again or saved has its link at once; with
+    /// `down`, take away that trigger only
+    #[arg(long)]
+    restore_trigger: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,17 +38,30 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
     let store = Store::connect(&context.config.database).await?;
     let db = &store.connection();
     let direction = match args.action {
-        Action::Up => Direction::Up { create_overview_table: args.create_overview_table },
+        Action::Up => Direction::Up {
+            create_overview_table: args.create_overview_table,
+            restore_trigger: args.restore_trigger,
+        },
+        Action::Down if args.restore_trigger => Direction::NoRestoreTrigger,
         Action::Down => Direction::Down,
         Action::Status => {
             let migrations =
                 Migrator::get_migration_with_status_read_only(db).await.context("cannot read migrations")?;
-            let rows: Vec<_> =
+            let mut rows: Vec<_> =
                 migrations.iter().map(|m| [m.name().to_owned(), m.status().to_string()]).collect();
+            let trigger = restore_trigger::state(db).await.context("cannot look for the restore trigger")?;
+            rows.push(["restore trigger".to_owned(), trigger.to_string()]);
             output::columns(&rows)?;
             return Ok(Exit::Done);
         }
     };
+    if args.restore_trigger
+        && args.action == Action::Up
+        && !args.create_overview_table
+        && let Some(why) = restore_trigger::obstacle(db).await.context("cannot look at the schema")?
+    {
+        anyhow::bail!(why);
+    }
     let planned = migration::plan(db, direction).await.context("cannot look at the schema")?;
     if planned.is_empty() {
         eprintln!("nothing to do");

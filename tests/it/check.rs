@@ -3,6 +3,7 @@
 mod broker;
 mod catalog;
 mod database;
+mod restore_trigger;
 mod rights;
 
 use crate::support::databases::Kind;

@@ -7,4 +7,5 @@ mod links;
 mod migrate;
 mod publish;
 mod reconcile;
+mod restore_trigger;
 mod sync;

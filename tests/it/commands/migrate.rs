@@ -15,7 +15,7 @@ const TABLES: [&str; 5] = [
     "course_sharing_dead_letter",
 ];
 
-async fn run(database: &TestDatabase, arguments: &[&str]) -> Ended {
+pub(super) async fn run(database: &TestDatabase, arguments: &[&str]) -> Ended {
     let environment = [("COURSE_SHARING_DATABASE__URL".to_owned(), database.owner_url.clone())];
     Program::start(arguments, &environment).ended().await
 }

@@ -26,7 +26,7 @@ fn row(run: &str, state: usize, at: DateTime<Utc>) -> Option<Entry> {
 }
 
 /// A custom course for each pair of states, with what its parent and itself have in the ledger.
-fn all_pairs(at: DateTime<Utc>) -> Vec<(CourseKey, Option<Entry>, Option<Entry>)> {
+pub(super) fn all_pairs(at: DateTime<Utc>) -> Vec<(CourseKey, Option<Entry>, Option<Entry>)> {
     let pairs = (0..6).flat_map(|parent| (0..6).map(move |own| (parent, own)));
     pairs
         .map(|(parent, own)| {

@@ -56,7 +56,7 @@ async fn what_was_committed_before_while_and_after_the_disk_was_full_is_there_an
         return;
     };
     let store = connect(disk.path()).await;
-    let up = Direction::Up { create_overview_table: true };
+    let up = Direction::Up { create_overview_table: true, restore_trigger: false };
     migration::migrate(&store.connection(), up).await.unwrap();
     let ballast = disk.path().join("ballast");
     fill(&ballast, 400_000);

@@ -154,7 +154,9 @@ async fn everything_is_kept_and_the_program_goes_on_with_it() {
         let database = filled(kind).await;
         let db = &database.owner.connection();
         for _ in 0..2 {
-            migration::migrate(db, Direction::Up { create_overview_table: false }).await.unwrap();
+            migration::migrate(db, Direction::Up { create_overview_table: false, restore_trigger: false })
+                .await
+                .unwrap();
             let rows = ledger::Entity::find().order_by_asc(ledger::Column::RunKey).all(db).await.unwrap();
             assert_eq!(rows, ledger_rows(), "{kind:?}");
             assert_eq!(pass::Entity::find().all(db).await.unwrap(), [pass_row()], "{kind:?}");

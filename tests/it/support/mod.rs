@@ -8,6 +8,7 @@ pub(crate) mod collector;
 pub(crate) mod databases;
 pub(crate) mod grants;
 pub(crate) mod letters;
+pub(crate) mod lms;
 pub(crate) mod own_servers;
 pub(crate) mod process;
 pub(crate) mod project;

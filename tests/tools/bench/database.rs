@@ -13,7 +13,7 @@ use sea_orm::{
 };
 
 const OVERVIEWS_MYSQL: &str = include_str!("../../fixtures/lms/course_overviews.mysql.sql");
-const TABLE: &str = "course_overviews_courseoverview";
+pub(crate) const TABLE: &str = "course_overviews_courseoverview";
 /// Rows in one statement, when filling.
 const CHUNK: u32 = 1_000;
 
@@ -30,7 +30,7 @@ pub(crate) struct Database {
     pub(crate) kind: Kind,
     pub(crate) url: String,
     pub(crate) store: Store,
-    name: String,
+    pub(crate) name: String,
     /// Statements of ours, to be taken off the database's count.
     asked: AtomicU64,
     _dir: tempfile::TempDir,
@@ -93,7 +93,7 @@ impl Database {
         if kind == Kind::Mariadb {
             database.execute(OVERVIEWS_MYSQL).await?;
         }
-        let up = Direction::Up { create_overview_table: kind != Kind::Mariadb };
+        let up = Direction::Up { create_overview_table: kind != Kind::Mariadb, restore_trigger: false };
         migration::migrate(&database.store.connection(), up).await?;
         Ok(database)
     }
@@ -275,7 +275,7 @@ impl Database {
 }
 
 /// What the LMS's table wants besides id and link, read from its definition, with a value that goes.
-fn not_null_columns() -> Vec<(String, &'static str)> {
+pub(crate) fn not_null_columns() -> Vec<(String, &'static str)> {
     let lines = OVERVIEWS_MYSQL.lines().filter(|line| line.contains(" NOT NULL"));
     lines
         .filter_map(|line| {

@@ -64,7 +64,7 @@ impl Stage {
         println!("   database  SQLite, in {}", dir.path().display());
         println!("   catalog   {}: the recorded answers of a course-discovery\n", catalog.url());
         let store = Store::connect(&config.database).await.unwrap();
-        let up = migration::Direction::Up { create_overview_table: true };
+        let up = migration::Direction::Up { create_overview_table: true, restore_trigger: false };
         migration::migrate(&store.connection(), up).await.unwrap();
         let publisher = Publisher::new(broker);
         let stage = Self { catalog, listed, config, environment, store, publisher, worker: None, port, dir };
