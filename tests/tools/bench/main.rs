@@ -23,6 +23,7 @@ mod stage;
 mod storm;
 mod throttled;
 mod tracing;
+mod trigger;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -71,6 +72,8 @@ enum Bench {
     Rest(rest::Args),
     /// What spans and their export cost a storm
     Tracing(tracing::Args),
+    /// The restore trigger: what the LMS's writes cost with it, and whether a reader ever sees a row without its link
+    Trigger(trigger::Args),
     /// All of them at their sizes of record, but for a pass over a million runs
     All,
 }
@@ -147,7 +150,7 @@ async fn best(bench: &Bench, cli: &Cli) -> anyhow::Result<Report> {
 
 /// Whether once is enough for a result: what counts of these is requests, or hardly differs.
 fn takes_minutes(bench: &Bench) -> bool {
-    matches!(bench, Bench::Throttled(_) | Bench::Reconcile(_))
+    matches!(bench, Bench::Throttled(_) | Bench::Reconcile(_) | Bench::Trigger(_))
 }
 
 async fn run(bench: &Bench, kind: Kind) -> anyhow::Result<Report> {
@@ -161,6 +164,7 @@ async fn run(bench: &Bench, kind: Kind) -> anyhow::Result<Report> {
         Bench::Reconcile(args) => reconcile::run(kind, args).await,
         Bench::Rest(args) => rest::run(kind, args).await,
         Bench::Tracing(args) => tracing::run(kind, args).await,
+        Bench::Trigger(args) => trigger::run(kind, args).await,
         Bench::All => anyhow::bail!("all is not one bench"),
     }
 }
@@ -178,6 +182,7 @@ fn of_record() -> Vec<Bench> {
         "throttled",
         "rest",
         "tracing",
+        "trigger",
         "reconcile --count 3300",
         "reconcile --count 100000",
         "reconcile --count 3300 --ms-per-run 5",
