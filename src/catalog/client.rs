@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::config;
 use crate::model::course_key::{CourseKey, CourseKeyError, RunKey};
 use crate::model::extra_columns::AlsoColumn;
@@ -20,7 +22,7 @@ use super::retry_policy::Kind;
 use super::token::Tokens;
 use super::url::Urls;
 use super::wire::Row;
-use super::{Purpose, look_up, transport};
+use super::{Changes, Purpose, changes, look_up, transport};
 
 /// The Catalog. Clones share connections, token and rate limiter; a process has one.
 #[derive(Clone)]
@@ -124,6 +126,15 @@ impl Client {
             bytes: answered.bytes,
             elapsed: answered.elapsed,
         })
+    }
+
+    /// The courses that changed at `since` or later, by the Catalog's clock. What changes meanwhile may be missing, with a
+    /// stamp not before the request.
+    ///
+    /// # Errors
+    /// The last failure; see [`CatalogError::is_refusal`].
+    pub async fn changed_since(&self, since: DateTime<Utc>) -> Result<Changes, CatalogError> {
+        changes::since(&self.shared.requests, &self.urls, since, rand::random()).await
     }
 
     /// For `check`: fetches a token and a list of one run, in one attempt. Returns the number of runs.

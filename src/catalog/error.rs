@@ -87,7 +87,7 @@ pub enum Defect {
         /// The start of the body.
         said: String,
     },
-    /// JSON, but no list of runs.
+    /// JSON, but no list.
     #[error("it is JSON, but no list of runs: {0}")]
     Odd(String),
 }
@@ -126,6 +126,12 @@ impl CatalogError {
             | Self::Unauthorised { .. }
             | Self::Token { .. } => false,
         }
+    }
+
+    /// True if the Catalog will not answer this request, however often it is asked: it does not know the list or the
+    /// filter, or does not let this user read it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Status { code: 400 | 403..=406 | 410 | 414, .. })
     }
 
     /// True for a plain 500, which one broken row causes for its whole page.

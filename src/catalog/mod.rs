@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! client ── look_up ─▶ look_up ─┐            ┌─▶ token ─▶ transport
+//!        ── changed_since ─▶    │            │
+//!           changes ────────────┤            │
 //!        ── page ───────────────┼─▶ request ─┼─▶ rate_limiter: circuit breaker, throttle, budget   (pure inside)
 //!        ── probe ──────────────┘            ├─▶ transport                one request, its limits
 //!                                            └─▶ retry_policy ─▶ backoff  (pure)
@@ -12,6 +14,7 @@
 
 mod backoff;
 mod batches;
+mod changes;
 mod circuit_breaker;
 mod client;
 mod error;
@@ -29,6 +32,7 @@ mod transport;
 mod url;
 mod wire;
 
+pub use self::changes::{Changed, Changes};
 pub use self::circuit_breaker::Circuit;
 pub use self::client::{Client, ListedRun, Page};
 pub use self::error::{CatalogError, Defect};
@@ -42,6 +46,16 @@ pub enum Purpose {
     Event,
     /// A pass. Goes last, leaves a share of the hourly budget, and waits while requests are not let through.
     Pass,
+    /// What has changed. Goes last and leaves a share like a pass, and fails at once where it would have to wait long, as
+    /// it is asked again soon.
+    Hint,
     /// A command at a terminal, treated like an event.
     Command,
+}
+
+impl Purpose {
+    /// Whether events go first.
+    fn is_last(self) -> bool {
+        matches!(self, Self::Pass | Self::Hint)
+    }
 }

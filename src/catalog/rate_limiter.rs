@@ -51,11 +51,11 @@ impl RateLimiter {
     /// Waits for a place. A pass also waits until it is not throttled and the circuit is closed.
     ///
     /// # Errors
-    /// [`CatalogError::Throttled`] or [`CatalogError::CircuitOpen`]: at once for events and commands, for a pass only
+    /// [`CatalogError::Throttled`] or [`CatalogError::CircuitOpen`]: at once for all but a pass, for that only
     /// after an outage of five minutes.
     pub(super) async fn enter(&self, purpose: Purpose) -> Result<Permit<'_>, CatalogError> {
         let is_pass = purpose == Purpose::Pass;
-        let _urgent = (!is_pass).then(|| Urgent::new(self));
+        let _urgent = (!purpose.is_last()).then(|| Urgent::new(self));
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

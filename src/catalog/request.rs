@@ -6,20 +6,19 @@ use std::time::{Duration, Instant};
 use reqwest::header::AUTHORIZATION;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
-use url::Url;
 
 use crate::model::extra_columns::AlsoColumn;
 use crate::telemetry::{context, metrics};
 
 use super::Purpose;
 use super::circuit_breaker::Circuit;
-use super::error::CatalogError;
+use super::error::{CatalogError, Defect};
 use super::rate_limiter::{Feedback, RateLimiter};
 use super::retry_policy::{Attempts, Kind, Next};
 use super::token::{Token, Tokens};
 use super::transport;
 use super::url::Target;
-use super::wire::{self, List};
+use super::wire::{self, CourseRow, List, Row};
 
 /// Sends requests to the Catalog.
 pub(super) struct Requests {
@@ -38,9 +37,12 @@ pub(super) struct Requests {
     pub(super) sent: AtomicU64,
 }
 
+/// Reads a body with at most so many rows; without the token in any error.
+type Read<T> = fn(&[u8], usize, Option<&str>) -> Result<List<T>, Defect>;
+
 /// An answer that could be read.
-pub(super) struct Answered {
-    pub(super) list: List,
+pub(super) struct Answered<T = Row> {
+    pub(super) list: List<T>,
     /// The length of the body.
     pub(super) bytes: usize,
     /// From sending the request to the last byte, without waits and retries.
@@ -59,6 +61,29 @@ impl Requests {
         kind: Kind,
         purpose: Purpose,
     ) -> Result<Answered, CatalogError> {
+        let answered = self.ask_for(target, kind, purpose, wire::list).await?;
+        Ok(Answered { list: answered.list.only(&self.also), ..answered })
+    }
+
+    /// The same for a page of the list of courses.
+    ///
+    /// # Errors
+    /// As [`Requests::ask`].
+    pub(super) async fn ask_for_courses(
+        &self,
+        target: &Target,
+        purpose: Purpose,
+    ) -> Result<Answered<CourseRow>, CatalogError> {
+        self.ask_for(target, Kind::Page, purpose, wire::courses).await
+    }
+
+    async fn ask_for<T>(
+        &self,
+        target: &Target,
+        kind: Kind,
+        purpose: Purpose,
+        read: Read<T>,
+    ) -> Result<Answered<T>, CatalogError> {
         let mut attempts = Attempts::new(kind);
         loop {
             let begun = Instant::now();
@@ -75,7 +100,7 @@ impl Requests {
             let entered = self.limiter.enter(purpose).await;
             let permit = entered.inspect_err(|_| metrics::catalog_request_unsent("shut"))?;
             let begun = Instant::now();
-            let error = match self.send(target, attempts.limit(self.timeout), token.as_ref()).await {
+            let error = match self.send(target, attempts.limit(self.timeout), token.as_ref(), read).await {
                 Ok(answered) => {
                     permit.report(Feedback::Healthy);
                     return Ok(answered);
@@ -139,16 +164,17 @@ impl Requests {
         token.map(Some)
     }
 
-    async fn send(
+    async fn send<T>(
         &self,
         target: &Target,
         limit: Duration,
         token: Option<&Token>,
-    ) -> Result<Answered, CatalogError> {
-        let span = span(&target.url);
+        read: Read<T>,
+    ) -> Result<Answered<T>, CatalogError> {
+        let span = span(target);
         let begun = Instant::now();
         self.sent.fetch_add(1, Ordering::Relaxed);
-        let result = self.exchange(target, limit, token).instrument(span.clone()).await;
+        let result = self.exchange(target, limit, token, read).instrument(span.clone()).await;
         let elapsed = begun.elapsed();
         let outcome = result.as_ref().map_or_else(CatalogError::outcome, |_| "ok");
         if result.is_err() {
@@ -159,12 +185,13 @@ impl Requests {
         Ok(Answered { list, bytes, elapsed })
     }
 
-    async fn exchange(
+    async fn exchange<T>(
         &self,
         target: &Target,
         limit: Duration,
         token: Option<&Token>,
-    ) -> Result<(List, usize), CatalogError> {
+        read: Read<T>,
+    ) -> Result<(List<T>, usize), CatalogError> {
         let mut request = self.http.get(target.url.clone());
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token.header());
@@ -176,7 +203,7 @@ impl Requests {
         let answer = transport::send(request, limit, self.max_body_bytes).await?;
         Span::current().record("http.response.status_code", i64::from(answer.status()));
         let body = answer.into_body(secret)?;
-        Ok((wire::list(&body, target.rows, secret)?.only(&self.also), body.len()))
+        Ok((read(&body, target.rows, secret)?, body.len()))
     }
 
     /// The error for the caller: 401 and 429 have variants of their own.
@@ -194,13 +221,14 @@ impl Requests {
 
 /// The span of one request, by OpenTelemetry's conventions for HTTP clients. Numbers are `i64`, as others are exported
 /// as text. User name and password of the URL are left out.
-fn span(url: &Url) -> Span {
+fn span(target: &Target) -> Span {
+    let Target { url, path, .. } = target;
     let mut shown = url.clone();
     // An error says that such a URL cannot have any.
     let _ = shown.set_username("").and_then(|()| shown.set_password(None));
     tracing::info_span!(
         "GET",
-        otel.name = "GET /api/v1/course_runs/",
+        otel.name = format!("GET {path}"),
         otel.kind = "client",
         http.request.method = "GET",
         http.response.status_code = Empty,

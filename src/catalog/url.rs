@@ -3,12 +3,16 @@
 //! The Catalog reads a raw `+` in a query as a blank, matches nothing and answers 200; so keys are fully encoded. It
 //! ignores `page_size` without `page`; so this uses `limit` and `offset`, which it never ignores.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use url::Url;
 
 use crate::model::course_key::RunKey;
 use crate::model::extra_columns::AlsoColumn;
 
 const PATH: &str = "/api/v1/course_runs/";
+const COURSES: &str = "/api/v1/courses/";
+/// Of each course. Such names count for its runs too, which have only a key.
+const OF_COURSES: &str = "exclude_utm=1&fields=key,course_runs,data_modified_timestamp";
 /// URLs without `utm_source`, which depends on the server's cache; and only these fields, which are 7 % of the bytes.
 const ALWAYS: &str = "exclude_utm=1&fields=key,marketing_url";
 /// Rows for runs that were not asked for, as the Catalog ignores case.
@@ -21,6 +25,8 @@ const AROUND: usize = "keys=&limit=100000&".len();
 pub(super) struct Target {
     /// The URL.
     pub(super) url: Url,
+    /// The path of the list, below the root.
+    pub(super) path: &'static str,
     /// Rows asked for; an answer with more is refused.
     pub(super) rows: usize,
 }
@@ -29,6 +35,7 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) struct Urls {
     list: Url,
+    courses: Url,
     always: String,
     budget: usize,
 }
@@ -37,14 +44,11 @@ impl Urls {
     /// `root` as configured; its path is kept, with or without a slash at the end. The columns of `also` are asked for
     /// too.
     pub(super) fn new(root: &Url, max_url_bytes: usize, also: &[AlsoColumn]) -> Self {
-        let mut list = root.clone();
-        list.set_path(&format!("{}{PATH}", root.path().trim_end_matches('/')));
-        list.set_query(None);
-        list.set_fragment(None);
+        let (list, courses) = (below(root, PATH), below(root, COURSES));
         let fields = also.iter().map(|column| format!(",{}", column.field()));
         let always = ALWAYS.to_owned() + &fields.collect::<String>();
         let around = list.path().len() + "?".len() + AROUND + always.len();
-        Self { list, always, budget: max_url_bytes.saturating_sub(around) }
+        Self { list, courses, always, budget: max_url_bytes.saturating_sub(around) }
     }
 
     /// The same with a parameter that the Catalog ignores. It keeps whole answers by URL: under a new one it looks at its
@@ -52,7 +56,8 @@ impl Urls {
     pub(super) fn past_cache(&self, unique: u32) -> Self {
         let parameter = format!("&pass={unique:08x}");
         let budget = self.budget.saturating_sub(parameter.len());
-        Self { list: self.list.clone(), always: format!("{}{parameter}", self.always), budget }
+        let (list, courses) = (self.list.clone(), self.courses.clone());
+        Self { list, courses, always: format!("{}{parameter}", self.always), budget }
     }
 
     /// The bytes that the value of `keys=` may take.
@@ -74,11 +79,37 @@ impl Urls {
         self.with_query(&format!("keys={list}&limit={rows}&{}", self.always), rows)
     }
 
-    fn with_query(&self, query: &str, rows: usize) -> Target {
-        let mut url = self.list.clone();
-        url.set_query(Some(query));
-        Target { url, rows }
+    /// The courses that changed at `since` or later, `limit` of them from `offset` on. Always with a time: an empty one
+    /// filters nothing. Past the Catalog's cache, as [`Self::past_cache`].
+    pub(super) fn changed_since(
+        &self,
+        since: DateTime<Utc>,
+        offset: usize,
+        limit: usize,
+        unique: u32,
+    ) -> Target {
+        let since = since.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let query = format!("limit={limit}&offset={offset}&{OF_COURSES}&pass={unique:08x}&timestamp={since}");
+        with_query(&self.courses, COURSES, &query, limit)
     }
+
+    fn with_query(&self, query: &str, rows: usize) -> Target {
+        with_query(&self.list, PATH, query, rows)
+    }
+}
+
+fn below(root: &Url, path: &str) -> Url {
+    let mut url = root.clone();
+    url.set_path(&format!("{}{path}", root.path().trim_end_matches('/')));
+    url.set_query(None);
+    url.set_fragment(None);
+    url
+}
+
+fn with_query(list: &Url, path: &'static str, query: &str, rows: usize) -> Target {
+    let mut url = list.clone();
+    url.set_query(Some(query));
+    Target { url, path, rows }
 }
 
 /// The bytes that a key takes in `keys=`: percent-encoded, with its comma.
@@ -150,6 +181,16 @@ mod tests {
                 "/sub/api/v1/course_runs/?limit=20&offset=40&exclude_utm=1&fields=key,marketing_url"
             );
         }
+    }
+
+    #[test]
+    fn a_time_is_in_a_form_that_the_catalog_takes() {
+        let since = "2026-11-24T16:45:54.303022Z".parse().unwrap();
+        assert_eq!(
+            target(&urls("http://c.example/sub", 1300).changed_since(since, 2000, 1000, 7)),
+            "/sub/api/v1/courses/?limit=1000&offset=2000&exclude_utm=1\
+             &fields=key,course_runs,data_modified_timestamp&pass=00000007&timestamp=2026-11-24T16:45:54.303022Z"
+        );
     }
 
     #[test]

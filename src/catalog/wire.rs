@@ -1,6 +1,7 @@
 //! Reads the body of an answer into rows. One malformed row affects only itself; a body that is not a list is an error.
 //! Pure.
 
+mod courses;
 mod results;
 
 use serde::de::DeserializeSeed;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+pub(super) use self::courses::{CourseRow, courses};
 use self::results::{Envelope, TOO_MANY};
 use super::error::Defect;
 use super::quote::quote;
@@ -16,15 +18,15 @@ use crate::model::extra_columns::{Also, AlsoColumn, is_language};
 /// Bytes of a string that are kept: twice the longest URL that may be shared, and more than any key.
 const MAX_TEXT: usize = 4096;
 
-/// One answer of the list.
+/// One answer of a list: of runs, or of courses.
 #[derive(Debug)]
-pub(super) struct List {
-    /// The number of runs in the whole list, as the Catalog says.
+pub(super) struct List<T = Row> {
+    /// The number of rows in the whole list, as the Catalog says.
     pub(super) count: u64,
     /// Whether the Catalog says that there is more. The address of the next page is not used: it may be another host.
     pub(super) has_next: bool,
     /// The rows, in their order.
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<T>,
 }
 
 /// One run of an answer.
@@ -109,11 +111,20 @@ fn listed(raw: Option<&RawValue>) -> Listed {
 /// # Errors
 /// [`Defect::Html`], [`Defect::NotJson`] or [`Defect::Odd`], with the start of the body.
 pub(super) fn list(body: &[u8], most: usize, secret: Option<&str>) -> Result<List, Defect> {
+    read(body, most, secret, row)
+}
+
+fn read<T>(
+    body: &[u8],
+    most: usize,
+    secret: Option<&str>,
+    row: fn(&RawValue) -> T,
+) -> Result<List<T>, Defect> {
     if body.trim_ascii_start().first() == Some(&b'<') {
         return Err(Defect::Html(quote(body, secret)));
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let read = Envelope { most }.deserialize(&mut json).and_then(|list| json.end().map(|()| list));
+    let read = Envelope { most, row }.deserialize(&mut json).and_then(|list| json.end().map(|()| list));
     read.map_err(|error| match error.classify() {
         Category::Data if error.to_string().starts_with(TOO_MANY) => {
             Defect::Odd(format!("it has more rows than the {most} that were asked for"))

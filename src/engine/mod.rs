@@ -114,7 +114,7 @@ impl Engine {
     /// If the database's clock cannot be read; a Catalog that fails is an answer.
     pub async fn ask(&self, courses: Vec<CourseKey>, purpose: Purpose) -> Result<Answered, StoreError> {
         let by = match purpose {
-            Purpose::Event => ObservedBy::Event,
+            Purpose::Event | Purpose::Hint => ObservedBy::Event,
             Purpose::Pass => ObservedBy::Pass,
             Purpose::Command => ObservedBy::Command,
         };

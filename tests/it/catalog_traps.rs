@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too, as far as failing goes")]
 
 mod broken_rows;
+mod changes;
 mod let_in;
 mod outage;
 mod paging;

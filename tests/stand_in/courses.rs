@@ -2,7 +2,7 @@
 //! stamp at once, and the official run, whose URL the lists show, changes later. A save of an official row moves no
 //! stamp.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
@@ -101,37 +101,31 @@ pub(super) fn list(state: &mut State, request: &Request) -> (Reply, usize) {
         return (Reply::detail(404, "Invalid page."), 0);
     };
     let (mut results, mut served) = (Vec::new(), 0);
-    for (course, runs) in &courses[window.from..window.to] {
+    for course in &courses[window.from..window.to] {
+        let runs = of_course(&state.setup.runs, course);
         if shape.has("course_runs") && runs.iter().any(|run| shape.breaks(run.health)) {
             return (Reply::server_error(), 0);
         }
         served += runs.len();
-        results.push(row(state, &shape, course, runs));
+        results.push(row(state, &shape, course, &runs));
     }
     (page(state, request, &window, courses.len(), results), served)
 }
 
-/// The courses whose stamp is not before `since`, or all, each with its runs, in the order of the list.
-fn matching(state: &State, since: Option<DateTime<Utc>>) -> Vec<(String, Vec<Run>)> {
+/// The courses whose stamp is not before `since`, or all, in the order of the list.
+fn matching(state: &State, since: Option<DateTime<Utc>>) -> Vec<String> {
     let runs = &state.setup.runs;
-    let courses = match since {
-        None => all(runs),
+    let courses: BTreeSet<_> = match since {
+        None => (0..runs.count())
+            .filter_map(|place| runs.at(place))
+            .map(|run| order(course_of(&run.key)))
+            .collect(),
         Some(since) => {
             let stamped = state.courses.stamps.iter().filter(|(_, stamp)| **stamp >= since);
-            stamped.map(|(course, _)| (order(course), of_course(runs, course))).collect()
+            stamped.map(|(course, _)| order(course.clone())).collect()
         }
     };
-    courses.into_iter().map(|((_, course), runs)| (course, runs)).collect()
-}
-
-type ByCourse = BTreeMap<(String, String), Vec<Run>>;
-
-fn all(runs: &Runs) -> ByCourse {
-    let mut courses = ByCourse::new();
-    for run in (0..runs.count()).filter_map(|place| runs.at(place)) {
-        courses.entry(order(&course_of(&run.key))).or_default().push(run);
-    }
-    courses
+    courses.into_iter().map(|(_, course)| course).collect()
 }
 
 fn of_course(runs: &Runs, course: &str) -> Vec<Run> {
@@ -140,8 +134,8 @@ fn of_course(runs: &Runs, course: &str) -> Vec<Run> {
     found.into_iter().flatten().filter(|run| course_of(&run.key) == course).collect()
 }
 
-fn order(course: &str) -> (String, String) {
-    (fold(course).collect(), course.to_owned())
+fn order(course: String) -> (String, String) {
+    (fold(&course).collect(), course)
 }
 
 fn row(state: &mut State, shape: &Shape, course: &str, runs: &[Run]) -> Value {

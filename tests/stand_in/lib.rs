@@ -140,6 +140,8 @@ pub struct State {
     pub faults: Faults,
     /// Faults of the token endpoint.
     pub token_faults: Faults,
+    /// What every request for courses meets.
+    pub courses_fault: Option<Fault>,
     /// Runs come and go after each page.
     pub churn: Option<Churn>,
     /// Answers quote the request's `Authorization`, as a debug page may.
@@ -172,6 +174,7 @@ impl StandIn {
             setup,
             faults: Faults::default(),
             token_faults: Faults::default(),
+            courses_fault: None,
             churn: None,
             echo: false,
             off: false,

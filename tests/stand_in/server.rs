@@ -71,7 +71,13 @@ fn answer(state: &mut State, request: &Request) -> (Reply, Duration) {
         return (reply, Duration::ZERO);
     }
     let latency = state.setup.latency;
-    let fault = state.faults.next(&mut state.chance);
+    let fault = match &state.courses_fault {
+        Some(fault) if request.path().ends_with(COURSES) => {
+            state.stats.courses += 1;
+            fault.clone()
+        }
+        _ => state.faults.next(&mut state.chance),
+    };
     if let Some(mut reply) = fault.reply() {
         if let Some(given) = request.header("authorization").filter(|_| state.echo) {
             reply.body.extend_from_slice(given.as_bytes());

@@ -1,4 +1,4 @@
-//! `catalog.requests_per_hour`, counted over a sliding hour. A pass may not use the last quarter of it. Pure.
+//! `catalog.requests_per_hour`, counted over a sliding hour. Passes and hints may not use the last quarter of it. Pure.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ impl Budget {
         }
         self.forget(now);
         let share = match purpose {
-            Purpose::Pass => self.per_hour - self.per_hour / 4,
+            Purpose::Pass | Purpose::Hint => self.per_hour - self.per_hour / 4,
             Purpose::Event | Purpose::Command => self.per_hour,
         };
         let over = self.sent.len().checked_sub(share)?;

@@ -86,7 +86,7 @@ impl Limits {
         if let Some(until) = self.budget.refuses(now, purpose) {
             return Admission::Throttled(until);
         }
-        if self.free == 0 || (purpose == Purpose::Pass && self.urgent > 0) {
+        if self.free == 0 || (purpose.is_last() && self.urgent > 0) {
             return Admission::Busy;
         }
         self.throttled = None;

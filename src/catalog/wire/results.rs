@@ -5,36 +5,39 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{List, Row, row};
+use super::List;
 
 /// How the error for more rows than were asked for begins.
 pub(super) const TOO_MANY: &str = "more rows than were asked for";
 
-/// Reads an envelope with at most `most` rows.
-pub(super) struct Envelope {
+/// Reads an envelope with at most `most` rows, each by `row`.
+pub(super) struct Envelope<T> {
     pub(super) most: usize,
+    pub(super) row: fn(&RawValue) -> T,
 }
 
-struct Rows {
-    most: usize,
+/// Reads an array of at most `most` elements, each by `row`.
+pub(super) struct Rows<T> {
+    pub(super) most: usize,
+    pub(super) row: fn(&RawValue) -> T,
 }
 
-impl<'de> DeserializeSeed<'de> for Envelope {
-    type Value = List;
+impl<'de, T> DeserializeSeed<'de> for Envelope<T> {
+    type Value = List<T>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<List, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<List<T>, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Envelope {
-    type Value = List;
+impl<'de, T> Visitor<'de> for Envelope<T> {
+    type Value = List<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of runs")
+        f.write_str("a list")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<List, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<List<T>, A::Error> {
         let (mut count, mut next, mut rows) = (None, None, None);
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
@@ -42,7 +45,7 @@ impl<'de> Visitor<'de> for Envelope {
                 // Not parsed: the value may be of any type and size.
                 "next" if next.is_none() => next = Some(map.next_value::<&RawValue>()?.get()),
                 "results" if rows.is_none() => {
-                    rows = Some(map.next_value_seed(Rows { most: self.most })?);
+                    rows = Some(map.next_value_seed(Rows { most: self.most, row: self.row })?);
                 }
                 "count" | "next" | "results" => return Err(A::Error::custom("a field is duplicated")),
                 _ => drop(map.next_value::<IgnoredAny>()?),
@@ -56,28 +59,28 @@ impl<'de> Visitor<'de> for Envelope {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Rows {
-    type Value = Vec<Row>;
+impl<'de, T> DeserializeSeed<'de> for Rows<T> {
+    type Value = Vec<T>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Row>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
-impl<'de> Visitor<'de> for Rows {
-    type Value = Vec<Row>;
+impl<'de, T> Visitor<'de> for Rows<T> {
+    type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Row>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
         let mut rows = Vec::new();
         while let Some(raw) = list.next_element::<&RawValue>()? {
             if rows.len() == self.most {
                 return Err(A::Error::custom(TOO_MANY));
             }
-            rows.push(row(raw));
+            rows.push((self.row)(raw));
         }
         Ok(rows)
     }
