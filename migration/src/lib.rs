@@ -15,6 +15,7 @@ mod m20261124_000005_dead_letters;
 mod m20261124_000006_refusals;
 mod m20261130_000007_plain_ledger;
 mod m20261130_000008_light_passes;
+mod m20261130_000009_hints;
 mod overview;
 pub mod restore_trigger;
 
@@ -55,6 +56,7 @@ fn all() -> Vec<Step> {
         m20261124_000006_refusals::STEP,
         m20261130_000007_plain_ledger::STEP,
         m20261130_000008_light_passes::STEP,
+        m20261130_000009_hints::STEP,
     ]
 }
 

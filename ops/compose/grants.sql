@@ -6,6 +6,7 @@ GRANT SELECT (id, marketing_url, social_sharing_url), UPDATE (marketing_url)
 GRANT SELECT, INSERT, UPDATE, DELETE ON edxapp.course_sharing_ledger TO 'course_sharing'@'%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON edxapp.course_sharing_reconcile TO 'course_sharing'@'%';
 GRANT SELECT, INSERT, UPDATE ON edxapp.course_sharing_lease TO 'course_sharing'@'%';
+GRANT SELECT, INSERT, UPDATE ON edxapp.course_sharing_hint TO 'course_sharing'@'%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON edxapp.course_sharing_blank TO 'course_sharing'@'%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON edxapp.course_sharing_failure TO 'course_sharing'@'%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON edxapp.course_sharing_dead_letter TO 'course_sharing'@'%';

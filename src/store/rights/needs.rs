@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use entity::{blank, dead_letter, failure, lease, ledger, overview, pass};
+use entity::{blank, dead_letter, failure, hint, lease, ledger, overview, pass};
 use sea_orm::{DbBackend, EntityName, EntityTrait, IdenStatic, Iterable};
 
 use crate::config::{Config, PageSize};
@@ -40,6 +40,7 @@ pub(crate) fn needs(config: &Config) -> Vec<Need> {
     needs.extend(on_table::<blank::Entity>(&DELETE));
     needs.extend(on_table::<dead_letter::Entity>(&DELETE));
     needs.extend(on_table::<failure::Entity>(&DELETE));
+    needs.extend(on_table::<hint::Entity>(&WRITE));
     needs.extend(on_table::<lease::Entity>(&WRITE));
     needs.extend(on_table::<ledger::Entity>(&DELETE));
     needs.extend(on_table::<pass::Entity>(&DELETE));
