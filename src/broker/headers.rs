@@ -12,6 +12,8 @@ pub const REASON: &str = "x-course-sharing-reason";
 pub const FIRST_SEEN: &str = "x-course-sharing-first-seen";
 /// The routing key it was first published with: a delay queue replaces the key by the name of the queue.
 pub const ROUTING_KEY: &str = "x-course-sharing-routing-key";
+/// That a message is a hint, and when its course changed, by the Catalog's clock; RFC 3339.
+pub const HINT: &str = "x-course-sharing-hint";
 /// Why the properties cannot be read. Such a message is a dead letter.
 pub const UNREADABLE: &str = "x-course-sharing-unreadable";
 /// The bytes of properties that cannot be read.
@@ -87,7 +89,7 @@ pub(super) struct Ours<'a> {
 pub(super) fn sent_on(properties: &BasicProperties, ours: &Ours) -> BasicProperties {
     let mut headers = properties.headers().as_ref().map(foreign).unwrap_or_default();
     headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(i64::from(ours.attempt)));
-    headers.insert(FIRST_SEEN.into(), long(&ours.first_seen.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    headers.insert(FIRST_SEEN.into(), long(&ours.first_seen.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
     headers.insert(ROUTING_KEY.into(), long(ours.routing_key));
     if let Some(reason) = ours.reason {
         headers.insert(REASON.into(), long(&one_line(reason)));

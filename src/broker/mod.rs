@@ -26,7 +26,7 @@ pub use self::consumer::{Attachment, Consumer, Stopped};
 pub use self::dead_letters::{DeadLetters, Feed};
 pub use self::declare::Counts;
 pub use self::error::BrokerError;
-pub use self::headers::{ATTEMPT, FIRST_SEEN, PROPERTIES, REASON, ROUTING_KEY, UNREADABLE};
+pub use self::headers::{ATTEMPT, FIRST_SEEN, HINT, PROPERTIES, REASON, ROUTING_KEY, UNREADABLE};
 pub use self::publisher::{Message, Publisher};
 pub use self::received::Received;
 pub use self::session::{Delivery, ack_many};

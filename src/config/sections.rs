@@ -211,6 +211,8 @@ pub struct Reconcile {
     pub schedule: Schedule,
     /// When the worker runs a light pass, in UTC.
     pub light_schedule: Schedule,
+    /// How often the Catalog is asked what has changed.
+    pub delta_interval: Every,
     /// Runs asked for in one request.
     pub page_size: PageSize,
     /// The brake: the part of all linked overviews that one pass may clear or re-host.
@@ -227,6 +229,7 @@ impl Default for Reconcile {
         Self {
             schedule: Schedule::nightly(),
             light_schedule: Schedule::hourly(),
+            delta_interval: Every::Period(Duration::from_secs(5 * 60)),
             page_size: PageSize::Auto,
             max_change_ratio: 0.05,
             absent: Absent::Keep,

@@ -132,6 +132,9 @@ fn sync(sync: &Sync) -> Valid {
 }
 
 fn reconcile(reconcile: &Reconcile) -> Valid {
+    if let Every::Period(interval) = reconcile.delta_interval {
+        duration("reconcile.delta_interval", interval, SECOND..=HOUR * 12)?;
+    }
     number("reconcile.max_change_ratio", reconcile.max_change_ratio, 0.0..=1.0)?;
     duration("reconcile.resume_within", reconcile.resume_within, Duration::ZERO..=DAY * 7)
 }

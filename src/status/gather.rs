@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use super::cached::with_deadline;
 use super::{
-    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Reading,
-    Refused, Status,
+    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Hints, Last, Overviews, Pass, Queues,
+    Reading, Refused, Status,
 };
 use crate::broker::{Attachment, Broker, BrokerError, Counts, Role, Topology};
 use crate::catalog::Client;
@@ -53,6 +53,7 @@ struct Cache {
     refused: Memory<Refused>,
     queues: Memory<Queues>,
     letters: AtomicU64,
+    hints: Memory<Option<Hints>>,
     passes: Memory<Vec<Pass>>,
     light_pass: Memory<Option<Pass>>,
 }
@@ -98,12 +99,21 @@ impl Sources {
     /// The whole status.
     pub async fn status(&self) -> Status {
         let cache = &self.cache;
-        let [for_overviews, for_blanks, for_refused, for_passes, for_light, for_queues, for_letters] =
-            [(); 7].map(|()| self.clone());
-        let (overviews, blanks, refused, passes, light, queues, letters) = tokio::join!(
+        let [
+            for_overviews,
+            for_blanks,
+            for_refused,
+            for_hints,
+            for_passes,
+            for_light,
+            for_queues,
+            for_letters,
+        ] = [(); 8].map(|()| self.clone());
+        let (overviews, blanks, refused, hints, passes, light, queues, letters) = tokio::join!(
             read(async move { for_overviews.overviews().await }),
             read(async move { blanks(&for_blanks.store).await }),
             read(async move { refused(&for_refused.store).await }),
+            read(async move { for_hints.store.hint_position().await }),
             read(async move { for_passes.store.last_passes(PassKind::Full, PASSES).await }),
             read(async move { for_light.store.last_passes(PassKind::Light, 1).await }),
             read(async move { for_queues.queue_counts().await }),
@@ -129,6 +139,7 @@ impl Sources {
             },
             queues: cache.queues.reading(queues.map(|counts| queues_of(&counts, letters))),
             catalog: self.catalog(),
+            hints: cache.hints.reading(hints.map(|row| row.map(Hints::from))),
             passes: cache.passes.reading(passes.map(|rows| rows.into_iter().map(Pass::from).collect())),
             light_pass: cache.light_pass.reading(light.map(|rows| rows.into_iter().next().map(Pass::from))),
         }

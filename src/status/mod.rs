@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::store::{PassRow, RefusedCourse};
+use crate::store::{HintPosition, PassRow, RefusedCourse};
 
 /// Everything that is known, as JSON in this form.
 #[derive(Debug, Clone, Serialize)]
@@ -41,10 +41,30 @@ pub struct Status {
     pub queues: Reading<Queues>,
     /// Whether this worker sends requests to the Catalog.
     pub catalog: Catalog,
+    /// Up to where the changes of the Catalog are known. None: it was never asked what has changed.
+    pub hints: Reading<Option<Hints>>,
     /// The last full passes, newest first.
     pub passes: Reading<Vec<Pass>>,
     /// The last light pass.
     pub light_pass: Reading<Option<Pass>>,
+}
+
+/// Up to where the changes of the Catalog are known.
+#[derive(Debug, Clone, Serialize)]
+pub struct Hints {
+    /// The next question is about changes since then, by the Catalog's clock.
+    pub position: DateTime<Utc>,
+    /// When it was last asked, and answered, and the hints were sent.
+    pub asked_at: DateTime<Utc>,
+    /// Since when a pass is to take the place of hints, if one is.
+    pub pass_due_since: Option<DateTime<Utc>>,
+}
+
+impl From<HintPosition> for Hints {
+    fn from(row: HintPosition) -> Self {
+        let HintPosition { position, asked_at, pass_due_since, .. } = row;
+        Self { position, asked_at, pass_due_since }
+    }
 }
 
 /// Whether the database accepts writes, as far as this worker knows.

@@ -2,9 +2,11 @@
 
 mod timetable;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::timetable::{Due, Timetable};
@@ -105,6 +107,8 @@ pub(super) struct Passes {
     pub(super) page_size: PageSize,
     pub(super) store: Store,
     pub(super) jobs: Jobs,
+    /// Asks for a pass beside the schedule.
+    pub(super) wanted: Arc<Notify>,
 }
 
 /// A pass gets on: each page shows that its job does not hang.
@@ -131,7 +135,7 @@ impl Passes {
             timetable.ended();
         }
         loop {
-            let Some(due) = timetable.next(clock::now()) else {
+            let Some(mut due) = timetable.next(clock::now()) else {
                 tracing::warn!(
                     event = "reconcile.never",
                     kind = self.kind.as_str(),
@@ -139,12 +143,17 @@ impl Passes {
                 );
                 return;
             };
-            let (Due::New(at) | Due::Rest(at)) = due;
+            let (Due::New(mut at) | Due::Rest(mut at)) = due;
             // In steps, as clocks are set and machines sleep: a single long wait would end at the wrong time.
             while clock::now() < at {
                 let left = (at - clock::now()).to_std().unwrap_or_default();
-                if !sleeps(left.min(STEP), &stop).await {
-                    return;
+                let is_wanted = tokio::select! {
+                    slept = sleeps(left.min(STEP), &stop) => if slept { false } else { return },
+                    () = self.wanted.notified() => true,
+                };
+                if is_wanted {
+                    at = clock::now();
+                    due = Due::New(at);
                 }
                 job.progress();
             }

@@ -5,7 +5,7 @@
 //!                       │ restore, look up, write (engine), in batches (batcher, pure)
 //!                       │ how many of each at once (step_pool)    which need no look-up (batcher, delayed_events: pure)
 //!                       └ what happens to each event (settlement, pure)
-//! jobs: heal, pass, gauges, writes
+//! jobs: heal, pass, hints, gauges, writes
 //! ```
 
 pub mod batcher;
@@ -13,6 +13,7 @@ mod dead_letters;
 pub mod decode;
 mod delayed_events;
 mod gauges;
+mod hints;
 mod jobs;
 mod pipeline;
 mod prune;
@@ -32,11 +33,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::dead_letters::TakeOver;
+use self::hints::Hints;
 use self::pipeline::Pipeline;
 use self::settler::Settler;
 use crate::broker::{Acker, Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::jobs::Jobs;
 use crate::pass::Pass;
 use crate::status::{Health, Sources};
 use crate::store::{PassKind, needs};
@@ -63,6 +66,14 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     let settler = Settler::new(Acker::new(publisher.clone(), topology.clone()), stop.clone());
     let letters = DeadLetters::new(broker.clone(), topology.clone());
     let (consumer, deliveries) = Consumer::new(broker.clone(), topology.clone(), config.amqp.prefetch);
+    let hints = Hints {
+        catalog: engine.catalog().clone(),
+        store: engine.store().clone(),
+        publisher: publisher.clone(),
+        topology: topology.clone(),
+        holder: jobs::holder(),
+        pass: Arc::default(),
+    };
     let sources = Sources::new(
         engine.store().clone(),
         engine.catalog().clone(),
@@ -73,39 +84,9 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     let mut side = JoinSet::new();
     side.spawn(watch_consumer(consumer.attachment(), health.clone()));
     side.spawn(serve(health.clone(), sources.clone()));
-    let mut jobs = JoinSet::new();
-    let holder = jobs::holder();
     let watched = health.jobs();
-    let healing = jobs::heal(
-        engine.store().clone(),
-        config.heal.interval,
-        holder.clone(),
-        watched.clone(),
-        stop.clone(),
-    );
-    jobs.spawn(healing);
-    jobs.spawn(writes::watch(
-        engine.store().clone(),
-        needs(config),
-        holder.clone(),
-        watched.clone(),
-        stop.clone(),
-    ));
+    let mut jobs = start_jobs(config, &engine, sources, hints, &watched, &stop);
     jobs.spawn(TakeOver::new(letters, engine.store().clone(), watched).run(stop.clone()));
-    jobs.spawn(prune::run(engine.store().clone(), holder.clone(), watched.clone(), stop.clone()));
-    jobs.spawn(gauges::Gauges::new(sources, holder).run(watched.clone(), stop.clone()));
-    let settings = &config.reconcile;
-    let schedules = [(PassKind::Full, &settings.schedule), (PassKind::Light, &settings.light_schedule)];
-    for (kind, schedule) in schedules {
-        let passes = jobs::Passes {
-            kind,
-            pass: Pass::new(engine.clone(), settings, &config.catalog).watched_by(watched.clone()),
-            page_size: settings.page_size,
-            store: engine.store().clone(),
-            jobs: watched.clone(),
-        };
-        jobs.spawn(passes.run(schedule.clone(), stop.clone()));
-    }
 
     let turns = watched.add("events", pipeline::HEARTBEAT);
     let beat = move || turns.progress();
@@ -113,6 +94,41 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     let ended = drive(pipeline, consumer.run(stop.clone()), &mut jobs, publisher, &stop).await;
     side.shutdown().await;
     ended
+}
+
+/// Starts the scheduled jobs.
+fn start_jobs(
+    config: &Config,
+    engine: &Engine,
+    sources: Sources,
+    hints: Hints,
+    watched: &Jobs,
+    stop: &CancellationToken,
+) -> JoinSet<()> {
+    let mut jobs = JoinSet::new();
+    let (store, holder) = (|| engine.store().clone(), || hints.holder.clone());
+    let (watching, stopping) = (|| watched.clone(), || stop.clone());
+    jobs.spawn(jobs::heal(store(), config.heal.interval, holder(), watching(), stopping()));
+    jobs.spawn(writes::watch(store(), needs(config), holder(), watching(), stopping()));
+    jobs.spawn(prune::run(store(), holder(), watching(), stopping()));
+    jobs.spawn(gauges::Gauges::new(sources, holder()).run(watching(), stopping()));
+    let settings = &config.reconcile;
+    // Hints ask for full passes.
+    let full = (PassKind::Full, &settings.schedule, hints.pass.clone());
+    let light = (PassKind::Light, &settings.light_schedule, Arc::default());
+    for (kind, schedule, wanted) in [full, light] {
+        let passes = jobs::Passes {
+            kind,
+            pass: Pass::new(engine.clone(), settings, &config.catalog).watched_by(watching()),
+            page_size: settings.page_size,
+            store: store(),
+            jobs: watching(),
+            wanted,
+        };
+        jobs.spawn(passes.run(schedule.clone(), stopping()));
+    }
+    jobs.spawn(hints.run(config.reconcile.delta_interval, watching(), stopping()));
+    jobs
 }
 
 /// Consumer, pipeline and jobs until all have ended; none of them may end, or die, before it was told to.

@@ -24,8 +24,8 @@ use super::trace::Source;
 use crate::broker::Delivery;
 use crate::config;
 use crate::engine::{Answered, Engine, Outcome};
-use crate::model::course_key::CourseKey;
-use crate::store::StoreError;
+use crate::model::course_key::{CourseKey, RunKey};
+use crate::store::{Entry, StoreError};
 use crate::telemetry::report;
 
 /// Restores at once, and writes at once: while one waits for a lock, the next goes on.
@@ -37,9 +37,17 @@ const GATHERING: Duration = Duration::from_millis(250);
 /// How often the loop turns while nothing happens.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
-type RestoreDone = (Span, Vec<Job>, Result<Vec<CourseKey>, StoreError>);
+type RestoreDone = (Span, Vec<Job>, Result<Restored, StoreError>);
 type AskDone = (Span, Batch<Job>, Result<Answered, StoreError>);
 type WriteDone = (Vec<Asked>, Result<HashMap<CourseKey, Outcome>, StoreError>);
+
+/// What a restore has found.
+struct Restored {
+    /// Courses that got their link back.
+    courses: Vec<CourseKey>,
+    /// What is known of the runs of hints.
+    hinted: HashMap<RunKey, Entry>,
+}
 
 /// A look-up that has ended, and the events that it was for.
 struct Asked {
@@ -156,7 +164,7 @@ impl Pipeline {
         let mut next = Some(first);
         while let Some(delivery) = next {
             match settler::read(&delivery) {
-                Ok(event) => self.arrived.push(Job { event, delivery }),
+                Ok(event) => self.arrived.push(Job::new(event, delivery)),
                 Err(settlement) => {
                     let settler = self.settler.clone();
                     self.settling.start(async move {

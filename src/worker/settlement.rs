@@ -11,6 +11,9 @@ const SHORTEST_PARK: Duration = Duration::from_secs(10);
 /// The outcome of an event that shares the look-up of another one.
 pub const COALESCED: &str = "coalesced";
 
+/// The outcome of a hint after which an answer has brought another URL.
+pub const CHANGED_SINCE: &str = "changed_since";
+
 /// What to do with a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
@@ -75,6 +78,18 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
             let wait = why.reopens_at().map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
             park(wait, why.to_string())
         }
+    }
+}
+
+/// The same for a hint. It is not tried again where the Catalog or the LMS does not have the course: it comes back by itself,
+/// and most courses of a Catalog may be in no LMS.
+pub fn settle_hint(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
+    match outcome {
+        Outcome::NotListed => Settlement::Ack("not_listed"),
+        Outcome::NoOverview => Settlement::Ack("no_overview"),
+        Outcome::Superseded => Settlement::Ack("superseded"),
+        Outcome::Unknown(why) if why.is_of_the_run_alone() => Settlement::Ack("unchanged"),
+        _ => settle(outcome, attempt, now),
     }
 }
 
@@ -161,6 +176,22 @@ mod tests {
         }
         let dead = Settlement::Dead("a constraint".to_owned());
         assert_eq!(settle(&outcome, 6, Instant::now()), dead);
+    }
+
+    #[test]
+    fn a_hint_waits_for_no_course_and_like_an_event_for_the_end_of_an_outage() {
+        let now = Instant::now();
+        for (outcome, word) in [
+            (Outcome::NotListed, "not_listed"),
+            (Outcome::NoOverview, "no_overview"),
+            (Outcome::Superseded, "superseded"),
+            (Outcome::Unknown(Unknown::row("it is there twice")), "unchanged"),
+            (Outcome::Updated, "applied"),
+        ] {
+            assert_eq!(settle_hint(&outcome, 0, now), Settlement::Ack(word));
+        }
+        let down = Outcome::Unknown(Unknown::from(CatalogError::Timeout(Duration::ZERO)));
+        assert!(delay(10, false)(&settle_hint(&down, 0, now)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Settles events: passes each decision to the broker, again and again until the broker has it.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -11,10 +12,11 @@ use super::delayed_events::DelayedEvent;
 use super::jobs::sleeps;
 use super::settlement::Settlement;
 use super::tally::{First, Tally};
-use crate::broker::{self, Acker, Delivery};
+use crate::broker::{self, Acker, Delivery, HINT};
 use crate::clock;
 use crate::event::{Decoded, Event, Ignored};
-use crate::model::course_key::CourseKey;
+use crate::model::course_key::{CourseKey, RunKey};
+use crate::store::Entry;
 use crate::telemetry::{Latch, metrics, report};
 
 /// Between two tries to move a message. Meanwhile the broker still has it, unacknowledged.
@@ -24,6 +26,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Job {
     pub(super) event: Event,
     pub(super) delivery: Delivery,
+    /// It is a hint of this program: the Catalog has changed something about the course.
+    pub(super) is_hint: bool,
 }
 
 /// Decodes a delivery. A message that is not an event is settled at once, as the error says.
@@ -42,6 +46,29 @@ pub(super) fn read(delivery: &Delivery) -> Result<Event, Settlement> {
 }
 
 impl Job {
+    /// An event, or a hint.
+    pub(super) fn new(event: Event, delivery: Delivery) -> Self {
+        let is_hint = delivery.header(HINT).is_some();
+        Self { event, delivery, is_hint }
+    }
+
+    /// For metrics: what sent it.
+    pub(super) fn source(&self) -> &'static str {
+        if self.is_hint { "hint" } else { "event" }
+    }
+
+    /// For metrics.
+    pub(super) fn kind(&self) -> &'static str {
+        if self.is_hint { "hint" } else { self.event.kind.as_str() }
+    }
+
+    /// True for a hint after which an answer has brought another URL; these are the runs of the ledger. It need not be
+    /// looked up any more.
+    pub(super) fn is_outdated(&self, entries: &HashMap<RunKey, Entry>) -> bool {
+        let changed_at = || entries.get(&self.event.course.run_key())?.changed_at;
+        self.is_hint && changed_at().is_some_and(|changed| changed > self.delivery.first_seen)
+    }
+
     /// The time since the event was sent, or since it first arrived here if its sender does not say.
     pub(super) fn age(&self) -> Duration {
         let since = self.event.time.or(self.delivery.published).unwrap_or(self.delivery.first_seen);
@@ -54,6 +81,8 @@ impl Supersedes for Job {
     /// process dies. If its connection is gone, it is delivered again, and others must not rely on it.
     fn supersedes(&self, other: &Self) -> bool {
         self.event.course == other.event.course
+            // A hint is not tried as often as an event.
+            && (other.is_hint || !self.is_hint)
             && self.delivery.attempt <= other.delivery.attempt
             && self.delivery.is_live()
     }
@@ -76,11 +105,13 @@ impl Settler {
     /// Settles all of them, moves side by side. Returns the events that delay queues have taken.
     pub(super) async fn settle(&self, settled: Vec<(Job, Settlement)>) -> Vec<DelayedEvent> {
         let (mut acks, mut moves) = (Vec::new(), Vec::new());
-        for (Job { event, delivery }, settlement) in settled {
-            metrics::event(event.kind.as_str(), settlement.outcome());
+        for (job, settlement) in settled {
+            metrics::event(job.kind(), settlement.outcome());
+            let Job { event, delivery, is_hint } = job;
             match settlement {
                 Settlement::Ack(_) => acks.push(delivery),
-                to => moves.push(self.move_on(delivery, Some(event.course), to)),
+                // No event relies on a hint.
+                to => moves.push(self.move_on(delivery, (!is_hint).then_some(event.course), to)),
             }
         }
         let ((), delayed) = tokio::join!(ack(acks), join_all(moves));

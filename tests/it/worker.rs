@@ -2,6 +2,7 @@
 
 mod custom_courses;
 mod dead_letters;
+mod hints;
 mod lifecycle;
 mod look_ups;
 mod messages;

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::Page;
 use super::format::{number, span};
 use super::problems::Level;
-use crate::status::{Catalog, Consumer, Queues, Status, read_only};
+use crate::status::{Catalog, Consumer, Hints, Queues, Status, read_only};
 
 /// One line of the list.
 pub(super) struct Part {
@@ -25,6 +25,7 @@ impl Page {
             parts.push(consumer(status));
             parts.push(self.catalog(&status.catalog));
             parts.extend(budget(&status.catalog));
+            parts.extend(self.hints(status));
         }
         let (level, state) = match &self.overdue[..] {
             [] => (Level::Fine, "all jobs run".to_owned()),
@@ -43,6 +44,17 @@ impl Page {
             _ => (Level::Watch, format!("breaker open{until}, then a probe")),
         };
         Part { name: "Catalog", level, state }
+    }
+
+    /// Nothing where the Catalog was never asked what has changed.
+    fn hints(&self, status: &Status) -> Option<Part> {
+        let Hints { position, asked_at, pass_due_since } = status.hints.latest()?.as_ref()?;
+        let asked = format!("asked {} ago for changes since {}", self.ago(asked_at), self.moment(position));
+        let (level, state) = match pass_due_since.filter(|since| status.at - since < TimeDelta::hours(1)) {
+            Some(_) => (Level::Watch, format!("{asked}; there were too many, which a pass takes")),
+            None => (Level::Fine, asked),
+        };
+        Some(Part { name: "Hints", level, state })
     }
 }
 

@@ -48,6 +48,7 @@ fn fine() -> Page {
             dead: 0,
         }),
         catalog: Catalog { state: "closed", until: None, requests_last_hour: Some(9), requests_per_hour: 90 },
+        hints: Reading::Now(None),
         passes: Reading::Now(vec![pass(5, "complete"), pass(29, "failed")]),
         light_pass: Reading::Now(Some(pass(1, "complete"))),
     };

@@ -35,6 +35,7 @@ pub struct Instruments {
     pub(super) blank_oldest: Gauge<f64>,
     pub(super) refused_urls: Gauge<u64>,
     pub(super) missed: Gauge<u64>,
+    pub(super) hints_lag: Gauge<f64>,
     pub(super) healed: Counter<u64>,
     pub(super) ledger_refused: Counter<u64>,
     pub(super) pruned: Counter<u64>,
@@ -95,6 +96,7 @@ impl Instruments {
             blank_oldest: seconds("course_sharing.blank_oldest", "How long the longest-standing blank has been blank, of those that should not be; 0: none is"),
             missed: gauge("course_sharing.missed", "{course}", "Links that the last full pass changed, and that hints or light passes should have changed before"),
             refused_urls: gauge("course_sharing.refused_urls", "{course}", "Courses whose URL in the Catalog must not be shared"),
+            hints_lag: seconds("course_sharing.hints_lag", "How long ago the Catalog was last asked with success what has changed; 0: this worker does not ask"),
             healed: counter("course_sharing.healed", "{overview}", "Overviews that got their last-known URL back, after an event or by the timer"),
             ledger_refused: counter("course_sharing.ledger_refused", "{run}", "Answers that the ledger refused, as it had one to a later question; the Catalog is asked again"),
             pruned: counter("course_sharing.pruned", "{row}", "Rows of old runs and passes that were deleted, by table"),
@@ -145,6 +147,7 @@ impl Instruments {
         for by in labels::MISSED_BY {
             self.missed.record(0, &[KeyValue::new("by", by)]);
         }
+        self.hints_lag.record(0.0, &[]);
         self.ledger_refused.add(0, &[]);
         self.dead_letters.record(0, &[]);
         self.consumer_up.record(0, &[]);

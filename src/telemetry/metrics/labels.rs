@@ -5,10 +5,10 @@ use entity::pass::Verdict;
 use strum::VariantArray;
 
 /// `type` of `course_sharing_events_total`.
-pub(super) const EVENT_TYPES: [&str; 3] = ["course-publish", "overview-recreated", "unknown"];
+pub(super) const EVENT_TYPES: [&str; 4] = ["course-publish", "overview-recreated", "hint", "unknown"];
 
 /// `outcome` of `course_sharing_events_total`.
-pub(super) const EVENT_OUTCOMES: [&str; 13] = [
+pub(super) const EVENT_OUTCOMES: [&str; 14] = [
     "applied",
     "unchanged",
     "coalesced",
@@ -17,6 +17,7 @@ pub(super) const EVENT_OUTCOMES: [&str; 13] = [
     "not_listed",
     "no_overview",
     "superseded",
+    "changed_since",
     "ignored",
     "parked",
     "dead_lettered",

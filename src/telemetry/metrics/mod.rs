@@ -36,9 +36,9 @@ pub(super) fn shutdown() -> bool {
     flushed.is_ok() && ended.is_ok()
 }
 
-/// Counts one event that is settled. `kind` is `course-publish`, `overview-recreated` or `unknown`; `outcome` is
-/// `applied`, `unchanged`, `no_page`, `refused`, `not_listed`, `no_overview`, `superseded`, `ignored`, `parked` or
-/// `dead_lettered`.
+/// Counts one event that is settled. `kind` is `course-publish`, `overview-recreated`, `hint` or `unknown`; `outcome`
+/// is `applied`, `unchanged`, `no_page`, `refused`, `not_listed`, `no_overview`, `superseded`, `changed_since`, `ignored`,
+/// `parked` or `dead_lettered`.
 pub fn event(kind: &'static str, outcome: &'static str) {
     instruments().events.add(1, &[KeyValue::new("type", kind), KeyValue::new("outcome", outcome)]);
 }
@@ -53,9 +53,10 @@ pub fn dead_letters_expired(n: u64) {
     instruments().events.add(n, &[KeyValue::new("type", "unknown"), KeyValue::new("outcome", "expired")]);
 }
 
-/// Notes how long an event took from its `time` header, or else its arrival, to the commit.
-pub fn event_to_write(elapsed: Duration) {
-    instruments().event_to_write.record(elapsed.as_secs_f64(), &[]);
+/// Notes how long it took from a change to the commit: from an `event`'s `time` header, or else its arrival; from the
+/// time at which the Catalog says that the course of a `hint` changed.
+pub fn event_to_write(source: &'static str, elapsed: Duration) {
+    instruments().event_to_write.record(elapsed.as_secs_f64(), &[KeyValue::new("source", source)]);
 }
 
 /// Counts one finished request to the Catalog; `outcome` is one of a few fixed words.
@@ -100,6 +101,11 @@ pub fn refused_urls(n: u64) {
 /// Says how many links the last full pass changed that `hints` or `light` passes should have changed before.
 pub fn missed(by: &'static str, n: u64) {
     instruments().missed.record(n, &[KeyValue::new("by", by)]);
+}
+
+/// Says how long ago the Catalog was last asked with success what has changed; 0 where this worker does not ask.
+pub fn hints_lag(lag: Duration) {
+    instruments().hints_lag.record(lag.as_secs_f64(), &[]);
 }
 
 /// Counts `n` overviews that got their last-known URL back; `cause` is `restore` (an event) or `heal` (the timer).

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const KNOWN: [(&str, &str); 18] = [
+const KNOWN: [(&str, &str); 20] = [
     ("course_sharing_events_total", "counter"),
     ("course_sharing_catalog_requests_total", "counter"),
     ("course_sharing_overviews", "gauge"),
@@ -10,6 +10,8 @@ const KNOWN: [(&str, &str); 18] = [
     ("course_sharing_blank_age_seconds", "gauge"),
     ("course_sharing_blank_oldest_seconds", "gauge"),
     ("course_sharing_refused_urls", "gauge"),
+    ("course_sharing_missed", "gauge"),
+    ("course_sharing_hints_lag_seconds", "gauge"),
     ("course_sharing_healed_total", "counter"),
     ("course_sharing_ledger_refused_total", "counter"),
     ("course_sharing_pruned_total", "counter"),
@@ -26,7 +28,7 @@ const KNOWN: [(&str, &str); 18] = [
 /// Every function of the room, on the process's own instruments; other tests only add to them.
 fn use_all() {
     event("course-publish", "applied");
-    event_to_write(Duration::from_millis(3));
+    event_to_write("event", Duration::from_millis(3));
     catalog_request("ok", Duration::from_millis(700));
     overviews(1_234, 5);
     blanks([("no_page", 4, Duration::from_secs(600))].into_iter());
@@ -34,6 +36,7 @@ fn use_all() {
     database_up(true);
     blank_oldest(Some(Duration::from_secs(90)));
     refused_urls(4);
+    hints_lag(Duration::from_secs(301));
     healed("heal", 3);
     ledger_refused(2);
     pruned("ledger", 5);
@@ -80,8 +83,8 @@ fn what_is_told_is_shown() {
     let text = render();
     for line in [
         r#"course_sharing_events_total{outcome="applied",type="course-publish"} "#,
-        r#"course_sharing_event_to_write_seconds_bucket{le="0.005"} "#,
-        r#"course_sharing_event_to_write_seconds_bucket{le="14400"} "#,
+        r#"course_sharing_event_to_write_seconds_bucket{source="event",le="0.005"} "#,
+        r#"course_sharing_event_to_write_seconds_bucket{source="event",le="14400"} "#,
         r#"course_sharing_catalog_requests_total{outcome="ok"} "#,
         r#"course_sharing_catalog_request_seconds_bucket{le="60"} "#,
         "course_sharing_catalog_request_seconds_count ",
@@ -92,6 +95,7 @@ fn what_is_told_is_shown() {
         r#"course_sharing_blank_age_seconds{reason="no_run"} 0"#,
         "course_sharing_blank_oldest_seconds 90",
         "course_sharing_refused_urls 4",
+        "course_sharing_hints_lag_seconds 301",
         r#"course_sharing_reconcile_last_verdict{verdict="refused"} 1"#,
         r#"course_sharing_reconcile_last_verdict{verdict="complete"} 0"#,
         "course_sharing_database_up 1",

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{Instrument, Span};
 
-use super::{AskDone, Asked, GATHERING, Pipeline, RestoreDone, WriteDone};
+use super::{AskDone, Asked, GATHERING, Pipeline, RestoreDone, Restored, WriteDone};
 use crate::catalog::{self, Purpose};
-use crate::engine::{Answered, Observed, Outcome, Policy};
-use crate::model::course_key::CourseKey;
-use crate::store::MAX_ROWS;
+use crate::engine::{Answered, Engine, Observed, Outcome, Policy};
+use crate::model::course_key::{CourseKey, RunKey};
+use crate::store::{MAX_ROWS, StoreError};
 use crate::telemetry::metrics;
-use crate::worker::settlement::{COALESCED, Settlement, park, settle};
+use crate::worker::settlement::{CHANGED_SINCE, COALESCED, Settlement, park, settle, settle_hint};
 use crate::worker::settler::Job;
 use crate::worker::step_pool::PATIENCE;
 use crate::worker::trace;
@@ -25,7 +25,7 @@ impl Pipeline {
             let span = self.source.process(jobs.iter());
             let in_span = tracing::info_span!(parent: &span, "restore");
             let step = async move {
-                let restored = engine.restore(&courses(jobs.iter())).await;
+                let restored = restore(&engine, &jobs).await;
                 (span, jobs, restored)
             };
             self.restoring.start(step.instrument(in_span));
@@ -35,21 +35,25 @@ impl Pipeline {
     /// Handles the end of a restore.
     pub(super) fn restored(&mut self, (span, jobs, restored): RestoreDone) {
         match restored {
-            Ok(restored) => {
+            Ok(Restored { courses, hinted }) => {
                 self.settler.database_answered();
-                let restored: HashSet<CourseKey> = restored.into_iter().collect();
+                let restored: HashSet<CourseKey> = courses.into_iter().collect();
                 if !restored.is_empty() {
                     metrics::healed("restore", restored.len() as u64);
                 }
-                for job in jobs.iter().filter(|job| restored.contains(&job.event.course)) {
-                    metrics::event_to_write(job.age());
+                for job in jobs.iter().filter(|job| !job.is_hint && restored.contains(&job.event.course)) {
+                    metrics::event_to_write(job.source(), job.age());
                 }
                 for course in restored {
                     tracing::info!(event = "overview.restored", %course, "a lost link was restored from the ledger");
                 }
                 let now = Instant::now();
+                let (outdated, jobs): (Vec<Job>, Vec<Job>) =
+                    jobs.into_iter().partition(|job| job.is_outdated(&hinted));
+                let outdated = outdated.into_iter().map(|job| (job, Settlement::Ack(CHANGED_SINCE)));
                 let done = jobs.into_iter().filter_map(|job| self.look_up(job, now));
-                let done: Vec<_> = done.map(|job| (job, Settlement::Ack(COALESCED))).collect();
+                let done = done.map(|job| (job, Settlement::Ack(COALESCED)));
+                let done: Vec<_> = outdated.chain(done).collect();
                 if !done.is_empty() {
                     self.settle(&span, done);
                 }
@@ -166,10 +170,13 @@ impl Pipeline {
                 let settled = jobs.filter_map(|job| {
                     let outcome = outcomes.get(&job.event.course)?;
                     match outcome {
-                        Outcome::Updated | Outcome::Cleared => metrics::event_to_write(job.age()),
+                        Outcome::Updated | Outcome::Cleared => {
+                            metrics::event_to_write(job.source(), job.age());
+                        }
                         Outcome::Rejected(why) => rejected(&job.event.course, why),
                         _ => {}
                     }
+                    let settle = if job.is_hint { settle_hint } else { settle };
                     let settlement = settle(outcome, job.delivery.attempt, now);
                     Some((job, settlement))
                 });
@@ -179,6 +186,15 @@ impl Pipeline {
             Err(error) => self.database_failed(&span, jobs.collect(), &error),
         }
     }
+}
+
+/// Restores the links of these courses, and reads what is known of those that hints are about.
+async fn restore(engine: &Engine, jobs: &[Job]) -> Result<Restored, StoreError> {
+    let courses = engine.restore(&courses(jobs.iter())).await?;
+    let runs: HashSet<RunKey> =
+        jobs.iter().filter(|job| job.is_hint).map(|job| job.event.course.run_key()).collect();
+    let runs: Vec<RunKey> = runs.into_iter().collect();
+    Ok(Restored { courses, hinted: engine.store().entries(&runs).await? })
 }
 
 /// Logs each try: seven in five hours.

@@ -38,7 +38,7 @@ pub(crate) fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
 
 /// All metrics as Prometheus text. A histogram shows when something has been measured.
 pub(crate) fn all_metrics() -> String {
-    metrics::event_to_write(Duration::ZERO);
+    metrics::event_to_write("event", Duration::ZERO);
     metrics::catalog_request("ok", Duration::ZERO);
     metrics::render()
 }

@@ -81,6 +81,7 @@ impl Stage {
             ("http.listen".to_owned(), "127.0.0.1:0".to_owned()),
             ("reconcile.schedule".to_owned(), "off".to_owned()),
             ("reconcile.light_schedule".to_owned(), "off".to_owned()),
+            ("reconcile.delta_interval".to_owned(), "off".to_owned()),
             ("heal.interval".to_owned(), "off".to_owned()),
             ("sync.min_interval".to_owned(), "0s".to_owned()),
         ];

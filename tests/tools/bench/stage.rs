@@ -62,6 +62,7 @@ impl Stage {
             ("HTTP__LISTEN", "off".to_owned()),
             ("RECONCILE__SCHEDULE", "off".to_owned()),
             ("RECONCILE__LIGHT_SCHEDULE", "off".to_owned()),
+            ("RECONCILE__DELTA_INTERVAL", "off".to_owned()),
             // What a bench sees restored has been restored by its event.
             ("HEAL__INTERVAL", "off".to_owned()),
         ];

@@ -1,0 +1,241 @@
+//! Asks the Catalog again and again what has changed, and has the runs of what changed looked up like those of an event:
+//! at once, and later again. One worker of several does.
+//!
+//! The position is moved last. A worker that dies before sends the same hints again, which changes nothing.
+
+mod feed;
+mod message;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use self::feed::{Asked, Memory, OUTAGE, Position, Step};
+use super::jobs::sleeps;
+use crate::broker::{BrokerError, Publisher, Topology};
+use crate::catalog::{CatalogError, Changed, Client};
+use crate::config::Every;
+use crate::jobs::{Job, Jobs};
+use crate::store::{HintPosition, Lease, PassKind, Store, StoreError};
+use crate::telemetry::{Latch, metrics, report};
+
+const JOB: &str = "hints";
+/// The longest that one answer may take, with its pages and retries, and the wait for events that go first.
+const LIMIT: Duration = Duration::from_secs(120);
+/// After a Catalog has refused, it is asked again so much later.
+const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Courses whose hints are sent together.
+const TOGETHER: usize = 50;
+/// How old the gauge may be.
+const GAUGE: Duration = Duration::from_secs(10);
+/// A pass that hints ask for is not asked for again before.
+const BETWEEN_PASSES: TimeDelta = TimeDelta::hours(1);
+
+/// The job.
+pub(super) struct Hints {
+    pub(super) catalog: Client,
+    pub(super) store: Store,
+    pub(super) publisher: Publisher,
+    pub(super) topology: Topology,
+    /// For leases.
+    pub(super) holder: String,
+    /// Has a pass run.
+    pub(super) pass: Arc<Notify>,
+}
+
+/// What this worker remembers while it has the lease.
+#[derive(Default)]
+struct State {
+    memory: Memory,
+    /// When the Catalog was last asked with success.
+    asked: Option<Instant>,
+    refused: Option<Instant>,
+    failing: Latch,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum HintError {
+    #[error("the database failed")]
+    Store(#[from] StoreError),
+    #[error("the Catalog failed")]
+    Catalog(#[from] CatalogError),
+    #[error("the Catalog gave no answer in {} s", LIMIT.as_secs())]
+    Late,
+    #[error("the broker did not take the hints")]
+    Broker(#[from] BrokerError),
+    #[error("{0}")]
+    Refused(String),
+    #[error("the worker stops")]
+    Stopped,
+}
+
+impl Hints {
+    /// Runs until `stop`. At once, too: a worker may be started more often than it asks.
+    pub(super) async fn run(self, every: Every, jobs: Jobs, stop: CancellationToken) {
+        let Every::Period(period) = every else { return };
+        let job = jobs.add(JOB, period.max(LIMIT));
+        let mut state = State::default();
+        while !stop.is_cancelled() {
+            if state.refused.is_none_or(|at| at.elapsed() > REFUSED_FOR) {
+                job.begin();
+                let ended = self.once(period, &mut state, &job, &stop).await;
+                job.end();
+                state.note(ended);
+            }
+            if !state.wait(period, &job, &stop).await {
+                break;
+            }
+        }
+        // So that the next worker need not wait until the lease expires; if this fails, it expires.
+        let _ = self.store.release(&Lease { job: JOB.to_owned(), holder: self.holder }).await;
+    }
+
+    /// Asks once, if this worker has the lease.
+    async fn once(
+        &self,
+        period: Duration,
+        state: &mut State,
+        job: &Job,
+        stop: &CancellationToken,
+    ) -> Result<(), HintError> {
+        // A little longer than the period, so that it stays with one worker, which remembers what it has sent.
+        let lease = period + period.clamp(GAUGE, Duration::from_secs(60));
+        if self.store.acquire(JOB, &self.holder, lease).await?.is_none() {
+            *state = State::default();
+            return Ok(());
+        }
+        let now = self.store.now().await?;
+        let mut row = self.position(now).await?;
+        state.note_asked(now - row.asked_at);
+        self.see_to_pass(&mut row).await?;
+        let begun = Instant::now();
+        let asking = tokio::time::timeout(LIMIT, self.catalog.changed_since(row.position));
+        let answer = stop.run_until_cancelled(asking).await.ok_or(HintError::Stopped)?;
+        let changes = match answer.map_err(|_| HintError::Late)? {
+            Err(error) if error.is_refusal() => return Err(HintError::Refused(error.to_string())),
+            changes => changes?,
+        };
+        let asked = Asked { at: now, took: TimeDelta::from_std(begun.elapsed()).unwrap_or_default() };
+        if changes.odd > 0 {
+            tracing::debug!(event = "hints.odd_rows", rows = changes.odd, "rows of courses cannot be used");
+        }
+        let position = Position { at: row.position, as_of: row.asked_at };
+        let Step { publish, next, seen, pass } = feed::step(position, asked, changes, &state.memory)
+            .map_err(|why| HintError::Refused(why.to_owned()))?;
+        self.send(&publish, state, job, stop).await?;
+        if pass {
+            self.want_pass(&mut row, now, "there are more changes than hints are good for");
+        }
+        row = HintPosition { position: next.at, asked_at: next.as_of, ..row };
+        self.store.set_hint_position(row).await?;
+        state.memory = seen;
+        state.note_asked(TimeDelta::zero());
+        self.see_to_pass(&mut row).await?;
+        Ok(())
+    }
+
+    /// Where to begin. After a long outage at the present, and what was missed is left to a pass.
+    async fn position(&self, now: DateTime<Utc>) -> Result<HintPosition, HintError> {
+        let known = self.store.hint_position().await?;
+        let position = |row: &HintPosition| Position { at: row.position, as_of: row.asked_at };
+        if let Some(row) = known.filter(|row| position(row).is_recent(now)) {
+            return Ok(row);
+        }
+        let Position { at, as_of } = Position::present(now);
+        let mut row = HintPosition { id: 0, position: at, asked_at: as_of, pass_due_since: None };
+        if known.is_some() {
+            self.want_pass(&mut row, now, &format!("none were asked for in {} hours", OUTAGE.num_hours()));
+        }
+        self.store.set_hint_position(row).await?;
+        Ok(row)
+    }
+
+    /// Notes in the row that a pass is due, unless one was due a moment ago.
+    fn want_pass(&self, row: &mut HintPosition, now: DateTime<Utc>, why: &str) {
+        if row.pass_due_since.is_none_or(|since| now - since > BETWEEN_PASSES) {
+            row.pass_due_since = Some(now);
+            tracing::warn!(event = "hints.pass_due", why, "a pass takes the place of hints");
+        }
+    }
+
+    /// Has a pass run where one is due, until one has begun. What is noted of it stays for a while after.
+    async fn see_to_pass(&self, row: &mut HintPosition) -> Result<(), HintError> {
+        let Some(since) = row.pass_due_since else { return Ok(()) };
+        let last = self.store.last_passes(PassKind::Full, 1).await?;
+        if last.first().is_none_or(|pass| pass.started_at < since) {
+            self.pass.notify_one();
+        } else if row.asked_at - since > BETWEEN_PASSES {
+            row.pass_due_since = None;
+        }
+        Ok(())
+    }
+
+    /// Sends hints some courses at a time, and remembers them: after a failure only the others are sent again.
+    async fn send(
+        &self,
+        courses: &[Changed],
+        state: &mut State,
+        job: &Job,
+        stop: &CancellationToken,
+    ) -> Result<(), HintError> {
+        for together in courses.chunks(TOGETHER) {
+            if stop.is_cancelled() {
+                return Err(HintError::Stopped);
+            }
+            message::send(&self.publisher, &self.topology, together, self.store.now().await?).await?;
+            state.memory.extend(together.iter().map(|course| (course.course.clone(), course.stamp)));
+            job.progress();
+        }
+        if !courses.is_empty() {
+            let runs: usize = courses.iter().map(|course| course.runs.len()).sum();
+            tracing::info!(event = "hints.sent", courses = courses.len(), runs, "the Catalog has changed");
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// The Catalog was asked with success so long ago.
+    fn note_asked(&mut self, ago: TimeDelta) {
+        self.asked = Instant::now().checked_sub(ago.to_std().unwrap_or_default());
+    }
+
+    /// One line when it begins to fail, and one when it works again.
+    fn note(&mut self, ended: Result<(), HintError>) {
+        match ended {
+            Ok(()) if self.failing.recovers() => {
+                tracing::info!(event = "hints.recovered", "the Catalog is asked again for what has changed");
+            }
+            Ok(()) => self.refused = None,
+            Err(HintError::Stopped) => {}
+            Err(HintError::Refused(why)) => {
+                self.refused = Some(Instant::now());
+                self.asked = None;
+                tracing::warn!(event = "hints.refused", why, "the Catalog does not say what has changed");
+            }
+            Err(error) if self.failing.fails() => {
+                tracing::warn!(event = "hints.failed", error = report(&error), "changes are not known yet");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Waits, and keeps the gauge up to date. False at `stop`.
+    async fn wait(&self, period: Duration, job: &Job, stop: &CancellationToken) -> bool {
+        let until = Instant::now() + period;
+        loop {
+            metrics::hints_lag(self.asked.map_or(Duration::ZERO, |asked| asked.elapsed()));
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            if !sleeps(left.min(GAUGE), stop).await {
+                return false;
+            }
+            job.progress();
+        }
+    }
+}
