@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 pub use entity::ledger::ObservedBy;
 use entity::ledger::{Column, Entity, Model};
-use sea_orm::sea_query::{Expr, InsertStatement, OnConflict, Query};
+use sea_orm::sea_query::{Expr, InsertStatement, OnConflict, Query, Value};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryResult, QueryTrait,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult,
+    QueryFilter, QueryTrait,
 };
 
 use super::timeout::Limit;
@@ -113,25 +113,25 @@ impl Entry {
         words + language + refused + 240
     }
 
-    fn into_model(self) -> Model {
-        let (what, refused_since) =
-            self.refused.map_or((None, None), |refused| (Some(refused.what), Some(refused.since)));
-        let (refused_url, refused_why) = what.map(|what| (what.url, what.why)).unzip();
-        Model {
-            run_key: self.run.as_str().to_owned(),
-            marketing_url: self.url,
-            listed: self.listed,
-            pending_clear_since: self.pending_clear_since,
-            cleared_at: self.cleared_at,
-            changed_at: self.changed_at,
-            observed_at: self.observed_at,
-            observed_by: self.observed_by,
-            eligible_for_financial_aid: self.also.eligible_for_financial_aid,
-            language: self.also.language,
-            refused_url,
-            refused_why,
-            refused_since,
-        }
+    /// The row, column by column.
+    fn values(&self) -> [(Column, Value); 13] {
+        let refused = self.refused.as_ref();
+        [
+            (Column::RunKey, self.run.as_str().into()),
+            (Column::EligibleForFinancialAid, self.also.eligible_for_financial_aid.into()),
+            (Column::Language, self.also.language.clone().into()),
+            (Column::MarketingUrl, self.url.clone().into()),
+            (Column::Listed, self.listed.into()),
+            (Column::PendingClearSince, self.pending_clear_since.into()),
+            (Column::ClearedAt, self.cleared_at.into()),
+            (Column::ChangedAt, self.changed_at.into()),
+            (Column::RefusedUrl, refused.map(|refused| refused.what.url.clone()).into()),
+            (Column::RefusedWhy, refused.map(|refused| refused.what.why.clone()).into()),
+            (Column::RefusedSince, refused.map(|refused| refused.since).into()),
+            (Column::ObservedBy, self.observed_by.as_str().into()),
+            // Last: MySQL assigns from left to right, and the guard of each column reads it.
+            (Column::ObservedAt, self.observed_at.into()),
+        ]
     }
 }
 
@@ -184,20 +184,15 @@ impl Store {
 }
 
 /// Writes rows, each unless the table has an answer to a later question. Returns the runs of those rows that it
-/// therefore did not write. They are to be sorted by run, as two workers that lock rows in one order cannot deadlock. Of
-/// the columns of `sync.also` it writes those in `also`; the others keep what they have.
-pub(super) async fn upsert(
-    db: &DatabaseTransaction,
-    entries: &[Entry],
-    also: &[AlsoColumn],
-) -> Result<Vec<RunKey>, StoreError> {
+/// therefore did not write. They are to be sorted by run, as two workers that lock rows in one order cannot deadlock.
+pub(super) async fn upsert(db: &DatabaseTransaction, entries: &[Entry]) -> Result<Vec<RunKey>, StoreError> {
     let backend = db.get_database_backend();
     let mut refused = Vec::new();
     for entries in keys::fitting(entries, Entry::bytes) {
+        let insert = insert(backend, entries);
         let refused_of_these = match backend {
-            DbBackend::MySql => insert_on_mysql(db, entries, also).await,
-            DbBackend::Postgres => insert_returning(db, entries, insert_arrays(entries, also)).await,
-            _ => insert_returning(db, entries, insert_rows(backend, entries, also)).await,
+            DbBackend::MySql => insert_on_mysql(db, entries, insert).await,
+            _ => insert_returning(db, entries, insert).await,
         };
         refused.extend(refused_of_these.map_err(StoreError::doing("write the ledger"))?);
     }
@@ -221,110 +216,72 @@ async fn insert_returning(
 async fn insert_on_mysql(
     db: &DatabaseTransaction,
     entries: &[Entry],
-    also: &[AlsoColumn],
+    insert: InsertStatement,
 ) -> Result<Vec<RunKey>, DbErr> {
-    let backend = DbBackend::MySql;
-    let affected = db.execute(&insert_rows(backend, entries, also)).await?.rows_affected();
+    let affected = db.execute(&insert).await?.rows_affected();
     if affected == 2 * entries.len() as u64 {
         return Ok(Vec::new());
     }
-    let mut written = Query::select();
-    written
-        .columns([Column::RunKey, Column::ObservedAt, Column::ClearedAt])
-        .from(Entity)
-        .cond_where(keys::one_of(backend, Expr::col(Column::RunKey), entries.iter().map(|e| e.run.as_str())));
+    let among =
+        keys::one_of(DbBackend::MySql, Expr::col(Column::RunKey), entries.iter().map(|e| e.run.as_str()));
+    let written = Entity::find().filter(among).into_query();
     let rows = db.query_all(&written).await?;
-    let now = |row: &QueryResult| {
-        let observed_at: DateTime<Utc> = row.try_get_by_index(1)?;
-        let cleared_at: Option<DateTime<Utc>> = row.try_get_by_index(2)?;
-        Ok::<_, DbErr>((row.try_get_by_index::<String>(0)?, (observed_at, cleared_at)))
-    };
-    let rows = rows.iter().map(now).collect::<Result<HashMap<_, _>, _>>()?;
+    let rows = rows.iter().map(|row| Model::from_query_result(row, "").map(|row| (row.run_key.clone(), row)));
+    let rows = rows.collect::<Result<HashMap<_, _>, _>>()?;
     let is_written = |entry: &Entry| {
-        rows.get(entry.run.as_str()).is_some_and(|(observed_at, cleared_at)| {
+        rows.get(entry.run.as_str()).is_some_and(|row| {
             let clears = entry.cleared_at.is_some() && entry.brings_clear();
-            *observed_at == entry.observed_at.trunc_subsecs(6) && (!clears || cleared_at.is_some())
+            row.observed_at == entry.observed_at.trunc_subsecs(6) && (!clears || row.cleared_at.is_some())
         })
     };
     Ok(entries.iter().filter(|entry| !is_written(entry)).map(|entry| entry.run.clone()).collect())
 }
 
-fn insert_rows(backend: DbBackend, entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
-    let rows = entries.iter().map(|entry| entry.clone().into_model().into_active_model());
-    Entity::insert_many(rows).on_conflict(unless_newer(backend, also)).into_query()
-}
-
-/// The rows as one array a column: one text for any number of rows, prepared once, and nothing to plan for each row.
-/// Arrays of this query builder hold no NULL; an empty text is written for it.
-fn insert_arrays(entries: &[Entry], also: &[AlsoColumn]) -> InsertStatement {
-    let values_of = |sql: &'static str, text: &dyn Fn(&Entry) -> String| {
-        Expr::cust_with_values(sql, [keys::array(entries.iter().map(text))])
-    };
-    let text = |text: &dyn Fn(&Entry) -> String| values_of("NULLIF(unnest($1), '')", text);
-    let time = |time: &dyn Fn(&Entry) -> Option<DateTime<Utc>>| {
-        values_of("NULLIF(unnest($1), '')::timestamptz", &|entry| {
-            time(entry).map_or_else(String::new, |time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
-        })
-    };
-    let refused = |of: &dyn Fn(&UrlRefusal) -> String| {
-        text(&|entry| entry.refused.as_ref().map(of).unwrap_or_default())
-    };
-    let values = [
-        (Column::RunKey, text(&|entry| entry.run.as_str().to_owned())),
-        (Column::MarketingUrl, text(&|entry| entry.url.clone().unwrap_or_default())),
-        (Column::Listed, values_of("unnest($1)::boolean", &|entry| entry.listed.to_string())),
-        (Column::PendingClearSince, time(&|entry| entry.pending_clear_since)),
-        (Column::ClearedAt, time(&|entry| entry.cleared_at)),
-        (Column::ChangedAt, time(&|entry| entry.changed_at)),
-        (Column::RefusedUrl, refused(&|refused| refused.what.url.clone())),
-        (Column::RefusedWhy, refused(&|refused| refused.what.why.clone())),
-        (Column::RefusedSince, time(&|entry| entry.refused.as_ref().map(|refused| refused.since))),
-        (Column::ObservedAt, time(&|entry| Some(entry.observed_at))),
-        (Column::ObservedBy, text(&|entry| entry.observed_by.to_string())),
-    ];
-    let also_values = also.iter().map(|column| {
-        let sql = match column {
-            AlsoColumn::EligibleForFinancialAid => "NULLIF(unnest($1), '')::boolean",
-            AlsoColumn::Language => "NULLIF(unnest($1), '')",
-        };
-        (also_column(*column), values_of(sql, &|entry| entry.also.get(*column).unwrap_or_default()))
-    });
-    let (columns, values): (Vec<Column>, Vec<Expr>) = values.into_iter().chain(also_values).unzip();
+fn insert(backend: DbBackend, entries: &[Entry]) -> InsertStatement {
+    let rows: Vec<_> = entries.iter().map(Entry::values).collect();
+    let columns: Vec<Column> = rows.iter().take(1).flatten().map(|(column, _)| *column).collect();
     let mut insert = Query::insert();
-    insert.into_table(Entity).columns(columns);
-    // Refused only where the numbers of columns and values differ.
-    let _ = insert.select_from(Query::select().exprs(values).take());
-    insert.on_conflict(unless_newer(DbBackend::Postgres, also));
+    insert.into_table(Entity).columns(columns.clone()).on_conflict(unless_newer(backend, &columns));
+    if backend == DbBackend::Postgres {
+        let arrays = (0..columns.len()).map(|place| array(rows.iter().map(|row| &row[place].1)));
+        // Refused only where the numbers of columns and values differ, as below.
+        let _ = insert.select_from(Query::select().exprs(arrays).take());
+    } else {
+        for row in rows {
+            let _ = insert.values(row.map(|(_, value)| Expr::val(value)));
+        }
+    }
     insert
 }
 
-fn also_column(column: AlsoColumn) -> Column {
-    match column {
-        AlsoColumn::EligibleForFinancialAid => Column::EligibleForFinancialAid,
-        AlsoColumn::Language => Column::Language,
-    }
+/// A column's values as one array: one text for any number of rows, prepared once, and nothing to plan for each row.
+/// Arrays of this query builder hold no NULL; an empty text is written for it.
+fn array<'v>(values: impl Iterator<Item = &'v Value>) -> Expr {
+    let mut sql = "NULLIF(unnest($1), '')";
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone().unwrap_or_default(),
+        Value::Bool(is) => {
+            sql = "NULLIF(unnest($1), '')::boolean";
+            is.map(|is| is.to_string()).unwrap_or_default()
+        }
+        Value::ChronoDateTimeUtc(time) => {
+            sql = "NULLIF(unnest($1), '')::timestamptz";
+            time.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true)).unwrap_or_default()
+        }
+        // The ledger has no other.
+        _ => String::new(),
+    };
+    let texts = keys::array(values.map(text).collect::<Vec<_>>().into_iter());
+    Expr::cust_with_values(sql, [texts])
 }
-
-const WRITTEN: [Column; 10] = [
-    Column::MarketingUrl,
-    Column::Listed,
-    Column::PendingClearSince,
-    Column::ClearedAt,
-    Column::ChangedAt,
-    Column::RefusedUrl,
-    Column::RefusedWhy,
-    Column::RefusedSince,
-    Column::ObservedBy,
-    // Last: MySQL assigns from left to right, and the guard of each column reads it.
-    Column::ObservedAt,
-];
 
 /// The guard: an answer to an earlier question never replaces that to a later one; and a clear is written only over the
 /// null that it was decided on, so that a URL seen in between survives.
 ///
 /// What an answer does not bring it carries along as it was read before: of that the row keeps its own, which may have
-/// been committed since. An answer without a URL brings none, one without the run neither clears nor ends a clear, and a column of `sync.also` without a value stays.
-fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
+/// been committed since. An answer without a URL brings none, one without the run neither clears nor ends a clear, and a
+/// column of `sync.also` without a value stays.
+fn unless_newer(backend: DbBackend, columns: &[Column]) -> OnConflict {
     let is_mysql = backend == DbBackend::MySql;
     let new = |name: &str| if is_mysql { format!("VALUES({name})") } else { format!("excluded.{name}") };
     let old = |name: &str| if is_mysql { name.to_owned() } else { format!("course_sharing_ledger.{name}") };
@@ -339,11 +296,12 @@ fn unless_newer(backend: DbBackend, also: &[AlsoColumn]) -> OnConflict {
     );
     let brings_no_url = format!("({null} IS NOT NULL OR {brings_no_clear})");
     let mut conflict = OnConflict::column(Column::RunKey);
-    for column in also.iter().map(|column| also_column(*column)).chain(WRITTEN) {
+    for column in columns.iter().copied() {
         let name = sea_orm::IdenStatic::as_str(&column);
         let (new_value, old_value) = (new(name), old(name));
         let kept_where = |case: &str| format!("CASE WHEN {case} THEN {old_value} ELSE {new_value} END");
         let value = match column {
+            Column::RunKey => continue,
             Column::MarketingUrl => kept_where(&brings_no_url),
             // A clear changes what is in force.
             Column::ChangedAt => {

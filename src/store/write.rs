@@ -177,7 +177,7 @@ async fn apply(
     courses: &[CourseKey],
     also: &[AlsoColumn],
 ) -> Result<Applied, StoreError> {
-    let refused = ledger::upsert(transaction, entries, also).await?;
+    let refused = ledger::upsert(transaction, entries).await?;
     let mut overviews = 0;
     for courses in keys::fitting(courses, keys::course_bytes) {
         overviews += copy(transaction, From::Run, courses, also).await?;
