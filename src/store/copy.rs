@@ -10,6 +10,7 @@ use sea_orm::sea_query::{
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
 
+use super::Store;
 use super::choice::{follows, is_ccx};
 use super::custom_courses::of_custom_courses;
 use super::keys::one_of;
@@ -45,105 +46,108 @@ pub(super) enum From {
     Own,
 }
 
-/// The update, for one database. Without `also` no column but the URL's is so much as named in it.
-pub(super) fn statement(
+/// One copy.
+#[derive(Clone, Copy)]
+pub(super) struct Copying<'a> {
     backend: DbBackend,
     from: From,
-    scope: Scope<'_>,
+    scope: Scope<'a>,
     clears: Clears,
-    also: &[AlsoColumn],
-) -> UpdateStatement {
-    let also = if from == From::Own { &[][..] } else { also };
-    let mut update = Query::update();
-    update.table(overview::Entity);
-    if backend == DbBackend::Postgres {
-        update.from(locked_ledger(backend, from, scope, also)).cond_where(col_o("id").eq(col_l(OVERVIEW_ID)));
-    } else {
-        update.from(ledger::Entity).cond_where(follows(backend, from));
+    /// The columns of `sync.also` that are copied too. Without any, no column but the URL's is so much as named.
+    also: &'a [AlsoColumn],
+}
+
+impl Store {
+    pub(super) fn copying<'a>(&'a self, from: From, scope: Scope<'a>, clears: Clears) -> Copying<'a> {
+        let also = if from == From::Own { &[][..] } else { &self.also };
+        Copying { backend: self.backend(), from, scope, clears, also }
     }
-    update.cond_where(is_due_any(backend, clears, also));
-    if also.is_empty() {
-        update.value(overview::Column::MarketingUrl, in_force());
-    } else {
+}
+
+impl Copying<'_> {
+    /// The update, for one database.
+    pub(super) fn update(self) -> UpdateStatement {
+        let Self { backend, from, scope, clears, also } = self;
+        let mut update = Query::update();
+        update.table(overview::Entity);
+        if backend == DbBackend::Postgres {
+            update.from(self.locked_ledger()).cond_where(col_o("id").eq(col_l(OVERVIEW_ID)));
+        } else {
+            update.from(ledger::Entity).cond_where(follows(backend, from));
+        }
         // A row may be here for one column only: the others keep what they have.
-        update.value(
-            overview::Column::MarketingUrl,
-            Expr::case(is_due(backend, clears), in_force()).finally(col_o("marketing_url")),
-        );
+        let url = Expr::case(is_due(backend, clears), in_force()).finally(col_o("marketing_url"));
+        update.cond_where(is_due_any(backend, clears, also)).value(overview::Column::MarketingUrl, url);
         for column in also {
             let (new, old) = (col_l(column.name()), col_o(column.name()));
             let differs = also_differs(backend, *column);
             update.value(Alias::new(column.name()), Expr::case(differs, new).finally(old));
         }
-    }
-    match scope {
         // On PostgreSQL the locked rows are those of these courses.
-        Scope::Courses(_) | Scope::WithCustom(_) if backend == DbBackend::Postgres => {}
-        _ => {
-            update.cond_where(in_scope(backend, from, scope));
+        if !(scope.is_of_courses() && backend == DbBackend::Postgres) {
+            update.cond_where(self.in_scope());
+        }
+        update
+    }
+
+    /// The ids of the overviews that the update would write.
+    pub(super) fn due(self) -> SelectStatement {
+        Query::select()
+            .column((overview::Entity, overview::Column::Id))
+            .from(overview::Entity)
+            .from(ledger::Entity)
+            .cond_where(follows(self.backend, self.from))
+            .cond_where(is_due_any(self.backend, self.clears, self.also))
+            .cond_where(self.in_scope())
+            .take()
+    }
+
+    /// The ledger's rows that differ from an overview, locked. Without the lock an update that waits for another's
+    /// commit goes on with the overview as it is then and the ledger as it was before: an older URL over a newer one.
+    /// MySQL and SQLite read what they join as it is now.
+    fn locked_ledger(self) -> TableRef {
+        let also = self.also.iter().map(|column| also_differs(self.backend, *column));
+        let mut select = Query::select();
+        select
+            .column((ledger::Entity, sea_orm::sea_query::Asterisk))
+            .expr_as(col_o("id"), Alias::new(OVERVIEW_ID))
+            .from(ledger::Entity)
+            .from(overview::Entity)
+            .cond_where(follows(self.backend, self.from))
+            .cond_where(also.fold(Condition::any().add(differs(self.backend)), Condition::add))
+            .order_by((ledger::Entity, ledger::Column::RunKey), Order::Asc)
+            .lock_with_tables(LockType::Share, [ledger::Entity]);
+        if self.scope.is_of_courses() {
+            select.cond_where(self.in_scope());
+        }
+        TableRef::SubQuery(Box::new(select), Alias::new("course_sharing_ledger").into_iden())
+    }
+
+    fn in_scope(self) -> Condition {
+        let backend = self.backend;
+        match self.scope {
+            Scope::Courses(courses) => {
+                Condition::all().add(of_courses(backend, courses)).add(of_runs(backend, self.from, courses))
+            }
+            Scope::WithCustom(courses) => {
+                let custom = of_custom_courses(backend, &courses.iter().map(CourseKey::run_key).collect());
+                let overviews = Condition::any().add(of_courses(backend, courses)).add_option(custom);
+                Condition::all().add(overviews).add(of_runs(backend, self.from, courses))
+            }
+            Scope::ChangedSince(since) => Condition::all().add(col_l("changed_at").gte(since)),
+            Scope::All => Condition::all(),
         }
     }
-    update
 }
 
-/// The ids of the overviews that [`statement`] would write.
-pub(super) fn due(
-    backend: DbBackend,
-    from: From,
-    scope: Scope<'_>,
-    clears: Clears,
-    also: &[AlsoColumn],
-) -> SelectStatement {
-    let also = if from == From::Own { &[][..] } else { also };
-    let mut select = Query::select();
-    select
-        .column((overview::Entity, overview::Column::Id))
-        .from(overview::Entity)
-        .from(ledger::Entity)
-        .cond_where(follows(backend, from))
-        .cond_where(is_due_any(backend, clears, also))
-        .cond_where(in_scope(backend, from, scope));
-    select
+impl Scope<'_> {
+    fn is_of_courses(self) -> bool {
+        matches!(self, Self::Courses(_) | Self::WithCustom(_))
+    }
 }
 
 /// The overview that a locked row of the ledger is for.
 const OVERVIEW_ID: &str = "overview_id";
-
-/// The ledger's rows that differ from an overview, locked. Without the lock an update that waits for another's commit
-/// goes on with the overview as it is then and the ledger as it was before: an older URL over a newer one. MySQL and
-/// SQLite read what they join as it is now.
-fn locked_ledger(backend: DbBackend, from: From, scope: Scope<'_>, also: &[AlsoColumn]) -> TableRef {
-    let also = also.iter().map(|column| also_differs(backend, *column));
-    let mut select = Query::select();
-    select
-        .column((ledger::Entity, sea_orm::sea_query::Asterisk))
-        .expr_as(col_o("id"), Alias::new(OVERVIEW_ID))
-        .from(ledger::Entity)
-        .from(overview::Entity)
-        .cond_where(follows(backend, from))
-        .cond_where(also.fold(Condition::any().add(differs(backend)), Condition::add))
-        .order_by((ledger::Entity, ledger::Column::RunKey), Order::Asc)
-        .lock_with_tables(LockType::Share, [ledger::Entity]);
-    if let Scope::Courses(_) | Scope::WithCustom(_) = scope {
-        select.cond_where(in_scope(backend, from, scope));
-    }
-    TableRef::SubQuery(Box::new(select), Alias::new("course_sharing_ledger").into_iden())
-}
-
-fn in_scope(backend: DbBackend, from: From, scope: Scope<'_>) -> Condition {
-    match scope {
-        Scope::Courses(courses) => {
-            Condition::all().add(of_courses(backend, courses)).add(of_runs(backend, from, courses))
-        }
-        Scope::WithCustom(courses) => {
-            let custom = of_custom_courses(backend, &courses.iter().map(CourseKey::run_key).collect());
-            let overviews = Condition::any().add(of_courses(backend, courses)).add_option(custom);
-            Condition::all().add(overviews).add(of_runs(backend, from, courses))
-        }
-        Scope::ChangedSince(since) => Condition::all().add(col_l("changed_at").gte(since)),
-        Scope::All => Condition::all(),
-    }
-}
 
 /// The overviews of these courses.
 fn of_courses(backend: DbBackend, courses: &[CourseKey]) -> Expr {
@@ -235,8 +239,9 @@ mod tests {
         for also in [&[][..], &AlsoColumn::ALL] {
             for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
                 for from in [From::Run, From::Own] {
-                    let update = statement(backend, from, Scope::All, Clears::Leave, also);
-                    let sql = backend.build(&update).to_string();
+                    let also = if from == From::Own { &[][..] } else { also };
+                    let copying = Copying { backend, from, scope: Scope::All, clears: Clears::Leave, also };
+                    let sql = backend.build(&copying.update()).to_string();
                     assert!(sql.starts_with("UPDATE") && !sql.contains(';'), "{sql}");
                     for column in AlsoColumn::ALL {
                         let named = !also.is_empty() && from == From::Run;

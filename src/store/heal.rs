@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use entity::overview;
 use sea_orm::sea_query::{Expr, ExprTrait, Order};
 
-use super::copy::{Clears, From, Scope, due};
+use super::copy::{Clears, From, Scope};
 use super::custom_courses::Of;
 use super::timeout::Limit;
 use super::{Halving, MAX_ROWS, Store, StoreError};
@@ -106,7 +106,7 @@ impl Store {
         clears: Clears,
         after: Option<&str>,
     ) -> Result<Vec<String>, StoreError> {
-        let mut query = due(self.backend(), from, scope, clears, &self.also);
+        let mut query = self.copying(from, scope, clears).due();
         let id = (overview::Entity, overview::Column::Id);
         query.and_where_option(after.map(|after| Expr::col(id).gt(after)));
         query.order_by(id, Order::Asc).limit(MAX_ROWS as u64);

@@ -274,7 +274,8 @@ impl fmt::Debug for Db {
     }
 }
 
-async fn execute(
+/// Runs one statement that writes, within work that has a limit. Returns how many rows it wrote.
+pub(super) async fn execute(
     db: &impl ConnectionTrait,
     doing: &'static str,
     statement: Statement,

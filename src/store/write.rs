@@ -4,15 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use entity::overview;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 
 use super::connect::Pool;
-use super::copy::{Clears, From, Scope, due, statement};
+use super::copy::{Clears, From, Scope};
 use super::custom_courses::Of;
-use super::timeout::{Limit, Work};
+use super::timeout::{Limit, execute};
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
 use crate::model::course_key::{CourseKey, RunKey};
-use crate::model::extra_columns::AlsoColumn;
 use crate::telemetry::{metrics, report};
 
 const RESTORE: &str = "restore links";
@@ -80,15 +79,15 @@ impl Store {
             if !custom.is_empty() {
                 restores.push(self.restore_from(From::Own, Scope::Courses(&custom)));
             }
-            let restoring = move |pool: Pool| -> Work<'static, _> {
+            let restoring = move |pool: Pool| {
                 let restores = restores.clone();
-                Box::pin(async move {
+                async move {
                     let mut ids = Vec::new();
                     for restore in restores {
                         ids.extend(restore.execute(&pool.db).await.map_err(StoreError::doing(RESTORE))?);
                     }
                     Ok(ids)
-                })
+                }
             };
             let ids = self.db.with_timeout(RESTORE, Limit::Batch, restoring).await;
             let ids = ids.inspect_err(|error| self.writes.note(error))?;
@@ -99,38 +98,28 @@ impl Store {
 
     fn restore_from(&self, from: From, scope: Scope<'_>) -> Restore {
         let backend = self.backend();
-        let mut update = statement(backend, from, scope, Clears::Leave, &self.also);
+        let copying = self.copying(from, scope, Clears::Leave);
+        let mut update = copying.update();
         if backend == DbBackend::Postgres {
             update.returning_col(overview::Column::Id);
             return Restore { lost: None, update: backend.build(&update) };
         }
-        let lost = due(backend, from, scope, Clears::Leave, &self.also);
-        Restore { lost: Some(backend.build(&lost)), update: backend.build(&update) }
+        Restore { lost: Some(backend.build(&copying.due())), update: backend.build(&update) }
     }
 
     /// Copies to all overviews in scope, in one transaction; a row that the database rejects fails all of them. Returns
     /// how many were written.
     pub(super) async fn copy_at_once(&self, scope: Scope<'_>, clears: Clears) -> Result<u64, StoreError> {
-        let copies = [From::Run, From::Own]
-            .map(|from| self.backend().build(&statement(self.backend(), from, scope, clears, &self.also)));
-        let overviews = self
-            .db
-            .transaction(COPY, Limit::Table, move |transaction| {
-                let copies = copies.clone();
-                Box::pin(async move {
-                    let mut overviews = 0;
-                    for copy in copies {
-                        let done = transaction.execute_raw(copy).await.map_err(StoreError::doing(COPY))?;
-                        overviews += done.rows_affected();
-                    }
-                    Ok(overviews)
-                })
-            })
-            .await?;
+        let copies = [From::Run, From::Own].map(|from| self.copy(from, scope, clears));
+        let overviews: u64 = self.db.execute_all(COPY, Limit::Table, copies.into()).await?.iter().sum();
         if overviews > 0 {
             self.writes.committed();
         }
         Ok(overviews)
+    }
+
+    fn copy(&self, from: From, scope: Scope<'_>, clears: Clears) -> Statement {
+        self.backend().build(&self.copying(from, scope, clears).update())
     }
 
     /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
@@ -153,13 +142,27 @@ impl Store {
         if let Cow::Owned(held) = self.that_overviews_hold(&courses).await? {
             courses = held;
         }
-        let (entries, courses): (Arc<[Entry]>, Arc<[CourseKey]>) = (entries.into(), courses.into());
-        let also = self.also.clone();
+        let mut copies = Vec::new();
+        for courses in keys::fitting(&courses, keys::course_bytes) {
+            copies.push(self.copy(From::Run, Scope::Courses(courses), Clears::Copy));
+            let custom = custom_courses(courses);
+            if !custom.is_empty() {
+                copies.push(self.copy(From::Own, Scope::Courses(&custom), Clears::Copy));
+            }
+        }
+        let (entries, copies): (Arc<[Entry]>, Arc<[Statement]>) = (entries.into(), copies.into());
         let applied = self
             .db
             .transaction(APPLY, Limit::Batch, move |transaction| {
-                let (entries, courses, also) = (entries.clone(), courses.clone(), also.clone());
-                Box::pin(async move { apply(transaction, &entries, &courses, &also).await })
+                let (entries, copies) = (entries.clone(), copies.clone());
+                Box::pin(async move {
+                    let refused = ledger::upsert(transaction, &entries).await?;
+                    let mut overviews = 0;
+                    for copy in copies.iter() {
+                        overviews += execute(transaction, APPLY, copy.clone()).await?;
+                    }
+                    Ok(Applied { overviews, refused })
+                })
             })
             .await?;
         self.writes.committed();
@@ -169,36 +172,6 @@ impl Store {
         }
         Ok(applied)
     }
-}
-
-async fn apply(
-    transaction: &DatabaseTransaction,
-    entries: &[Entry],
-    courses: &[CourseKey],
-    also: &[AlsoColumn],
-) -> Result<Applied, StoreError> {
-    let refused = ledger::upsert(transaction, entries).await?;
-    let mut overviews = 0;
-    for courses in keys::fitting(courses, keys::course_bytes) {
-        overviews += copy(transaction, From::Run, courses, also).await?;
-        let custom = custom_courses(courses);
-        if !custom.is_empty() {
-            overviews += copy(transaction, From::Own, &custom, also).await?;
-        }
-    }
-    Ok(Applied { overviews, refused })
-}
-
-async fn copy(
-    transaction: &DatabaseTransaction,
-    from: From,
-    courses: &[CourseKey],
-    also: &[AlsoColumn],
-) -> Result<u64, StoreError> {
-    let backend = transaction.get_database_backend();
-    let update = statement(backend, from, Scope::Courses(courses), Clears::Copy, also);
-    let done = transaction.execute(&update).await.map_err(StoreError::doing(APPLY))?;
-    Ok(done.rows_affected())
 }
 
 fn custom_courses(courses: &[CourseKey]) -> Vec<CourseKey> {
