@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::config;
 use crate::model::course_key::CourseKey;
-use crate::store::LinkRow;
+use crate::store::Overview;
 
 /// A link to share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,7 +39,7 @@ impl LinkSource {
 }
 
 /// The link for the course of this row.
-pub fn of(row: &LinkRow, lms: &config::Lms) -> ShareLink {
+pub fn of(row: &Overview, lms: &config::Lms) -> ShareLink {
     resolve(&row.course, row.social_sharing_url.as_deref(), row.marketing_url.as_deref(), lms)
 }
 

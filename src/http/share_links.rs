@@ -18,7 +18,7 @@ use super::answer;
 use crate::model::course_key::{CourseKey, CourseKeyError};
 use crate::share_link::{self, ShareLink};
 use crate::status::cached::with_deadline;
-use crate::store::LinkRow;
+use crate::store::Overview;
 use crate::telemetry::report;
 
 /// Courses in one request, at most.
@@ -107,7 +107,7 @@ async fn look_up(app: &App, keys: Vec<CourseKey>) -> Result<HashMap<CourseKey, S
     let store = app.sources.store().clone();
     let rows = with_deadline(LOOKUP_LIMIT, async move { store.links(&keys).await }).await?;
     let rows = rows.map_err(|error| report(&error))?;
-    let link = |row: LinkRow| (row.course.clone(), share_link::of(&row, &app.lms));
+    let link = |row: Overview| (row.course.clone(), share_link::of(&row, &app.lms));
     Ok(rows.into_iter().map(link).collect())
 }
 

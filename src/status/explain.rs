@@ -6,7 +6,7 @@ use crate::model::course_key::CourseKey;
 use crate::model::extra_columns::{Also, AlsoColumn};
 use crate::pass::Report;
 use crate::share_link;
-use crate::store::{Blank, Entry, Failure, LetterFilter, LetterHead, LinkRow, PassRow, Store, StoreError};
+use crate::store::{Blank, Entry, Failure, LetterFilter, LetterHead, Overview, PassRow, Store, StoreError};
 
 use super::why::instant;
 
@@ -22,7 +22,7 @@ pub struct Explanation {
     /// The course.
     pub course: CourseKey,
     /// Its overview, if the LMS has one.
-    pub overview: Option<LinkRow>,
+    pub overview: Option<Overview>,
     /// The ledger's row that its link follows: its run's; for a custom course its parent's or its own.
     pub entry: Option<Entry>,
     /// The last look-up of its run alone that failed, if none has been answered since.

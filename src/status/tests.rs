@@ -7,7 +7,7 @@ use crate::config;
 use crate::model::course_key::CourseKey;
 use crate::model::extra_columns::Also;
 use crate::refused_url::RefusedUrl;
-use crate::store::{Blank, Entry, Failure, LetterHead, LinkRow, ObservedBy, Reason, UrlRefusal};
+use crate::store::{Blank, Entry, Failure, LetterHead, ObservedBy, Overview, Reason, UrlRefusal};
 
 const URL: &str = "https://www.campus.example/course/a";
 
@@ -29,7 +29,7 @@ fn known(link: Option<&str>, change: impl FnOnce(&mut Entry)) -> Explanation {
     change(&mut entry);
     let marketing_url = link.map(str::to_owned);
     let row =
-        LinkRow { course: course.clone(), marketing_url, social_sharing_url: None, also: Also::NOTHING };
+        Overview { course: course.clone(), marketing_url, social_sharing_url: None, also: Also::NOTHING };
     let (overview, entry) = (Some(row), Some(entry));
     Explanation { course, overview, entry, failure: None, blank: None, held: None, dead_letters: vec![] }
 }

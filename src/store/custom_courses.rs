@@ -34,11 +34,8 @@ impl Store {
             let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
             let Some(of_runs) = of_custom_courses(self.backend(), &runs) else { continue };
             let select = overview::Entity::find().select_only().column(overview::Column::Id).filter(of_runs);
-            let doing = "find custom courses";
-            for row in self.db.rows(doing, Limit::Batch, &select.into_query()).await? {
-                let id: String = row.try_get_by_index(0).map_err(StoreError::doing(doing))?;
-                found.extend(custom_course_of(&id, &runs));
-            }
+            let ids = self.db.values("find custom courses", Limit::Batch, &select.into_query()).await?;
+            found.extend(ids.iter().filter_map(|id: &String| custom_course_of(id, &runs)));
         }
         Ok(found)
     }

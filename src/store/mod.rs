@@ -40,7 +40,7 @@ pub use self::heal::{Healed, Rejected};
 pub use self::hints::HintPosition;
 pub use self::lease::Lease;
 pub use self::ledger::{Entry, ObservedBy, UrlRefusal};
-pub use self::overviews::{Counts, LinkRow, Overview, Snapshot};
+pub use self::overviews::{Counts, Overview, Snapshot};
 pub use self::passes::{PassKind, PassRow, Verdict};
 pub use self::prune::PrunedRuns;
 pub(crate) use self::rights::{Need, Rights, needs};

@@ -21,6 +21,8 @@ pub struct Overview {
     pub course: CourseKey,
     /// The link it has now.
     pub marketing_url: Option<String>,
+    /// A link of the course team's own.
+    pub social_sharing_url: Option<String>,
     /// Its columns of `sync.also`.
     pub also: Also,
 }
@@ -50,19 +52,6 @@ impl Snapshot {
     pub fn followed(&self) -> Option<&Entry> {
         Entry::choose(self.entry.as_ref(), self.own.as_ref())
     }
-}
-
-/// One overview's links, for sharing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkRow {
-    /// The course.
-    pub course: CourseKey,
-    /// The column of that name.
-    pub marketing_url: Option<String>,
-    /// The column of that name.
-    pub social_sharing_url: Option<String>,
-    /// The columns of `sync.also`.
-    pub also: Also,
 }
 
 /// How many overviews have a link of ours.
@@ -130,16 +119,13 @@ impl Store {
         };
         for courses in keys::fitting(courses, |course| names * keys::key_bytes(course.as_str())) {
             let rows = self.rows(courses, of, "read overviews").await?;
-            overviews.extend(rows.into_iter().map(|row| {
-                let LinkRow { course, marketing_url, also, .. } = row;
-                (course.clone(), Overview { course, marketing_url, also })
-            }));
+            overviews.extend(rows.into_iter().map(|row| (row.course.clone(), row)));
         }
         Ok(overviews)
     }
 
     /// The links of these courses, in one statement whatever their number; unknown ones are not in the answer.
-    pub async fn links(&self, courses: &[CourseKey]) -> Result<Vec<LinkRow>, StoreError> {
+    pub async fn links(&self, courses: &[CourseKey]) -> Result<Vec<Overview>, StoreError> {
         self.rows(courses, Of::Courses, "read links").await
     }
 
@@ -148,7 +134,7 @@ impl Store {
         courses: &[CourseKey],
         of: Of,
         doing: &'static str,
-    ) -> Result<Vec<LinkRow>, StoreError> {
+    ) -> Result<Vec<Overview>, StoreError> {
         let courses = self.that_overviews_hold(courses).await?;
         if courses.is_empty() {
             return Ok(Vec::new());
@@ -170,22 +156,22 @@ impl Store {
             found = found.column_as(Expr::col((overview::Entity, column)), column);
         }
         let rows = self.db.rows(doing, Batch, &found.into_query()).await?;
-        let known = rows.iter().filter_map(|row| self.link_row(row, &asked, &runs).transpose());
+        let known = rows.iter().filter_map(|row| self.overview(row, &asked, &runs).transpose());
         known.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
     }
 
     /// None: a row that nobody asked for.
-    fn link_row(
+    fn overview(
         &self,
         row: &QueryResult,
         asked: &HashMap<&str, &CourseKey>,
         runs: &HashSet<RunKey>,
-    ) -> Result<Option<LinkRow>, DbErr> {
+    ) -> Result<Option<Overview>, DbErr> {
         // By place and not by name: this runs some hundred thousand times a second.
         let id: String = row.try_get_by_index(0)?;
         let course = asked.get(id.as_str()).map(|course| (*course).clone());
         let Some(course) = course.or_else(|| custom_course_of(&id, runs)) else { return Ok(None) };
-        Ok(Some(LinkRow {
+        Ok(Some(Overview {
             course,
             marketing_url: non_empty(row.try_get_by_index(1)?),
             social_sharing_url: non_empty(row.try_get_by_index(2)?),
@@ -207,8 +193,8 @@ impl Store {
     }
 
     /// The next overviews, in the order of the database, that what has been seen since `since` does not settle: what a
-    /// crawl did not show, and links that came back after a clear. Begin without `after`, go on with the last id of the answer; at most `limit` rows.
-    /// The raw id comes along, as an overview's id need not be the key of a course run.
+    /// crawl did not show, and links that came back after a clear. Begin without `after`, go on with the last id of the
+    /// answer; at most `limit` rows. The raw id comes along, as an overview's id need not be the key of a course run.
     pub async fn unseen(
         &self,
         since: SeenSince,
@@ -226,14 +212,11 @@ impl Store {
             .cond_where(unsettled(backend, since))
             .order_by((overview::Entity, overview::Column::Id), sea_orm::Order::Asc)
             .limit(limit);
-        if let Some(after) = after {
-            query.and_where(Expr::col((overview::Entity, overview::Column::Id)).gt(after));
-        }
-        let doing = "find overviews that the crawl did not show";
-        let rows = self.db.rows(doing, Table, &query).await?;
-        let read =
-            rows.iter().map(|row| Ok((row.try_get("", "id")?, non_empty(row.try_get("", "marketing_url")?))));
-        read.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
+        let id = (overview::Entity, overview::Column::Id);
+        query.and_where_option(after.map(|after| Expr::col(id).gt(after)));
+        let rows: Vec<(String, Option<String>)> =
+            self.db.values("find overviews that the crawl did not show", Table, &query).await?;
+        Ok(rows.into_iter().map(|(id, url)| (id, non_empty(url))).collect())
     }
 
     /// How many overviews have a link and how many have none; reads the whole table.

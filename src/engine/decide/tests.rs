@@ -49,8 +49,12 @@ fn entry(url: Option<&str>, observed_at: i64) -> Entry {
 
 fn snapshot(course: &str, link: Option<&str>, entry: Option<Entry>) -> Snapshot {
     let course = key(course);
-    let overview =
-        Overview { course: course.clone(), marketing_url: link.map(str::to_owned), also: Also::NOTHING };
+    let overview = Overview {
+        course: course.clone(),
+        marketing_url: link.map(str::to_owned),
+        social_sharing_url: None,
+        also: Also::NOTHING,
+    };
     Snapshot { course, overview: Some(overview), entry, own: None }
 }
 
