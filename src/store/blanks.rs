@@ -1,4 +1,4 @@
-//! Which overviews are blank, since when and why: kept in a table of our own, so that whoever looks need not go
+//! Which overviews are blank, since when and why: kept in a table of our own, so that a reader need not go
 //! through the LMS's.
 //!
 //! Keeping it is two statements that read the overviews, by whichever worker does the scheduled jobs; nothing is

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::timeout::Limit::{Batch, Table};
-use super::{MAX_ROWS, Store, StoreError};
+use super::{Store, StoreError};
 use crate::model::course_key::CourseKey;
 
 /// The largest body that is kept whole: RabbitMQ's own limit on messages from 4.0 on.
@@ -139,18 +139,7 @@ impl Store {
 
     /// Discards these, and returns how many.
     pub async fn discard_letters(&self, filter: &LetterFilter) -> Result<u64, StoreError> {
-        let (mut discarded, mut after) = (0, 0);
-        loop {
-            let page = self.letters(filter, after, MAX_ROWS as u64).await?;
-            let Some(last) = page.last() else { return Ok(discarded) };
-            after = last.id;
-            discarded += self.discard_ids(page.iter().map(|letter| letter.id).collect()).await?;
-        }
-    }
-
-    async fn discard_ids(&self, ids: Vec<i64>) -> Result<u64, StoreError> {
-        let discarding = Entity::delete_many().filter(Column::Id.is_in(ids));
-        self.db.execute(DISCARD, Batch, &discarding.into_query()).await
+        self.delete::<Entity>(DISCARD, Column::Id, filter.condition(self.backend())).await
     }
 
     /// The courses of the dead letters that can be understood, each with when its newest was first seen.
@@ -188,20 +177,7 @@ impl Store {
         let beyond: Vec<i64> = self.db.values(READ, Batch, &beyond.into_query()).await?;
         let beyond = beyond.first().copied().unwrap_or(0);
         let old = Condition::any().add(Column::TakenAt.lt(before)).add(Column::Id.lte(beyond));
-        let mut discarded = 0;
-        loop {
-            let oldest = Entity::find()
-                .select_only()
-                .column(Column::Id)
-                .filter(old.clone())
-                .order_by_asc(Column::Id)
-                .limit(MAX_ROWS as u64);
-            let oldest: Vec<i64> = self.db.values(READ, Batch, &oldest.into_query()).await?;
-            if oldest.is_empty() {
-                return Ok(discarded);
-            }
-            discarded += self.discard_ids(oldest).await?;
-        }
+        self.delete::<Entity>(DISCARD, Column::Id, old).await
     }
 }
 

@@ -62,7 +62,7 @@ impl Store {
         clears: Clears,
         healed: &mut Healed,
     ) -> Result<(), StoreError> {
-        let mut after = None::<String>;
+        let mut after: Option<String> = None;
         loop {
             let ids = self.due(from, scope, clears, after.as_deref()).await?;
             let Some(last) = ids.last() else { return Ok(()) };

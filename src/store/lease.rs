@@ -20,7 +20,7 @@ pub struct Lease {
 }
 
 impl Store {
-    /// Takes or renews the lease for `job` until `for_how_long` from now. None: another holder has it.
+    /// Takes or renews the lease for `job` until `for_how_long` from now. Nothing if another holder has it.
     pub async fn acquire(
         &self,
         job: &str,

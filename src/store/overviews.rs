@@ -160,7 +160,7 @@ impl Store {
         known.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
     }
 
-    /// None: a row that nobody asked for.
+    /// Nothing for a row that nobody asked for.
     fn overview(
         &self,
         row: &QueryResult,

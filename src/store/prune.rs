@@ -21,7 +21,7 @@ const PASSES: [(PassKind, TimeDelta); 2] =
 pub struct PrunedRuns {
     /// Rows of the ledger that are gone.
     pub runs: u64,
-    /// Where the next batch begins; none: this was the last.
+    /// Where the next batch begins, if this was not the last.
     pub next: Option<String>,
 }
 
@@ -96,21 +96,26 @@ impl Store {
             let of_kind = Condition::all().add(pass::Column::Kind.eq(kind));
             old = old.add(of_kind.add(pass::Column::ProgressAt.lt(now - kept)));
         }
-        let mut pruned = 0;
+        let old = Condition::all().add(old).add(pass::Column::Id.is_not_in(last));
+        self.delete::<pass::Entity>("prune passes", pass::Column::Id, old).await
+    }
+
+    /// Deletes the rows to which this applies, some in a statement, by their numbers. Returns how many.
+    pub(super) async fn delete<E: EntityTrait>(
+        &self,
+        doing: &'static str,
+        id: E::Column,
+        which: Condition,
+    ) -> Result<u64, StoreError> {
+        let mut deleted = 0;
         loop {
-            let batch = pass::Entity::find()
-                .select_only()
-                .column(pass::Column::Id)
-                .filter(old.clone())
-                .filter(pass::Column::Id.is_not_in(last.iter().copied()))
-                .order_by_asc(pass::Column::Id)
-                .limit(MAX_ROWS as u64);
-            let batch = self.db.values::<i64>("find old passes", Batch, &batch.into_query()).await?;
-            if batch.is_empty() {
-                return Ok(pruned);
+            let some = E::find().select_only().column(id).filter(which.clone()).limit(MAX_ROWS as u64);
+            let ids: Vec<i64> = self.db.values(doing, Batch, &some.order_by_asc(id).into_query()).await?;
+            if ids.is_empty() {
+                return Ok(deleted);
             }
-            let delete = pass::Entity::delete_many().filter(pass::Column::Id.is_in(batch));
-            pruned += self.db.execute("prune passes", Batch, &delete.into_query()).await?;
+            let delete = E::delete_many().filter(id.is_in(ids));
+            deleted += self.db.execute(doing, Batch, &delete.into_query()).await?;
         }
     }
 }
