@@ -154,17 +154,19 @@ fn sqlite() -> Vec<Part> {
             format!("CREATE TRIGGER {trigger} AFTER {event} ON course_sharing_ledger BEGIN\n  {body}\nEND");
         part("TRIGGER", trigger, vec![sql])
     };
+    // By the key alone where that is enough: it is an order of magnitude faster.
     let link = format!(
-        "(SELECT r.link FROM {SQLITE_TABLE} r WHERE r.run_key IN (NEW.id, CASE WHEN substr(NEW.id, 1, 7) = 'ccx-v1:' THEN \
-         'course-v1:' || substr(NEW.id, 8, instr(NEW.id, '+ccx@') - 8) ELSE NEW.id END) \
-         ORDER BY r.place, r.run_key = NEW.id LIMIT 1)"
+        "CASE WHEN substr(NEW.id, 1, 7) = 'ccx-v1:' THEN (SELECT r.link FROM {SQLITE_TABLE} r
+    WHERE r.run_key IN ('course-v1:' || substr(NEW.id, 8, instr(NEW.id, '+ccx@') - 8), NEW.id)
+    ORDER BY r.place, r.run_key = NEW.id LIMIT 1)
+  ELSE (SELECT r.link FROM {SQLITE_TABLE} r WHERE r.run_key = NEW.id) END"
     );
     let on_overviews = |event: &str| {
         let trigger = format!("{name}_{}", event.to_lowercase());
         let sql = format!(
-            "CREATE TRIGGER {trigger} AFTER {event} ON course_overviews_courseoverview BEGIN
-  UPDATE course_overviews_courseoverview SET marketing_url = {link}
-  WHERE id = NEW.id AND {link} <> COALESCE(marketing_url, '');
+            "CREATE TRIGGER {trigger} AFTER {event} ON course_overviews_courseoverview
+WHEN {link} <> COALESCE(NEW.marketing_url, '') BEGIN
+  UPDATE course_overviews_courseoverview SET marketing_url = {link} WHERE id = NEW.id;
 END"
         );
         part("TRIGGER", trigger, vec![sql])

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Rounds of delete and re-create, and so many saves of stale copies
     #[arg(long, default_value_t = 10_000)]
     rounds: u32,
-    /// Writes of the LMS for each thing that is wrong with the ledger
+    /// Writes of the LMS for each thing that is wrong with the ledger, in turn a save, a delete and an insert
     #[arg(long, default_value_t = 1_000)]
     writes: u32,
     /// Inserts that are timed, with the trigger and without
@@ -94,10 +94,7 @@ async fn cost(database: &Database, lms: &Lms, args: &Args, report: &mut Report) 
 }
 
 async fn rounds(lms: &Lms, rounds: u32, at: &str) -> anyhow::Result<(Reader, Duration)> {
-    lms.db.execute_unprepared(&format!("DELETE FROM {TABLE}")).await?;
-    for n in 0..COURSES {
-        lms.write(&lms.insert(n, &format!("'{}'", url(n, "")))).await?;
-    }
+    lms.fill().await?;
     let reader = Reader::start(at).await?;
     let began = Instant::now();
     for round in 0..rounds {
@@ -130,7 +127,7 @@ async fn without_ledger(
 ) -> anyhow::Result<()> {
     let mut ways = vec![
         ("renamed", vec!["ALTER TABLE course_sharing_ledger RENAME TO elsewhere".to_owned()]),
-        ("there again", vec!["ALTER TABLE elsewhere RENAME TO course_sharing_ledger".to_owned()]),
+        ("back", vec!["ALTER TABLE elsewhere RENAME TO course_sharing_ledger".to_owned()]),
     ];
     let reader = format!("{}_r", database.name);
     ways.extend(unreadable(database, &reader).await?);
@@ -139,13 +136,14 @@ async fn without_ledger(
         for sql in &statements {
             database.execute(sql).await.with_context(|| sql.clone())?;
         }
+        lms.fill().await?;
         let mut through = 0;
         for write in 0..args.writes {
             let n = write / 3 % COURSES;
             let sql = match write % 3 {
-                0 => lms.delete(n),
-                1 => lms.insert(n, "NULL"),
-                _ => lms.save(n, STALE),
+                0 => lms.save(n, STALE),
+                1 => lms.delete(n),
+                _ => lms.insert(n, "NULL"),
             };
             match lms.write(&sql).await {
                 Ok(()) => through += 1,
@@ -226,6 +224,15 @@ impl Lms {
     fn save(&self, n: u32, link: &str) -> String {
         let rest: String = self.rest.iter().map(|(column, value)| format!(", {column} = {value}")).collect();
         format!("UPDATE {TABLE} SET marketing_url = {link}{rest} WHERE id = '{}'", course(n))
+    }
+
+    /// All overviews, each with its link.
+    async fn fill(&self) -> anyhow::Result<()> {
+        self.db.execute_unprepared(&format!("DELETE FROM {TABLE}")).await?;
+        for n in 0..COURSES {
+            self.write(&self.insert(n, &format!("'{}'", url(n, "")))).await?;
+        }
+        Ok(())
     }
 
     fn delete(&self, n: u32) -> String {
