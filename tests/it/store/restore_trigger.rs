@@ -361,9 +361,7 @@ async fn a_save_that_waited_for_the_program_takes_what_the_program_wrote() {
             Kind::Postgres => {
                 "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%stale.example%'"
             }
-            _ => {
-                "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE '%stale.example%'"
-            }
+            _ => "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'UPDATE%stale.example%'",
         };
         let db = &database.owner.connection();
         let is_waiting = || async {
