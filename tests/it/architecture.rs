@@ -28,9 +28,9 @@ const MIN_LINES: usize = 15;
 const DIALECT: [(&str, usize); 8] = [
     ("told", 15),
     ("tell", 4),
-    ("none:", 21),
+    ("none:", 15),
     ("vouch", 0),
-    ("whoever", 4),
+    ("whoever", 2),
     ("anew", 0),
     ("in hand", 4),
     ("crowd", 0),
