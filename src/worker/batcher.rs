@@ -24,6 +24,11 @@ pub struct Limits {
 pub trait Supersedes {
     /// True if the look-up for this job also serves `other`.
     fn supersedes(&self, other: &Self) -> bool;
+
+    /// True if runs without such a job wait for its run.
+    fn goes_first(&self) -> bool {
+        true
+    }
 }
 
 /// Runs for one request, each with its jobs.
@@ -34,8 +39,10 @@ pub struct Batcher<J> {
     limits: Limits,
     /// Runs with jobs, runs that are being looked up, and runs that were within `min_interval`.
     runs: HashMap<RunKey, Run<J>>,
-    /// Runs that may be looked up now, oldest first, and their totals.
-    due: VecDeque<RunKey>,
+    /// Runs that may be looked up now, oldest first: those with a job that goes first, and all others.
+    due: [VecDeque<RunKey>; 2],
+    /// Their totals.
+    due_runs: usize,
     due_jobs: usize,
     due_bytes: usize,
     /// Runs that were looked up within `min_interval`, by its end, and the number of their jobs.
@@ -51,6 +58,15 @@ struct Run<J> {
     state: State,
 }
 
+impl<J: Supersedes> Run<J> {
+    fn goes_first(&self) -> bool {
+        self.jobs.iter().any(Supersedes::goes_first)
+    }
+}
+
+const FIRST: usize = 0;
+const LAST: usize = 1;
+
 #[derive(Clone, Copy)]
 enum State {
     Due,
@@ -65,7 +81,8 @@ impl<J: Supersedes> Batcher<J> {
         Self {
             limits,
             runs: HashMap::new(),
-            due: VecDeque::new(),
+            due: Default::default(),
+            due_runs: 0,
             due_jobs: 0,
             due_bytes: 0,
             recent: BTreeSet::new(),
@@ -84,8 +101,12 @@ impl<J: Supersedes> Batcher<J> {
             if run.jobs.iter().any(|other| other.supersedes(&job)) {
                 return Some(job);
             }
-            if let Some(other) = run.jobs.iter_mut().find(|other| job.supersedes(other)) {
-                return Some(std::mem::replace(other, job));
+            let went_first = run.goes_first();
+            let superseded = run.jobs.iter_mut().find(|other| job.supersedes(other));
+            if let Some(other) = superseded {
+                let other = std::mem::replace(other, job);
+                self.move_up(&key, went_first);
+                return Some(other);
             }
             run.jobs.push(job);
             match run.state {
@@ -93,11 +114,10 @@ impl<J: Supersedes> Batcher<J> {
                 State::Recent => self.recent_jobs += 1,
                 State::InFlight(_) => {}
             }
+            self.move_up(&key, went_first);
         } else {
-            self.runs.insert(key.clone(), Run { key_bytes, jobs: vec![job], state: State::Due });
-            self.due.push_back(key);
-            self.due_jobs += 1;
-            self.due_bytes += key_bytes;
+            self.runs.insert(key.clone(), Run { key_bytes, jobs: vec![job], state: State::Recent });
+            self.make_due(key);
         }
         self.jobs += 1;
         None
@@ -107,17 +127,18 @@ impl<J: Supersedes> Batcher<J> {
     pub fn next(&mut self, now: Instant) -> Option<Batch<J>> {
         self.advance(now);
         let (mut jobs, mut key_bytes, mut batch) = (0, 0, Vec::new());
-        while let Some(key) = self.due.pop_front() {
+        while let Some((key, queue)) = self.pop_due() {
             let Some(run) = self.runs.get_mut(&key) else { continue };
             jobs += run.jobs.len();
             key_bytes += run.key_bytes;
             let fits = jobs <= self.limits.events && key_bytes <= self.limits.key_bytes;
             if !fits && !batch.is_empty() {
-                self.due.push_front(key);
+                self.due[queue].push_front(key);
                 break;
             }
             run.state = State::InFlight(now);
             let taken = std::mem::take(&mut run.jobs);
+            self.due_runs -= 1;
             self.due_jobs -= taken.len();
             self.due_bytes -= run.key_bytes;
             self.jobs -= taken.len();
@@ -129,13 +150,13 @@ impl<J: Supersedes> Batcher<J> {
     /// True if the runs that are due fill a batch: one more would not fit.
     pub fn is_full(&mut self, now: Instant) -> bool {
         self.advance(now);
-        let one_more = self.due_bytes.checked_div(self.due.len()).map_or(0, |mean| self.due_bytes + mean);
+        let one_more = self.due_bytes.checked_div(self.due_runs).map_or(0, |mean| self.due_bytes + mean);
         self.due_jobs >= self.limits.events || one_more > self.limits.key_bytes
     }
 
     /// True if any run is due.
     pub fn has_due(&self) -> bool {
-        !self.due.is_empty()
+        self.due_runs > 0
     }
 
     /// Ends the look-up of these runs.
@@ -185,17 +206,39 @@ impl<J: Supersedes> Batcher<J> {
         emptied.runs.into_values().flat_map(|run| run.jobs).collect()
     }
 
+    fn pop_due(&mut self) -> Option<(RunKey, usize)> {
+        let [first, last] = &mut self.due;
+        first.pop_front().map(|key| (key, FIRST)).or_else(|| last.pop_front().map(|key| (key, LAST)))
+    }
+
+    /// Moves a run that is due to those that go first, if it has got such a job now.
+    fn move_up(&mut self, key: &RunKey, went_first: bool) {
+        let goes_first = |run: &Run<J>| matches!(run.state, State::Due) && run.goes_first();
+        if !went_first && self.runs.get(key).is_some_and(goes_first) {
+            self.due[LAST].retain(|other| other != key);
+            self.due[FIRST].push_back(key.clone());
+        }
+    }
+
+    /// Makes a run due that is known.
+    fn make_due(&mut self, key: RunKey) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        run.state = State::Due;
+        self.due_runs += 1;
+        self.due_jobs += run.jobs.len();
+        self.due_bytes += run.key_bytes;
+        let queue = if run.goes_first() { FIRST } else { LAST };
+        self.due[queue].push_back(key);
+    }
+
     /// Makes runs due whose time has come.
     fn advance(&mut self, now: Instant) {
         while self.recent.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, key)) = self.recent.pop_first() else { break };
             match self.runs.get_mut(&key) {
                 Some(run) if !run.jobs.is_empty() => {
-                    run.state = State::Due;
                     self.recent_jobs -= run.jobs.len();
-                    self.due_jobs += run.jobs.len();
-                    self.due_bytes += run.key_bytes;
-                    self.due.push_back(key);
+                    self.make_due(key);
                 }
                 _ => drop(self.runs.remove(&key)),
             }

@@ -86,6 +86,10 @@ impl Supersedes for Job {
             && self.delivery.attempt <= other.delivery.attempt
             && self.delivery.is_live()
     }
+
+    fn goes_first(&self) -> bool {
+        !self.is_hint
+    }
 }
 
 /// Settles jobs.

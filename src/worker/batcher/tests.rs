@@ -32,6 +32,39 @@ fn runs<J>(batch: &Batch<J>) -> Vec<RunKey> {
     batch.iter().map(|(run, _)| run.clone()).collect()
 }
 
+/// A hint is superseded by an event, and only an event goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Event,
+    Hint,
+}
+
+impl Supersedes for Sent {
+    fn supersedes(&self, other: &Self) -> bool {
+        *self == Self::Event || *other == Self::Hint
+    }
+
+    fn goes_first(&self) -> bool {
+        *self == Self::Event
+    }
+}
+
+#[test]
+fn runs_of_hints_go_after_those_of_events_and_move_up_with_one() {
+    let mut batcher = Batcher::new(LIMITS);
+    let now = Instant::now();
+    for n in 1..=6 {
+        batcher.push(run(n), 30, Sent::Hint);
+    }
+    assert_eq!(batcher.push(run(7), 30, Sent::Event), None);
+    assert_eq!(batcher.push(run(5), 30, Sent::Event), Some(Sent::Hint), "the event takes its place");
+    assert_eq!(batcher.push(run(5), 30, Sent::Hint), Some(Sent::Hint));
+    assert_eq!(runs(&batcher.next(now).unwrap()), [run(7), run(5), run(1)]);
+    assert_eq!(runs(&batcher.next(now).unwrap()), [run(2), run(3), run(4)]);
+    assert_eq!(runs(&batcher.next(now).unwrap()), [run(6)]);
+    assert!(batcher.next(now).is_none() && !batcher.has_due());
+}
+
 #[test]
 fn idle_an_event_is_a_batch_at_once() {
     let mut batcher = Batcher::new(LIMITS);

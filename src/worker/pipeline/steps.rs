@@ -102,9 +102,11 @@ impl Pipeline {
             let engine = self.engine.clone();
             let span = self.source.process(batch.iter().flat_map(|(_, jobs)| jobs));
             let in_span = span.clone();
+            let is_of_hints = batch.iter().flat_map(|(_, jobs)| jobs).all(|job| job.is_hint);
+            let purpose = if is_of_hints { Purpose::Hint } else { Purpose::Event };
             let step = async move {
                 let courses = courses(batch.iter().flat_map(|(_, jobs)| jobs));
-                let answered = engine.ask(courses, Purpose::Event).await;
+                let answered = engine.ask(courses, purpose).await;
                 (span, batch, answered)
             };
             self.asking.start(step.instrument(in_span));
