@@ -172,6 +172,11 @@ impl Sources {
         counts
     }
 
+    /// Requests in the last hour, if there is a limit, and that limit.
+    pub(crate) fn budget(&self) -> (Option<u64>, u32) {
+        self.catalog.budget()
+    }
+
     fn catalog(&self) -> Catalog {
         let circuit = self.catalog.circuit();
         let (requests_last_hour, requests_per_hour) = self.catalog.budget();

@@ -41,7 +41,20 @@ impl Gauges {
         loop {
             job.begin();
             // A gauge whose value is not known keeps its last one.
-            if let Ok(counts) = self.sources.queue_counts().await
+            let counts = self.sources.queue_counts().await;
+            if let Ok(counts) = &counts {
+                let delayed = counts.delayed.iter().map(|(_, messages)| u64::from(*messages)).sum();
+                let dead = u64::from(counts.dead);
+                for (queue, messages) in
+                    [("events", counts.events.into()), ("delay", delayed), ("dead", dead)]
+                {
+                    metrics::queue_messages(queue, messages);
+                }
+            }
+            if let (Some(used), budget @ 1..) = self.sources.budget() {
+                metrics::catalog_budget_used(used as f64 / f64::from(budget));
+            }
+            if let Ok(counts) = counts
                 && let Ok(kept) = self.store().count_letters(&LetterFilter::default()).await
             {
                 metrics::dead_letters(kept + u64::from(counts.dead));
@@ -101,6 +114,8 @@ impl Gauges {
         // From the table: the last pass may have run in another worker, or before a restart.
         if let Some(last) = ended {
             metrics::reconcile_verdict(last.verdict.as_str());
+            let took = last.finished_at.and_then(|end| (end - last.started_at).to_std().ok());
+            metrics::reconcile_duration(took.unwrap_or_default());
             set_changes(&last);
         }
         if let Some(at) = complete.and_then(|pass| pass.finished_at) {

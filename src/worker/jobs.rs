@@ -84,7 +84,9 @@ async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<Heal
     if store.acquire(HEAL, holder, period).await?.is_none() {
         return Ok(Healed::default());
     }
-    store.heal().await
+    let healed = store.heal().await?;
+    metrics::heal_success(clock::now());
+    Ok(healed)
 }
 
 fn log_rejected(rejected: &[Rejected]) {
@@ -144,6 +146,7 @@ impl Passes {
                 return;
             };
             let (Due::New(mut at) | Due::Rest(mut at)) = due;
+            metrics::reconcile_next(self.kind.as_str(), at);
             // In steps, as clocks are set and machines sleep: a single long wait would end at the wrong time.
             while clock::now() < at {
                 let left = (at - clock::now()).to_std().unwrap_or_default();

@@ -59,11 +59,12 @@ fn the_reference_lists_every_metric_and_no_other() {
     let known: BTreeSet<&str> =
         shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let reference = read("ops/reference/metrics.md");
-    let names = first_cells(&reference).filter(|cell| cell.starts_with("course_sharing_"));
+    let is_metric = |cell: &&str| cell.contains("_sharing_") || cell.contains("process_");
+    let cells = first_cells(&reference).filter(is_metric);
+    let names = cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`'));
     let listed: BTreeSet<&str> = names.filter_map(|name| name.split('{').next()).collect();
     assert_eq!(listed, known);
-    for outcome in first_cells(&reference).filter(|cell| !cell.contains("_sharing_") && !cell.contains("---"))
-    {
+    for outcome in first_cells(&reference).filter(|cell| !is_metric(cell) && !cell.contains("---")) {
         let is_heading = ["metric", "outcome"].contains(&outcome);
         assert!(
             is_heading || shown.contains(&format!("outcome=\"{outcome}\"")),

@@ -4,9 +4,11 @@
 //! the unit `s` and `_total` for counters. A unit in braces is a remark and adds nothing.
 
 use entity::blank::Reason;
+use entity::pass::PassKind;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 use strum::VariantArray;
 
@@ -47,6 +49,12 @@ pub struct Instruments {
     pub(super) reconcile_changes: Gauge<u64>,
     pub(super) database_up: Gauge<u64>,
     pub(super) database_writable: Gauge<u64>,
+    pub(super) queue_messages: Gauge<u64>,
+    pub(super) reconcile_duration: Gauge<f64>,
+    pub(super) reconcile_next: Gauge<f64>,
+    pub(super) heal_success: Gauge<f64>,
+    pub(super) catalog_budget: Gauge<f64>,
+    build_info: Gauge<u64>,
 }
 
 impl Instruments {
@@ -63,6 +71,8 @@ impl Instruments {
             .scope_info_enabled(false)
             .without_target_info()
             .build();
+        // Of this process: CPU, memory, open files, start. A fresh registry refuses nothing.
+        let _ = registry.register(Box::new(ProcessCollector::for_self()));
         let provider = match exporter {
             Ok(exporter) => provider.with_reader(exporter).build(),
             // A fresh registry refuses nothing; were it otherwise, an empty page would be better than no worker.
@@ -108,6 +118,12 @@ impl Instruments {
             reconcile_changes: gauge("course_sharing.reconcile_changes", "{run}", "What the last pass did, in runs"),
             database_up: gauge("course_sharing.database_up", "{database}", "1 while the database answers"),
             database_writable: gauge("course_sharing.database_writable", "{database}", "1 while the database writes what the worker needs; 0: it refuses to, or has not been looked at yet"),
+            queue_messages: gauge("course_sharing.queue_messages", "{message}", "Messages that wait in a queue: events, all delay queues together, dead"),
+            reconcile_duration: seconds("course_sharing.reconcile_duration", "How long the last full pass took"),
+            reconcile_next: seconds("course_sharing.reconcile_next_timestamp", "When this worker's next pass of a kind is due, in seconds since 1970; 0: none is"),
+            heal_success: seconds("course_sharing.heal_last_success_timestamp", "When this worker last healed, in seconds since 1970; 0: not yet, or another worker does"),
+            catalog_budget: meter.f64_gauge("course_sharing.catalog_budget_used").with_description("The part of catalog.requests_per_hour that was used in the last hour; 0 without such a limit").build(),
+            build_info: gauge("course_sharing.build_info", "{build}", "1, with the version"),
         }
     }
 
@@ -154,6 +170,16 @@ impl Instruments {
         self.database_up.record(0, &[]);
         self.database_writable.record(0, &[]);
         self.reconcile_success.record(0.0, &[]);
+        for queue in labels::QUEUES {
+            self.queue_messages.record(0, &[KeyValue::new("queue", queue)]);
+        }
+        for kind in PassKind::VARIANTS {
+            self.reconcile_next.record(0.0, &[KeyValue::new("kind", kind.as_str())]);
+        }
+        for seconds in [&self.reconcile_duration, &self.heal_success, &self.catalog_budget] {
+            seconds.record(0.0, &[]);
+        }
+        self.build_info.record(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
     }
 
     /// All metrics as Prometheus text.

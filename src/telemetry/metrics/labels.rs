@@ -42,6 +42,9 @@ pub(super) const HEAL_CAUSES: [&str; 2] = ["restore", "heal"];
 /// `table` of `course_sharing_pruned_total`.
 pub(super) const PRUNED_TABLES: [&str; 2] = ["ledger", "reconcile"];
 
+/// `queue` of `course_sharing_queue_messages`.
+pub(super) const QUEUES: [&str; 3] = ["events", "delay", "dead"];
+
 /// `by` of `course_sharing_missed`.
 pub(super) const MISSED_BY: [&str; 2] = ["hints", "light"];
 

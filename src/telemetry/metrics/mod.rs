@@ -142,8 +142,37 @@ pub fn catalog_breaker(state: &'static str) {
 
 /// Says when a pass last ended complete.
 pub fn reconcile_success(at: DateTime<Utc>) {
-    // Milliseconds since 1970 fit the 53 bits of a float for 285,000 years.
-    instruments().reconcile_success.record(at.timestamp_millis() as f64 / 1000.0, &[]);
+    instruments().reconcile_success.record(seconds(at), &[]);
+}
+
+/// Says how long the last full pass took.
+pub fn reconcile_duration(took: Duration) {
+    instruments().reconcile_duration.record(took.as_secs_f64(), &[]);
+}
+
+/// Says when the next pass of a kind, `full` or `light`, is due in this worker.
+pub fn reconcile_next(kind: &'static str, at: DateTime<Utc>) {
+    instruments().reconcile_next.record(seconds(at), &[KeyValue::new("kind", kind)]);
+}
+
+/// Says when this worker last healed.
+pub fn heal_success(at: DateTime<Utc>) {
+    instruments().heal_success.record(seconds(at), &[]);
+}
+
+/// Says how many messages wait in a queue: `events`, `delay` (all of them together) or `dead`.
+pub fn queue_messages(queue: &'static str, n: u64) {
+    instruments().queue_messages.record(n, &[KeyValue::new("queue", queue)]);
+}
+
+/// Says what part of `catalog.requests_per_hour` was used in the last hour.
+pub fn catalog_budget_used(part: f64) {
+    instruments().catalog_budget.record(part, &[]);
+}
+
+/// Since 1970. The milliseconds fit the 53 bits of a float for 285,000 years.
+fn seconds(at: DateTime<Utc>) -> f64 {
+    at.timestamp_millis() as f64 / 1000.0
 }
 
 /// Says how the last pass that has ended did so: `complete`, `incomplete`, `refused` or `failed`.
