@@ -73,6 +73,13 @@ pub enum Every {
     Period(Duration),
 }
 
+impl Every {
+    /// Whether it is ever done.
+    pub(crate) fn is_on(self) -> bool {
+        matches!(self, Self::Period(_))
+    }
+}
+
 impl FromStr for Every {
     type Err = String;
 
@@ -133,7 +140,7 @@ impl Schedule {
     }
 
     /// Whether there is any date.
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         matches!(self, Self::Cron(_))
     }
 }

@@ -84,6 +84,8 @@ pub struct Report {
     pub changed: u64,
     /// `changed`, if there are light passes: those should have brought all but what changed since the last of them.
     pub missed_by_light: u64,
+    /// The same where hints are on.
+    pub missed_by_hints: u64,
     /// Overviews that lost their link.
     pub cleared: u64,
     /// Overviews left as they were: right already, or not to be changed.

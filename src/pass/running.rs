@@ -76,23 +76,9 @@ impl<'a> Running<'a> {
         stop: CancellationToken,
         halt: CancellationToken,
     ) -> Result<Self, PassError> {
-        let store = pass.engine.store();
         let engine = pass.engine.past_cache();
-        let is_light = options.kind == PassKind::Light;
-        let engine = if is_light { engine.clearing_nothing() } else { engine };
-        let (row, report) = if options.dry_run {
-            let report = Report { dry_run: true, started_at: store.now().await?, ..Report::default() };
-            (None, with_overviews(store, report).await?)
-        } else if let Some((row, report)) = if is_light { None } else { resumable(pass).await? } {
-            page_size.resume_at(u32::try_from(row.page_size).unwrap_or_default());
-            (Some(row), report)
-        } else {
-            let size = i32::try_from(page_size.now()).unwrap_or(i32::MAX);
-            let row = store.begin_pass(options.kind, size).await?;
-            let (pass, started_at) = (Some(row.id), row.started_at);
-            let report = Report { pass, kind: options.kind, started_at, ..Report::default() };
-            (Some(row), with_overviews(store, report).await?)
-        };
+        let engine = if options.kind == PassKind::Light { engine.clearing_nothing() } else { engine };
+        let (row, report) = first_row(pass, options, &mut page_size).await?;
         let position = row.as_ref().map_or(0, |row| u64::try_from(row.position).unwrap_or_default());
         let now = Instant::now();
         let mut running = Self {
@@ -285,4 +271,28 @@ impl<'a> Running<'a> {
             time_left,
         }
     }
+}
+
+/// A new row, or that of a killed pass, and the report as it is at the start. A dry run has no row.
+async fn first_row(
+    pass: &Pass,
+    options: Options,
+    page_size: &mut PageSize,
+) -> Result<(Option<PassRow>, Report), PassError> {
+    let store = pass.engine.store();
+    if options.dry_run {
+        let report = Report { dry_run: true, started_at: store.now().await?, ..Report::default() };
+        return Ok((None, with_overviews(store, report).await?));
+    }
+    if options.kind == PassKind::Full
+        && let Some((row, report)) = resumable(pass).await?
+    {
+        page_size.resume_at(u32::try_from(row.page_size).unwrap_or_default());
+        return Ok((Some(row), report));
+    }
+    let size = i32::try_from(page_size.now()).unwrap_or(i32::MAX);
+    let row = store.begin_pass(options.kind, size).await?;
+    let (pass, started_at) = (Some(row.id), row.started_at);
+    let report = Report { pass, kind: options.kind, started_at, ..Report::default() };
+    Ok((Some(row), with_overviews(store, report).await?))
 }

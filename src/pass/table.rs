@@ -52,6 +52,7 @@ impl Report {
             ("updated", n(self.updated)),
             ("changed in the Catalog", n(self.changed)),
             ("missed by light passes", n(self.missed_by_light)),
+            ("missed by hints", n(self.missed_by_hints)),
             ("cleared", n(self.cleared)),
             ("kept as they were", n(self.kept)),
             ("pending clears", n(self.pending)),

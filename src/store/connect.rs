@@ -91,12 +91,18 @@ fn options(settings: &config::Database, lazy: bool, lost: &Lost) -> ConnectOptio
                 .foreign_keys(false)
         })
         .map_sqlx_sqlite_pool_opts(move |pool| guarded(pool, &sqlite))
-        // Runs are looked up by key, hundreds at a time. By its default for spinning disks the planner reads the whole
-        // table for that, twenty times as slow; and it would keep a plan that it made while the ledger was empty.
-        .map_sqlx_postgres_opts(|postgres| {
-            postgres.options([("random_page_cost", "1.1"), ("plan_cache_mode", "force_custom_plan")])
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            guarded(pool, &postgres).after_connect(|connection, _| {
+                Box::pin(async move {
+                    // Runs are looked up by key, hundreds at a time. By its default for spinning disks the planner
+                    // reads the whole table for that, twenty times as slow; and it would keep a plan that it made
+                    // while the ledger was empty. A statement, as PgBouncer refuses settings at start-up.
+                    let session = "SET random_page_cost = 1.1; SET plan_cache_mode = force_custom_plan";
+                    sqlx::Executor::execute(&mut *connection, sqlx::raw_sql(session)).await?;
+                    Ok(())
+                })
+            })
         })
-        .map_sqlx_postgres_pool_opts(move |pool| guarded(pool, &postgres))
         .map_sqlx_mysql_pool_opts(move |pool| {
             guarded(pool, &mysql).after_connect(|connection, _| {
                 Box::pin(async move {

@@ -155,4 +155,5 @@ fn set_changes(pass: &PassRow) {
         metrics::reconcile_change(kind, runs);
     }
     metrics::missed("light", report.missed_by_light);
+    metrics::missed("hints", report.missed_by_hints);
 }

@@ -85,7 +85,7 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     side.spawn(watch_consumer(consumer.attachment(), health.clone()));
     side.spawn(serve(health.clone(), sources.clone()));
     let watched = health.jobs();
-    let mut jobs = start_jobs(config, &engine, sources, hints, &watched, &stop);
+    let mut jobs = start_jobs(config, &engine, sources, hints, watched, &stop);
     jobs.spawn(TakeOver::new(letters, engine.store().clone(), watched).run(stop.clone()));
 
     let turns = watched.add("events", pipeline::HEARTBEAT);

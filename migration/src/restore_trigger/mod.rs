@@ -33,11 +33,12 @@ impl Around {
         let backend = db.get_database_backend();
         let standing = standing(db).await?;
         let is_there = standing.iter().any(|part| part.kind == "TRIGGER");
-        if !asked && !(changes && is_there) {
+        let is_in_the_way = changes && is_there;
+        if !asked && !is_in_the_way {
             return Ok(Self::default());
         }
         let wanted = parts(backend, &schema_of_ledger(db).await?);
-        if changes && is_there {
+        if is_in_the_way {
             let (before, after) = (drop_all(backend, &standing), make(backend, &wanted, &[]));
             return Ok(Self { before, after });
         }

@@ -127,17 +127,29 @@ impl Instruments {
         }
     }
 
+    #[rustfmt::skip]
     fn start_at_zero(&self) {
         for kind in labels::EVENT_TYPES {
             for outcome in labels::EVENT_OUTCOMES {
                 self.events.add(0, &[KeyValue::new("type", kind), KeyValue::new("outcome", outcome)]);
             }
         }
-        for outcome in labels::CATALOG_OUTCOMES {
-            self.catalog_requests.add(0, &[KeyValue::new("outcome", outcome)]);
+        let counters: [(_, _, &[&'static str]); 3] = [
+            (&self.catalog_requests, "outcome", &labels::CATALOG_OUTCOMES),
+            (&self.healed, "cause", &labels::HEAL_CAUSES),
+            (&self.pruned, "table", &labels::PRUNED_TABLES),
+        ];
+        for (counter, label, words) in counters {
+            words.iter().for_each(|word| counter.add(0, &[KeyValue::new(label, *word)]));
         }
-        for state in [labels::LINKED, labels::BLANK] {
-            self.overviews.record(0, &[KeyValue::new("state", state)]);
+        let gauges: [(_, _, &[&'static str]); 4] = [
+            (&self.overviews, "state", &[labels::LINKED, labels::BLANK]),
+            (&self.reconcile_changes, "kind", &labels::RECONCILE_KINDS),
+            (&self.missed, "by", &labels::MISSED_BY),
+            (&self.queue_messages, "queue", &labels::QUEUES),
+        ];
+        for (gauge, label, words) in gauges {
+            words.iter().for_each(|word| gauge.record(0, &[KeyValue::new(label, *word)]));
         }
         for reason in Reason::VARIANTS.iter().map(|reason| reason.as_str()) {
             self.blank.record(0, &[KeyValue::new("reason", reason)]);
@@ -146,39 +158,22 @@ impl Instruments {
         for verdict in labels::verdicts() {
             self.reconcile_verdict.record(0, &[KeyValue::new("verdict", verdict)]);
         }
-        for cause in labels::HEAL_CAUSES {
-            self.healed.add(0, &[KeyValue::new("cause", cause)]);
-        }
         for (at, state) in labels::BREAKER_STATES.into_iter().enumerate() {
             self.catalog_breaker.record((at == 0).into(), &[KeyValue::new("state", state)]);
-        }
-        for kind in labels::RECONCILE_KINDS {
-            self.reconcile_changes.record(0, &[KeyValue::new("kind", kind)]);
-        }
-        for table in labels::PRUNED_TABLES {
-            self.pruned.add(0, &[KeyValue::new("table", table)]);
-        }
-        self.blank_oldest.record(0.0, &[]);
-        self.refused_urls.record(0, &[]);
-        for by in labels::MISSED_BY {
-            self.missed.record(0, &[KeyValue::new("by", by)]);
-        }
-        self.hints_lag.record(0.0, &[]);
-        self.ledger_refused.add(0, &[]);
-        self.dead_letters.record(0, &[]);
-        self.consumer_up.record(0, &[]);
-        self.database_up.record(0, &[]);
-        self.database_writable.record(0, &[]);
-        self.reconcile_success.record(0.0, &[]);
-        for queue in labels::QUEUES {
-            self.queue_messages.record(0, &[KeyValue::new("queue", queue)]);
         }
         for kind in PassKind::VARIANTS {
             self.reconcile_next.record(0.0, &[KeyValue::new("kind", kind.as_str())]);
         }
-        for seconds in [&self.reconcile_duration, &self.heal_success, &self.catalog_budget] {
-            seconds.record(0.0, &[]);
+        for gauge in [&self.refused_urls, &self.dead_letters, &self.consumer_up, &self.database_up, &self.database_writable] {
+            gauge.record(0, &[]);
         }
+        for gauge in [
+            &self.blank_oldest, &self.hints_lag, &self.reconcile_success, &self.reconcile_duration, &self.heal_success,
+            &self.catalog_budget,
+        ] {
+            gauge.record(0.0, &[]);
+        }
+        self.ledger_refused.add(0, &[]);
         self.build_info.record(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
     }
 
