@@ -113,6 +113,7 @@ impl Stage {
         program.set("heal.interval", format!("{}s", HEAL.as_secs()));
         program.set("reconcile.schedule", "off");
         program.set("reconcile.light_schedule", "off");
+        program.set("reconcile.delta_interval", "off");
         program.set("http.listen", "off");
         program.run(&["migrate", "--create-overview-table"]).await.context("the tables cannot be made")?;
         lms.watch(setting.runs).await?;

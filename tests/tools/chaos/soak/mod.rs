@@ -75,6 +75,7 @@ impl Soak {
         stage.program.set("database.url", stage.load.lms.worker_url_at(to_database.port)?);
         stage.program.set("reconcile.schedule", "0 */2 * * * *");
         stage.program.set("reconcile.light_schedule", "0 1/2 * * * *");
+        stage.program.set("reconcile.delta_interval", "20s");
         // The Catalog's false nulls are seen more than once in so long a time, and would rightly clear a link.
         stage.program.set("sync.clear_after", "12h");
         // The first is never killed, so that its memory tells of the whole time.
