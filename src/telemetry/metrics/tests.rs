@@ -2,7 +2,7 @@
 
 use super::*;
 
-const KNOWN: [(&str, &str); 20] = [
+const KNOWN: [(&str, &str); 29] = [
     ("course_sharing_events_total", "counter"),
     ("course_sharing_catalog_requests_total", "counter"),
     ("course_sharing_overviews", "gauge"),
@@ -23,6 +23,15 @@ const KNOWN: [(&str, &str); 20] = [
     ("course_sharing_reconcile_changes", "gauge"),
     ("course_sharing_database_up", "gauge"),
     ("course_sharing_database_writable", "gauge"),
+    ("course_sharing_queue_messages", "gauge"),
+    ("course_sharing_reconcile_duration_seconds", "gauge"),
+    ("course_sharing_reconcile_next_timestamp_seconds", "gauge"),
+    ("course_sharing_heal_last_success_timestamp_seconds", "gauge"),
+    ("course_sharing_catalog_budget_used", "gauge"),
+    ("course_sharing_build_info", "gauge"),
+    ("process_resident_memory_bytes", "gauge"),
+    ("process_open_fds", "gauge"),
+    ("process_cpu_seconds_total", "counter"),
 ];
 
 /// Every function of the room, on the process's own instruments; other tests only add to them.
@@ -44,6 +53,12 @@ fn use_all() {
     consumer_up(true);
     reconcile_success(DateTime::from_timestamp(1_795_363_200, 500_000_000).unwrap());
     reconcile_change("held_back", 12);
+    queue_messages("events", 8);
+    reconcile_duration(Duration::from_secs(61));
+    reconcile_next("light", DateTime::from_timestamp(1_795_363_200, 0).unwrap());
+    heal_success(DateTime::from_timestamp(1_795_363_200, 0).unwrap());
+    catalog_budget_used(0.25);
+    missed("light", 2);
 }
 
 #[test]
@@ -52,8 +67,9 @@ fn names_and_types_are_the_contracts() {
     for (name, kind) in KNOWN {
         assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} {kind} in\n{text}");
     }
-    let declared = text.lines().filter(|line| line.starts_with("# TYPE")).count();
-    assert_eq!(declared, KNOWN.len(), "{text}");
+    let ours = |line: &str| line.starts_with("# TYPE course_sharing_");
+    let known = KNOWN.iter().filter(|(name, _)| name.starts_with("course_sharing_")).count();
+    assert_eq!(text.lines().filter(|line| ours(line)).count(), known, "{text}");
 }
 
 #[test]
