@@ -40,17 +40,15 @@ pub struct Changed {
     pub runs: Vec<CourseKey>,
 }
 
-/// Asks page by page, past the Catalog's cache: an answer that was made before a change was committed may be kept there.
-/// `unique` is another number for each answer. The list only grows behind the reader, so that offsets skip nothing unless a course is deleted.
+/// Asks page by page. The list only grows behind the reader, so that offsets skip nothing unless a course is deleted.
 pub(super) async fn since(
     requests: &Requests,
     urls: &Urls,
     since: DateTime<Utc>,
-    unique: u32,
 ) -> Result<Changes, CatalogError> {
     let (mut changes, mut rows) = (Changes::default(), 0);
     for _ in 0..MOST_PAGES {
-        let target = urls.changed_since(since, rows, LIMIT, unique);
+        let target = urls.changed_since(since, rows, LIMIT);
         let list = requests.ask_for_courses(&target, Purpose::Hint).await?.list;
         let is_last = list.rows.is_empty() || !list.has_next;
         rows += list.rows.len();

@@ -129,12 +129,12 @@ impl Client {
     }
 
     /// The courses that changed at `since` or later, by the Catalog's clock. What changes meanwhile may be missing, with a
-    /// stamp not before the request.
+    /// stamp not before the request. Asked past the cache, which may keep an answer from before a change was committed.
     ///
     /// # Errors
     /// The last failure; see [`CatalogError::is_refusal`].
     pub async fn changed_since(&self, since: DateTime<Utc>) -> Result<Changes, CatalogError> {
-        changes::since(&self.shared.requests, &self.urls, since, rand::random()).await
+        changes::since(&self.shared.requests, &self.past_cache().urls, since).await
     }
 
     /// For `check`: fetches a token and a list of one run, in one attempt. Returns the number of runs.

@@ -32,11 +32,13 @@ pub(super) struct Target {
 }
 
 /// Makes the URLs of the list of runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Urls {
     list: Url,
     courses: Url,
     always: String,
+    /// Empty, or a parameter that makes the URLs new to the Catalog.
+    unique: String,
     budget: usize,
 }
 
@@ -48,16 +50,16 @@ impl Urls {
         let fields = also.iter().map(|column| format!(",{}", column.field()));
         let always = ALWAYS.to_owned() + &fields.collect::<String>();
         let around = list.path().len() + "?".len() + AROUND + always.len();
-        Self { list, courses, always, budget: max_url_bytes.saturating_sub(around) }
+        let budget = max_url_bytes.saturating_sub(around);
+        Self { list, courses, always, unique: String::new(), budget }
     }
 
     /// The same with a parameter that the Catalog ignores. It keeps whole answers by URL: under a new one it looks at its
     /// database.
     pub(super) fn past_cache(&self, unique: u32) -> Self {
-        let parameter = format!("&pass={unique:08x}");
-        let budget = self.budget.saturating_sub(parameter.len());
-        let (list, courses) = (self.list.clone(), self.courses.clone());
-        Self { list, courses, always: format!("{}{parameter}", self.always), budget }
+        let unique = format!("&pass={unique:08x}");
+        let budget = (self.budget + self.unique.len()).saturating_sub(unique.len());
+        Self { unique, budget, ..self.clone() }
     }
 
     /// The bytes that the value of `keys=` may take.
@@ -68,7 +70,7 @@ impl Urls {
     /// One page of the whole list. The Catalog takes a limit of 0 for 20; here it means 1.
     pub(super) fn page(&self, offset: u64, limit: u32) -> Target {
         let rows = limit.max(1) as usize;
-        self.with_query(&format!("limit={rows}&offset={offset}&{}", self.always), rows)
+        self.with_query(&format!("limit={rows}&offset={offset}&{}{}", self.always, self.unique), rows)
     }
 
     /// These runs, at least one: an empty `keys=` means all runs. With some rows more, as the Catalog ignores case.
@@ -76,20 +78,14 @@ impl Urls {
         debug_assert!(!keys.is_empty());
         let list = keys.iter().map(|key| encode(key.as_str())).collect::<Vec<_>>().join(",");
         let rows = keys.len() + SLACK;
-        self.with_query(&format!("keys={list}&limit={rows}&{}", self.always), rows)
+        self.with_query(&format!("keys={list}&limit={rows}&{}{}", self.always, self.unique), rows)
     }
 
     /// The courses that changed at `since` or later, `limit` of them from `offset` on. Always with a time: an empty one
-    /// filters nothing. Past the Catalog's cache, as [`Self::past_cache`].
-    pub(super) fn changed_since(
-        &self,
-        since: DateTime<Utc>,
-        offset: usize,
-        limit: usize,
-        unique: u32,
-    ) -> Target {
+    /// filters nothing.
+    pub(super) fn changed_since(&self, since: DateTime<Utc>, offset: usize, limit: usize) -> Target {
         let since = since.to_rfc3339_opts(SecondsFormat::Micros, true);
-        let query = format!("limit={limit}&offset={offset}&{OF_COURSES}&pass={unique:08x}&timestamp={since}");
+        let query = format!("limit={limit}&offset={offset}&{OF_COURSES}{}&timestamp={since}", self.unique);
         with_query(&self.courses, COURSES, &query, limit)
     }
 
@@ -187,7 +183,7 @@ mod tests {
     fn a_time_is_in_a_form_that_the_catalog_takes() {
         let since = "2026-11-24T16:45:54.303022Z".parse().unwrap();
         assert_eq!(
-            target(&urls("http://c.example/sub", 1300).changed_since(since, 2000, 1000, 7)),
+            target(&urls("http://c.example/sub", 1300).past_cache(7).changed_since(since, 2000, 1000)),
             "/sub/api/v1/courses/?limit=1000&offset=2000&exclude_utm=1\
              &fields=key,course_runs,data_modified_timestamp&pass=00000007&timestamp=2026-11-24T16:45:54.303022Z"
         );
