@@ -34,7 +34,9 @@ pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) 
     let plans = decided.plan(snapshots, answers, policy);
     let mut absent = HashSet::new();
     for snapshot in snapshots {
-        if policy.cached && runs(snapshot, policy).any(|(run, known)| differs(known, plans.get(&run))) {
+        let is_news =
+            |(run, known)| plans.get(&run).is_some_and(|(plan, _): &(Plan, _)| differs(known, plan));
+        if policy.cached && runs(snapshot, policy).any(is_news) {
             decided.observed.settled.push(Settled {
                 course: snapshot.course.clone(),
                 outcome: Outcome::Superseded,
@@ -67,8 +69,8 @@ pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) 
 }
 
 /// Whether something else is planned for a run than what is known of it.
-fn differs(known: Option<&Entry>, planned: Option<&(Plan, Option<Risk>)>) -> bool {
-    planned.is_some_and(|(plan, _)| !known.is_some_and(|known| known.says_the_same(&plan.entry)))
+fn differs(known: Option<&Entry>, plan: &Plan) -> bool {
+    !known.is_some_and(|known| known.says_the_same(&plan.entry))
 }
 
 /// The run whose row an overview follows, by what is planned or known, with what is planned for it.
@@ -128,12 +130,10 @@ impl Decided {
                     continue;
                 }
                 let Some(plan) = plan(&run, known, observation, *question) else { continue };
-                let plan = (plan, None);
-                if policy.cached && differs(known, Some(&plan)) {
-                    plans.insert(run, plan);
+                if policy.cached && differs(known, &plan) {
+                    plans.insert(run, (plan, None));
                     continue;
                 }
-                let (plan, _) = plan;
                 // What a custom course has beside its parent is a risk only where learners see it.
                 let in_force = known.and_then(Entry::in_force).filter(|_| !run.is_ccx());
                 let from = shown.get(&run).copied().or(in_force);
