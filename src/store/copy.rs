@@ -12,7 +12,7 @@ use entity::{ledger, overview};
 
 use super::Store;
 use super::choice::{follows, is_ccx};
-use super::custom_courses::of_custom_courses;
+use super::custom_courses::{Of, of_custom_courses};
 use super::keys::one_of;
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::model::extra_columns::AlsoColumn;
@@ -21,9 +21,7 @@ use crate::model::extra_columns::AlsoColumn;
 #[derive(Clone, Copy)]
 pub(super) enum Scope<'a> {
     /// Those of these courses.
-    Courses(&'a [CourseKey]),
-    /// Those of these courses, and of the custom courses of their runs.
-    WithCustom(&'a [CourseKey]),
+    Courses(&'a [CourseKey], Of),
     /// Those whose ledger row changed since then.
     ChangedSince(DateTime<Utc>),
     /// All.
@@ -126,11 +124,8 @@ impl Copying<'_> {
     fn in_scope(self) -> Condition {
         let backend = self.backend;
         match self.scope {
-            Scope::Courses(courses) => {
-                Condition::all().add(of_courses(backend, courses)).add(of_runs(backend, self.from, courses))
-            }
-            Scope::WithCustom(courses) => {
-                let custom = of_custom_courses(backend, &courses.iter().map(CourseKey::run_key).collect());
+            Scope::Courses(courses, of) => {
+                let custom = of_custom_courses(backend, &of.custom_of(courses));
                 let overviews = Condition::any().add(of_courses(backend, courses)).add_option(custom);
                 Condition::all().add(overviews).add(of_runs(backend, self.from, courses))
             }
@@ -142,7 +137,7 @@ impl Copying<'_> {
 
 impl Scope<'_> {
     fn is_of_courses(self) -> bool {
-        matches!(self, Self::Courses(_) | Self::WithCustom(_))
+        matches!(self, Self::Courses(..))
     }
 }
 

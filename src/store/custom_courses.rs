@@ -25,6 +25,16 @@ pub(super) enum Of {
     CoursesAndCustom,
 }
 
+impl Of {
+    /// The runs whose custom courses the statement is about too.
+    pub(super) fn custom_of(self, courses: &[CourseKey]) -> HashSet<RunKey> {
+        match self {
+            Self::Courses => HashSet::new(),
+            Self::CoursesAndCustom => courses.iter().map(CourseKey::run_key).collect(),
+        }
+    }
+}
+
 impl Store {
     /// The custom courses of these courses' runs that the LMS has an overview of, in no order.
     pub async fn custom_courses_of(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {

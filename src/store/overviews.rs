@@ -142,10 +142,7 @@ impl Store {
         let id = Expr::col((overview::Entity, overview::Column::Id));
         // On MySQL the filter finds keys that differ in case or accents too; only those asked for are let through.
         let asked: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
-        let runs: HashSet<RunKey> = match of {
-            Of::Courses => HashSet::new(),
-            Of::CoursesAndCustom => courses.iter().map(CourseKey::run_key).collect(),
-        };
+        let runs = of.custom_of(&courses);
         let among = Condition::any()
             .add(keys::one_of(self.backend(), id, asked.keys().copied()))
             .add_option(of_custom_courses(self.backend(), &runs));

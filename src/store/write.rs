@@ -70,14 +70,10 @@ impl Store {
         let courses = self.that_overviews_hold(courses).await?;
         let mut restored = Vec::new();
         for courses in keys::fitting(&courses, keys::course_bytes) {
-            let scope = match of {
-                Of::Courses => Scope::Courses(courses),
-                Of::CoursesAndCustom => Scope::WithCustom(courses),
-            };
-            let mut restores = vec![self.restore_from(From::Run, scope)];
+            let mut restores = vec![self.restore_from(From::Run, Scope::Courses(courses, of))];
             let custom = custom_courses(courses);
             if !custom.is_empty() {
-                restores.push(self.restore_from(From::Own, Scope::Courses(&custom)));
+                restores.push(self.restore_from(From::Own, Scope::Courses(&custom, Of::Courses)));
             }
             let restoring = move |pool: Pool| {
                 let restores = restores.clone();
@@ -144,10 +140,10 @@ impl Store {
         }
         let mut copies = Vec::new();
         for courses in keys::fitting(&courses, keys::course_bytes) {
-            copies.push(self.copy(From::Run, Scope::Courses(courses), Clears::Copy));
+            copies.push(self.copy(From::Run, Scope::Courses(courses, Of::Courses), Clears::Copy));
             let custom = custom_courses(courses);
             if !custom.is_empty() {
-                copies.push(self.copy(From::Own, Scope::Courses(&custom), Clears::Copy));
+                copies.push(self.copy(From::Own, Scope::Courses(&custom, Of::Courses), Clears::Copy));
             }
         }
         let (entries, copies): (Arc<[Entry]>, Arc<[Statement]>) = (entries.into(), copies.into());
