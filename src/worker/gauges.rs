@@ -42,7 +42,10 @@ impl Gauges {
             job.begin();
             // A gauge whose value is not known keeps its last one.
             let counts = self.sources.queue_counts().await;
-            if let Ok(counts) = &counts {
+            if let (Some(used), budget @ 1..) = self.sources.budget() {
+                metrics::catalog_budget_used(used as f64 / f64::from(budget));
+            }
+            if let Ok(counts) = counts {
                 let delayed = counts.delayed.iter().map(|(_, messages)| u64::from(*messages)).sum();
                 let dead = u64::from(counts.dead);
                 for (queue, messages) in
@@ -50,14 +53,9 @@ impl Gauges {
                 {
                     metrics::queue_messages(queue, messages);
                 }
-            }
-            if let (Some(used), budget @ 1..) = self.sources.budget() {
-                metrics::catalog_budget_used(used as f64 / f64::from(budget));
-            }
-            if let Ok(counts) = counts
-                && let Ok(kept) = self.store().count_letters(&LetterFilter::default()).await
-            {
-                metrics::dead_letters(kept + u64::from(counts.dead));
+                if let Ok(kept) = self.store().count_letters(&LetterFilter::default()).await {
+                    metrics::dead_letters(kept + dead);
+                }
             }
             job.progress();
             let noted = self.note().await;
