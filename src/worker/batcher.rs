@@ -159,6 +159,12 @@ impl<J: Supersedes> Batcher<J> {
         self.due_runs > 0
     }
 
+    /// True if a job that is due is like this.
+    pub fn any_due(&self, like: impl Fn(&J) -> bool) -> bool {
+        let due = self.due.iter().flatten().filter_map(|key| self.runs.get(key));
+        due.flat_map(|run| &run.jobs).any(like)
+    }
+
     /// Ends the look-up of these runs.
     pub fn done<'a>(&mut self, runs: impl IntoIterator<Item = &'a RunKey>) {
         for key in runs {

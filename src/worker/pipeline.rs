@@ -68,8 +68,6 @@ pub(super) struct Pipeline {
     asking: StepPool<AskDone>,
     /// Since when a part of a batch waits to be looked up.
     part_since: Option<Instant>,
-    /// Whether a new event is among those that wait to be looked up.
-    new_event: bool,
     answered: VecDeque<(Asked, Answered)>,
     writing: StepPool<WriteDone>,
     settling: StepPool<Vec<DelayedEvent>>,
@@ -101,7 +99,6 @@ impl Pipeline {
             delayed: DelayedEvents::default(),
             asking: StepPool::new(config.catalog.concurrency + AHEAD),
             part_since: None,
-            new_event: false,
             answered: VecDeque::new(),
             writing: StepPool::new(STATEMENTS),
             settling: StepPool::new(usize::MAX),

@@ -68,7 +68,6 @@ impl Pipeline {
         if self.delayed.is_superseded(&job.event.course, job.delivery.attempt, now) {
             return Some(job);
         }
-        self.new_event |= !job.delivery.sent_on_before;
         let run = job.event.course.run_key();
         let key_bytes = catalog::key_cost(&run);
         self.batcher.push(run, key_bytes, job)
@@ -91,7 +90,7 @@ impl Pipeline {
         loop {
             let whole = self.batcher.is_full(now);
             if !self.batcher.has_due() {
-                (self.part_since, self.new_event) = (None, false);
+                self.part_since = None;
                 return;
             }
             if (!whole && self.waits_for_others(now)) || !self.asking.has_room(whole, now) {
@@ -118,7 +117,11 @@ impl Pipeline {
     fn waits_for_others(&mut self, now: Instant) -> bool {
         let since = *self.part_since.get_or_insert(now);
         let is_restoring = self.restoring.wake_at(now).is_some() && now < since + PATIENCE;
-        is_restoring || (!self.new_event && now < since + GATHERING)
+        if is_restoring {
+            return true;
+        }
+        let has_new = || self.batcher.any_due(|job| !job.delivery.sent_on_before);
+        now < since + GATHERING && !has_new()
     }
 
     /// Handles the end of a look-up.
