@@ -41,7 +41,7 @@ pub struct Status {
     pub queues: Reading<Queues>,
     /// Whether this worker sends requests to the Catalog.
     pub catalog: Catalog,
-    /// Up to where the changes of the Catalog are known. None: it was never asked what has changed.
+    /// Up to where the changes of the Catalog are known. `None` if it was never asked what has changed.
     pub hints: Reading<Option<Hints>>,
     /// The last full passes, newest first.
     pub passes: Reading<Vec<Pass>>,
@@ -276,7 +276,7 @@ pub struct Catalog {
 pub struct Pass {
     /// When it began.
     pub started_at: DateTime<Utc>,
-    /// When it ended. None: it is running, or was killed.
+    /// When it ended. `None` if it is running, or was killed.
     pub finished_at: Option<DateTime<Utc>>,
     /// When it last saved its progress.
     pub progress_at: DateTime<Utc>,

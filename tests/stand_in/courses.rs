@@ -25,7 +25,7 @@ pub struct Draft {
     pub official_after: Duration,
     /// When the course's new stamp can be read: it is set before the transaction is committed.
     pub committed_after: Duration,
-    /// The new stamp. None: now, by the Catalog's clock.
+    /// The new stamp. `None` for now, by the Catalog's clock.
     pub stamp: Option<DateTime<Utc>>,
 }
 

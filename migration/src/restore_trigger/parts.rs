@@ -121,7 +121,7 @@ END $$"
     let comment = format!(
         "COMMENT ON FUNCTION {name}() IS 'course-sharing: gives an overview the link that the ledger has'"
     );
-    // It reads the ledger for whoever has a trigger call it.
+    // It reads the ledger for every user whose statement calls it.
     let revoke = format!("REVOKE ALL ON FUNCTION {name}() FROM PUBLIC");
     let trigger = format!(
         "CREATE TRIGGER {name} BEFORE INSERT OR UPDATE ON course_overviews_courseoverview FOR EACH ROW \

@@ -286,6 +286,7 @@ async fn a_stamp_of_the_future_sends_a_hint_and_moves_no_position() {
         stage.until_link(KEY, Some(NEW)).await;
         let row = position(stage).await;
         assert!(row.position < row.asked_at, "{row:?}");
+        asked_again(stage).await;
         // More than once where the broker has confirmed too late.
         let sent = waiting(stage, 900).await;
         asked_again(stage).await;
