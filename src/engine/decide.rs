@@ -34,9 +34,10 @@ pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) 
     let plans = decided.plan(snapshots, answers, policy);
     let mut absent = HashSet::new();
     for snapshot in snapshots {
-        let is_news =
-            |(run, known)| plans.get(&run).is_some_and(|(plan, _): &(Plan, _)| differs(known, plan));
-        if policy.cached && runs(snapshot, policy).any(is_news) {
+        let mut runs = runs(snapshot, policy);
+        if policy.cached
+            && runs.any(|(run, known)| plans.get(&run).is_some_and(|(plan, _)| differs(known, plan)))
+        {
             decided.observed.settled.push(Settled {
                 course: snapshot.course.clone(),
                 outcome: Outcome::Superseded,
