@@ -13,7 +13,7 @@ use entity::{ledger, overview};
 use super::Store;
 use super::choice::{follows, is_ccx};
 use super::custom_courses::{Of, of_custom_courses};
-use super::keys::one_of;
+use super::keys::{self, one_of};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::model::extra_columns::AlsoColumn;
 
@@ -136,6 +136,11 @@ impl Copying<'_> {
 }
 
 impl Scope<'_> {
+    /// The bytes of a course in a copy to these overviews: they are named, and their runs.
+    pub(super) fn course_bytes(of: Of) -> impl Fn(&CourseKey) -> usize {
+        keys::course_bytes(of.lists() + 1)
+    }
+
     fn is_of_courses(self) -> bool {
         matches!(self, Self::Courses(..))
     }
@@ -228,6 +233,32 @@ fn also_differs(backend: DbBackend, column: AlsoColumn) -> Expr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sea_orm::sea_query::Value;
+
+    #[test]
+    fn a_copy_to_courses_fits_one_tls_record() {
+        let courses: Vec<CourseKey> = (0..500)
+            .map(|n| CourseKey::parse(&format!("course-v1:AcmeX+CS{n:04}+2026_T1")).unwrap())
+            .collect();
+        let length = |value: &Value| match value {
+            Value::String(text) => text.as_deref().map_or(0, |text| text.len() + 4),
+            _ => 8,
+        };
+        for of in [Of::Courses, Of::CoursesAndCustom] {
+            let bytes = |courses: &[CourseKey]| -> usize {
+                let (backend, scope) = (DbBackend::Postgres, Scope::Courses(courses, of));
+                let copying = Copying { backend, from: From::Run, scope, clears: Clears::Leave, also: &[] };
+                let values = backend.build(&copying.update()).values.unwrap().0;
+                let lists = values.iter().filter_map(|value| match value {
+                    Value::Array(_, Some(texts)) => Some(texts.iter().map(length).sum::<usize>()),
+                    _ => None,
+                });
+                lists.sum()
+            };
+            let longest = keys::fitting(&courses, Scope::course_bytes(of)).map(bytes).max().unwrap();
+            assert!((10_000..14_000).contains(&longest), "{longest} bytes");
+        }
+    }
 
     #[test]
     fn the_statement_is_one_update_with_a_join_on_every_database() {

@@ -26,6 +26,14 @@ pub(super) enum Of {
 }
 
 impl Of {
+    /// In how many lists a condition on the overviews names each course.
+    pub(super) fn lists(self) -> usize {
+        match self {
+            Self::Courses => 1,
+            Self::CoursesAndCustom => 2,
+        }
+    }
+
     /// The runs whose custom courses the statement is about too.
     pub(super) fn custom_of(self, courses: &[CourseKey]) -> HashSet<RunKey> {
         match self {
@@ -40,7 +48,7 @@ impl Store {
     pub async fn custom_courses_of(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
         let courses = self.that_overviews_hold(courses).await?;
         let mut found = Vec::new();
-        for courses in keys::fitting(&courses, keys::course_bytes) {
+        for courses in keys::fitting(&courses, keys::course_bytes(1)) {
             let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
             let Some(of_runs) = of_custom_courses(self.backend(), &runs) else { continue };
             let select = overview::Entity::find().select_only().column(overview::Column::Id).filter(of_runs);

@@ -45,9 +45,9 @@ pub(super) fn key_bytes(key: &str) -> usize {
     key.len() + AROUND
 }
 
-/// The bytes of a course in a statement that names overviews and their runs.
-pub(super) fn course_bytes(course: &CourseKey) -> usize {
-    2 * key_bytes(course.as_str())
+/// The bytes of a course in a statement that names it in so many lists: as an overview, as a run.
+pub(super) fn course_bytes(lists: usize) -> impl Fn(&CourseKey) -> usize {
+    move |course| lists * key_bytes(course.as_str())
 }
 
 /// Whether `column` is one of these keys. On PostgreSQL they are one parameter, so that a statement reads the same

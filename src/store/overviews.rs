@@ -113,11 +113,7 @@ impl Store {
         of: Of,
     ) -> Result<HashMap<CourseKey, Overview>, StoreError> {
         let mut overviews = HashMap::with_capacity(courses.len());
-        let names = match of {
-            Of::Courses => 1,
-            Of::CoursesAndCustom => 2,
-        };
-        for courses in keys::fitting(courses, |course| names * keys::key_bytes(course.as_str())) {
+        for courses in keys::fitting(courses, keys::course_bytes(of.lists())) {
             let rows = self.rows(courses, of, "read overviews").await?;
             overviews.extend(rows.into_iter().map(|row| (row.course.clone(), row)));
         }

@@ -69,7 +69,7 @@ impl Store {
     ) -> Result<Vec<CourseKey>, StoreError> {
         let courses = self.that_overviews_hold(courses).await?;
         let mut restored = Vec::new();
-        for courses in keys::fitting(&courses, keys::course_bytes) {
+        for courses in keys::fitting(&courses, Scope::course_bytes(of)) {
             let mut restores = vec![self.restore_from(From::Run, Scope::Courses(courses, of))];
             let custom = custom_courses(courses);
             if !custom.is_empty() {
@@ -139,7 +139,7 @@ impl Store {
             courses = held;
         }
         let mut copies = Vec::new();
-        for courses in keys::fitting(&courses, keys::course_bytes) {
+        for courses in keys::fitting(&courses, Scope::course_bytes(Of::Courses)) {
             copies.push(self.copy(From::Run, Scope::Courses(courses, Of::Courses), Clears::Copy));
             let custom = custom_courses(courses);
             if !custom.is_empty() {
