@@ -18,6 +18,7 @@ use course_sharing::model::course_key::CourseKey;
 use course_sharing::model::extra_columns::Also;
 use course_sharing::store::{Counts, Entry, ObservedBy, PassKind, SchemaProblem, SeenSince, Verdict};
 use migration::Direction;
+use sea_orm::{ConnectionTrait, Statement};
 
 use crate::support::databases::{KINDS, Kind, TestDatabase};
 
@@ -100,6 +101,25 @@ async fn the_column_is_added_to_the_lms_table_of_2016_and_its_absence_is_named()
         matches!(database.store.check_schema().await, Err(SchemaProblem::NoTable(_))),
         "the column stays"
     );
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn each_table_of_ours_that_is_missing_is_named() {
+    let database = TestDatabase::new(Kind::Sqlite).await;
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'course\\_sharing\\_%' ESCAPE '\\' \
+               AND name <> 'course_sharing_migrations'";
+    let rows = Statement::from_string(sea_orm::DbBackend::Sqlite, sql);
+    let rows = database.owner.connection().query_all_raw(rows).await.unwrap();
+    let tables: Vec<String> = rows.iter().map(|row| row.try_get("", "name").unwrap()).collect();
+    assert!(tables.len() >= 7, "{tables:?}");
+    for table in tables {
+        database.execute(&format!("ALTER TABLE {table} RENAME TO elsewhere")).await;
+        let found = database.store.check_schema().await;
+        assert!(matches!(found, Err(SchemaProblem::NoTable(named)) if named == table), "{table}: {found:?}");
+        database.execute(&format!("ALTER TABLE elsewhere RENAME TO {table}")).await;
+        database.store.check_schema().await.unwrap();
+    }
     database.drop().await;
 }
 
