@@ -14,6 +14,7 @@
 //! What a pass has seen is in the ledger: on most nights nothing has changed, and one statement for each page notes the
 //! time at which its runs were seen again. So a pass that was killed is resumed where it stopped.
 
+mod age;
 mod broken_neighbours;
 mod by_key;
 mod fetch;

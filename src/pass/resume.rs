@@ -2,11 +2,36 @@
 
 use chrono::TimeDelta;
 
-use super::{Pass, PassError, Report};
+use super::page_size::PageSize;
+use super::{Options, Pass, PassError, Report};
 use crate::store::{PassKind, PassRow, Store, Verdict};
 
+/// A new row, or that of a killed pass, and the report as it is at the start. A dry run has no row.
+pub(super) async fn first_row(
+    pass: &Pass,
+    options: Options,
+    page_size: &mut PageSize,
+) -> Result<(Option<PassRow>, Report), PassError> {
+    let store = pass.engine.store();
+    if options.dry_run {
+        let report = Report { dry_run: true, started_at: store.now().await?, ..Report::default() };
+        return Ok((None, with_overviews(store, report).await?));
+    }
+    if options.kind == PassKind::Full
+        && let Some((row, report)) = resumable(pass).await?
+    {
+        page_size.resume_at(u32::try_from(row.page_size).unwrap_or_default());
+        return Ok((Some(row), report));
+    }
+    let size = i32::try_from(page_size.now()).unwrap_or(i32::MAX);
+    let row = store.begin_pass(options.kind, size).await?;
+    let (pass, started_at) = (Some(row.id), row.started_at);
+    let report = Report { pass, kind: options.kind, started_at, ..Report::default() };
+    Ok((Some(row), with_overviews(store, report).await?))
+}
+
 /// Adds what the LMS has when the pass begins.
-pub(super) async fn with_overviews(store: &Store, report: Report) -> Result<Report, PassError> {
+async fn with_overviews(store: &Store, report: Report) -> Result<Report, PassError> {
     let counts = store.counts().await?;
     let number = |n: i64| u64::try_from(n).unwrap_or_default();
     let linked = number(counts.linked);

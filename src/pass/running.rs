@@ -8,9 +8,9 @@ use super::held::Waiting;
 use super::page_size::PageSize;
 use super::position::LowWater;
 use super::progress::{Phase, Progress, Status};
-use super::resume::{resumable, with_overviews};
+use super::resume::first_row;
 use super::seen::Seen;
-use super::{Options, Pass, PassError, Report, log};
+use super::{Options, Pass, PassError, Report, age::Age, log};
 use crate::config::Absent;
 use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why};
 use crate::model::course_key::CourseKey;
@@ -57,6 +57,8 @@ pub(super) struct Running<'a> {
     /// Runs no longer listed that lose their link for that at the end; counted for a dry run, as a pass sees them in
     /// the ledger.
     pub(super) absent: u64,
+    /// Of what it changes.
+    age: Age,
     began: Instant,
     began_at: u64,
     seconds_before: f64,
@@ -80,6 +82,7 @@ impl<'a> Running<'a> {
         let engine = if options.kind == PassKind::Light { engine.clearing_nothing() } else { engine };
         let (row, report) = first_row(pass, options, &mut page_size).await?;
         let position = row.as_ref().map_or(0, |row| u64::try_from(row.position).unwrap_or_default());
+        let age = Age::at_the_start(pass.engine.store(), row.as_ref()).await?;
         let now = Instant::now();
         let mut running = Self {
             pass,
@@ -99,6 +102,7 @@ impl<'a> Running<'a> {
             has_differing: false,
             has_rejected: false,
             absent: 0,
+            age,
             began: now,
             began_at: position,
             seconds_before: report.seconds,
@@ -190,8 +194,15 @@ impl<'a> Running<'a> {
             self.hold(observed.risky);
             self.absent += observed.absent;
         }
-        let is_new = |change: &&Change| matches!(change.why, Why::Linked | Why::Changed | Why::Rehosted);
-        self.report.changed += observed.changes.iter().filter(is_new).count() as u64;
+        // A new host waits for the end where the brake is on, and is counted when it is written.
+        let is_new = |change: &&Change| match change.why {
+            Why::Linked | Why::Changed => true,
+            Why::Rehosted => !policy.brake,
+            _ => false,
+        };
+        let new = observed.changes.iter().filter(is_new).count() as u64;
+        self.report.changed += new;
+        self.age.note(self.options.kind, new);
         self.report.updated += observed.updated;
         self.report.cleared += observed.cleared;
         self.report.pending += observed.pending;
@@ -271,28 +282,4 @@ impl<'a> Running<'a> {
             time_left,
         }
     }
-}
-
-/// A new row, or that of a killed pass, and the report as it is at the start. A dry run has no row.
-async fn first_row(
-    pass: &Pass,
-    options: Options,
-    page_size: &mut PageSize,
-) -> Result<(Option<PassRow>, Report), PassError> {
-    let store = pass.engine.store();
-    if options.dry_run {
-        let report = Report { dry_run: true, started_at: store.now().await?, ..Report::default() };
-        return Ok((None, with_overviews(store, report).await?));
-    }
-    if options.kind == PassKind::Full
-        && let Some((row, report)) = resumable(pass).await?
-    {
-        page_size.resume_at(u32::try_from(row.page_size).unwrap_or_default());
-        return Ok((Some(row), report));
-    }
-    let size = i32::try_from(page_size.now()).unwrap_or(i32::MAX);
-    let row = store.begin_pass(options.kind, size).await?;
-    let (pass, started_at) = (Some(row.id), row.started_at);
-    let report = Report { pass, kind: options.kind, started_at, ..Report::default() };
-    Ok((Some(row), with_overviews(store, report).await?))
 }

@@ -1,5 +1,6 @@
 //! Scheduled work beside the events: heal and the passes. One worker of several does each.
 
+mod heal;
 mod timetable;
 
 use std::sync::Arc;
@@ -9,16 +10,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::heal::heal;
 use self::timetable::{Due, Timetable};
 use super::dead_letters;
 use crate::clock;
-use crate::config::{Every, PageSize, Schedule};
+use crate::config::{PageSize, Schedule};
 use crate::jobs::{Job, Jobs};
 use crate::pass::{Options, Pass, PassError, Progress, Report, Status};
-use crate::store::{Healed, Lease, PassKind, Rejected, Store, StoreError, Verdict};
+use crate::store::{PassKind, Store, StoreError, Verdict};
 use crate::telemetry::{metrics, report};
 
-const HEAL: &str = "heal";
 /// The longest that a pass may wait for the Catalog's throttle, or for `catalog.requests_per_hour`.
 const PASS_INTERVAL: Duration = Duration::from_secs(3600);
 /// The longest that the wait for the next pass sleeps in one go.
@@ -33,73 +34,6 @@ pub(super) fn holder() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
     let host: String = host.chars().take(64).collect();
     format!("{host}:{}:{:08x}", std::process::id(), rand::random::<u32>())
-}
-
-/// Heals every `every` until told to stop, if the lease is ours. A database that is out makes one line when it goes
-/// and one when it is back.
-pub(super) async fn heal(store: Store, every: Every, holder: String, jobs: Jobs, stop: CancellationToken) {
-    let Every::Period(period) = every else { return };
-    let job = jobs.add(HEAL, period);
-    let mut failing = false;
-    let mut before = Vec::new();
-    // At once, too: a worker that is started more often than it heals would otherwise never heal.
-    loop {
-        job.begin();
-        let healed = heal_once(&store, period, &holder).await;
-        job.end();
-        match healed {
-            Ok(healed) => {
-                if failing {
-                    tracing::info!(event = "heal.recovered", "healing again");
-                }
-                failing = false;
-                let Healed { overviews, rejected } = healed;
-                if overviews > 0 {
-                    metrics::healed("heal", overviews);
-                    tracing::info!(event = "overview.healed", overviews, "links healed from the ledger");
-                }
-                // Once, until others are rejected.
-                if !rejected.is_empty() && rejected != before {
-                    log_rejected(&rejected);
-                }
-                before = rejected;
-            }
-            Err(error) => {
-                if !failing {
-                    tracing::error!(event = "heal.failed", error = report(&error), "cannot heal");
-                }
-                failing = true;
-            }
-        }
-        if !sleeps(period, &stop).await {
-            break;
-        }
-    }
-    // So that the next worker need not wait for the lease to run out; if that fails, it runs out.
-    let _ = store.release(&Lease { job: HEAL.to_owned(), holder }).await;
-}
-
-async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<Healed, StoreError> {
-    // As long as the period: one heal in each, by whoever is there when the last one's time is over.
-    if store.acquire(HEAL, holder, period).await?.is_none() {
-        return Ok(Healed::default());
-    }
-    let healed = store.heal().await?;
-    metrics::heal_success(clock::now());
-    Ok(healed)
-}
-
-fn log_rejected(rejected: &[Rejected]) {
-    let (overviews, first) = (rejected.len(), rejected.first());
-    let course = first.map(|row| row.course.to_string());
-    let error = first.map(|row| row.why.as_str());
-    tracing::warn!(
-        event = "heal.rejected",
-        overviews,
-        course,
-        error,
-        "the database rejects rows that heal would write"
-    );
 }
 
 /// The passes of one kind on their schedule, and what follows from them.

@@ -12,16 +12,36 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 use strum::VariantArray;
 
+use super::empty::Known;
 use super::labels;
 
-/// From a restore in milliseconds to an event that waited out the delay ladder's hours.
-const EVENT_BOUNDS: [f64; 18] = [
+/// From a restore in milliseconds to what only the nightly pass sees, a day later.
+const EVENT_BOUNDS: [f64; 19] = [
     0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0,
-    14_400.0,
+    14_400.0, 86_400.0,
 ];
 
 /// From a cached page, 15 ms, to the longest time limit that is of use.
 const REQUEST_BOUNDS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0];
+
+/// The two histograms, as they are shown before anything was measured.
+const HISTOGRAMS: [Known; 2] = [
+    Known {
+        name: "course_sharing_event_to_write_seconds",
+        help: EVENT_TO_WRITE,
+        bounds: &EVENT_BOUNDS,
+        label: Some(("source", &labels::SOURCES)),
+    },
+    Known {
+        name: "course_sharing_catalog_request_seconds",
+        help: CATALOG_REQUEST,
+        bounds: &REQUEST_BOUNDS,
+        label: None,
+    },
+];
+const EVENT_TO_WRITE: &str =
+    "From a change to the commit of its row, by what brought it; of passes and heal at most";
+const CATALOG_REQUEST: &str = "One request to the Catalog, from connecting to the last byte";
 
 /// The instruments, and the registry that `/metrics` is read from.
 pub struct Instruments {
@@ -97,9 +117,9 @@ impl Instruments {
             registry,
             provider,
             events: counter("course_sharing.events", "{event}", "Events settled, by what became of them"),
-            event_to_write: times("course_sharing.event_to_write", &EVENT_BOUNDS, "From an event's publish time, or else its arrival, to the commit"),
+            event_to_write: times("course_sharing.event_to_write", &EVENT_BOUNDS, EVENT_TO_WRITE),
             catalog_requests: counter("course_sharing.catalog_requests", "{request}", "Requests to the Catalog, by outcome"),
-            catalog_request: times("course_sharing.catalog_request", &REQUEST_BOUNDS, "One request to the Catalog, from connecting to the last byte"),
+            catalog_request: times("course_sharing.catalog_request", &REQUEST_BOUNDS, CATALOG_REQUEST),
             overviews: gauge("course_sharing.overviews", "{overview}", "Course overviews with a marketing URL, and without one"),
             blank: gauge("course_sharing.blank", "{overview}", "Course overviews without a marketing URL, by the reason why"),
             blank_age: seconds("course_sharing.blank_age", "How long the longest-standing blank has been blank, by the reason why; 0: none is"),
@@ -179,8 +199,10 @@ impl Instruments {
 
     /// All metrics as Prometheus text.
     pub fn render(&self) -> String {
+        let mut families = self.registry.gather();
+        HISTOGRAMS.iter().for_each(|known| known.add_to(&mut families));
         // Only a metric without samples is refused, and the registry leaves those out.
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
     }
 
     /// For flushing and shutting down.

@@ -36,6 +36,9 @@ pub(super) fn verdicts() -> impl Iterator<Item = &'static str> {
     ended.map(|verdict| verdict.as_str())
 }
 
+/// `source` of `course_sharing_event_to_write_seconds`: by what a change got into its row.
+pub(super) const SOURCES: [&str; 5] = ["event", "hint", "light", "full", "heal"];
+
 /// `cause` of `course_sharing_healed_total`.
 pub(super) const HEAL_CAUSES: [&str; 2] = ["restore", "heal"];
 

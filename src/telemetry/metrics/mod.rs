@@ -3,6 +3,7 @@
 //! [`Instruments`] declares each instrument once. `/metrics` is [`render`]; where an OTLP endpoint is set, the same
 //! instruments are sent there too. Without any set-up, as in a unit test, everything is counted locally.
 
+mod empty;
 mod instruments;
 mod labels;
 
@@ -57,6 +58,12 @@ pub fn dead_letters_expired(n: u64) {
 /// time at which the Catalog says that the course of a `hint` changed.
 pub fn event_to_write(source: &'static str, elapsed: Duration) {
     instruments().event_to_write.record(elapsed.as_secs_f64(), &[KeyValue::new("source", source)]);
+}
+
+/// The same for `n` links that a `light` or `full` pass or `heal` wrote together, whose changes are at most so old: nothing
+/// says when they were made, only that all was as known at the pass or heal before.
+pub fn links_to_write(source: &'static str, at_most: Duration, n: u64) {
+    (0..n).for_each(|_| event_to_write(source, at_most));
 }
 
 /// Counts one finished request to the Catalog; `outcome` is one of a few fixed words.

@@ -2,7 +2,9 @@
 
 use super::*;
 
-const KNOWN: [(&str, &str); 29] = [
+const KNOWN: [(&str, &str); 31] = [
+    ("course_sharing_event_to_write_seconds", "histogram"),
+    ("course_sharing_catalog_request_seconds", "histogram"),
     ("course_sharing_events_total", "counter"),
     ("course_sharing_catalog_requests_total", "counter"),
     ("course_sharing_overviews", "gauge"),
@@ -59,6 +61,7 @@ fn use_all() {
     heal_success(DateTime::from_timestamp(1_795_363_200, 0).unwrap());
     catalog_budget_used(0.25);
     missed("light", 2);
+    links_to_write("heal", Duration::from_secs(59), 3);
 }
 
 #[test]
@@ -77,6 +80,9 @@ fn known_values_are_there_from_the_start() {
     let text = Instruments::local().render();
     for line in [
         r#"course_sharing_events_total{outcome="dead_lettered",type="overview-recreated"} 0"#,
+        r#"course_sharing_event_to_write_seconds_bucket{source="heal",le="86400"} 0"#,
+        r#"course_sharing_event_to_write_seconds_count{source="light"} 0"#,
+        "course_sharing_catalog_request_seconds_count 0",
         r#"course_sharing_healed_total{cause="restore"} 0"#,
         r#"course_sharing_pruned_total{table="reconcile"} 0"#,
         r#"course_sharing_overviews{state="blank"} 0"#,
@@ -124,6 +130,20 @@ fn what_is_told_is_shown() {
         assert!(text.contains(line), "{line} in\n{text}");
     }
     assert!(!text.contains("otel_scope") && !text.contains("target_info"), "{text}");
+}
+
+#[test]
+fn what_is_measured_takes_the_place_of_the_empty_histogram() {
+    let ours = Instruments::local();
+    ours.event_to_write.record(2.0, &[KeyValue::new("source", "hint")]);
+    let text = ours.render();
+    for source in ["event", "hint", "light", "full", "heal"] {
+        let series = format!("course_sharing_event_to_write_seconds_count{{source=\"{source}\"}} ");
+        let value = if source == "hint" { "1" } else { "0" };
+        let found: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(&series)).collect();
+        assert_eq!(found, [value], "{source} in\n{text}");
+    }
+    assert_eq!(text.matches("# TYPE course_sharing_event_to_write_seconds ").count(), 1);
 }
 
 #[test]

@@ -20,6 +20,7 @@ async fn many_links_to_another_host_wait_until_they_are_let_through() {
         let report = rig.run().await;
         assert_eq!((report.verdict, report.exit_code()), (Verdict::Refused, 4), "{kind:?}");
         assert_eq!((report.held_back, report.allowance, report.held.len()), (60, 10, 60), "{kind:?}");
+        assert_eq!(report.changed, 1, "{kind:?}: what is held back has not changed");
         assert_eq!(
             (report.settled_by_crawl, report.settled_by_key, report.unsettled),
             (61, 0, 0),
@@ -57,6 +58,7 @@ async fn a_few_changes_pass_the_brake_and_reach_custom_courses() {
         rig.catalog.put(key, Some("https://new.example/5"));
         let report = rig.run().await;
         assert_eq!((report.verdict, report.updated, report.held_back), (Verdict::Complete, 2, 0), "{kind:?}");
+        assert_eq!(report.changed, 2, "{kind:?}: what waited is counted once");
         let ccx = rig.database.link("ccx-v1:OrgX+C0000005+2026_T1+ccx@1").await;
         assert_eq!(ccx, Some(Some("https://new.example/5".to_owned())), "{kind:?}");
         rig.drop().await;

@@ -170,6 +170,40 @@ async fn heal_brings_back_in_a_second_what_no_event_told_of() {
     }
 }
 
+/// Of the histogram from change to commit.
+fn brought_by(source: &str) -> String {
+    format!("course_sharing_event_to_write_seconds_count{{source=\"{source}\"}}")
+}
+
+#[tokio::test]
+async fn what_passes_and_heal_bring_is_measured_from_the_one_before() {
+    with_stage(Kind::Sqlite, async |stage| {
+        stage.course(KEY, None, Some(PAGE)).await;
+        let worker = stage.worker(&[("reconcile.schedule", "* * * * * *")]).await;
+        stage.until_link(KEY, Some(PAGE)).await;
+        until_passes(stage, 2).await;
+        assert_eq!(worker.metric(&brought_by("full")).await, Some(0.0), "nothing was seen before the first");
+        stage.catalog.put(KEY, Some("https://www.campus.example/second"));
+        worker.until_metric(&brought_by("full"), 1.0).await;
+        worker.stop().await.expect(0);
+
+        let worker = stage.worker(&[("reconcile.light_schedule", "* * * * * *")]).await;
+        assert_eq!(worker.metric(&brought_by("light")).await, Some(0.0));
+        stage.catalog.put(KEY, Some("https://www.campus.example/third"));
+        worker.until_metric(&brought_by("light"), 1.0).await;
+        worker.stop().await.expect(0);
+
+        let worker = stage.worker(&[("heal.interval", "1s")]).await;
+        let healed = "course_sharing_heal_last_success_timestamp_seconds";
+        wait_until(SOON, healed, || async { worker.metric(healed).await > Some(1.7e9) }).await;
+        assert_eq!(worker.metric(&brought_by("heal")).await, Some(0.0));
+        stage.database.execute(WIPE).await;
+        worker.until_metric(&brought_by("heal"), 1.0).await;
+        worker.stop().await.expect(0);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_dead_letter_is_dropped_when_a_pass_has_found_its_course_right_and_no_other_is() {
     with_stage(Kind::Sqlite, async |stage| {

@@ -1,0 +1,104 @@
+//! Heals on a timer, in one worker of several.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::sleeps;
+use crate::clock;
+use crate::config::Every;
+use crate::jobs::Jobs;
+use crate::store::{Healed, Lease, Rejected, Store, StoreError};
+use crate::telemetry::{Latch, metrics, report};
+
+const HEAL: &str = "heal";
+
+/// Heals every `every` until told to stop, if the lease is ours.
+pub(in crate::worker) async fn heal(
+    store: Store,
+    every: Every,
+    holder: String,
+    jobs: Jobs,
+    stop: CancellationToken,
+) {
+    let Every::Period(period) = every else { return };
+    let job = jobs.add(HEAL, period);
+    let mut state = State::default();
+    // At once, too: a worker that is started more often than it heals would otherwise never heal.
+    loop {
+        job.begin();
+        let began = Instant::now();
+        let healed = heal_once(&store, period, &holder).await;
+        job.end();
+        state.note(began, healed);
+        if !sleeps(period, &stop).await {
+            break;
+        }
+    }
+    // So that the next worker need not wait for the lease to run out; if that fails, it runs out.
+    let _ = store.release(&Lease { job: HEAL.to_owned(), holder }).await;
+}
+
+/// None if another worker heals.
+async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<Option<Healed>, StoreError> {
+    // As long as the period: one heal in each, by whoever is there when the last one's time is over.
+    if store.acquire(HEAL, holder, period).await?.is_none() {
+        return Ok(None);
+    }
+    let healed = store.heal().await?;
+    metrics::heal_success(clock::now());
+    Ok(Some(healed))
+}
+
+/// What this worker remembers from one heal to the next.
+#[derive(Default)]
+struct State {
+    failing: Latch,
+    /// When it last healed: a link that is lost now was there then.
+    last: Option<Instant>,
+    rejected: Vec<Rejected>,
+}
+
+impl State {
+    /// One line when the database goes away and one when it is back; rows that it rejects once, until others are.
+    fn note(&mut self, began: Instant, healed: Result<Option<Healed>, StoreError>) {
+        let healed = match healed {
+            Ok(healed) => healed,
+            Err(error) => {
+                if self.failing.fails() {
+                    tracing::error!(event = "heal.failed", error = report(&error), "cannot heal");
+                }
+                return;
+            }
+        };
+        if self.failing.recovers() {
+            tracing::info!(event = "heal.recovered", "healing again");
+        }
+        let Some(Healed { overviews, rejected }) = healed else { return };
+        let last = self.last.replace(began);
+        if overviews > 0 {
+            metrics::healed("heal", overviews);
+            if let Some(last) = last {
+                metrics::links_to_write("heal", last.elapsed(), overviews);
+            }
+            tracing::info!(event = "overview.healed", overviews, "links healed from the ledger");
+        }
+        if !rejected.is_empty() && rejected != self.rejected {
+            log_rejected(&rejected);
+        }
+        self.rejected = rejected;
+    }
+}
+
+fn log_rejected(rejected: &[Rejected]) {
+    let (overviews, first) = (rejected.len(), rejected.first());
+    let course = first.map(|row| row.course.to_string());
+    let error = first.map(|row| row.why.as_str());
+    tracing::warn!(
+        event = "heal.rejected",
+        overviews,
+        course,
+        error,
+        "the database rejects rows that heal would write"
+    );
+}
