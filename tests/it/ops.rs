@@ -81,6 +81,28 @@ fn dashboards_and_alerts_name_metrics_and_label_values_that_there_are() {
     );
 }
 
+/// Those that are for a look at `/metrics`, or for an alert alone.
+const ON_NO_DASHBOARD: [&str; 5] =
+    ["build_info", "ledger_refused_total", "pruned_total", "blank_oldest_seconds", "database_writable"];
+
+#[test]
+fn each_metric_is_on_a_dashboard() {
+    let boards: String = files("ops/grafana/dashboards", &["json"])
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let shown = all_metrics();
+    let names =
+        shown.lines().filter_map(|line| line.strip_prefix("# TYPE course_sharing_")?.split(' ').next());
+    let (exempt, named): (Vec<&str>, _) = names.partition(|name| ON_NO_DASHBOARD.contains(name));
+    assert_eq!(exempt.len(), ON_NO_DASHBOARD.len(), "{exempt:?}");
+    for name in named {
+        // A histogram is shown by its buckets.
+        let found = ['{', '_'].iter().any(|end| boards.contains(&format!("course_sharing_{name}{end}")));
+        assert!(found, "no dashboard shows course_sharing_{name}");
+    }
+}
+
 #[test]
 fn panels_have_ids_of_their_own_and_the_data_source_that_is_chosen() {
     for path in files("ops/grafana/dashboards", &["json"]) {
