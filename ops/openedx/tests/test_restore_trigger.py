@@ -9,6 +9,7 @@ import uuid
 from urllib.parse import urlsplit
 
 import child
+import psycopg
 import pymysql
 import pytest
 from receiver import DATABASE_URL, PROGRAM, SHAPE
@@ -27,6 +28,19 @@ LEDGER = (
     "INSERT INTO course_sharing_ledger (run_key, marketing_url, listed, observed_at, observed_by) "
     f"VALUES ('{KNOWN}', '{LINK}', TRUE, '2026-11-22 10:00:00', 'event')"
 )
+
+
+POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432")
+
+
+def syncdb(environment):
+    """The LMS's table, as Django makes it."""
+    made = child.run(
+        "from django.core.management import call_command; call_command('migrate', run_syncdb=True)",
+        EVENTS_ENABLED="",
+        **environment,
+    )
+    assert made.returncode == 0, made.stderr
 
 
 class MariaDb:
@@ -55,17 +69,28 @@ class MariaDb:
         self.execute(f"DROP DATABASE {self.name}", database=None)
 
 
+class PostgreSql:
+    def __init__(self):
+        self.name = f"cs_events_{uuid.uuid4().hex[:12]}"
+        self.url = f"{POSTGRES_URL}/{self.name}"
+        self.environment = {"LMS_DATABASE_URL": self.url}
+        self.execute(f"CREATE DATABASE {self.name}", database="postgres")
+        syncdb(self.environment)
+
+    def execute(self, sql, database=None):
+        with psycopg.connect(f"{POSTGRES_URL}/{database or self.name}", autocommit=True) as connection:
+            connection.execute(sql)
+
+    def drop(self):
+        self.execute(f"DROP DATABASE {self.name} WITH (FORCE)", database="postgres")
+
+
 class Sqlite:
     def __init__(self, path):
         self.path = path
         self.url = f"sqlite://{path}?mode=rwc"
         self.environment = {"TEST_DATABASE": str(path)}
-        made = child.run(
-            "from django.core.management import call_command; call_command('migrate', run_syncdb=True)",
-            EVENTS_ENABLED="",
-            **self.environment,
-        )
-        assert made.returncode == 0, made.stderr
+        syncdb(self.environment)
 
     def execute(self, sql):
         connection = sqlite3.connect(self.path, isolation_level=None)
@@ -76,12 +101,13 @@ class Sqlite:
         pass
 
 
-@pytest.fixture(params=["mariadb", "sqlite"])
+@pytest.fixture(params=["mariadb", "postgresql", "sqlite"])
 def database(request, tmp_path):
     """The LMS's table, the trigger on it, and a ledger that knows one run."""
     if not os.access(PROGRAM, os.X_OK):
         pytest.fail(f"no worker at {PROGRAM}: cargo build, or name one in COURSE_SHARING_PROGRAM")
-    database = MariaDb() if request.param == "mariadb" else Sqlite(tmp_path / "lms.sqlite3")
+    make = {"mariadb": MariaDb, "postgresql": PostgreSql, "sqlite": lambda: Sqlite(tmp_path / "lms.sqlite3")}
+    database = make[request.param]()
     subprocess.run(
         [PROGRAM, "migrate", "--restore-trigger"],
         env={"PATH": os.environ["PATH"], "COURSE_SHARING_DATABASE__URL": database.url},

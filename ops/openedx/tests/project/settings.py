@@ -22,11 +22,12 @@ if "LMS_DATABASE_URL" in os.environ:
 
     pymysql.install_as_MySQLdb()
     _server = urlsplit(os.environ["LMS_DATABASE_URL"])
+    _engine, _port = {"mysql": ("mysql", 3306), "postgres": ("postgresql", 5432)}[_server.scheme]
     DATABASES["default"] = {
-        "ENGINE": "django.db.backends.mysql",
+        "ENGINE": f"django.db.backends.{_engine}",
         "NAME": _server.path[1:],
         "HOST": _server.hostname,
-        "PORT": _server.port or 3306,
+        "PORT": _server.port or _port,
         "USER": _server.username,
         "PASSWORD": _server.password or "",
         "CONN_MAX_AGE": None,
