@@ -3,8 +3,10 @@
 use sea_orm::ConnectionTrait;
 
 use super::migrate::run;
+use crate::support::certificates::Certificates;
 use crate::support::databases::{KINDS, Kind, TestDatabase};
 use crate::support::lms::Lms;
+use crate::support::own_servers;
 
 const RUN: &str = "course-v1:edX+DemoX+2026";
 const URL: &str = "https://www.example.org/course/demo";
@@ -105,6 +107,31 @@ async fn without_the_lms_s_table_it_says_so() {
         run(&database, &ON).await.expect(1).says(&["no table course_overviews_courseoverview"]);
         database.drop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_binary_log_has_statements_gets_none() {
+    let log = ["--log-bin=binlog", "--server-id=1", "--binlog-format=MIXED"];
+    let server = own_servers::mariadb_with(&Certificates::new("nobody"), &log).await;
+    let url = format!("mysql://root@127.0.0.1:{}", server.port);
+    let database = TestDatabase::on(Kind::Mysql, Some(url)).await;
+    know(&database).await;
+    let log_has = async |format: &str| {
+        database.execute(&format!("SET GLOBAL binlog_format = '{format}'")).await;
+    };
+    for format in ["MIXED", "STATEMENT"] {
+        log_has(format).await;
+        let words = [format, "binlog_format = ROW"];
+        run(&database, &ON).await.expect(1).says(&words);
+        run(&database, &["migrate", "status"]).await.expect(0).says(&["no restore trigger"]);
+        assert!(!restores(&database).await, "{format}");
+    }
+    log_has("ROW").await;
+    run(&database, &ON).await.expect(0);
+    assert!(restores(&database).await);
+    run(&database, &["check"]).await.says(&["; restore trigger of version 1"]);
+    log_has("MIXED").await;
+    run(&database, &["check"]).await.says(&["warn  database", "binlog_format = ROW"]);
 }
 
 /// What an operator or another version may have left.

@@ -121,6 +121,11 @@ pub(crate) async fn rabbitmq(certificates: &Certificates) -> OwnServer {
 
 /// A MariaDB with TLS, and with a database `edxapp` for `root`, who has no password.
 pub(crate) async fn mariadb(certificates: &Certificates) -> OwnServer {
+    mariadb_with(certificates, &[]).await
+}
+
+/// The same with these options.
+pub(crate) async fn mariadb_with(certificates: &Certificates, more: &[&str]) -> OwnServer {
     let dir = tempfile::tempdir().unwrap();
     let (home, port) = (dir.path(), free_port());
     let data = folder(home, "data");
@@ -151,6 +156,7 @@ pub(crate) async fn mariadb(certificates: &Certificates) -> OwnServer {
     ] {
         options.push(format!("--{option}={path}"));
     }
+    options.extend(more.iter().map(|option| (*option).to_owned()));
     let log = home.join("out.log");
     let start = move || Group::start(Command::new("mariadbd").args(&options), &log);
     let processes = vec![start()];
