@@ -1,0 +1,1 @@
+"""For the operator, on the command line."""
