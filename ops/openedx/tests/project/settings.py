@@ -46,8 +46,11 @@ if AS_PLUGIN:
     from edx_django_utils.plugins import add_plugins, get_plugin_apps
 
     INSTALLED_APPS += get_plugin_apps(PROJECT_TYPE)
-    # The event bus, as a site sets it up that sends the four types.
+    # The event bus, as a site sets it up that sends the four types; a re-run is none in older openedx-events.
+    from openedx_events.content_authoring.signals import OpenEdxPublicSignal
+
     INSTALLED_APPS += ["openedx_events"]
+    KNOWN = {signal.event_type for signal in OpenEdxPublicSignal.all_events()}
     EVENT_BUS_PRODUCER = "course_sharing_events.event_bus.CloudEventsProducer"
     EVENT_BUS_PRODUCER_CONFIG = {
         f"org.openedx.content_authoring.{name}": {"course-catalog": {"event_key_field": key, "enabled": True}}
@@ -58,6 +61,7 @@ if AS_PLUGIN:
             "course.rerun.completed.v1": "course.course_key",
             "xblock.published.v1": "xblock_info.usage_key",
         }.items()
+        if f"org.openedx.content_authoring.{name}" in KNOWN
     }
     add_plugins(__name__, PROJECT_TYPE, "common")
 else:
