@@ -11,11 +11,12 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::support::project::{self, all_metrics, read, root};
 
-/// Those of [`project::files`], but of `ops/openedx`: it is a package with tests of its own, and building it leaves
-/// files behind.
+/// Those of [`project::files`], but of what has tests of its own: the Python packages, whose building leaves files
+/// behind, and the chart. Some of theirs are templates and parse only when they are rendered.
 fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = project::files(folder, endings);
-    found.retain(|path| !path.starts_with(root().join("ops/openedx")));
+    let elsewhere = ["ops/openedx", "ops/tutor", "ops/helm"].map(|folder| root().join(folder));
+    found.retain(|path| !elsewhere.iter().any(|folder| path.starts_with(folder)));
     found
 }
 

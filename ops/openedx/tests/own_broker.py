@@ -14,14 +14,17 @@ UP = 120
 
 
 class OwnBroker:
-    """A node with its own name, ports, cookie and epmd, below ``home``."""
+    """A node with its own name, ports, cookie and epmd, below ``home``.
 
-    def __init__(self, home: Path):
+    Where there is a ``configuration``, it listens on ``port``.
+    """
+
+    def __init__(self, home: Path, port: int | None = None, configuration: str = ""):
         self.port, distribution, self._epmd_port = (child.free_port() for _ in range(3))
+        self.port = port or self.port
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2f"
-        (home / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\ndisk_free_limit.absolute = 50MB\n"
-        )
+        own = f"listeners.tcp.1 = 127.0.0.1:{self.port}\ndisk_free_limit.absolute = 50MB\n"
+        (home / "rabbitmq.conf").write_text(configuration or own)
         (home / "enabled_plugins").write_text("[].\n")
         cookie = home / ".erlang.cookie"
         cookie.write_text(os.urandom(8).hex())
