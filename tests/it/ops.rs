@@ -257,7 +257,7 @@ fn no_shipped_manifest_gives_a_worker_less_memory_than_it_can_take() {
     for (prefetch, limit) in [
         (
             amount(&read("ops/kubernetes/config.yaml"), "\n    prefetch ="),
-            amount(&read("ops/kubernetes/worker.yaml"), "limits: { memory:"),
+            amount(&read("ops/kubernetes/worker.yaml"), "limits:\n              memory:"),
         ),
         (amount(&compose, "AMQP__PREFETCH:"), amount(&compose, "mem_limit:")),
         (amount(&unit, "AMQP__PREFETCH="), amount(&unit, "MemoryMax=")),
