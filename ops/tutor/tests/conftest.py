@@ -17,6 +17,7 @@ def changed(tmp_path_factory):
         tmp_path_factory.mktemp("changed"),
         "discovery",
         ENABLE_HTTPS=True,
+        COURSE_SHARING_REPOSITORY="https://git.example.org/course-sharing.git",
         RUN_MYSQL=False,
         COURSE_SHARING_RUN_RABBITMQ=False,
         COURSE_SHARING_AMQP_URL="amqps://worker:secret@mq.example.org:5671/openedx",

@@ -142,6 +142,12 @@ def test_images_are_built_from_the_same_bases_as_ours(site):
     assert "install course-sharing-events==" in site.read("build/openedx/Dockerfile")
 
 
+def test_an_image_is_built_where_the_sources_are_known(changed):
+    dockerfile = changed.read("plugins/course-sharing/build/course-sharing/Dockerfile")
+    assert "https://git.example.org/course-sharing.git#v" in dockerfile
+    assert changed.tutor("images", "printtag", "course-sharing").strip().endswith("course-sharing:0.1.0")
+
+
 def test_passwords_are_the_same_before_and_after_they_are_saved(tmp_path):
     """`tutor plugins enable` renders them, and saves none; the next command must not have others."""
     site = Site(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Any, Union
 
 from tutor import hooks
 
@@ -10,6 +11,10 @@ from . import commands, quoting, settings, tasks
 
 _PACKAGE = files("tutor_course_sharing")
 _IMAGE = "{{ COURSE_SHARING_DOCKER_IMAGE }}"
+_REPOSITORY = "COURSE_SHARING_REPOSITORY"
+
+# Name, folder, tag, and more arguments of `docker build`.
+_Build = tuple[str, Union[str, tuple[str, ...]], str, tuple[str, ...]]
 
 hooks.Filters.CONFIG_DEFAULTS.add_items(
     [(settings.PREFIX + name, value) for name, value in settings.DEFAULTS.items()]
@@ -32,8 +37,17 @@ for _service, _name in tasks.INIT:
 for _command in commands.COMMANDS:
     hooks.Filters.CLI_DO_COMMANDS.add_item(_command)
 
-hooks.Filters.IMAGES_BUILD.add_item(
-    ("course-sharing", ("plugins", "course-sharing", "build", "course-sharing"), _IMAGE, ())
-)
-hooks.Filters.IMAGES_PULL.add_item(("course-sharing", _IMAGE))
 hooks.Filters.IMAGES_PUSH.add_item(("course-sharing", _IMAGE))
+
+
+# Either of the two: `images build all` needs sources to build from, and `images pull all` needs an image that
+# somebody has pushed.
+@hooks.Filters.IMAGES_BUILD.add()
+def _built(images: list[_Build], config: dict[str, Any]) -> list[_Build]:
+    folder = ("plugins", "course-sharing", "build", "course-sharing")
+    return [*images, ("course-sharing", folder, _IMAGE, ())] if config.get(_REPOSITORY) else images
+
+
+@hooks.Filters.IMAGES_PULL.add()
+def _pulled(images: list[tuple[str, str]], config: dict[str, Any]) -> list[tuple[str, str]]:
+    return images if config.get(_REPOSITORY) else [*images, ("course-sharing", _IMAGE)]
