@@ -11,7 +11,7 @@ import pytest
 import yaml
 from site_of_tutor import ROOT, Site
 
-from tutor_course_sharing import settings
+from tutor_course_sharing import __version__, settings
 
 WORKER = ("Deployment", "course-sharing")
 
@@ -145,7 +145,18 @@ def test_images_are_built_from_the_same_bases_as_ours(site):
 def test_an_image_is_built_where_the_sources_are_known(changed):
     dockerfile = changed.read("plugins/course-sharing/build/course-sharing/Dockerfile")
     assert "https://git.example.org/course-sharing.git#v" in dockerfile
-    assert changed.tutor("images", "printtag", "course-sharing").strip().endswith("course-sharing:0.1.0")
+    tag = changed.tutor("images", "printtag", "course-sharing").strip()
+    assert tag.endswith(f"course-sharing:{__version__}")
+
+
+def test_all_that_fits_together_has_one_version():
+    """The plugin asks for the image and the publisher package of its own version."""
+    cargo = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    packages = [
+        tomllib.loads((ROOT / f"ops/{name}/pyproject.toml").read_text()) for name in ("openedx", "tutor")
+    ]
+    assert [package["project"]["version"] for package in packages] == [cargo, cargo]
+    assert __version__ == cargo
 
 
 def test_passwords_are_the_same_before_and_after_they_are_saved(tmp_path):
