@@ -8,6 +8,7 @@
 
 mod database;
 mod floors;
+mod freshness;
 mod idle;
 mod links;
 mod machine;
@@ -62,6 +63,8 @@ enum Bench {
     Idle(idle::Args),
     /// Wiped rows while the Catalog is away, one at a time and all at once
     Restore(restore::Args),
+    /// From a change to its row by event, hint, light pass and heal
+    Freshness(freshness::Args),
     /// Share links over HTTP
     Links(links::Args),
     /// A storm against a Catalog that gives so many requests an hour
@@ -150,7 +153,7 @@ async fn best(bench: &Bench, cli: &Cli) -> anyhow::Result<Report> {
 
 /// Whether once is enough for a result: what counts of these is requests, or hardly differs.
 fn takes_minutes(bench: &Bench) -> bool {
-    matches!(bench, Bench::Throttled(_) | Bench::Reconcile(_) | Bench::Trigger(_))
+    matches!(bench, Bench::Throttled(_) | Bench::Reconcile(_) | Bench::Trigger(_) | Bench::Freshness(_))
 }
 
 async fn run(bench: &Bench, kind: Kind) -> anyhow::Result<Report> {
@@ -159,6 +162,7 @@ async fn run(bench: &Bench, kind: Kind) -> anyhow::Result<Report> {
         Bench::Hot(args) => repeats::run(kind, args).await,
         Bench::Idle(args) => idle::run(kind, args).await,
         Bench::Restore(args) => restore::run(kind, args).await,
+        Bench::Freshness(args) => freshness::run(kind, args).await,
         Bench::Links(args) => links::run(kind, args).await,
         Bench::Throttled(args) => throttled::run(kind, args).await,
         Bench::Reconcile(args) => reconcile::run(kind, args).await,
@@ -178,8 +182,10 @@ fn of_record() -> Vec<Bench> {
         "hot",
         "idle",
         "restore",
+        "freshness",
         "links",
         "throttled",
+        "throttled --rhythms",
         "rest",
         "tracing",
         "trigger",
