@@ -208,11 +208,13 @@ def installed(tmp_path_factory):
         if not os.access(PROGRAMS / name, os.X_OK):
             pytest.fail(f"no {name} in {PROGRAMS}: cargo build, or name the worker in COURSE_SHARING_PROGRAM")
     installation = Installation(tmp_path_factory.mktemp("installed"))
-    # Twice: it is run again at each upgrade.
-    installation.do("init", "--limit=course-sharing")
-    installation.do("init", "--limit=course-sharing")
-    yield installation
-    installation.close()
+    try:
+        # Twice: it is run again at each upgrade.
+        installation.do("init", "--limit=course-sharing")
+        installation.do("init", "--limit=course-sharing")
+        yield installation
+    finally:
+        installation.close()
 
 
 def test_init_makes_tables_and_client(installed):
