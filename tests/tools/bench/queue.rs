@@ -88,6 +88,13 @@ impl Queues {
         Ok((counts.events.into(), delayed, counts.dead.into()))
     }
 
+    /// Events that wait: in their queue, or in a delay queue of less than so many seconds.
+    pub(crate) async fn waiting(&self, less_than: u32) -> anyhow::Result<u64> {
+        let counts = self.topology.counts(&self.connection).await?;
+        let delayed = counts.delayed.iter().filter(|(seconds, _)| *seconds < less_than);
+        Ok(u64::from(counts.events) + delayed.map(|(_, messages)| u64::from(*messages)).sum::<u64>())
+    }
+
     /// Empties every queue.
     pub(crate) async fn purge(&self) -> anyhow::Result<()> {
         for queue in self.names() {

@@ -150,6 +150,11 @@ impl Run {
         Usage { cpu: now.cpu.saturating_sub(self.before.cpu), ..now }
     }
 
+    /// How many lines of the log tell of this event.
+    pub(crate) fn told(&self, event: &str) -> usize {
+        self.worker.told(event)
+    }
+
     /// Why it may be stuck.
     pub(crate) fn log_end(&self) -> String {
         self.worker.log_end()

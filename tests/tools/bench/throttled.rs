@@ -3,6 +3,8 @@
 //! The hour is a minute here: the stand-in's window is shorter, and its `Retry-After` with it. What the worker waits by
 //! itself, its delay queues and its back-off, is not scaled; so the number of requests is what counts, not the time.
 
+mod rhythms;
+
 use std::time::Duration;
 
 use course_sharing::event::EventKind;
@@ -26,6 +28,9 @@ pub(crate) struct Args {
     /// How long an hour lasts here, in seconds
     #[arg(long, default_value_t = 60)]
     hour_s: u64,
+    /// Hints twelve times an hour, a light pass a minute and a full pass run beside the events
+    #[arg(long)]
+    rhythms: bool,
     /// Gives up after so many seconds
     #[arg(long, default_value_t = 480)]
     limit_s: u64,
@@ -39,6 +44,9 @@ pub(crate) async fn run(kind: Kind, args: &Args) -> anyhow::Result<Report> {
         line_limit: LineLimit::None,
         ..Setup::default()
     };
+    if args.rhythms {
+        return rhythms::run(kind, catalog, args).await;
+    }
     let stage = Stage::set(kind, catalog, &[]).await?;
     let report = measure(&stage, args).await;
     stage.clear().await?;
