@@ -4,56 +4,44 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbErr;
 
-/// What there is after a statement, or is not any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Effect {
-    Table(String),
-    Column(String, String),
-    Index(String, String),
-    NoTable(String),
-    NoColumn(String, String),
+/// What a statement makes or drops in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Object<'a> {
+    Table,
+    Column(&'a str),
+    Index(&'a str),
 }
 
 /// Whether the database is as it is after this statement.
 pub(crate) async fn is_done(manager: &SchemaManager<'_>, sql: &str) -> Result<bool, DbErr> {
-    match effect(sql) {
-        Some(Effect::Table(table)) => manager.has_table(table).await,
-        Some(Effect::NoTable(table)) => Ok(!manager.has_table(table).await?),
-        // A table that is missing is to be made by an earlier statement; there is nothing to look for on it.
-        Some(Effect::Column(table, column)) => {
-            Ok(manager.has_table(&table).await? && manager.has_column(table, column).await?)
-        }
-        // Likewise, a table that is missing is made, with the column, by an earlier statement.
-        Some(Effect::NoColumn(table, column)) => {
-            Ok(manager.has_table(&table).await? && !manager.has_column(table, column).await?)
-        }
-        Some(Effect::Index(table, index)) => {
-            Ok(manager.has_table(&table).await? && manager.has_index(table, index).await?)
-        }
-        None => Ok(false),
-    }
+    let Some((table, object, is_made)) = effect(sql) else { return Ok(false) };
+    let has_table = manager.has_table(table).await?;
+    let is_there = match object {
+        Object::Table => has_table,
+        // A table that is missing is made by an earlier statement; there is nothing to look for on it.
+        _ if !has_table => return Ok(false),
+        Object::Column(column) => manager.has_column(table, column).await?,
+        Object::Index(index) => manager.has_index(table, index).await?,
+    };
+    Ok(is_there == is_made)
 }
 
-/// By the words that a statement of the query builder begins with.
-fn effect(sql: &str) -> Option<Effect> {
+/// The table, what the statement makes or drops in it, and which of the two; by the words that a statement of the query
+/// builder begins with.
+fn effect(sql: &str) -> Option<(&str, Object<'_>, bool)> {
     let names = sql.split([' ', '(', '"', '`']).filter(|word| !word.is_empty());
     let words: Vec<&str> =
         names.filter(|word| !["IF", "NOT", "EXISTS", "UNIQUE"].contains(word)).take(7).collect();
-    let own = |name: &str| name.to_owned();
-    match words.as_slice() {
-        ["CREATE", "TABLE", table, ..] => Some(Effect::Table(own(table))),
-        ["DROP", "TABLE", table, ..] => Some(Effect::NoTable(own(table))),
-        ["CREATE", "INDEX", index, "ON", table, ..] => Some(Effect::Index(own(table), own(index))),
-        ["ALTER", "TABLE", table, "ADD", "COLUMN", column, ..] => {
-            Some(Effect::Column(own(table), own(column)))
-        }
+    Some(match words[..] {
+        ["CREATE", "TABLE", table, ..] => (table, Object::Table, true),
+        ["DROP", "TABLE", table, ..] => (table, Object::Table, false),
+        ["CREATE", "INDEX", index, "ON", table, ..] => (table, Object::Index(index), true),
+        ["ALTER", "TABLE", table, "ADD", "COLUMN", column, ..] => (table, Object::Column(column), true),
+        ["ALTER", "TABLE", table, "DROP", "COLUMN", column, ..] => (table, Object::Column(column), false),
         // Step 7 fills the ledger in from a column that it drops next.
-        ["UPDATE", table @ "course_sharing_ledger", ..] => Some(Effect::NoColumn(own(table), own("block"))),
-        ["ALTER", "TABLE", table, "DROP", "COLUMN", column, ..] => {
-            Some(Effect::NoColumn(own(table), own(column)))
-        }
-        _ => None,
-    }
+        ["UPDATE", table @ "course_sharing_ledger", ..] => (table, Object::Column("block"), false),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -61,12 +49,13 @@ mod tests {
     use sea_orm_migration::sea_orm::DbBackend;
 
     use super::*;
+    use crate::steps::STEPS;
 
     #[test]
     fn the_effect_of_every_statement_of_ours_is_known() {
         for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
-            for step in crate::all() {
-                for sql in (step.up)(backend).iter().chain(&(step.down)(backend)) {
+            for step in STEPS {
+                for sql in (step.up)(backend).iter().chain(&step.down(backend)) {
                     assert!(effect(sql).is_some(), "{sql}");
                 }
             }
@@ -77,13 +66,13 @@ mod tests {
     fn names_are_read_whatever_their_quotes() {
         for sql in ["ALTER TABLE `t` ADD COLUMN `c` bigint NULL", "ALTER TABLE \"t\" ADD COLUMN \"c\" bigint"]
         {
-            assert_eq!(effect(sql), Some(Effect::Column("t".to_owned(), "c".to_owned())));
+            assert_eq!(effect(sql), Some(("t", Object::Column("c"), true)));
         }
         assert_eq!(
             effect("CREATE UNIQUE INDEX IF NOT EXISTS `i` ON `t` (`a`)"),
-            Some(Effect::Index("t".to_owned(), "i".to_owned()))
+            Some(("t", Object::Index("i"), true))
         );
-        assert_eq!(effect("CREATE TABLE IF NOT EXISTS t(a int)"), Some(Effect::Table("t".to_owned())));
+        assert_eq!(effect("CREATE TABLE IF NOT EXISTS t(a int)"), Some(("t", Object::Table, true)));
         assert_eq!(effect("DELETE FROM t"), None);
     }
 }

@@ -3,29 +3,22 @@
 //! Every step is planned as SQL text first and then executed as it was planned, so that what `--dry-run` prints
 //! is what runs.
 
-mod alter;
-mod columns;
 mod done;
-mod error;
-mod m20261122_000001_ledger;
-mod m20261122_000002_blanks;
-mod m20261122_000003_blocks;
-mod m20261122_000004_also;
-mod m20261124_000005_dead_letters;
-mod m20261124_000006_refusals;
-mod m20261130_000007_plain_ledger;
-mod m20261130_000008_light_passes;
-mod m20261130_000009_hints;
 mod overview;
+mod planned;
 pub mod restore_trigger;
+mod steps;
 
-pub use self::error::MigrateError;
+pub use self::planned::{MigrateError, Planned};
 pub use sea_orm_migration::sea_orm::DbErr;
 pub use sea_orm_migration::{MigrationStatus, MigratorTrait, SchemaManager};
 
-use self::restore_trigger::Around;
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, TransactionTrait};
+use sea_orm_migration::sea_orm::{ConnectionTrait, TransactionTrait};
+
+use self::planned::execute;
+use self::restore_trigger::Around;
+use self::steps::{BLOCK, STEPS, Step};
 
 /// The table in which the database remembers what has been done.
 pub const MEMORY: &str = "course_sharing_migrations";
@@ -33,36 +26,9 @@ pub const MEMORY: &str = "course_sharing_migrations";
 /// All migrations, oldest first.
 pub struct Migrator;
 
-/// A migration that can say beforehand what it will execute.
-struct Step {
-    /// By which the database remembers it.
-    name: &'static str,
-    /// The tables that it adds and that are still there: the rights on them that the program needs, and checks, follow from this.
-    tables: &'static [&'static str],
-    /// The statements that make the change.
-    up: fn(DbBackend) -> Vec<String>,
-    /// The statements that take it back.
-    down: fn(DbBackend) -> Vec<String>,
-}
-
-/// Oldest first. A step that has been released stays as it is.
-fn all() -> Vec<Step> {
-    vec![
-        m20261122_000001_ledger::STEP,
-        m20261122_000002_blanks::STEP,
-        m20261122_000003_blocks::STEP,
-        m20261122_000004_also::STEP,
-        m20261124_000005_dead_letters::STEP,
-        m20261124_000006_refusals::STEP,
-        m20261130_000007_plain_ledger::STEP,
-        m20261130_000008_light_passes::STEP,
-        m20261130_000009_hints::STEP,
-    ]
-}
-
 /// The tables of ours that the program reads and writes, in the order in which they came; without [`MEMORY`].
 pub fn tables() -> impl Iterator<Item = &'static str> {
-    all().into_iter().flat_map(|step| step.tables).copied()
+    STEPS.iter().flat_map(|step| step.tables).copied().filter(|table| *table != BLOCK)
 }
 
 impl MigrationName for Step {
@@ -74,17 +40,17 @@ impl MigrationName for Step {
 #[async_trait::async_trait]
 impl MigrationTrait for Step {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        execute(manager, &(self.up)(manager.get_database_backend())).await
+        execute_left(manager, (self.up)(manager.get_database_backend())).await
     }
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        execute(manager, &(self.down)(manager.get_database_backend())).await
+        execute_left(manager, self.down(manager.get_database_backend())).await
     }
 }
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        all().into_iter().map(|step| Box::new(step) as Box<dyn MigrationTrait>).collect()
+        STEPS.map(|step| Box::new(step) as Box<dyn MigrationTrait>).into()
     }
 
     // The table is in the LMS's schema: it says whose it is.
@@ -109,45 +75,7 @@ pub enum Direction {
     NoRestoreTrigger,
 }
 
-/// A statement that is to be executed, and what there is to know before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
-    /// Statements for the same, to be tried in this order where the server refuses the first.
-    pub or: Vec<String>,
-    /// What it locks and for how long, where that is more than our own tables; a line each.
-    pub note: Vec<String>,
-    /// One statement, without a semicolon.
-    pub sql: String,
-}
-
-impl Planned {
-    fn plain(sql: String) -> Self {
-        Self { note: Vec::new(), sql, or: Vec::new() }
-    }
-}
-
-/// As SQL, all but the first statement in comments.
-impl std::fmt::Display for Planned {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for line in &self.note {
-            writeln!(f, "-- {line}")?;
-        }
-        if restore_trigger::is_compound(&self.sql) {
-            writeln!(f, "DELIMITER //\n{}//\nDELIMITER ;", self.sql)?;
-        } else {
-            writeln!(f, "{};", self.sql)?;
-        }
-        for other in &self.or {
-            writeln!(f, "-- If the server refuses that: {other}")?;
-        }
-        Ok(())
-    }
-}
-
 /// The SQL that [`migrate`] would execute on this database now; empty if there is nothing to do.
-///
-/// # Errors
-/// Those of the database; nothing is written.
 pub async fn plan<C: ConnectionTrait>(db: &C, direction: Direction) -> Result<Vec<Planned>, DbErr>
 where
     for<'c> &'c C: IntoSchemaManagerConnection<'c>,
@@ -159,11 +87,11 @@ where
         |name: &str| known.iter().any(|m| m.name() == name && m.status() == MigrationStatus::Applied);
     Ok(match direction {
         Direction::Up { create_overview_table, restore_trigger } => {
-            let changes = all().iter().any(|step| !applied(step.name));
+            let changes = STEPS.iter().any(|step| !applied(step.name));
             let trigger = Around::up(db, restore_trigger, changes).await?;
             let mut planned = overview::plan(&manager, create_overview_table).await?;
             planned.extend(trigger.before);
-            for (place, step) in all().iter().filter(|step| !applied(step.name)).enumerate() {
+            for (place, step) in STEPS.iter().filter(|step| !applied(step.name)).enumerate() {
                 let statements = (step.up)(backend);
                 // Only the first of them may have been interrupted: a later one drops what does not exist yet.
                 let left = if place == 0 { left(&manager, statements).await? } else { statements };
@@ -175,8 +103,8 @@ where
         }
         Direction::Down => {
             let mut planned = Around::down(db).await?;
-            for step in all().iter().rev().filter(|step| applied(step.name)) {
-                planned.extend(left(&manager, (step.down)(backend)).await?.into_iter().map(Planned::plain));
+            for step in STEPS.iter().rev().filter(|step| applied(step.name)) {
+                planned.extend(left(&manager, step.down(backend)).await?.into_iter().map(Planned::plain));
                 let forget = format!("DELETE FROM {MEMORY} WHERE version = '{}'", step.name);
                 planned.push(Planned::plain(forget));
             }
@@ -197,10 +125,7 @@ fn remember(name: &str) -> [String; 2] {
 
 /// Brings the schema up or down; doing it twice changes nothing, and doing it again after it was killed does the rest.
 /// Returns the statement by which the LMS's table got its column, if it got it now.
-///
-/// # Errors
-/// Those of the database, and when the LMS's table cannot be had; without the right to change tables, hand the output
-/// of [`plan`] to someone who has it.
+/// Without the right to change tables, hand the output of [`plan`] to someone who has it.
 pub async fn migrate<C>(db: &C, direction: Direction) -> Result<Option<String>, MigrateError>
 where
     C: ConnectionTrait + TransactionTrait,
@@ -211,24 +136,24 @@ where
             let changes = !Migrator::get_pending_migrations_read_only(db).await?.is_empty();
             let trigger = Around::up(db, restore_trigger, changes).await?;
             let planned = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
-            let altered = overview::execute(db, &planned).await?;
-            overview::execute(db, &trigger.before).await?;
+            let altered = execute(db, &planned).await?;
+            execute(db, &trigger.before).await?;
             Migrator::up(db, None).await?;
-            overview::execute(db, &trigger.after).await?;
+            execute(db, &trigger.after).await?;
             Ok(altered)
         }
         Direction::Down => {
             // Before the ledger that it reads.
-            overview::execute(db, &Around::down(db).await?).await?;
+            execute(db, &Around::down(db).await?).await?;
             Migrator::down(db, None).await?;
             Ok(None)
         }
-        Direction::NoRestoreTrigger => overview::execute(db, &Around::down(db).await?).await,
+        Direction::NoRestoreTrigger => execute(db, &Around::down(db).await?).await,
     }
 }
 
-async fn execute(manager: &SchemaManager<'_>, statements: &[String]) -> Result<(), DbErr> {
-    for statement in left(manager, statements.to_vec()).await? {
+async fn execute_left(manager: &SchemaManager<'_>, statements: Vec<String>) -> Result<(), DbErr> {
+    for statement in left(manager, statements).await? {
         manager.get_connection().execute_unprepared(&statement).await?;
     }
     Ok(())

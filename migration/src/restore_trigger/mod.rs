@@ -12,8 +12,7 @@ pub use self::standing::{State, obstacle, state};
 
 use self::parts::{Part, parts};
 use self::standing::{Standing, schema_of_ledger, standing};
-use crate::Planned;
-use crate::overview::{LOCK_WAIT_SECONDS, waiting};
+use crate::planned::{LOCK_WAIT_SECONDS, Planned, waiting};
 
 /// What all names of its parts begin with; the number of the version follows.
 const PREFIX: &str = "course_sharing_restore_v";
@@ -103,11 +102,6 @@ fn bounded(backend: DbBackend, about: &str, statements: Vec<String>) -> Vec<Plan
     let first = Planned { note, sql: limit, or: Vec::new() };
     let statements = statements.into_iter().chain([back.to_owned()]).map(Planned::plain);
     std::iter::once(first).chain(statements).collect()
-}
-
-/// Whether the `mysql` client has to be kept from cutting this statement at its semicolons.
-pub(crate) fn is_compound(sql: &str) -> bool {
-    sql.contains("HANDLER FOR")
 }
 
 #[cfg(test)]
