@@ -167,14 +167,14 @@ impl Consumer {
     }
 
     fn attached(&self) {
-        metrics::consumer_up(true);
+        metrics::get().consumer_up.set(1);
         let (queue, broker) = (&self.topology.events, self.broker.address());
         tracing::info!(event = "consumer.attached", queue, broker, "consuming events");
         self.attachment.send_replace(Attachment::Attached { since: clock::now() });
     }
 
     fn detached(&self, why: String) {
-        metrics::consumer_up(false);
+        metrics::get().consumer_up.set(0);
         self.attachment.send_modify(|attachment| {
             let since = match attachment {
                 Attachment::Detached { since, .. } => *since,

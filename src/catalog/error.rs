@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::telemetry::metrics::RequestOutcome;
+
 /// Why there is no usable answer. No variant holds a token, a secret or a URL with one.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
@@ -139,19 +141,19 @@ impl CatalogError {
         matches!(self, Self::Status { code: 500, .. })
     }
 
-    /// The label `outcome` of `course_sharing_catalog_requests_total`.
-    pub(super) fn outcome(&self) -> &'static str {
+    /// What it counts as.
+    pub(super) fn outcome(&self) -> RequestOutcome {
         match self {
-            Self::Unreachable { .. } => "unreachable",
-            Self::Timeout(_) => "timeout",
-            Self::Status { code: 500.., .. } => "server_error",
+            Self::Unreachable { .. } => RequestOutcome::Unreachable,
+            Self::Timeout(_) => RequestOutcome::Timeout,
+            Self::Status { code: 500.., .. } => RequestOutcome::ServerError,
             Self::Status { code: 401 | 403, .. } | Self::Unauthorised { .. } | Self::Token { .. } => {
-                "unauthorized"
+                RequestOutcome::Unauthorized
             }
-            Self::Status { code: 429, .. } | Self::Throttled { .. } => "throttled",
-            Self::Status { .. } => "client_error",
-            Self::CircuitOpen { .. } => "shut",
-            Self::Unreadable(_) => "unreadable",
+            Self::Status { code: 429, .. } | Self::Throttled { .. } => RequestOutcome::Throttled,
+            Self::Status { .. } => RequestOutcome::ClientError,
+            Self::CircuitOpen { .. } => RequestOutcome::Shut,
+            Self::Unreadable(_) => RequestOutcome::Unreadable,
         }
     }
 }

@@ -34,7 +34,6 @@ pub(super) struct Permit<'a> {
 impl RateLimiter {
     /// See [`Limits::new`].
     pub(super) fn new(places: usize, per_hour: u32) -> Self {
-        metrics::catalog_breaker(Circuit::Closed.as_str());
         Self { limits: Mutex::new(Limits::new(places, per_hour)), changed: Notify::new() }
     }
 
@@ -113,7 +112,7 @@ impl RateLimiter {
 fn log_change((before, throttled): (Circuit, Option<Instant>), limits: &Limits, now: Instant) {
     let (circuit, why) = (limits.breaker.circuit(), &limits.why);
     if circuit != before {
-        metrics::catalog_breaker(circuit.as_str());
+        metrics::get().catalog_breaker.choose(circuit.as_str());
     }
     match (before, circuit) {
         (Circuit::Closed, Circuit::Open { .. }) => tracing::warn!(

@@ -8,7 +8,8 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::model::extra_columns::AlsoColumn;
-use crate::telemetry::{context, metrics};
+use crate::telemetry::context;
+use crate::telemetry::metrics::{self, RequestOutcome};
 
 use super::Purpose;
 use super::circuit_breaker::Circuit;
@@ -98,7 +99,8 @@ impl Requests {
                 }
             };
             let entered = self.limiter.enter(purpose).await;
-            let permit = entered.inspect_err(|_| metrics::catalog_request_unsent("shut"))?;
+            let permit =
+                entered.inspect_err(|_| metrics::get().catalog_request(RequestOutcome::Shut, None))?;
             let begun = Instant::now();
             let error = match self.send(target, attempts.limit(self.timeout), token.as_ref(), read).await {
                 Ok(answered) => {
@@ -158,7 +160,7 @@ impl Requests {
         let Some(tokens) = &self.tokens else { return Ok(None) };
         let token = tokens.get().await.inspect_err(|error| {
             if error.is_refused_token() {
-                metrics::catalog_request_unsent(error.outcome());
+                metrics::get().catalog_request(error.outcome(), None);
             }
         });
         token.map(Some)
@@ -176,11 +178,11 @@ impl Requests {
         self.sent.fetch_add(1, Ordering::Relaxed);
         let result = self.exchange(target, limit, token, read).instrument(span.clone()).await;
         let elapsed = begun.elapsed();
-        let outcome = result.as_ref().map_or_else(CatalogError::outcome, |_| "ok");
+        let outcome = result.as_ref().map_or_else(CatalogError::outcome, |_| RequestOutcome::Ok);
         if result.is_err() {
-            span.record("error.type", outcome).record("otel.status_code", "ERROR");
+            span.record("error.type", <&str>::from(outcome)).record("otel.status_code", "ERROR");
         }
-        metrics::catalog_request(outcome, elapsed);
+        metrics::get().catalog_request(outcome, Some(elapsed));
         let (list, bytes) = result?;
         Ok(Answered { list, bytes, elapsed })
     }

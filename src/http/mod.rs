@@ -57,7 +57,7 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn render() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render())
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::get().render())
 }
 
 async fn status(State(app): State<Arc<App>>) -> Response {

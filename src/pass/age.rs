@@ -33,7 +33,7 @@ impl Age {
     /// So many links have just been written.
     pub(super) fn note(&self, kind: PassKind, links: u64) {
         if let Some(before) = self.before {
-            metrics::links_to_write(kind.as_str(), before + self.start.elapsed(), links);
+            metrics::get().links_to_write(kind.as_str(), before + self.start.elapsed(), links);
         }
     }
 }

@@ -163,7 +163,7 @@ impl Store {
             .await?;
         self.writes.committed();
         if !applied.refused.is_empty() {
-            metrics::ledger_refused(applied.refused.len() as u64);
+            metrics::get().ledger_refused.add(applied.refused.len() as u64);
             self.doubt_clock();
         }
         Ok(applied)

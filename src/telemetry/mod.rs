@@ -120,7 +120,7 @@ impl Guard {
             waiting += usize::from(spawn(move || done.send(end_traces(&provider))));
         }
         if self.metrics {
-            waiting += usize::from(spawn(move || done.send(metrics::shutdown())));
+            waiting += usize::from(spawn(move || done.send(metrics::get().shutdown())));
         }
         let deadline = std::time::Instant::now() + SHUTDOWN_LIMIT;
         let all_sent = (0..waiting).all(|_| {

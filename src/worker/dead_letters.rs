@@ -125,7 +125,7 @@ impl TakeOver {
         let discarded = self.store.discard_old_letters(MAX_AGE, MAX_LETTERS).await?;
         (self.discarded, self.since) = (Some(Instant::now()), 0);
         if discarded > 0 {
-            metrics::dead_letters_expired(discarded);
+            metrics::get().event("unknown", "expired", discarded);
             tracing::warn!(event = "dead_letter.expired", discarded, "the oldest dead letters are discarded");
         }
         Ok(())

@@ -43,7 +43,7 @@ impl Gauges {
             // A gauge whose value is not known keeps its last one.
             let counts = self.sources.queue_counts().await;
             if let (Some(used), budget @ 1..) = self.sources.budget() {
-                metrics::catalog_budget_used(used as f64 / f64::from(budget));
+                metrics::get().catalog_budget.set(used as f64 / f64::from(budget));
             }
             if let Ok(counts) = counts {
                 let delayed = counts.delayed.iter().map(|(_, messages)| u64::from(*messages)).sum();
@@ -51,17 +51,17 @@ impl Gauges {
                 for (queue, messages) in
                     [("events", counts.events.into()), ("delay", delayed), ("dead", dead)]
                 {
-                    metrics::queue_messages(queue, messages);
+                    metrics::get().queue_messages.set_of(queue, messages);
                 }
                 if let Ok(kept) = self.store().count_letters(&LetterFilter::default()).await {
-                    metrics::dead_letters(kept + dead);
+                    metrics::get().dead_letters.set(kept + dead);
                 }
             }
             job.progress();
             let noted = self.note().await;
             self.log(noted);
             job.progress();
-            metrics::database_up(self.set().await.is_ok());
+            metrics::get().database_up.set(self.set().await.is_ok().into());
             job.end();
             if !sleeps(EVERY, &stop).await {
                 break;
@@ -101,23 +101,23 @@ impl Gauges {
             self.store().refusal_count(),
             self.store().now(),
         )?;
-        metrics::overviews(overviews.linked, overviews.blank);
+        let metrics = metrics::get();
+        metrics.overviews.set_of("linked", overviews.linked);
+        metrics.overviews.set_of("blank", overviews.blank);
         let age = |count: &BlankCount| (now - count.oldest).to_std().unwrap_or_default();
-        metrics::blanks(
-            blanks.iter().map(|count| (count.reason.as_str(), count.overviews.unsigned_abs(), age(count))),
-        );
+        metrics.blanks(blanks.iter().map(|count| (count.reason, count.overviews.unsigned_abs(), age(count))));
         let wrong = blanks.iter().filter(|count| !count.reason.is_right());
-        metrics::blank_oldest(wrong.map(age).max());
-        metrics::refused_urls(refused);
+        metrics.blank_oldest.set(wrong.map(age).max().unwrap_or_default().as_secs_f64());
+        metrics.refused_urls.set(refused);
         // From the table: the last pass may have run in another worker, or before a restart.
         if let Some(last) = ended {
-            metrics::reconcile_verdict(last.verdict.as_str());
+            metrics.reconcile_verdict.choose(last.verdict.as_str());
             let took = last.finished_at.and_then(|end| (end - last.started_at).to_std().ok());
-            metrics::reconcile_duration(took.unwrap_or_default());
+            metrics.reconcile_duration.set(took.unwrap_or_default().as_secs_f64());
             set_changes(&last);
         }
         if let Some(at) = complete.and_then(|pass| pass.finished_at) {
-            metrics::reconcile_success(at);
+            metrics.reconcile_success.set(metrics::timestamp(at));
         }
         Ok(())
     }
@@ -150,8 +150,8 @@ fn set_changes(pass: &PassRow) {
         ("not_listed", report.not_listed),
         ("pending", report.pending),
     ] {
-        metrics::reconcile_change(kind, runs);
+        metrics::get().reconcile_changes.set_of(kind, runs);
     }
-    metrics::missed("light", report.missed_by_light);
-    metrics::missed("hints", report.missed_by_hints);
+    metrics::get().missed.set_of("light", report.missed_by_light);
+    metrics::get().missed.set_of("hints", report.missed_by_hints);
 }

@@ -227,7 +227,7 @@ impl State {
     async fn wait(&self, period: Duration, job: &Job, stop: &CancellationToken) -> bool {
         let until = Instant::now() + period;
         loop {
-            metrics::hints_lag(self.asked.map_or(Duration::ZERO, |asked| asked.elapsed()));
+            metrics::get().hints_lag.set(self.asked.map_or(0.0, |asked| asked.elapsed().as_secs_f64()));
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return true;

@@ -80,7 +80,7 @@ impl Passes {
                 return;
             };
             let (Due::New(mut at) | Due::Rest(mut at)) = due;
-            metrics::reconcile_next(self.kind.as_str(), at);
+            metrics::get().reconcile_next.set_of(self.kind.as_str(), metrics::timestamp(at));
             // In steps, as clocks are set and machines sleep: a single long wait would end at the wrong time.
             while clock::now() < at {
                 let left = (at - clock::now()).to_std().unwrap_or_default();
@@ -130,9 +130,9 @@ impl Passes {
                 if report.kind == PassKind::Light {
                     return true;
                 }
-                metrics::reconcile_verdict(report.verdict.as_str());
+                metrics::get().reconcile_verdict.choose(report.verdict.as_str());
                 if report.verdict == Verdict::Complete {
-                    metrics::reconcile_success(clock::now());
+                    metrics::get().reconcile_success.set(metrics::timestamp(clock::now()));
                     self.drop_settled_letters().await;
                 }
                 return true;
@@ -191,7 +191,7 @@ impl Passes {
         match dead_letters::drop_settled(&self.store).await {
             Ok(0) => {}
             Ok(dropped) => {
-                metrics::dead_letters_dropped(dropped);
+                metrics::get().event("unknown", "dropped", dropped);
                 tracing::info!(event = "dead_letter.dropped", dropped, "dead letters of courses found right");
             }
             Err(error) => {

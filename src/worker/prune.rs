@@ -29,8 +29,8 @@ pub(super) async fn run(store: Store, holder: String, jobs: Jobs, stop: Cancella
         job.end();
         let Pruned { runs, passes } = pruned;
         if runs + passes > 0 {
-            metrics::pruned("ledger", runs);
-            metrics::pruned("reconcile", passes);
+            metrics::get().pruned.add_of("ledger", runs);
+            metrics::get().pruned.add_of("reconcile", passes);
             tracing::info!(event = "ledger.pruned", runs, passes, "rows of old runs and passes are deleted");
         }
         if let Err(error) = ended {

@@ -110,7 +110,7 @@ impl Settler {
     pub(super) async fn settle(&self, settled: Vec<(Job, Settlement)>) -> Vec<DelayedEvent> {
         let (mut acks, mut moves) = (Vec::new(), Vec::new());
         for (job, settlement) in settled {
-            metrics::event(job.kind(), settlement.outcome());
+            metrics::get().event(job.kind(), settlement.outcome(), 1);
             let Job { event, delivery, is_hint } = job;
             match settlement {
                 Settlement::Ack(_) => acks.push(delivery),
@@ -124,7 +124,7 @@ impl Settler {
 
     /// Settles a message that is not an event.
     pub(super) async fn settle_other(&self, delivery: Delivery, settlement: Settlement) {
-        metrics::event("unknown", settlement.outcome());
+        metrics::get().event("unknown", settlement.outcome(), 1);
         match settlement {
             Settlement::Ack(_) => ack(vec![delivery]).await,
             to => drop(self.move_on(delivery, None, to).await),

@@ -36,7 +36,7 @@ pub(super) async fn watch(
         let refused = store.writes().refused();
         // If the database does not answer, the last result stands.
         if checked.is_ok() || refused.is_some() {
-            metrics::database_writable(refused.is_none());
+            metrics::get().database_writable.set(refused.is_none().into());
             log(refused, &mut logged);
         }
         let pause = if matches!(checked, Ok(None)) { WRITES } else { REFUSED };

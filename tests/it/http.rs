@@ -183,7 +183,7 @@ async fn the_status_is_shown_to_programs_and_people() {
             status == StatusCode::OK && page.starts_with("<!doctype html>") && page.contains("&#60;b&#62;"),
             "{page}"
         );
-        metrics::consumer_up(false);
+        metrics::get().consumer_up.set(0);
         let (status, body) = port.get("/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(body.as_str().unwrap().contains("course_sharing_consumer_up 0\n"), "{body}");

@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn local() -> Instruments {
+    Instruments::new(SdkMeterProvider::builder())
+}
+
 const KNOWN: [(&str, &str); 31] = [
     ("course_sharing_event_to_write_seconds", "histogram"),
     ("course_sharing_catalog_request_seconds", "histogram"),
@@ -36,37 +40,36 @@ const KNOWN: [(&str, &str); 31] = [
     ("process_cpu_seconds_total", "counter"),
 ];
 
-/// Every function of the room, on the process's own instruments; other tests only add to them.
-fn use_all() {
-    event("course-publish", "applied");
-    event_to_write("event", Duration::from_millis(3));
-    catalog_request("ok", Duration::from_millis(700));
-    overviews(1_234, 5);
-    blanks([("no_page", 4, Duration::from_secs(600))].into_iter());
-    reconcile_verdict("refused");
-    database_up(true);
-    blank_oldest(Some(Duration::from_secs(90)));
-    refused_urls(4);
-    hints_lag(Duration::from_secs(301));
-    healed("heal", 3);
-    ledger_refused(2);
-    pruned("ledger", 5);
-    dead_letters(7);
-    consumer_up(true);
-    reconcile_success(DateTime::from_timestamp(1_795_363_200, 500_000_000).unwrap());
-    reconcile_change("held_back", 12);
-    queue_messages("events", 8);
-    reconcile_duration(Duration::from_secs(61));
-    reconcile_next("light", DateTime::from_timestamp(1_795_363_200, 0).unwrap());
-    heal_success(DateTime::from_timestamp(1_795_363_200, 0).unwrap());
-    catalog_budget_used(0.25);
-    missed("light", 2);
-    links_to_write("heal", Duration::from_secs(59), 3);
+/// Every kind of instrument is used.
+fn use_all(ours: &Instruments) {
+    ours.event("course-publish", "applied", 1);
+    ours.event_to_write("event", Duration::from_millis(3));
+    ours.catalog_request(RequestOutcome::Ok, Some(Duration::from_millis(700)));
+    ours.catalog_request(RequestOutcome::Shut, None);
+    ours.overviews.set_of("linked", 1_234);
+    ours.blanks([(Reason::NoPage, 4, Duration::from_secs(600))].into_iter());
+    ours.reconcile_verdict.choose("refused");
+    ours.database_up.set(1);
+    ours.blank_oldest.set(90.0);
+    ours.refused_urls.set(4);
+    ours.hints_lag.set(301.0);
+    ours.healed.add_of("heal", 3);
+    ours.ledger_refused.add(2);
+    ours.pruned.add_of("ledger", 5);
+    ours.dead_letters.set(7);
+    ours.consumer_up.set(1);
+    ours.reconcile_success.set(timestamp(DateTime::from_timestamp(1_795_363_200, 500_000_000).unwrap()));
+    ours.reconcile_changes.set_of("held_back", 12);
+    ours.queue_messages.set_of("events", 8);
+    ours.reconcile_duration.set(61.0);
+    ours.catalog_budget.set(0.25);
+    ours.missed.set_of("light", 2);
+    ours.links_to_write("heal", Duration::from_secs(59), 3);
 }
 
 #[test]
 fn names_and_types_are_the_contracts() {
-    let text = Instruments::local().render();
+    let text = local().render();
     for (name, kind) in KNOWN {
         assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} {kind} in\n{text}");
     }
@@ -77,7 +80,7 @@ fn names_and_types_are_the_contracts() {
 
 #[test]
 fn known_values_are_there_from_the_start() {
-    let text = Instruments::local().render();
+    let text = local().render();
     for line in [
         r#"course_sharing_events_total{outcome="dead_lettered",type="overview-recreated"} 0"#,
         r#"course_sharing_event_to_write_seconds_bucket{source="heal",le="86400"} 0"#,
@@ -100,16 +103,18 @@ fn known_values_are_there_from_the_start() {
 }
 
 #[test]
-fn what_is_told_is_shown() {
-    use_all();
-    let text = render();
+fn what_is_counted_is_shown() {
+    let ours = local();
+    use_all(&ours);
+    let text = ours.render();
     for line in [
         r#"course_sharing_events_total{outcome="applied",type="course-publish"} "#,
         r#"course_sharing_event_to_write_seconds_bucket{source="event",le="0.005"} "#,
         r#"course_sharing_event_to_write_seconds_bucket{source="event",le="14400"} "#,
         r#"course_sharing_catalog_requests_total{outcome="ok"} "#,
         r#"course_sharing_catalog_request_seconds_bucket{le="60"} "#,
-        "course_sharing_catalog_request_seconds_count ",
+        "course_sharing_catalog_request_seconds_count 1\n",
+        r#"course_sharing_catalog_requests_total{outcome="shut"} 1"#,
         r#"course_sharing_overviews{state="linked"} 1234"#,
         r#"course_sharing_blank{reason="no_page"} 4"#,
         r#"course_sharing_blank{reason="no_run"} 0"#,
@@ -134,8 +139,8 @@ fn what_is_told_is_shown() {
 
 #[test]
 fn what_is_measured_takes_the_place_of_the_empty_histogram() {
-    let ours = Instruments::local();
-    ours.event_to_write.record(2.0, &[KeyValue::new("source", "hint")]);
+    let ours = local();
+    ours.event_to_write("hint", Duration::from_secs(2));
     let text = ours.render();
     for source in ["event", "hint", "light", "full", "heal"] {
         let series = format!("course_sharing_event_to_write_seconds_count{{source=\"{source}\"}} ");
@@ -148,10 +153,8 @@ fn what_is_measured_takes_the_place_of_the_empty_histogram() {
 
 #[test]
 fn the_breaker_is_in_one_state() {
-    let ours = Instruments::local();
-    for (state, value) in [("closed", 0), ("open", 1)] {
-        ours.catalog_breaker.record(value, &[KeyValue::new("state", state)]);
-    }
+    let ours = local();
+    ours.catalog_breaker.choose("open");
     let text = ours.render();
     assert!(text.contains(r#"catalog_breaker{state="closed"} 0"#) && text.contains(r#"{state="open"} 1"#));
 }

@@ -46,7 +46,7 @@ async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<Opti
         return Ok(None);
     }
     let healed = store.heal().await?;
-    metrics::heal_success(clock::now());
+    metrics::get().heal_success.set(metrics::timestamp(clock::now()));
     Ok(Some(healed))
 }
 
@@ -77,9 +77,9 @@ impl State {
         let Some(Healed { overviews, rejected }) = healed else { return };
         let last = self.last.replace(began);
         if overviews > 0 {
-            metrics::healed("heal", overviews);
+            metrics::get().healed.add_of("heal", overviews);
             if let Some(last) = last {
-                metrics::links_to_write("heal", last.elapsed(), overviews);
+                metrics::get().links_to_write("heal", last.elapsed(), overviews);
             }
             tracing::info!(event = "overview.healed", overviews, "links healed from the ledger");
         }

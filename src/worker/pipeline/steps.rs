@@ -39,10 +39,10 @@ impl Pipeline {
                 self.settler.database_answered();
                 let restored: HashSet<CourseKey> = courses.into_iter().collect();
                 if !restored.is_empty() {
-                    metrics::healed("restore", restored.len() as u64);
+                    metrics::get().healed.add_of("restore", restored.len() as u64);
                 }
                 for job in jobs.iter().filter(|job| !job.is_hint && restored.contains(&job.event.course)) {
-                    metrics::event_to_write(job.source(), job.age());
+                    metrics::get().event_to_write(job.source(), job.age());
                 }
                 for course in restored {
                     tracing::info!(event = "overview.restored", %course, "a lost link was restored from the ledger");
@@ -176,7 +176,7 @@ impl Pipeline {
                     let outcome = outcomes.get(&job.event.course)?;
                     match outcome {
                         Outcome::Updated | Outcome::Cleared => {
-                            metrics::event_to_write(job.source(), job.age());
+                            metrics::get().event_to_write(job.source(), job.age());
                         }
                         Outcome::Rejected(why) => rejected(&job.event.course, why),
                         _ => {}

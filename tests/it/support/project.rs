@@ -37,5 +37,5 @@ pub(crate) fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
 
 /// All metrics as Prometheus text.
 pub(crate) fn all_metrics() -> String {
-    metrics::render()
+    metrics::get().render()
 }
