@@ -8,8 +8,8 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::model::extra_columns::AlsoColumn;
-use crate::telemetry::context;
 use crate::telemetry::metrics::{self, RequestOutcome};
+use crate::telemetry::traces;
 
 use super::Purpose;
 use super::circuit_breaker::Circuit;
@@ -198,8 +198,8 @@ impl Requests {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token.header());
         }
-        if let Some(traceparent) = context::traceparent() {
-            request = request.header(context::TRACEPARENT, traceparent);
+        if let Some(traceparent) = traces::traceparent() {
+            request = request.header(traces::TRACEPARENT, traceparent);
         }
         let secret = token.and_then(Token::secret);
         let answer = transport::send(request, limit, self.max_body_bytes).await?;

@@ -3,16 +3,13 @@
 //! [`init`] is called once, first thing; [`Guard::shutdown`] last. Logs go to stderr always. Traces, and metrics
 //! beside `/metrics`, go to an OTLP collector where the standard `OTEL_*` variables name one.
 
-pub mod context;
-mod latch;
+mod failures;
 pub mod logs;
 pub mod metrics;
 pub mod otlp;
-mod report;
 pub mod traces;
 
-pub use self::latch::Latch;
-pub use self::report::report;
+pub use self::failures::{Latch, report};
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc;

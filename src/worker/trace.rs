@@ -5,7 +5,7 @@
 use tracing::Span;
 
 use super::settler::Job;
-use crate::telemetry::context;
+use crate::telemetry::traces;
 
 /// The number of links that an exporter keeps.
 const MAX_LINKS: usize = 128;
@@ -36,7 +36,7 @@ impl Source {
             messaging.destination.name = format!("{exchange}:{key}:{queue}"),
             messaging.batch.message_count = i64::try_from(jobs.clone().count()).unwrap_or(i64::MAX),
         );
-        span.in_scope(|| jobs.filter_map(sender).take(MAX_LINKS).for_each(context::link));
+        span.in_scope(|| jobs.filter_map(sender).take(MAX_LINKS).for_each(traces::link));
         span
     }
 }
@@ -55,5 +55,5 @@ pub(super) fn joint<'a>(
 
 fn sender(job: &Job) -> Option<opentelemetry::trace::SpanContext> {
     let traceparent = job.delivery.header("traceparent")?;
-    context::parse(&traceparent, job.delivery.header("tracestate").as_deref())
+    traces::parse(&traceparent, job.delivery.header("tracestate").as_deref())
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use course_sharing::config::LogFormat;
-use course_sharing::telemetry::{context, logs, metrics, otlp, traces};
+use course_sharing::telemetry::{logs, metrics, otlp, traces};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -67,8 +67,8 @@ fn process_one() {
     let span = tracing::info_span!(target: "course_sharing::worker", "process", otel.name = "process course-events",
         otel.kind = "consumer", messaging.system = "rabbitmq", messaging.batch.message_count = 1);
     let _entered = span.enter();
-    context::link(context::parse(SENDER, None).unwrap());
-    assert!(context::traceparent().unwrap().starts_with("00-"));
+    traces::link(traces::parse(SENDER, None).unwrap());
+    assert!(traces::traceparent().unwrap().starts_with("00-"));
     tracing::info!(target: "course_sharing::worker", event = "batch.settled", count = 1, "a batch is settled");
 }
 

@@ -1,4 +1,7 @@
-//! How an error is told: `Display` of an error does not print its source, so that one reporter can print the chain.
+//! How failures are logged: each with all its causes, in one line, and a state that lasts only when it begins and when
+//! it ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An error with all its causes, in one line. Some libraries print their cause in their own words too: what is there
 /// already is not said again.
@@ -16,6 +19,22 @@ pub fn report(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Whether something is failing. Starts as not failing.
+#[derive(Debug, Default)]
+pub struct Latch(AtomicBool);
+
+impl Latch {
+    /// Notes a failure. True for the first one since the last success: log it.
+    pub fn fails(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes a success. True for the first one after a failure: log the recovery.
+    pub fn recovers(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +49,14 @@ mod tests {
         let with_it = Saying("io: connection refused", Some(Box::new(refused)));
         let outer = Saying("cannot connect", Some(Box::new(with_it)));
         assert_eq!(report(&outer), "cannot connect: io: connection refused");
+    }
+
+    #[test]
+    fn only_changes_are_logged() {
+        let latch = Latch::default();
+        assert!(!latch.recovers());
+        assert!(latch.fails() && !latch.fails());
+        assert!(latch.recovers() && !latch.recovers());
+        assert!(latch.fails());
     }
 }

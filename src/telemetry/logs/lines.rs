@@ -1,0 +1,206 @@
+//! The two forms of a log line: one flat JSON object, as Splunk and its like read it, and one line for people.
+//! tracing-subscriber's own JSON nests the fields of spans and knows no trace id.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use chrono::SecondsFormat;
+use opentelemetry::trace::TraceContextExt;
+use serde::Serializer;
+use serde_json::{Map, Value};
+use tracing::{Event, Level, Subscriber};
+use tracing_serde::fields::AsMap;
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::registry::{LookupSpan, Scope};
+
+use crate::clock;
+use crate::model::text;
+
+/// Longer texts are cut: a line is one event, and collectors cut lines at 10,000 bytes or so.
+const MAX_CHARS: usize = 2_000;
+
+/// What an event says.
+#[derive(Debug, Default)]
+struct Fields {
+    /// Its dotted name, if it has one.
+    event: Option<String>,
+    /// The sentence.
+    message: String,
+    /// The rest, by name. The event's own win over those of its spans, and an inner span's over an outer's.
+    rest: BTreeMap<String, Value>,
+}
+
+impl Fields {
+    /// All fields of `event`, and of the spans around it.
+    fn of<S>(context: &FmtContext<'_, S, JsonFields>, event: &Event<'_>) -> Self
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let mut fields = Self::default();
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
+            let extensions = span.extensions();
+            let recorded = extensions.get::<FormattedFields<JsonFields>>();
+            let recorded = recorded.and_then(|fields| serde_json::from_str::<Map<_, _>>(fields).ok());
+            // `otel.…` fields speak to the tracing layer alone.
+            let shown = recorded.into_iter().flatten().filter(|(name, _)| !name.starts_with("otel."));
+            fields.rest.extend(shown.map(|(name, value)| (name, cut(value))));
+        }
+        let Ok(Value::Object(own)) = serde_json::to_value(event.field_map()) else { return fields };
+        for (name, value) in own {
+            match (name.as_str(), cut(value)) {
+                ("message", Value::String(text)) => fields.message = text,
+                ("event", Value::String(text)) => fields.event = Some(text),
+                (name, value) => {
+                    let name = name.strip_prefix("r#").unwrap_or(name);
+                    fields.rest.insert(name.to_owned(), value);
+                }
+            }
+        }
+        fields
+    }
+}
+
+fn cut(value: Value) -> Value {
+    match value {
+        Value::String(text) => text::cut(&text, MAX_CHARS).into(),
+        other => other,
+    }
+}
+
+pub(super) struct Json;
+
+/// Names that are ours: a field of the same name must not stand in the line a second time.
+const RESERVED: [&str; 7] = ["timestamp", "level", "event", "message", "target", "trace_id", "span_id"];
+
+impl<S> FormatEvent<S, JsonFields> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Fields { event: name, message, rest } = Fields::of(context, event);
+        let metadata = event.metadata();
+        let mut members: Vec<(String, Value)> = Vec::with_capacity(RESERVED.len() + rest.len());
+        let mut put = |name: &str, value: Value| members.push((name.to_owned(), value));
+        put("timestamp", clock::now().to_rfc3339_opts(SecondsFormat::Millis, true).into());
+        put("level", metadata.level().as_str().into());
+        if let Some(name) = name {
+            put("event", name.into());
+        }
+        put("message", message.into());
+        put("target", metadata.target().into());
+        opentelemetry::Context::map_current(|context| {
+            let span = context.span();
+            // A span that is not exported leads nowhere.
+            if let Some(span) = Some(span.span_context()).filter(|span| span.is_valid() && span.is_sampled())
+            {
+                put("trace_id", span.trace_id().to_string().into());
+                put("span_id", span.span_id().to_string().into());
+            }
+        });
+        for (name, value) in rest {
+            let name = if RESERVED.contains(&name.as_str()) { format!("field.{name}") } else { name };
+            put(&name, value);
+        }
+        // In this order, as people read these lines too.
+        let mut line = Vec::new();
+        serde_json::Serializer::new(&mut line).collect_map(members).map_err(|_| fmt::Error)?;
+        writeln!(writer, "{}", String::from_utf8_lossy(&line))
+    }
+}
+
+const DIM: &str = "\x1b[2m";
+const BOLD: &str = "\x1b[1m";
+const PLAIN: &str = "\x1b[0m";
+
+pub(super) struct Pretty;
+
+impl<S> FormatEvent<S, JsonFields> for Pretty
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let fields = Fields::of(context, event);
+        let level = event.metadata().level();
+        let colours = writer.has_ansi_escapes();
+        let paint = |style: &'static str| if colours { style } else { "" };
+        let time = clock::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+        let (dim, bold, plain) = (paint(DIM), paint(BOLD), paint(PLAIN));
+        write!(writer, "{dim}{time}{plain} {}{level:>5}{plain} ", paint(colour(level)))?;
+        match &fields.event {
+            Some(name) => write!(writer, "{bold}{}{plain}: ", Escaped(name))?,
+            None => write!(writer, "{dim}{}{plain}: ", event.metadata().target())?,
+        }
+        write!(writer, "{}", Escaped(&fields.message))?;
+        for (name, value) in &fields.rest {
+            write!(writer, " {dim}{name}={plain}")?;
+            match value {
+                Value::String(text) if is_one_word(text) => write!(writer, "{}", Escaped(text))?,
+                other => write!(writer, "{}", Escaped(&other.to_string()))?,
+            }
+        }
+        writeln!(writer)
+    }
+}
+
+fn colour(level: &Level) -> &'static str {
+    match *level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    }
+}
+
+fn is_one_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains([' ', '"', '='])
+}
+
+/// Text without control characters, so that nothing from outside can start a line or speak to the terminal.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c.is_control() || is_invisible(c) {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Line and paragraph separators, and the marks that turn the direction of text around.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_cut_at_a_character() {
+        assert_eq!(cut("é".repeat(2_000).into()), Value::from("é".repeat(2_000)));
+        assert_eq!(cut("é".repeat(2_001).into()), Value::from(format!("{}…", "é".repeat(2_000))));
+    }
+
+    #[test]
+    fn nothing_from_outside_speaks_to_the_terminal() {
+        let text = Escaped("a\nb\x1b[31m\u{202e}é\u{9b}").to_string();
+        assert_eq!(text, r"a\nb\u{1b}[31m\u{202e}é\u{9b}");
+    }
+}
