@@ -14,8 +14,7 @@ use crate::model::marketing_url::UrlPolicy;
 
 use super::circuit_breaker::Circuit;
 use super::error::CatalogError;
-use super::matching::{listed_key, observation};
-use super::observation::Observation;
+use super::observation::{Observation, listed_key, observation};
 use super::rate_limiter::RateLimiter;
 use super::request::Requests;
 use super::retry_policy::Kind;

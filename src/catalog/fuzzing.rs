@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::backoff::Pauses;
-use super::matching::{listed_key, observe};
-use super::observation::Observation;
+use super::observation::{Observation, listed_key, observe};
 use super::rate_limiter::bounded_pause;
 use super::transport;
 use super::wire::{self, List, Listed, Row};

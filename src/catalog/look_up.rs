@@ -1,18 +1,23 @@
 //! Looks runs up by key. Every run gets an observation, whatever happens.
+//!
+//! Two failures may lie in the keys: a URL too long for the Catalog's server (a 400, or no answer), and a broken row,
+//! which makes a 500 of each answer that it is in. Halving finds both. A Catalog that is down may answer 500 to
+//! everything, and must not be asked for each run. So halving ends when as many requests in a row have failed as it takes
+//! to get from a batch to a single run. To give up when both halves fail would be too early: a pass asks by key for what
+//! its pages could not show, so several broken rows in one batch are normal.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::Purpose;
+use super::error::CatalogError;
+use super::observation::{Observation, Unknown, observe};
+use super::request::{Answered, Requests};
+use super::retry_policy::Kind;
+use super::url::{Urls, fitting, key_cost};
+use super::wire::List;
 use crate::model::course_key::RunKey;
 use crate::model::marketing_url::UrlPolicy;
-
-use super::Purpose;
-use super::batches::{Batches, Lost};
-use super::matching::observe;
-use super::observation::{Observation, Unknown};
-use super::request::{Answered, Requests};
-use super::url::Urls;
-use super::wire::List;
 
 /// Sends one request after another: the Catalog does not answer faster when it gets several at once.
 pub(super) async fn look_up(
@@ -60,6 +65,209 @@ fn log_ignored_values(list: &List) {
                 field = column.field(),
                 "the value in the Catalog is not valid and is ignored; the overview keeps its own"
             );
+        }
+    }
+}
+
+/// The runs that are still to be asked for.
+#[derive(Debug)]
+pub(super) struct Batches {
+    rest: Vec<RunKey>,
+    parts: Vec<Batch>,
+    budget: usize,
+    failed_in_a_row: u32,
+    patience: u32,
+}
+
+/// The keys of one request, at least one.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// The runs.
+    pub(super) keys: Vec<RunKey>,
+    /// What a failure may mean.
+    pub(super) kind: Kind,
+    shortened: bool,
+}
+
+/// The runs that a failure leaves unknown.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// None yet.
+    None,
+    /// A run that was asked for alone.
+    One(Vec<RunKey>),
+    /// All without an answer so far.
+    All(Vec<RunKey>),
+}
+
+impl Batches {
+    /// `keys` without duplicates; `budget` in bytes of `keys=`.
+    pub(super) fn new(mut keys: Vec<RunKey>, budget: usize) -> Self {
+        keys.reverse();
+        Self { rest: keys, parts: Vec::new(), budget, failed_in_a_row: 0, patience: 0 }
+    }
+
+    /// The next request.
+    pub(super) fn next(&mut self) -> Option<Batch> {
+        if let Some(part) = self.parts.pop() {
+            return Some(part);
+        }
+        if self.rest.is_empty() {
+            return None;
+        }
+        // The rest is stored in reverse, as taking from the end is cheap.
+        let count = fitting(self.rest.iter().rev(), self.budget);
+        let mut keys = self.rest.split_off(self.rest.len() - count);
+        keys.reverse();
+        self.patience = self.patience.max(keys.len().ilog2() + 3);
+        let kind = if count == 1 { Kind::One } else { Kind::Batch };
+        Some(Batch { keys, kind, shortened: false })
+    }
+
+    /// A request was answered.
+    pub(super) fn succeeded(&mut self, batch: &Batch) {
+        self.failed_in_a_row = 0;
+        if batch.shortened {
+            // The server accepts no longer URL: later batches get the length that worked.
+            self.budget = self.budget.min(batch.keys.iter().map(key_cost).sum());
+        }
+    }
+
+    /// A request failed for good. Runs that are not lost come again in [`Self::next`].
+    pub(super) fn failed(&mut self, mut batch: Batch, error: &CatalogError) -> Lost {
+        self.failed_in_a_row += 1;
+        let too_long = error.may_be_too_long();
+        let closed = too_long && !matches!(error, CatalogError::Status { .. });
+        let in_the_keys = too_long || error.is_plain_500();
+        if !in_the_keys || self.failed_in_a_row > self.patience || (closed && batch.keys.len() == 1) {
+            let mut lost = batch.keys;
+            lost.extend(self.parts.drain(..).rev().flat_map(|part| part.keys));
+            lost.extend(self.rest.drain(..).rev());
+            return Lost::All(lost);
+        }
+        if batch.keys.len() == 1 {
+            return Lost::One(batch.keys);
+        }
+        let shortened = too_long || batch.shortened;
+        let second = batch.keys.split_off(batch.keys.len() / 2);
+        for keys in [second, batch.keys] {
+            // If a single run gets no answer either, the Catalog gives none: that counts, and is retried.
+            let kind = if closed && keys.len() == 1 { Kind::One } else { Kind::Part };
+            self.parts.push(Batch { keys, kind, shortened });
+        }
+        Lost::None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::course_key::CourseKey;
+
+    fn keys(count: usize) -> Vec<RunKey> {
+        (0..count).map(|n| CourseKey::parse(&format!("course-v1:o+c{n:04}+r")).unwrap().run_key()).collect()
+    }
+
+    fn status(code: u16) -> CatalogError {
+        CatalogError::Status { code, said: String::new(), retry_after: None }
+    }
+
+    fn closed() -> CatalogError {
+        CatalogError::Unreachable { what: "closed", closed: true, source: None }
+    }
+
+    /// Plays the Catalog; gives requests, found and lost keys.
+    fn play(
+        keys: Vec<RunKey>,
+        budget: usize,
+        answer: impl Fn(&[RunKey]) -> Option<CatalogError>,
+    ) -> (usize, Vec<RunKey>, Vec<RunKey>) {
+        let mut batches = Batches::new(keys, budget);
+        let (mut requests, mut found, mut lost) = (0, Vec::new(), Vec::new());
+        while let Some(batch) = batches.next() {
+            requests += 1;
+            match answer(&batch.keys) {
+                None => {
+                    batches.succeeded(&batch);
+                    found.extend(batch.keys);
+                }
+                Some(error) => match batches.failed(batch, &error) {
+                    Lost::None => {}
+                    Lost::One(keys) | Lost::All(keys) => lost.extend(keys),
+                },
+            }
+        }
+        (requests, found, lost)
+    }
+
+    #[test]
+    fn a_broken_row_is_lost_alone() {
+        let all = keys(36);
+        for broken in &all {
+            let (requests, found, lost) =
+                play(all.clone(), 1200, |asked| asked.contains(broken).then(|| status(500)));
+            assert_eq!(lost, std::slice::from_ref(broken));
+            assert_eq!(found.len(), 35);
+            assert!(requests <= 13, "{requests}");
+        }
+    }
+
+    #[test]
+    fn broken_rows_in_both_halves_are_lost_alone_too() {
+        let all = keys(36);
+        let (_, found, lost) = play(all.clone(), 1200, |asked| {
+            asked.iter().any(|k| *k == all[3] || *k == all[30]).then(|| status(500))
+        });
+        assert_eq!((found.len(), lost.len()), (34, 2));
+    }
+
+    #[test]
+    fn a_broken_catalog_is_not_asked_for_each_run() {
+        for error in [status(500), status(400)] {
+            let (requests, found, lost) = play(keys(200), 900, |_| {
+                Some(match &error {
+                    CatalogError::Status { code, .. } => status(*code),
+                    _ => closed(),
+                })
+            });
+            assert_eq!((found.len(), lost.len()), (0, 200));
+            assert!(requests <= 9, "{requests}");
+        }
+        for error in [status(503), status(404), CatalogError::Unauthorised { token: true }] {
+            let error = std::cell::Cell::new(Some(error));
+            let (requests, _, lost) = play(keys(200), 900, |_| error.take());
+            assert_eq!((requests, lost.len()), (1, 200));
+        }
+        let (requests, _, lost) = play(keys(200), 900, |_| Some(closed()));
+        assert!(requests <= 6 && lost.len() == 200, "{requests}");
+    }
+
+    #[test]
+    fn a_server_with_a_shorter_limit_shows_it_once() {
+        let (requests, found, lost) =
+            play(keys(400), 4000, |asked| (asked.iter().map(key_cost).sum::<usize>() > 1300).then(closed));
+        assert_eq!((found.len(), lost.len()), (400, 0));
+        assert!(requests <= 14, "{requests}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_ends_in_exactly_one_place(
+            count in 0usize..120, budget in 10usize..2000, room in 20usize..3000,
+            broken in proptest::collection::vec(0usize..120, 0..5), ill in any::<bool>(),
+        ) {
+            let all = keys(count);
+            let (requests, found, lost) = play(all.clone(), budget, |asked| {
+                if asked.iter().map(key_cost).sum::<usize>() > room { return Some(closed()); }
+                let hit = asked.iter().any(|key| broken.iter().any(|n| all.get(*n) == Some(key)));
+                (ill || hit).then(|| status(500))
+            });
+            let mut ended: Vec<_> = found.iter().chain(&lost).cloned().collect();
+            ended.sort();
+            prop_assert_eq!(ended, all);
+            prop_assert!(requests <= 2 * count + 1);
         }
     }
 }

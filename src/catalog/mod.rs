@@ -7,13 +7,12 @@
 //!        ── page ───────────────┼─▶ request ─┼─▶ rate_limiter: circuit breaker, throttle, budget   (pure inside)
 //!        ── probe ──────────────┘            ├─▶ transport                one request, its limits
 //!                                            └─▶ retry_policy ─▶ backoff  (pure)
-//! url: what to ask (pure)    wire: what came (pure)    matching: which run it is about (pure)
+//! url: what to ask (pure)    wire: what came (pure)    observation: which run it is about (pure)
 //! ```
 //!
 //! The result is an [`Observation`] or a [`CatalogError`]. This module does not know overviews, events or queues.
 
 mod backoff;
-mod batches;
 mod changes;
 mod circuit_breaker;
 mod client;
@@ -21,9 +20,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod look_up;
-mod matching;
 mod observation;
-mod quote;
 mod rate_limiter;
 mod request;
 mod retry_policy;

@@ -1,6 +1,5 @@
 //! Makes requests wait for their turn, over the whole process, and logs when requests stop and start again.
 
-mod budget;
 mod limits;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -6,8 +6,7 @@ use reqwest::header::{self, HeaderMap};
 use reqwest::{RequestBuilder, Response, StatusCode, redirect};
 use url::Url;
 
-use super::error::{CatalogError, Defect};
-use super::quote::quote;
+use super::error::{CatalogError, Defect, quote};
 
 use crate::clock;
 

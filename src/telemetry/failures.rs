@@ -3,6 +3,38 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Why telemetry cannot be set up. All are faults of configuration, but the last.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log.level` is not in the language of `RUST_LOG`.
+    #[error("log.level {level:?}: {why}")]
+    Level {
+        /// The value.
+        level: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// An `OTEL_*` variable has a value that cannot be used.
+    #[error("OpenTelemetry ({signal}): the OTEL_EXPORTER_OTLP_* variables cannot be used")]
+    Exporter {
+        /// `traces` or `metrics`.
+        signal: &'static str,
+        /// What the exporter says about them.
+        source: opentelemetry_otlp::ExporterBuildError,
+    },
+    /// An endpoint that is no URL; without the text, which may hold a password.
+    #[error("OpenTelemetry ({signal}): OTEL_EXPORTER_OTLP_ENDPOINT, or the one of {signal}: {why}")]
+    Endpoint {
+        /// `traces` or `metrics`.
+        signal: &'static str,
+        /// What was expected.
+        why: String,
+    },
+    /// Telemetry was set up twice.
+    #[error("telemetry is set up already")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
 /// An error with all its causes, in one line. Some libraries print their cause in their own words too: what is there
 /// already is not said again.
 pub fn report(error: &dyn std::error::Error) -> String {

@@ -9,7 +9,7 @@ pub mod metrics;
 pub mod otlp;
 pub mod traces;
 
-pub use self::failures::{Latch, report};
+pub use self::failures::{Latch, TelemetryError, report};
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc;
@@ -23,38 +23,6 @@ use crate::config;
 
 /// How long the last spans and metrics may take to leave; then they are given up, so that the process can end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(4);
-
-/// Why telemetry cannot be set up. All are faults of configuration, but the last.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// `log.level` is not in the language of `RUST_LOG`.
-    #[error("log.level {level:?}: {why}")]
-    Level {
-        /// The value.
-        level: String,
-        /// What is wrong and what would be right.
-        why: String,
-    },
-    /// An `OTEL_*` variable has a value that cannot be used.
-    #[error("OpenTelemetry ({signal}): the OTEL_EXPORTER_OTLP_* variables cannot be used")]
-    Exporter {
-        /// `traces` or `metrics`.
-        signal: &'static str,
-        /// What the exporter says about them.
-        source: opentelemetry_otlp::ExporterBuildError,
-    },
-    /// An endpoint that is no URL; without the text, which may hold a password.
-    #[error("OpenTelemetry ({signal}): OTEL_EXPORTER_OTLP_ENDPOINT, or the one of {signal}: {why}")]
-    Endpoint {
-        /// `traces` or `metrics`.
-        signal: &'static str,
-        /// What was expected.
-        why: String,
-    },
-    /// Telemetry was set up twice.
-    #[error("telemetry is set up already")]
-    Twice(#[from] tracing_subscriber::util::TryInitError),
-}
 
 /// Keeps what must be flushed at the end.
 #[must_use = "without Guard::shutdown the last spans and metrics are lost"]

@@ -14,7 +14,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-use super::{Latch, TelemetryError};
+use super::failures::{Latch, TelemetryError};
 use crate::config::WebUrl;
 
 /// Which signals are exported, and where to; each is the whole URL.

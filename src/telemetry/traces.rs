@@ -19,7 +19,8 @@ use tracing_subscriber::filter::{Filtered, Targets};
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{TelemetryError, otlp};
+use super::failures::TelemetryError;
+use super::otlp;
 
 /// What our spans' targets begin with.
 const OURS: &str = env!("CARGO_CRATE_NAME");

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LogFormat;
-use crate::telemetry::TelemetryError;
+use crate::telemetry::failures::TelemetryError;
 
 /// Libraries that tell at `info` what helps only those who write them. A prefix: `hyper` is `hyper_util` too.
 const NOISY: [&str; 6] = ["hyper", "sqlx", "sea_orm", "reqwest", "rustls", "opentelemetry"];
