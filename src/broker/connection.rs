@@ -16,7 +16,6 @@ use secrecy::ExposeSecret;
 use url::{Host, Url};
 
 use super::error::{BrokerError, timed_out};
-use super::tls;
 use super::transport::{self, Screened};
 use crate::config::{Amqp, TlsFiles};
 
@@ -31,27 +30,18 @@ const CHANNEL_LIMIT: Duration = Duration::from_secs(5);
 const HEARTBEAT: u16 = 10;
 
 /// What a connection is for. The broker's tools show it in the name of the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// Takes deliveries and acknowledges them.
     Consumer,
     /// Sends. Not the consumer's connection: an alarm blocks a sending socket, and acknowledgements with it.
     Publisher,
     /// Takes dead letters over into the database.
+    #[strum(to_string = "dead letters")]
     DeadLetters,
     /// Reads counts, for a command or a health check.
     Operator,
-}
-
-impl Role {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Consumer => "consumer",
-            Self::Publisher => "publisher",
-            Self::DeadLetters => "dead letters",
-            Self::Operator => "operator",
-        }
-    }
 }
 
 /// The address of the broker and our credentials. Cheap to clone; `Debug` shows no password.
@@ -108,7 +98,7 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::Unreachable`] or [`BrokerError::Denied`].
     pub async fn open(&self, role: Role) -> Result<Connection, BrokerError> {
-        let name = format!("course-sharing {} {}", env!("CARGO_PKG_VERSION"), role.as_str());
+        let name = format!("course-sharing {} {role}", env!("CARGO_PKG_VERSION"));
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let socket = Socket::default();
         let connecting = connect((*self.uri).clone(), self.tls_files.clone(), properties, socket.clone());
@@ -177,7 +167,7 @@ async fn connect(
             }
             let stream = match uri.scheme {
                 AMQPScheme::AMQP => stream,
-                AMQPScheme::AMQPS => stream.into_tls(host, tls::read(&tls_files)?.as_ref()).await?,
+                AMQPScheme::AMQPS => stream.into_tls(host, transport::tls(&tls_files)?.as_ref()).await?,
             };
             Ok(AsyncTcpStream::Plain(Screened::new(stream, uri.query.frame_max)))
         },

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Broker, Role, answer};
 use super::error::{BrokerError, Refusal, refusal};
+use super::message::short;
 use super::session::{Delivery, Session};
-use super::topology::{Topology, short};
+use super::topology::Topology;
 use crate::clock;
 use crate::telemetry::metrics;
 

@@ -3,20 +3,15 @@
 //! [`Broker`] opens connections. [`Consumer`] takes [`Delivery`]s from the events queue. [`Acker`] acknowledges them, or
 //! moves them to a delay queue or to the dead letters, which [`DeadLetters`] reads.
 
-mod ack_window;
 mod acker;
 mod connection;
 mod consumer;
 mod dead_letters;
-mod declare;
 mod error;
-mod headers;
+mod message;
 mod publisher;
-mod received;
-pub mod retry_schedule;
 mod screen;
 mod session;
-mod tls;
 mod topology;
 mod transport;
 
@@ -24,10 +19,10 @@ pub use self::acker::Acker;
 pub use self::connection::{Broker, Connection, Role};
 pub use self::consumer::{Attachment, Consumer, Stopped};
 pub use self::dead_letters::{DeadLetters, Feed};
-pub use self::declare::Counts;
 pub use self::error::BrokerError;
-pub use self::headers::{ATTEMPT, FIRST_SEEN, HINT, PROPERTIES, REASON, ROUTING_KEY, UNREADABLE};
-pub use self::publisher::{Message, Publisher};
-pub use self::received::Received;
+pub use self::message::{
+    ATTEMPT, FIRST_SEEN, HINT, Message, PROPERTIES, REASON, ROUTING_KEY, Received, UNREADABLE,
+};
+pub use self::publisher::Publisher;
 pub use self::session::{Delivery, ack_many};
-pub use self::topology::{ROUTING_KEYS, Topology};
+pub use self::topology::{Counts, LONGEST_STEP, ROUTING_KEYS, STEPS, Topology, next_step, step_for};

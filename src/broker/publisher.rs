@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{Channel, Confirmation};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use super::connection::{ANSWER_LIMIT, Broker, Connection, Role, answer};
 use super::error::{BrokerError, Refusal, refusal, timed_out};
-use super::topology::short;
+use super::message::{Message, short};
 
 /// Messages that are sent at once.
 const AT_ONCE: usize = 32;
@@ -21,45 +20,6 @@ const AT_ONCE: usize = 32;
 const CONFIRM_LIMIT: Duration = ANSWER_LIMIT;
 /// For so long after a failure to connect, all messages get that failure without another try.
 const SHARED_FAILURE: Duration = Duration::from_secs(1);
-const PERSISTENT: u8 = 2;
-
-/// A message to send; always persistent.
-#[derive(Debug, Clone)]
-pub struct Message {
-    body: Vec<u8>,
-    properties: BasicProperties,
-}
-
-impl Message {
-    /// A JSON message.
-    pub fn json(body: Vec<u8>) -> Self {
-        Self::with_properties(body, BasicProperties::default().with_content_type("application/json".into()))
-    }
-
-    /// Adds a text header.
-    ///
-    /// # Errors
-    /// If the name is longer than 255 bytes.
-    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, BrokerError> {
-        let mut headers: FieldTable = self.properties.headers().clone().unwrap_or_default();
-        headers.insert(short(name)?, AMQPValue::LongString(value.into()));
-        self.properties = self.properties.with_headers(headers);
-        Ok(self)
-    }
-
-    /// Sets the content type.
-    ///
-    /// # Errors
-    /// If it is longer than 255 bytes.
-    pub fn with_content_type(mut self, content_type: &str) -> Result<Self, BrokerError> {
-        self.properties = self.properties.with_content_type(short(content_type)?);
-        Ok(self)
-    }
-
-    pub(super) fn with_properties(body: Vec<u8>, properties: BasicProperties) -> Self {
-        Self { body, properties: properties.with_delivery_mode(PERSISTENT) }
-    }
-}
 
 /// Sends messages. Cheap to clone. All clones share one connection, which is opened when it is first needed and replaced
 /// after any failure.

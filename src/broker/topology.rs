@@ -1,4 +1,5 @@
-//! The exchange and the queues as data, the same on RabbitMQ 3.10 as on 4.x.
+//! The exchange and the queues, the same on RabbitMQ 3.10 as on 4.x: declared, or verified, with errors that say what to
+//! do. Each request has a channel of its own, because a refusal closes the channel.
 //!
 //! ```text
 //! exchange ──▶ <prefix>.events ──▶ consumer ──▶ <prefix>.delay.<seconds> ──(time is up)──▶ <prefix>.events
@@ -6,10 +7,15 @@
 //!                     └────────────────────────────────────▶ <prefix>.dead
 //! ```
 
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use std::time::Duration;
 
-use super::error::BrokerError;
-use super::retry_schedule;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{ExchangeKind, Queue};
+
+use super::connection::{Connection, answer};
+use super::error::{BrokerError, Refusal, refusal};
+use super::message::short;
 use crate::config::Amqp;
 
 /// The routing keys of Studio and the LMS.
@@ -35,7 +41,7 @@ pub struct Topology {
     pub dead: String,
     /// The prefix of the names of the delay queues.
     pub prefix: String,
-    /// The delays in seconds, each with a queue: [`retry_schedule::STEPS`].
+    /// The delays in seconds, each with a queue: [`STEPS`].
     pub steps: Vec<u32>,
     /// Deliveries of one event before the broker makes it a dead letter.
     pub delivery_limit: u32,
@@ -45,9 +51,9 @@ pub struct Topology {
 
 /// The arguments that a queue must have.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct QueueSpec {
-    pub(super) name: String,
-    pub(super) arguments: FieldTable,
+struct QueueSpec {
+    name: String,
+    arguments: FieldTable,
 }
 
 impl Topology {
@@ -59,7 +65,7 @@ impl Topology {
             events: config.queue.clone(),
             dead: format!("{prefix}.dead"),
             prefix: prefix.to_owned(),
-            steps: retry_schedule::STEPS.to_vec(),
+            steps: STEPS.to_vec(),
             delivery_limit: DELIVERY_LIMIT,
             declare: config.declare,
         }
@@ -71,7 +77,7 @@ impl Topology {
     }
 
     /// All queues, each after those to which it sends.
-    pub(super) fn queues(&self) -> Vec<QueueSpec> {
+    fn queues(&self) -> Vec<QueueSpec> {
         let mut queues = vec![
             queue(&self.dead, vec![("x-delivery-limit", DEAD_DELIVERY_LIMIT.into())]),
             queue(&self.events, {
@@ -116,16 +122,180 @@ fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
 
-/// A name in AMQP's encoding. lapin panics on one that is too long.
-pub(super) fn short(name: &str) -> Result<ShortString, BrokerError> {
-    ShortString::try_new(name).map_err(|_| BrokerError::Missing {
-        what: format!("a queue, exchange or key with a name of {} bytes", name.len()),
-        fix: "AMQP allows names of at most 255 bytes; choose a shorter one".to_owned(),
-    })
+/// How long a message waits before it is tried again, in seconds; each step has a queue of its own. With one queue for
+/// all, a message would wait behind others with longer delays. A new course appears in the Catalog after a minute to some hours; the sum of the steps is
+/// longer.
+pub const STEPS: [u32; 6] = [10, 60, 180, 900, 3600, 14_400];
+
+/// The last step.
+pub const LONGEST_STEP: Duration = Duration::from_secs(STEPS[STEPS.len() - 1] as u64);
+
+/// The step after `attempt` delays, in seconds. None after the last.
+pub fn next_step(attempt: u32) -> Option<u32> {
+    STEPS.get(usize::try_from(attempt).ok()?).copied()
+}
+
+/// The shortest step that lasts at least as long as `wait`, in seconds; else the longest.
+pub fn step_for(wait: Duration) -> u32 {
+    let [shorter @ .., longest] = STEPS;
+    shorter.into_iter().find(|step| Duration::from_secs(u64::from(*step)) >= wait).unwrap_or(longest)
+}
+
+/// The number of messages ready in each queue, without those that are delivered and unacknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts {
+    /// Waiting for a consumer.
+    pub events: u32,
+    /// Delayed, by the seconds of the delay.
+    pub delayed: Vec<(u32, u32)>,
+    /// Dead letters that no worker has taken over yet.
+    pub dead: u32,
+}
+
+impl Topology {
+    /// Declares the topology, or only verifies it if `amqp.declare` is false. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`BrokerError::Conflict`], [`BrokerError::Missing`] and [`BrokerError::Forbidden`] name the queue or exchange and
+    /// what to do. After [`BrokerError::Lost`] a retry may succeed.
+    pub async fn ensure(&self, connection: &Connection) -> Result<(), BrokerError> {
+        if self.declare { self.create(connection).await } else { self.verify(connection).await }
+    }
+
+    /// Verifies that exchange and queues exist. AMQP cannot ask for bindings or arguments, so an unbound queue is not
+    /// noticed.
+    ///
+    /// # Errors
+    /// As [`Topology::ensure`].
+    pub async fn verify(&self, connection: &Connection) -> Result<(), BrokerError> {
+        self.declare_exchange(connection, true).await?;
+        for queue in self.queues() {
+            declare_queue(connection, &queue, true).await?;
+        }
+        Ok(())
+    }
+
+    /// The number of messages ready in each queue.
+    ///
+    /// # Errors
+    /// As [`Topology::ensure`].
+    pub async fn counts(&self, connection: &Connection) -> Result<Counts, BrokerError> {
+        let mut counts = Counts { events: 0, delayed: Vec::new(), dead: 0 };
+        for queue in self.queues() {
+            let ready = declare_queue(connection, &queue, true).await?.message_count();
+            if queue.name == self.events {
+                counts.events = ready;
+            } else if queue.name == self.dead {
+                counts.dead = ready;
+            } else if let Some(&step) = self.steps.iter().find(|step| self.delay(**step) == queue.name) {
+                counts.delayed.push((step, ready));
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The number of dead letters ready in their queue.
+    pub(super) async fn count_dead(&self, connection: &Connection) -> Result<u32, BrokerError> {
+        let queue = QueueSpec { name: self.dead.clone(), arguments: FieldTable::default() };
+        Ok(declare_queue(connection, &queue, true).await?.message_count())
+    }
+
+    async fn create(&self, connection: &Connection) -> Result<(), BrokerError> {
+        self.declare_exchange(connection, false).await?;
+        for queue in self.queues() {
+            declare_queue(connection, &queue, false).await?;
+        }
+        // Last, so that no event arrives before all queues exist.
+        for key in ROUTING_KEYS {
+            self.bind(connection, key).await?;
+        }
+        Ok(())
+    }
+
+    async fn declare_exchange(&self, connection: &Connection, passive: bool) -> Result<(), BrokerError> {
+        let channel = connection.channel().await?;
+        let options = ExchangeDeclareOptions { passive, durable: true, ..Default::default() };
+        let name = short(&self.exchange)?;
+        let asked = channel.exchange_declare(name, ExchangeKind::Topic, options, FieldTable::default());
+        let done = answer("declaring the exchange", asked).await;
+        done.map_err(|error| explain(error, &format!("exchange {:?}", self.exchange), passive))
+    }
+
+    async fn bind(&self, connection: &Connection, key: &str) -> Result<(), BrokerError> {
+        let channel = connection.channel().await?;
+        let (queue, exchange) = (short(&self.events)?, short(&self.exchange)?);
+        let options = QueueBindOptions::default();
+        let asked = channel.queue_bind(queue, exchange, short(key)?, options, FieldTable::default());
+        let done = answer("binding the events queue", asked).await;
+        done.map_err(|error| match error {
+            BrokerError::Lost { source, .. } if matches!(refusal(&source).0, Refusal::Forbidden) => {
+                let fix = format!(
+                    "binding needs the permission to write to queue {:?} and to read from exchange {:?}",
+                    self.events, self.exchange
+                );
+                BrokerError::Forbidden { fix, said: refusal(&source).1 }
+            }
+            other => explain(other, &format!("queue {:?}", self.events), false),
+        })
+    }
+}
+
+async fn declare_queue(
+    connection: &Connection,
+    queue: &QueueSpec,
+    passive: bool,
+) -> Result<Queue, BrokerError> {
+    let channel = connection.channel().await?;
+    let options = QueueDeclareOptions { passive, durable: true, ..Default::default() };
+    let asked = channel.queue_declare(short(&queue.name)?, options, queue.arguments.clone());
+    let declared = answer("declaring a queue", asked).await;
+    declared.map_err(|error| explain(error, &format!("queue {:?}", queue.name), passive))
+}
+
+/// Adds advice to a refusal to declare `what`. Other errors are unchanged.
+fn explain(error: BrokerError, what: &str, passive: bool) -> BrokerError {
+    let BrokerError::Lost { source, .. } = &error else { return error };
+    let (meaning, said) = refusal(source);
+    match meaning {
+        Refusal::NotFound => {
+            let fix = "create it, or let this program do so with amqp.declare = true";
+            BrokerError::Missing { what: what.to_owned(), fix: fix.to_owned() }
+        }
+        Refusal::Forbidden if passive => {
+            let fix =
+                format!("the user needs a permission on {what} to look at it, configure, write or read");
+            BrokerError::Forbidden { fix, said }
+        }
+        Refusal::Forbidden => {
+            let fix = format!(
+                "declaring {what} needs the permissions to configure, write and read it; grant them, or create \
+                 the topology by other means and set amqp.declare = false"
+            );
+            BrokerError::Forbidden { fix, said }
+        }
+        Refusal::Differs => {
+            let fix = "arguments cannot be changed: empty and delete it so that it is created again, or choose \
+                       other names with amqp.queue and amqp.exchange, or take it as it is with amqp.declare = false";
+            BrokerError::Conflict {
+                what: what.to_owned(),
+                argument: argument(&said).map(str::to_owned),
+                fix: fix.to_owned(),
+                said,
+            }
+        }
+        Refusal::Other => error,
+    }
+}
+
+/// The argument in "… inequivalent arg 'x-queue-type' for queue …".
+fn argument(said: &str) -> Option<&str> {
+    said.split_once("inequivalent arg '")?.1.split_once('\'').map(|(name, _)| name)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn shown(spec: &QueueSpec) -> String {
@@ -167,5 +337,40 @@ mod tests {
         assert!(short(&"x".repeat(255)).is_ok());
         let error = short(&"x".repeat(256)).unwrap_err().to_string();
         assert!(error.contains("256 bytes") && error.contains("255"), "{error}");
+    }
+
+    #[test]
+    fn every_step_is_taken_once_and_then_no_more() {
+        let taken: Vec<u32> = (0..).map_while(next_step).collect();
+        assert_eq!(taken, STEPS);
+        assert_eq!(next_step(u32::MAX), None);
+        assert!(STEPS.is_sorted());
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up() {
+        for (wait, step) in [(0, 10), (10, 10), (11, 60), (3599, 3600), (14_400, 14_400), (99_999, 14_400)] {
+            assert_eq!(step_for(Duration::from_secs(wait)), step);
+        }
+        assert_eq!(step_for(Duration::from_millis(10_001)), 60);
+    }
+
+    proptest! {
+        #[test]
+        fn no_wait_is_cut_short_but_by_the_longest(millis: u64) {
+            let wait = Duration::from_millis(millis);
+            let step = step_for(wait);
+            prop_assert!(STEPS.contains(&step));
+            prop_assert!(Duration::from_secs(u64::from(step)) >= wait || step == 14_400);
+        }
+    }
+
+    #[test]
+    fn the_argument_is_taken_from_what_the_broker_says() {
+        let said =
+            "PRECONDITION_FAILED - inequivalent arg 'x-overflow' for queue 'a' in vhost '/': received…";
+        assert_eq!(argument(said), Some("x-overflow"));
+        assert_eq!(argument("RESOURCE_LOCKED - cannot obtain exclusive access"), None);
+        assert_eq!(argument("inequivalent arg 'unfinished"), None);
     }
 }

@@ -1,8 +1,10 @@
-//! lapin's stream to the broker: the socket, TLS if it is used, and the [`Screen`].
+//! lapin's stream to the broker: the socket, TLS with the certificates of `amqp.url` if it is used, and the [`Screen`].
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -12,9 +14,10 @@ use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
-use lapin::tcp::AsyncTcpStream;
+use lapin::tcp::{AsyncTcpStream, OwnedIdentity, OwnedTLSConfig};
 
 use super::screen::Screen;
+use crate::config::TlsFiles;
 
 /// The most that is read from the socket at once.
 const CHUNK: usize = 16 * 1024;
@@ -120,4 +123,42 @@ impl Reactor for Screening {
         let connecting = self.0.tcp_connect_addr(address);
         async move { Ok(Screened::new(AsyncTcpStream::Plain(connecting.await?), None)) }
     }
+}
+
+/// Four times the size of an operating system's list of authorities.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Reads the files that the URL names.
+///
+/// # Errors
+/// A file that cannot be read, named with its parameter.
+pub(super) fn tls(files: &TlsFiles) -> io::Result<OwnedTLSConfig> {
+    let mut config = OwnedTLSConfig::default();
+    if let Some(path) = &files.authorities {
+        config.cert_chain = Some(pem("cacertfile", path)?);
+    }
+    if let Some((certificate, key)) = &files.certificate {
+        let pem = pem("certfile", certificate)?.into_bytes();
+        let key = pem("keyfile", key)?.into_bytes();
+        config.identity = Some(OwnedIdentity::PKCS8 { pem, key });
+    }
+    Ok(config)
+}
+
+fn pem(parameter: &str, path: &Path) -> io::Result<String> {
+    let read = || {
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        let mut text = String::new();
+        File::open(path)?.take(MAX_BYTES).read_to_string(&mut text)?;
+        if !text.contains("-----BEGIN") {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it has nothing in PEM format"));
+        }
+        Ok(text)
+    };
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{parameter} {} cannot be used: {error}", path.display()))
+    };
+    read().map_err(named)
 }

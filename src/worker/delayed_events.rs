@@ -6,11 +6,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::broker::retry_schedule;
+use crate::broker::STEPS;
 use crate::model::course_key::CourseKey;
 
 /// How long an event surely waits: less than the shortest delay, as the broker's clock may be ahead.
-const AWAY: Duration = Duration::from_secs(retry_schedule::STEPS[0] as u64 - 1);
+const AWAY: Duration = Duration::from_secs(STEPS[0] as u64 - 1);
 /// Events remembered at once. One that is not remembered costs a look-up more.
 const MOST: usize = 20_000;
 
@@ -38,7 +38,7 @@ impl DelayedEvents {
     pub(super) fn add(&mut self, events: Vec<DelayedEvent>) {
         for DelayedEvent { course, attempt, seconds, since } in events {
             self.forget(since);
-            if seconds == retry_schedule::STEPS[0] && self.order.len() < MOST {
+            if seconds == STEPS[0] && self.order.len() < MOST {
                 self.order.push_back((since, course.clone()));
                 self.by_course.insert(course, (since, attempt));
             }

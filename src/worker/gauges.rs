@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::sleeps;
-use crate::broker::retry_schedule;
+use crate::broker::STEPS;
 use crate::jobs::Jobs;
 use crate::pass::Report;
 use crate::status::Sources;
@@ -85,7 +85,7 @@ impl Gauges {
             return Ok(());
         }
         let begun = Instant::now();
-        let waiting = Duration::from_secs(retry_schedule::STEPS.iter().map(|step| u64::from(*step)).sum());
+        let waiting = Duration::from_secs(STEPS.iter().map(|step| u64::from(*step)).sum());
         self.store().note_blanks(waiting).await?;
         self.due = Instant::now() + begun.elapsed() * NOTING;
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::broker::retry_schedule;
+use crate::broker::{LONGEST_STEP, next_step, step_for};
 use crate::engine::Outcome;
 
 /// The shortest wait for the Catalog or the database to come back.
@@ -70,7 +70,7 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
         Outcome::Unknown(why) if why.is_of_the_run_alone() => {
             match retry(attempt, "unchanged", why.to_string()) {
                 // If the Catalog failed, it may still be an outage, and those are waited for.
-                Settlement::Ack(_) if why.error().is_some() => park(retry_schedule::LONGEST, why.to_string()),
+                Settlement::Ack(_) if why.error().is_some() => park(LONGEST_STEP, why.to_string()),
                 other => other,
             }
         }
@@ -95,12 +95,12 @@ pub fn settle_hint(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement 
 
 /// Parks an event while something that it needs is down, for about `wait`.
 pub fn park(wait: Duration, reason: String) -> Settlement {
-    Settlement::Delay { seconds: retry_schedule::for_wait(wait.max(SHORTEST_PARK)), counts: false, reason }
+    Settlement::Delay { seconds: step_for(wait.max(SHORTEST_PARK)), counts: false, reason }
 }
 
 /// Tries again what may succeed later, step by step. After the last step it is left to the nightly pass.
 fn retry(attempt: u32, at_the_end: &'static str, reason: String) -> Settlement {
-    match retry_schedule::next(attempt) {
+    match next_step(attempt) {
         Some(seconds) => Settlement::Delay { seconds, counts: true, reason },
         None => Settlement::Ack(at_the_end),
     }
@@ -138,7 +138,7 @@ mod tests {
             (Outcome::NoOverview, "no_overview"),
             (Outcome::Superseded, "superseded"),
         ] {
-            for (attempt, step) in (0..).zip(retry_schedule::STEPS) {
+            for (attempt, step) in (0..).zip(crate::broker::STEPS) {
                 assert!(delay(step, true)(&settle(&outcome, attempt, now)), "{attempt}");
             }
             assert_eq!(settle(&outcome, 6, now), Settlement::Ack(word));
@@ -160,7 +160,7 @@ mod tests {
         let row = Outcome::Unknown(Unknown::row("it is there twice"));
         let failed = CatalogError::Status { code: 500, said: String::new(), retry_after: None };
         let broken = Outcome::Unknown(Unknown::broken(failed.into()));
-        for (attempt, step) in (0..).zip(retry_schedule::STEPS) {
+        for (attempt, step) in (0..).zip(crate::broker::STEPS) {
             assert!(delay(step, true)(&settle(&row, attempt, now)), "{attempt}");
             assert!(delay(step, true)(&settle(&broken, attempt, now)), "{attempt}");
         }
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_row_that_the_database_rejects_takes_each_step_and_is_then_a_dead_letter() {
         let outcome = Outcome::Rejected("a constraint".to_owned());
-        for (attempt, step) in (0..).zip(retry_schedule::STEPS) {
+        for (attempt, step) in (0..).zip(crate::broker::STEPS) {
             assert!(delay(step, true)(&settle(&outcome, attempt, Instant::now())), "{attempt}");
         }
         let dead = Settlement::Dead("a constraint".to_owned());

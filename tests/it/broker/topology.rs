@@ -1,6 +1,6 @@
 //! Declaring and verifying the topology, and errors that say what is wrong.
 
-use course_sharing::broker::retry_schedule::STEPS;
+use course_sharing::broker::STEPS;
 use course_sharing::broker::{BrokerError, Counts, Topology};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;

@@ -1,8 +1,186 @@
-//! Our headers, reading any header, and which headers a message keeps when it is sent on.
+//! A message: to be sent, as it came from a queue, and which headers it keeps when it is sent on.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::protocol::basic::{gen_properties, parse_properties};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use super::error::BrokerError;
+
+const PERSISTENT: u8 = 2;
+/// AMQP's limit. A longer value in our header is ignored.
+const MAX_ROUTING_KEY_BYTES: usize = 255;
+
+/// A message to send; always persistent.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub(super) body: Vec<u8>,
+    pub(super) properties: BasicProperties,
+}
+
+impl Message {
+    /// A JSON message.
+    pub fn json(body: Vec<u8>) -> Self {
+        Self::with_properties(body, BasicProperties::default().with_content_type("application/json".into()))
+    }
+
+    /// Adds a text header.
+    ///
+    /// # Errors
+    /// If the name is longer than 255 bytes.
+    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, BrokerError> {
+        let mut headers: FieldTable = self.properties.headers().clone().unwrap_or_default();
+        headers.insert(short(name)?, AMQPValue::LongString(value.into()));
+        self.properties = self.properties.with_headers(headers);
+        Ok(self)
+    }
+
+    /// Sets the content type.
+    ///
+    /// # Errors
+    /// If it is longer than 255 bytes.
+    pub fn with_content_type(mut self, content_type: &str) -> Result<Self, BrokerError> {
+        self.properties = self.properties.with_content_type(short(content_type)?);
+        Ok(self)
+    }
+
+    fn with_properties(body: Vec<u8>, properties: BasicProperties) -> Self {
+        Self { body, properties: properties.with_delivery_mode(PERSISTENT) }
+    }
+}
+
+/// A message from a queue.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// The body, of any length.
+    pub body: Vec<u8>,
+    /// The routing key it was first published with, even after delays.
+    pub routing_key: String,
+    /// The content type, with parameters.
+    pub content_type: Option<String>,
+    /// The number of delays that counted as attempts.
+    pub attempt: u32,
+    /// When this program first saw it; else when the broker gave it up; else now.
+    pub first_seen: DateTime<Utc>,
+    /// Whether this program has sent it on before: it comes from a delay queue, or was a dead letter.
+    pub sent_on_before: bool,
+    /// Why it was delayed or is a dead letter, in one line.
+    pub reason: Option<String>,
+    /// Why its properties cannot be read. Then it has none.
+    pub unreadable: Option<String>,
+    /// When it was published, by the sender's clock, if the properties say it.
+    pub published: Option<DateTime<Utc>>,
+    properties: BasicProperties,
+}
+
+impl Received {
+    /// Reads a message. `now` is when it was first seen, unless its headers say it.
+    pub(super) fn new(message: lapin::message::Delivery, now: DateTime<Utc>) -> Self {
+        Self::of(message.properties, message.routing_key.as_str(), message.data, now)
+    }
+
+    /// A message from the database. `properties` are those of [`Received::properties`].
+    pub fn stored(properties: &[u8], routing_key: &str, body: Vec<u8>, first_seen: DateTime<Utc>) -> Self {
+        // This program wrote them, so they can be read; if not, body and key are still there.
+        let properties = parse_properties(properties).map(|(_, read)| read).unwrap_or_default();
+        Self::of(properties, routing_key, body, first_seen)
+    }
+
+    fn of(properties: BasicProperties, routing_key: &str, body: Vec<u8>, now: DateTime<Utc>) -> Self {
+        let none = FieldTable::default();
+        let headers = properties.headers().as_ref().unwrap_or(&none);
+        let seconds = properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok());
+        let unreadable = find(headers, UNREADABLE).and_then(text);
+        let first_seen = find(headers, FIRST_SEEN);
+        let reason = given_up_by_broker(headers).or_else(|| find(headers, REASON).and_then(text));
+        Self {
+            routing_key: find(headers, ROUTING_KEY)
+                .and_then(text)
+                .or_else(|| given_up_from(headers))
+                .filter(|key| key.len() <= MAX_ROUTING_KEY_BYTES)
+                .unwrap_or_else(|| routing_key.to_owned()),
+            content_type: properties.content_type().as_ref().map(ToString::to_string),
+            attempt: find(headers, ATTEMPT).and_then(count).unwrap_or(0),
+            sent_on_before: first_seen.is_some(),
+            first_seen: first_seen
+                .and_then(instant)
+                .or_else(|| find(last_death(headers)?, "time").and_then(instant))
+                .unwrap_or(now),
+            reason: reason.or_else(|| unreadable.clone()).map(|reason| one_line(&reason)),
+            unreadable,
+            published: seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+            body,
+            properties,
+        }
+    }
+
+    /// The text of a header, sent as text or bytes. The case of the name is ignored. None for other types.
+    pub fn header(&self, name: &str) -> Option<String> {
+        find(self.properties.headers().as_ref()?, name).and_then(text)
+    }
+
+    /// The first bytes of properties that cannot be read. None if they can.
+    pub fn unreadable_properties(&self) -> Option<&[u8]> {
+        match find(self.properties.headers().as_ref()?, PROPERTIES)? {
+            AMQPValue::ByteArray(bytes) => Some(bytes.as_slice()),
+            _ => None,
+        }
+    }
+
+    /// The properties in AMQP's encoding, without the broker's counts of deliveries.
+    pub fn properties(&self) -> Vec<u8> {
+        self.encoded(|header| !counts_deliveries(header))
+    }
+
+    /// The sender's properties in AMQP's encoding: the same each time that a message is delivered or sent on.
+    pub fn senders_properties(&self) -> Vec<u8> {
+        self.encoded(|header| !is_ours_or_the_brokers(header))
+    }
+
+    fn encoded(&self, is_kept: impl Fn(&str) -> bool) -> Vec<u8> {
+        let mut properties = self.properties.clone();
+        if let Some(all) = properties.headers() {
+            let kept = all.into_iter().filter(|(name, _)| is_kept(name.as_str()));
+            let kept: BTreeMap<_, _> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+            properties = properties.with_headers(kept.into());
+        }
+        let encoded = gen_properties(&properties)(Vec::new().into());
+        encoded.map(|written| written.write).unwrap_or_default()
+    }
+
+    /// The message to be sent again as if it had never been tried.
+    pub fn again(&self) -> Message {
+        self.sent_on(0, None)
+    }
+
+    /// The message to be sent in its place, with the sender's headers and body.
+    pub(super) fn sent_on(&self, attempt: u32, reason: Option<&str>) -> Message {
+        let ours = Ours { attempt, reason, first_seen: self.first_seen, routing_key: &self.routing_key };
+        Message::with_properties(self.body.clone(), sent_on(&self.properties, &ours))
+    }
+}
+
+/// The broker's record of how the message last left a queue by itself. The latest is the first of a list.
+fn last_death(headers: &FieldTable) -> Option<&FieldTable> {
+    let AMQPValue::FieldArray(deaths) = find(headers, "x-death")? else { return None };
+    let AMQPValue::FieldTable(latest) = deaths.as_slice().first()? else { return None };
+    Some(latest)
+}
+
+/// The routing key before the broker gave the message up; now it has the one of the dead letters.
+fn given_up_from(headers: &FieldTable) -> Option<String> {
+    given_up_by_broker(headers)?;
+    let AMQPValue::FieldArray(keys) = find(last_death(headers)?, "routing-keys")? else { return None };
+    text(keys.as_slice().first()?)
+}
+
+/// Why the broker gave the message up, if it did. "expired" only means the end of a delay.
+fn given_up_by_broker(headers: &FieldTable) -> Option<String> {
+    let reason = find(last_death(headers)?, "reason").and_then(text)?;
+    (reason != "expired").then(|| format!("given up by RabbitMQ: {reason}"))
+}
 
 /// The number of delays that counted as attempts; an integer.
 pub const ATTEMPT: &str = "x-course-sharing-attempt";
@@ -26,7 +204,7 @@ const MAX_REASON_BYTES: usize = 255;
 const MAX_FOREIGN_BYTES: usize = 64 * 1024;
 
 /// The header of that name, ignoring case.
-pub(super) fn find<'a>(headers: &'a FieldTable, name: &str) -> Option<&'a AMQPValue> {
+fn find<'a>(headers: &'a FieldTable, name: &str) -> Option<&'a AMQPValue> {
     let exact = headers.inner().get(name);
     exact.or_else(|| {
         let mut all = headers.into_iter();
@@ -35,7 +213,7 @@ pub(super) fn find<'a>(headers: &'a FieldTable, name: &str) -> Option<&'a AMQPVa
 }
 
 /// A header as text. Some clients send text as bytes, above all trace context.
-pub(super) fn text(value: &AMQPValue) -> Option<String> {
+fn text(value: &AMQPValue) -> Option<String> {
     let bytes = match value {
         AMQPValue::LongString(text) => text.as_bytes(),
         AMQPValue::ByteArray(bytes) => bytes.as_slice(),
@@ -46,7 +224,7 @@ pub(super) fn text(value: &AMQPValue) -> Option<String> {
 }
 
 /// A header as a count, from any integer type or from digits.
-pub(super) fn count(value: &AMQPValue) -> Option<u32> {
+fn count(value: &AMQPValue) -> Option<u32> {
     let number = match value {
         AMQPValue::ShortShortInt(n) => i64::from(*n),
         AMQPValue::ShortShortUInt(n) => i64::from(*n),
@@ -61,7 +239,7 @@ pub(super) fn count(value: &AMQPValue) -> Option<u32> {
 }
 
 /// A header as a time.
-pub(super) fn instant(value: &AMQPValue) -> Option<DateTime<Utc>> {
+fn instant(value: &AMQPValue) -> Option<DateTime<Utc>> {
     match value {
         AMQPValue::Timestamp(seconds) => DateTime::from_timestamp(i64::try_from(*seconds).ok()?, 0),
         other => Some(DateTime::parse_from_rfc3339(&text(other)?).ok()?.with_timezone(&Utc)),
@@ -69,24 +247,24 @@ pub(super) fn instant(value: &AMQPValue) -> Option<DateTime<Utc>> {
 }
 
 /// The text as a reason: one line, cut to the length of the header.
-pub(super) fn one_line(reason: &str) -> String {
+fn one_line(reason: &str) -> String {
     let line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     line[..line.floor_char_boundary(MAX_REASON_BYTES)].trim().to_owned()
 }
 
 /// Our headers of a message that is sent on.
-pub(super) struct Ours<'a> {
-    pub(super) attempt: u32,
-    pub(super) reason: Option<&'a str>,
-    pub(super) first_seen: DateTime<Utc>,
-    pub(super) routing_key: &'a str,
+struct Ours<'a> {
+    attempt: u32,
+    reason: Option<&'a str>,
+    first_seen: DateTime<Utc>,
+    routing_key: &'a str,
 }
 
 /// The properties of a message that is sent on: its own, with our headers replaced.
 ///
 /// Some are dropped. `expiration` would end it in a delay queue too early; the broker refuses the `user_id` of another
 /// user; priority and mode are set by this program.
-pub(super) fn sent_on(properties: &BasicProperties, ours: &Ours) -> BasicProperties {
+fn sent_on(properties: &BasicProperties, ours: &Ours) -> BasicProperties {
     let mut headers = properties.headers().as_ref().map(foreign).unwrap_or_default();
     headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(i64::from(ours.attempt)));
     headers.insert(FIRST_SEEN.into(), long(&ours.first_seen.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
@@ -127,13 +305,13 @@ fn foreign(headers: &FieldTable) -> FieldTable {
 }
 
 /// Headers that the broker adds when it delivers a message again.
-pub(super) fn counts_deliveries(name: &str) -> bool {
+fn counts_deliveries(name: &str) -> bool {
     matches!(name, "x-delivery-count" | "x-acquired-count")
 }
 
 /// By `x-death` the broker detects loops, and drops such messages. It counts deliveries for each queue. `CC` and `BCC`
 /// would deliver the copy to queues that already have the first message.
-pub(super) fn is_ours_or_the_brokers(name: &str) -> bool {
+fn is_ours_or_the_brokers(name: &str) -> bool {
     let broker = ["x-death", "x-first-death-", "x-last-death-"];
     broker.iter().any(|prefix| name.starts_with(prefix))
         || counts_deliveries(name)
@@ -160,10 +338,19 @@ fn long(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
+/// A name in AMQP's encoding. lapin panics on one that is too long.
+pub(super) fn short(name: &str) -> Result<ShortString, BrokerError> {
+    ShortString::try_new(name).map_err(|_| BrokerError::Missing {
+        what: format!("a queue, exchange or key with a name of {} bytes", name.len()),
+        fix: "AMQP allows names of at most 255 bytes; choose a shorter one".to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
         let mut table = FieldTable::default();
