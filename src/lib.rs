@@ -32,7 +32,6 @@ pub mod store;
 
 pub mod engine;
 pub mod pass;
-pub mod refused_url;
 pub mod share_link;
 
 pub mod cli;

@@ -16,8 +16,9 @@ pub struct ShareLink {
 }
 
 /// Where a link comes from, in order of precedence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum LinkSource {
     /// `social_sharing_url`, which the course team set.
     Social,
@@ -30,11 +31,7 @@ pub enum LinkSource {
 impl LinkSource {
     /// Its name in every output.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Social => "social",
-            Self::Marketing => "marketing",
-            Self::About => "about",
-        }
+        self.into()
     }
 }
 

@@ -10,7 +10,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Whether requests go through to the Catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Circuit {
     /// Requests go through.
     Closed,
@@ -31,12 +32,7 @@ pub enum Circuit {
 impl Circuit {
     /// The state as metrics and the status page name it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open { .. } => "open",
-            Self::HalfOpen => "half_open",
-            Self::Throttled { .. } => "throttled",
-        }
+        self.into()
     }
 
     /// When a request may go, if it is known to be later than now.

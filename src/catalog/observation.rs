@@ -10,8 +10,7 @@ use super::error::{CatalogError, Defect};
 use super::wire::{List, Listed, Row};
 use crate::model::course_key::{CourseKey, CourseKeyError, RunKey};
 use crate::model::extra_columns::Also;
-use crate::model::marketing_url::{MarketingUrl, UrlPolicy};
-use crate::refused_url::RefusedUrl;
+use crate::model::marketing_url::{MarketingUrl, RefusedUrl, UrlPolicy};
 
 /// How the look-up of one run ended.
 #[derive(Debug, Clone)]

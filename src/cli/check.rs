@@ -7,6 +7,7 @@ use super::{Context, Exit, output, partner};
 use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::CatalogError;
 use crate::config::without_password;
+use crate::model::text::escape;
 use crate::status::read_only;
 use crate::store::{Rights, SchemaProblem, Store, StoreError, needs};
 use crate::telemetry::report;
@@ -53,7 +54,7 @@ fn line(part: &str, found: &Found) -> anyhow::Result<()> {
         Found::Wrong(text) => ("FAIL", text),
         Found::Unseen(text) => ("--  ", text),
     };
-    output::print(&format!("{word}  {part:<13}  {}\n", output::safe(text)))
+    output::print(&format!("{word}  {part:<13}  {}\n", escape(text)))
 }
 
 async fn database(context: &Context) -> Found {

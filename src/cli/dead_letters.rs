@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::{Context, Exit, output};
 use crate::broker::{self, Broker, Publisher, Received, Topology};
 use crate::model::course_key::CourseKey;
+use crate::model::text::escape;
 use crate::store::{Letter, LetterFilter, LetterHead, Store};
 use crate::telemetry::report;
 
@@ -168,7 +169,7 @@ fn received(letter: Letter) -> Received {
 fn line(letter: &LetterHead) -> String {
     let first_seen = letter.first_seen.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let course = letter.course_id.as_deref().unwrap_or("-");
-    let (key, reason) = (output::safe(&letter.routing_key), output::safe(&letter.reason));
+    let (key, reason) = (escape(&letter.routing_key), escape(&letter.reason));
     format!("{}  {first_seen}  {key}  {course}  {} bytes  {reason}\n", letter.id, letter.body_bytes)
 }
 
@@ -184,12 +185,12 @@ fn whole(letter: &Letter) -> String {
     let mut text = line(&head);
     text.push_str(&format!("  attempt: {}\n", letter.attempt));
     if let Some(content_type) = &letter.content_type {
-        text.push_str(&format!("  content type: {}\n", output::safe(content_type)));
+        text.push_str(&format!("  content type: {}\n", escape(content_type)));
     }
     let message = received(letter.clone());
     for name in ["traceparent", "tracestate"] {
         if let Some(value) = message.header(name) {
-            text.push_str(&format!("  {name}: {}\n", output::safe(&value)));
+            text.push_str(&format!("  {name}: {}\n", escape(&value)));
         }
     }
     if let Some(properties) = message.unreadable_properties() {
@@ -199,6 +200,6 @@ fn whole(letter: &Letter) -> String {
         let (kept, sha256) = (letter.body.len(), &letter.body_sha256);
         text.push_str(&format!("  of the body the first {kept} bytes were kept; its SHA-256: {sha256}\n"));
     }
-    text.push_str(&format!("  body: {}\n", output::safe(&String::from_utf8_lossy(&letter.body))));
+    text.push_str(&format!("  body: {}\n", escape(&String::from_utf8_lossy(&letter.body))));
     text
 }

@@ -2,6 +2,7 @@
 
 use super::{Context, Exit, output};
 use crate::model::course_key::CourseKey;
+use crate::model::text::escape;
 use crate::status::Explanation;
 
 pub(super) async fn run(context: &Context, course: &CourseKey) -> anyhow::Result<Exit> {
@@ -10,7 +11,7 @@ pub(super) async fn run(context: &Context, course: &CourseKey) -> anyhow::Result
     let rows: Vec<_> = explanation
         .lines(&context.config.lms)
         .into_iter()
-        .map(|(label, text)| [label.to_owned(), output::safe(&text)])
+        .map(|(label, text)| [label.to_owned(), escape(&text)])
         .collect();
     output::columns(&rows)?;
     Ok(Exit::Done)

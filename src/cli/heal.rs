@@ -1,6 +1,7 @@
 //! `heal`: gives overviews that lost their link the last URL known.
 
 use super::{Context, Exit, output};
+use crate::model::text::escape;
 use crate::store::Healed;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
@@ -8,7 +9,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     output::print(&format!("healed {overviews} overviews\n"))?;
     let rows: Vec<_> = rejected
         .iter()
-        .map(|row| [row.course.to_string(), "rejected".to_owned(), output::safe(&row.why)])
+        .map(|row| [row.course.to_string(), "rejected".to_owned(), escape(&row.why)])
         .collect();
     output::columns(&rows)?;
     Ok(if rejected.is_empty() { Exit::Done } else { Exit::Failed })

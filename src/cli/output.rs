@@ -42,8 +42,3 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> anyhow::Result<()
     };
     print(&rows.iter().map(line).collect::<String>())
 }
-
-/// Text from outside for a terminal: control characters are escaped.
-pub(super) fn safe(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect() } else { vec![c] }).collect()
-}

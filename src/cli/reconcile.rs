@@ -12,6 +12,7 @@ use super::{Context, Exit, Output, output};
 use crate::config::PageSize;
 use crate::engine::Change;
 use crate::model::extra_columns::AlsoChange;
+use crate::model::text::escape;
 use crate::pass::{Options, Pass, Phase, Progress, Report, Status};
 use crate::store::PassKind;
 use crate::worker::shutdown;
@@ -140,12 +141,12 @@ impl Progress for Screen {
         let before = self.changes.fetch_add(1, Ordering::Relaxed);
         match self.output {
             Output::Human => {
-                let shown = |url: &Option<String>| output::safe(url.as_deref().unwrap_or("(blank)"));
+                let shown = |url: &Option<String>| escape(url.as_deref().unwrap_or("(blank)"));
                 let (from, to) = (shown(&change.from), shown(&change.to));
-                let (key, why) = (output::safe(&change.key), change.why.as_str());
+                let (key, why) = (escape(&change.key), change.why.as_str());
                 let mut line = format!("{key}  {from}  ->  {to}  ({why})");
                 for AlsoChange { column, from, to } in &change.also {
-                    line += &format!("  {}: {}  ->  {}", column.name(), shown(from), output::safe(to));
+                    line += &format!("  {}: {}  ->  {}", column.name(), shown(from), escape(to));
                 }
                 self.print(&(line + "\n"));
             }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Context, Courses, Exit, Output, output};
 use crate::model::course_key::CourseKey;
+use crate::model::text::escape;
 use crate::share_link;
 use crate::store::MAX_ROWS;
 
@@ -35,7 +36,7 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
         Output::Human => {
             let known = courses.iter().filter_map(|course| {
                 let link = links.get(course.as_str())?;
-                Some([course.to_string(), link.source.as_str().to_owned(), output::safe(&link.url)])
+                Some([course.to_string(), link.source.as_str().to_owned(), escape(&link.url)])
             });
             let unknown =
                 unknown.iter().map(|course| [(*course).to_owned(), "unknown".to_owned(), String::new()]);

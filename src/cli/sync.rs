@@ -6,6 +6,7 @@ use super::{Context, Exit, output};
 use crate::catalog::Purpose;
 use crate::engine::{Outcome, Policy};
 use crate::model::course_key::CourseKey;
+use crate::model::text::escape;
 
 pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Result<Exit> {
     let engine = context.engine().await?;
@@ -20,13 +21,13 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
         let why = match outcome {
             Outcome::Unknown(why) => {
                 unknown = true;
-                output::safe(&why.to_string())
+                escape(&why.to_string())
             }
             // The Catalog has answered: the text says what to correct there.
-            Outcome::Refused(refused) => output::safe(&format!("{}: {}", refused.url, refused.why)),
+            Outcome::Refused(refused) => escape(&format!("{}: {}", refused.url, refused.why)),
             Outcome::Rejected(why) => {
                 rejected = true;
-                output::safe(why)
+                escape(why)
             }
             Outcome::Superseded => {
                 unknown = true;

@@ -9,7 +9,7 @@ use super::Question;
 use crate::catalog::{Observation, Unknown};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::model::extra_columns::AlsoChange;
-use crate::refused_url::RefusedUrl;
+use crate::model::marketing_url::RefusedUrl;
 
 /// How it ended for one course: what events are settled by, and what `sync` prints.
 #[derive(Debug, Clone)]

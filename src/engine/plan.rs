@@ -127,8 +127,8 @@ mod tests {
     use super::*;
     use crate::catalog::{CatalogError, Defect};
     use crate::model::course_key::CourseKey;
+    use crate::model::marketing_url::RefusedUrl;
     use crate::model::marketing_url::UrlPolicy;
-    use crate::refused_url::RefusedUrl;
     use proptest::prelude::*;
 
     const NO_URL: Observation = Observation::NoUrl(Also::NOTHING);

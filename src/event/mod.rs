@@ -5,17 +5,17 @@
 mod decode;
 mod fields;
 
-use std::fmt;
-
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use strum::{Display, EnumString, IntoStaticStr};
 
 use crate::model::course_key::{CourseKey, CourseKeyError};
 
 pub use self::decode::{MAX_BODY_BYTES, Raw, decode};
 
 /// What happened to a course, as far as its link is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum EventKind {
     /// Studio published or changed the course.
     CoursePublish,
@@ -24,26 +24,14 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// All kinds, for bindings and metrics.
-    pub const ALL: [Self; 2] = [Self::CoursePublish, Self::OverviewRecreated];
-
     /// The name, both as type and as routing key.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CoursePublish => "course-publish",
-            Self::OverviewRecreated => "overview-recreated",
-        }
+        self.into()
     }
 
     /// The kind of that name, if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-}
-
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        name.parse().ok()
     }
 }
 

@@ -99,32 +99,22 @@ impl CourseKey {
     pub fn own_key(&self) -> RunKey {
         RunKey(self.0.clone())
     }
-
-    /// True for a custom course of a coach (`ccx-v1:…`).
-    pub fn is_ccx(&self) -> bool {
-        self.0.starts_with("ccx-v1:")
-    }
-
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl RunKey {
-    /// True for the listing of a custom course itself.
-    pub fn is_ccx(&self) -> bool {
-        self.0.starts_with("ccx-v1:")
-    }
-
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-macro_rules! text_of_key {
+/// What both kinds of keys have.
+macro_rules! key {
     ($key:ty) => {
+        impl $key {
+            /// True for a custom course of a coach (`ccx-v1:…`).
+            pub fn is_ccx(&self) -> bool {
+                self.0.starts_with("ccx-v1:")
+            }
+
+            /// The key as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
         impl fmt::Display for $key {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -137,8 +127,8 @@ macro_rules! text_of_key {
         }
     };
 }
-text_of_key!(CourseKey);
-text_of_key!(RunKey);
+key!(CourseKey);
+key!(RunKey);
 
 impl std::str::FromStr for CourseKey {
     type Err = CourseKeyError;

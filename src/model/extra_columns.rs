@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 const LONGEST_LANGUAGE: usize = 35;
 
 /// A column that `sync.also` may name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum AlsoColumn {
     /// Whether learners may apply for financial aid; never NULL.
     EligibleForFinancialAid,
@@ -22,17 +25,14 @@ impl AlsoColumn {
 
     /// Its name, on the overview and in the ledger.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::EligibleForFinancialAid => "eligible_for_financial_aid",
-            Self::Language => "language",
-        }
+        self.into()
     }
 
     /// The Catalog's name for it.
     pub fn field(self) -> &'static str {
         match self {
-            Self::EligibleForFinancialAid => "eligible_for_financial_aid",
             Self::Language => "content_language",
+            Self::EligibleForFinancialAid => self.name(),
         }
     }
 }

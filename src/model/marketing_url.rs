@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::text::{KEPT, shown};
+
 /// Longer than any the Catalog makes (354 characters were seen), and what every browser and mail client takes.
 const MAX_BYTES: usize = 2048;
 
@@ -127,6 +129,36 @@ impl MarketingUrl {
     }
 }
 
+/// A URL of the Catalog that must not be shared, and the rule that it breaks; as texts that can be kept and shown: short,
+/// without a password, and without characters that change how the text around them looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedUrl {
+    /// The URL, for people.
+    pub url: String,
+    /// Why it is refused, in a line.
+    pub why: String,
+}
+
+impl RefusedUrl {
+    /// `text` is the URL as the Catalog lists it.
+    pub fn new(text: &str, why: &UrlRefused) -> Self {
+        Self { url: shown(&without_user(text)), why: shown(&why.to_string()) }
+    }
+}
+
+/// The text without anything that may be a user name or a password.
+fn without_user(text: &str) -> String {
+    let names_nobody = |url: Url| url.username().is_empty() && url.password().is_none();
+    // Only the beginning is shown, and a longer text need not be read whole.
+    let end = text.char_indices().nth(4 * KEPT).map_or(text.len(), |(at, _)| at);
+    let start = &text[..end];
+    let (Some(slashes), Some(at)) = (start.find("//"), start.rfind('@')) else { return start.to_owned() };
+    if at < slashes || Url::parse(text).is_ok_and(names_nobody) {
+        return start.to_owned();
+    }
+    format!("{}***{}", &start[..slashes + 2], &start[at..])
+}
+
 /// The host of a URL that may come from anywhere (an overview, an old ledger row), lower-cased; none if it has
 /// none. Two URLs of different hosts make a "re-hosted" link for the mass-change brake.
 pub fn host_of(text: &str) -> Option<String> {
@@ -235,6 +267,35 @@ mod tests {
                     prop_assert_eq!(url.as_str(), text.as_str());
                 }
             }
+        }
+    }
+
+    fn refused(text: &str) -> String {
+        RefusedUrl::new(text, &UrlRefused::Credentials).url
+    }
+
+    #[test]
+    fn a_password_is_not_kept() {
+        assert_eq!(refused("https://me:hunter2@campus.example/a"), "https://***@campus.example/a");
+        assert_eq!(refused("https://me:hunt/er@2@campus.example/a"), "https://***@campus.example/a");
+        assert_eq!(refused("https://me:hun ter2@campus.example/a"), "https://***@campus.example/a");
+        assert_eq!(refused("https://elsewhere.example/@me"), "https://elsewhere.example/@me");
+        assert_eq!(refused("course/@me"), "course/@me");
+    }
+
+    #[test]
+    fn what_would_change_the_text_around_it_is_escaped() {
+        assert_eq!(refused("https://e.example/\u{202e}\n\0é"), "https://e.example/\\u{202e}\\u{a}\\u{0}é");
+        let why = UrlRefused::Scheme("x".repeat(5000));
+        assert_eq!(RefusedUrl::new("x", &why).why.chars().count(), 301);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_it_is_it_fits_its_column(text in "(\\PC|\\p{C}){0,700}") {
+            let shown = RefusedUrl::new(&text, &UrlRefused::TooLong).url;
+            prop_assert!(shown.chars().count() <= 301);
+            prop_assert!(shown.chars().all(crate::model::text::is_plain));
         }
     }
 }

@@ -1,4 +1,8 @@
-//! Cuts texts from outside to a length before they are shown, logged or kept.
+//! Texts from outside, fit to be shown, logged or kept: short, in one line, and without characters that change how the
+//! text around them looks.
+
+/// Characters kept of a text by [`shown`]; the columns of our tables hold these and an ellipsis.
+pub(crate) const KEPT: usize = 300;
 
 /// `text`, or its first `chars` characters and an ellipsis.
 pub fn cut(text: &str, chars: usize) -> String {
@@ -8,6 +12,39 @@ pub fn cut(text: &str, chars: usize) -> String {
     }
 }
 
+/// The text without control characters and those that are not seen, so that nothing from outside can start a line or
+/// control a terminal.
+pub fn escape(text: &str) -> String {
+    let escaped = |c: char| if is_plain(c) { c.into() } else { c.escape_default().collect::<String>() };
+    text.chars().map(escaped).collect()
+}
+
+/// A text from outside as one line of at most 301 characters.
+pub fn shown(text: &str) -> String {
+    let mut line = String::new();
+    let mut room = KEPT;
+    for c in text.chars() {
+        let piece: String = if is_plain(c) { c.into() } else { c.escape_unicode().collect() };
+        let Some(left) = room.checked_sub(piece.chars().count()) else {
+            line.push('…');
+            break;
+        };
+        room = left;
+        line.push_str(&piece);
+    }
+    line
+}
+
+/// Whether a character is visible and does not change how its neighbours look.
+pub(crate) fn is_plain(c: char) -> bool {
+    let is_format = matches!(
+        c,
+        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}'
+    );
+    !c.is_control() && !is_format
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -15,5 +52,10 @@ mod tests {
     #[test]
     fn a_text_that_fits_stays_and_a_longer_one_is_cut_at_a_character() {
         assert_eq!([cut("", 0), cut("é", 1), cut("éa", 1)], ["", "é", "é…"]);
+    }
+
+    #[test]
+    fn nothing_from_outside_controls_the_terminal() {
+        assert_eq!(escape("a\nb\x1b[31m\u{202e}é\u{9b}"), r"a\nb\u{1b}[31m\u{202e}é\u{9b}");
     }
 }

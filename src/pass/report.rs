@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Change;
 use crate::model::course_key::CourseKey;
+use crate::model::marketing_url::RefusedUrl;
 use crate::model::text::cut;
-use crate::refused_url::RefusedUrl;
 use crate::store::{PassKind, Verdict};
 
 /// Lines in any one list of the report; beyond it only the number grows.

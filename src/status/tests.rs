@@ -6,7 +6,7 @@ use super::explain::{Explanation, Held};
 use crate::config;
 use crate::model::course_key::CourseKey;
 use crate::model::extra_columns::Also;
-use crate::refused_url::RefusedUrl;
+use crate::model::marketing_url::RefusedUrl;
 use crate::store::{Blank, Entry, Failure, LetterHead, ObservedBy, Overview, Reason, UrlRefusal};
 
 const URL: &str = "https://www.campus.example/course/a";

@@ -15,7 +15,7 @@ use super::choice::run_of_overview;
 use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError};
 use crate::model::course_key::RunKey;
-use crate::refused_url::shown;
+use crate::model::text::shown;
 
 /// Days for which a failure is kept that no answer followed.
 const KEPT: i64 = 30;

@@ -15,7 +15,7 @@ use super::timeout::Limit;
 use super::{Store, StoreError, keys};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::model::extra_columns::{Also, AlsoColumn};
-use crate::refused_url::RefusedUrl;
+use crate::model::marketing_url::RefusedUrl;
 
 /// A URL of the Catalog that is not fit to be shared.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -110,8 +110,8 @@ fn retry(attempt: u32, at_the_end: &'static str, reason: String) -> Settlement {
 mod tests {
     use super::*;
     use crate::catalog::{CatalogError, Unknown};
+    use crate::model::marketing_url::RefusedUrl;
     use crate::model::marketing_url::UrlPolicy;
-    use crate::refused_url::RefusedUrl;
 
     fn delay(seconds: u32, counts: bool) -> impl Fn(&Settlement) -> bool {
         move |settlement| matches!(settlement, Settlement::Delay { seconds: s, counts: c, .. } if (*s, *c) == (seconds, counts))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::model::course_key::CourseKey;
 use course_sharing::model::extra_columns::Also;
-use course_sharing::refused_url::RefusedUrl;
+use course_sharing::model::marketing_url::RefusedUrl;
 use course_sharing::store::{Entry, Letter, LetterFilter, ObservedBy, Reason, Store, UrlRefusal};
 use migration::Direction;
 use strum::VariantArray;

@@ -2,7 +2,7 @@
 //! tracing-subscriber's own JSON nests the fields of spans and knows no trace id.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt;
 
 use chrono::SecondsFormat;
 use opentelemetry::trace::TraceContextExt;
@@ -138,15 +138,15 @@ where
         let (dim, bold, plain) = (paint(DIM), paint(BOLD), paint(PLAIN));
         write!(writer, "{dim}{time}{plain} {}{level:>5}{plain} ", paint(colour(level)))?;
         match &fields.event {
-            Some(name) => write!(writer, "{bold}{}{plain}: ", Escaped(name))?,
+            Some(name) => write!(writer, "{bold}{}{plain}: ", text::escape(name))?,
             None => write!(writer, "{dim}{}{plain}: ", event.metadata().target())?,
         }
-        write!(writer, "{}", Escaped(&fields.message))?;
+        write!(writer, "{}", text::escape(&fields.message))?;
         for (name, value) in &fields.rest {
             write!(writer, " {dim}{name}={plain}")?;
             match value {
-                Value::String(text) if is_one_word(text) => write!(writer, "{}", Escaped(text))?,
-                other => write!(writer, "{}", Escaped(&other.to_string()))?,
+                Value::String(text) if is_one_word(text) => write!(writer, "{}", text::escape(text))?,
+                other => write!(writer, "{}", text::escape(&other.to_string()))?,
             }
         }
         writeln!(writer)
@@ -167,27 +167,6 @@ fn is_one_word(text: &str) -> bool {
     !text.is_empty() && !text.contains([' ', '"', '='])
 }
 
-/// Text without control characters, so that nothing from outside can start a line or speak to the terminal.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if c.is_control() || is_invisible(c) {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                f.write_char(c)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Line and paragraph separators, and the marks that turn the direction of text around.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,11 +175,5 @@ mod tests {
     fn a_long_value_is_cut_at_a_character() {
         assert_eq!(cut("é".repeat(2_000).into()), Value::from("é".repeat(2_000)));
         assert_eq!(cut("é".repeat(2_001).into()), Value::from(format!("{}…", "é".repeat(2_000))));
-    }
-
-    #[test]
-    fn nothing_from_outside_speaks_to_the_terminal() {
-        let text = Escaped("a\nb\x1b[31m\u{202e}é\u{9b}").to_string();
-        assert_eq!(text, r"a\nb\u{1b}[31m\u{202e}é\u{9b}");
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use course_sharing::model::course_key::RunKey;
 use course_sharing::model::extra_columns::{Also, AlsoColumn};
-use course_sharing::refused_url::RefusedUrl;
+use course_sharing::model::marketing_url::RefusedUrl;
 use course_sharing::store::{Entry, Store, UrlRefusal};
 
 use super::{RUN, URL, entry, key};
