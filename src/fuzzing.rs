@@ -175,10 +175,9 @@ fn shows_no_secret(shown: &dyn Debug) {
 
 /// What the worker does with these numbers must not overflow.
 fn is_workable(config: &Config) {
-    use crate::config::Every;
     let now = std::time::Instant::now();
     let mut times = vec![config.catalog.timeout];
-    if let Every::Period(period) = config.heal.interval {
+    if let Some(period) = config.heal.interval {
         times.push(period);
     }
     assert!(times.iter().all(|time| now.checked_add(*time * 2).is_some()), "{times:?}");

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, Exit};
-use crate::config::{Listen, without_password};
+use crate::config::without_password;
 use crate::engine::Engine;
 use crate::http::{App, Server};
 use crate::store::{SchemaProblem, Store};
@@ -27,8 +27,8 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     tokio::spawn(check_schema(store.clone()));
     let engine = Engine::new(store, context.catalog()?, config.sync.clear_after);
     let server = match config.http.listen {
-        Listen::Off => None,
-        Listen::On(address) => Some(Server::bind(address).await?),
+        Some(address) => Some(Server::bind(address).await?),
+        None => None,
     };
     let lms = config.lms.clone();
     let serve = move |health, sources| async move {

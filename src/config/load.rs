@@ -2,19 +2,21 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use config::builder::{ConfigBuilder, DefaultState};
 use config::{File as Source, FileFormat};
 
-use super::secret::{mask, read_file};
+use super::address::mask;
 use super::{Config, ConfigError};
 
 /// What the names of our variables begin with.
 const PREFIX: &str = "COURSE_SHARING_";
 /// A configuration file is not longer.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// No secret is longer.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 impl Config {
     /// Reads `file` (if any), then `environment` (name and value of each variable), then `flags`
@@ -39,15 +41,21 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder().add_source(Source::from_str(toml, FileFormat::Toml));
         for (key, value) in variables(environment)? {
-            builder = builder.set_override(&key, value).map_err(|e| ConfigError::Value(e.to_string()))?;
+            builder =
+                builder.set_override(&key, value).map_err(|e| ConfigError(format!("configuration: {e}")))?;
         }
         for flag in flags {
-            builder = with_flag(builder, flag).ok_or_else(|| ConfigError::Flag(key_of(flag)))?;
+            builder = with_flag(builder, flag).ok_or_else(|| {
+                let key = key_of(flag);
+                ConfigError(format!(
+                    "--set {key:?}: expected section.key=value, as in --set catalog.timeout=5s"
+                ))
+            })?;
         }
         let config: Self = builder
             .build()
             .and_then(config::Config::try_deserialize)
-            .map_err(|e| ConfigError::Value(mask(&without_excerpt(&e.to_string()))))?;
+            .map_err(|e| ConfigError(format!("configuration: {}", mask(&without_excerpt(&e.to_string())))))?;
         config.validate()?;
         Ok(config)
     }
@@ -60,7 +68,7 @@ impl Config {
 
 /// The text of a configuration file: of any kind, as a shell may pass a pipe, and of 1 MiB at most.
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |why: String| ConfigError::Value(format!("cannot read {}: {why}", path.display()));
+    let failed = |why: String| ConfigError(format!("configuration: cannot read {}: {why}", path.display()));
     let mut text = String::new();
     let file = File::open(path).map_err(|error| failed(error.to_string()))?;
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
@@ -84,15 +92,23 @@ fn variables(
     let variable = |(name, value): &(String, OsString)| {
         let plain = name.strip_suffix("_FILE");
         if let Some(plain) = plain.filter(|plain| ours.iter().any(|(other, _)| other == plain)) {
-            return Err(ConfigError::Both(plain.to_owned()));
+            return Err(ConfigError(format!(
+                "{plain} and {plain}_FILE are both set; leave one of them away"
+            )));
         }
         let value = match plain {
             Some(_) => content(name, value)?,
-            None => value.clone().into_string().map_err(|_| ConfigError::NotText(name.clone()))?,
+            None => value
+                .clone()
+                .into_string()
+                .map_err(|_| ConfigError(format!("{name}: its value is not UTF-8")))?,
         };
         let key = plain.unwrap_or(name)[PREFIX.len()..].to_ascii_lowercase().replacen("__", ".", 1);
         if !is_key(&key) {
-            return Err(ConfigError::Name(name.chars().take(80).collect()));
+            let name: String = name.chars().take(80).collect();
+            return Err(ConfigError(format!(
+                "{name}: expected COURSE_SHARING_<SECTION>__<KEY>, or that with _FILE"
+            )));
         }
         Ok((key, value))
     };
@@ -101,9 +117,29 @@ fn variables(
 
 /// The content of the file that the variable `name` names, less the line end that editors leave.
 fn content(name: &str, path: &OsString) -> Result<String, ConfigError> {
-    let unreadable = |source| ConfigError::File { variable: name.to_owned(), path: path.clone(), source };
-    let text = read_file(Path::new(path)).map_err(unreadable)?;
+    let unreadable = |error| ConfigError(format!("{name}: cannot read {path:?}: {error}"));
+    let text = read_secret(Path::new(path)).map_err(unreadable)?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// The content of a file that holds a secret.
+/// Only of a regular file: a pipe or a device could go on for ever.
+fn read_secret(path: &Path) -> io::Result<String> {
+    let is_file = |is_file: bool| {
+        let why = || io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
+        is_file.then_some(()).ok_or_else(why)
+    };
+    // Before it is opened, as opening a pipe waits for a writer; and after, as the path may name another file by then.
+    is_file(std::fs::metadata(path)?.is_file())?;
+    let file = File::open(path)?;
+    is_file(file.metadata()?.is_file())?;
+    let mut content = String::new();
+    file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut content)?;
+    if content.len() as u64 > MAX_SECRET_BYTES {
+        let why = format!("it is longer than {MAX_SECRET_BYTES} bytes, which no secret is");
+        return Err(io::Error::new(ErrorKind::FileTooLarge, why));
+    }
+    Ok(content)
 }
 
 /// None: `flag` is not `section.key=value`.

@@ -3,12 +3,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use super::WebUrl;
-use super::values::{Absent, Every, Listen, LogFormat, PageSize, Schedule, columns, duration, list};
+use super::ConfigError;
+use super::address::{TlsFiles, WebUrl};
+use super::values::{
+    Absent, LogFormat, PageSize, Schedule, address, columns, duration, list, period, schedule,
+};
 use crate::model::extra_columns::AlsoColumn;
 use crate::model::marketing_url::UrlPolicy;
 
@@ -89,6 +92,14 @@ impl Amqp {
     /// What the names of all our queues begin with: the events queue's name less `.events`.
     pub fn queue_prefix(&self) -> &str {
         self.queue.strip_suffix(EVENTS).unwrap_or(&self.queue)
+    }
+
+    /// The files with certificates that the URL names.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn tls_files(&self) -> Result<TlsFiles, ConfigError> {
+        TlsFiles::named_in(self.url.expose_secret())
     }
 }
 
@@ -208,11 +219,14 @@ impl Default for Sync {
 #[serde(default, deny_unknown_fields)]
 pub struct Reconcile {
     /// When the worker runs a pass, in UTC.
-    pub schedule: Schedule,
+    #[serde(deserialize_with = "schedule")]
+    pub schedule: Option<Schedule>,
     /// When the worker runs a light pass, in UTC.
-    pub light_schedule: Schedule,
+    #[serde(deserialize_with = "schedule")]
+    pub light_schedule: Option<Schedule>,
     /// How often the Catalog is asked what has changed.
-    pub delta_interval: Every,
+    #[serde(deserialize_with = "period")]
+    pub delta_interval: Option<Duration>,
     /// Runs asked for in one request.
     pub page_size: PageSize,
     /// The brake: the part of all linked overviews that one pass may clear or re-host.
@@ -227,9 +241,9 @@ pub struct Reconcile {
 impl Default for Reconcile {
     fn default() -> Self {
         Self {
-            schedule: Schedule::nightly(),
-            light_schedule: Schedule::hourly(),
-            delta_interval: Every::Period(Duration::from_secs(5 * 60)),
+            schedule: "0 30 3 * * *".parse().ok(),
+            light_schedule: "0 15 * * * *".parse().ok(),
+            delta_interval: Some(Duration::from_secs(5 * 60)),
             page_size: PageSize::Auto,
             max_change_ratio: 0.05,
             absent: Absent::Keep,
@@ -243,12 +257,13 @@ impl Default for Reconcile {
 #[serde(default, deny_unknown_fields)]
 pub struct Heal {
     /// How often the worker heals.
-    pub interval: Every,
+    #[serde(deserialize_with = "period")]
+    pub interval: Option<Duration>,
 }
 
 impl Default for Heal {
     fn default() -> Self {
-        Self { interval: Every::Period(Duration::from_secs(60)) }
+        Self { interval: Some(Duration::from_secs(60)) }
     }
 }
 
@@ -257,12 +272,13 @@ impl Default for Heal {
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
     /// Where health, metrics, links and the status page are served.
-    pub listen: Listen,
+    #[serde(deserialize_with = "address")]
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: Listen::On(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))) }
+        Self { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Order of the sources, secrets from files, and errors that name the key.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -33,9 +34,11 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.amqp.prefetch, 500);
     assert_eq!(config.catalog.timeout, Duration::from_secs(20));
     assert_eq!(config.reconcile.page_size, PageSize::Auto);
-    assert_eq!(config.heal.interval, Every::Period(Duration::from_secs(60)));
+    assert_eq!(config.heal.interval, Some(Duration::from_secs(60)));
     assert_eq!(config.amqp.queue_prefix(), "course-sharing");
     assert!(config.sync.also.is_empty());
+    let schedules = [config.reconcile.schedule, config.reconcile.light_schedule];
+    assert_eq!(format!("{schedules:?}"), r#"[Some("0 30 3 * * *"), Some("0 15 * * * *")]"#);
 }
 
 #[test]
@@ -57,7 +60,7 @@ fn flags_beat_environment_beats_file_beats_defaults() {
     assert_eq!(config.amqp.prefetch, 2);
     assert_eq!(config.reconcile.page_size, PageSize::Fixed(9));
     assert_eq!(config.marketing_url.allowed_hosts, ["a.example", "*.b.example"]);
-    assert_eq!(config.heal.interval, Every::Off);
+    assert_eq!(config.heal.interval, None);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::sections::EVENTS;
 use super::{
-    Amqp, Catalog, Config, ConfigError, Database, Every, Heal, Lms, MarketingUrl, Reconcile, Sync, address,
+    Amqp, Catalog, Config, ConfigError, Database, Heal, Lms, MarketingUrl, Reconcile, Sync, address,
 };
 
 /// The parameters of `mysql:` URLs that the driver reads.
@@ -132,7 +132,7 @@ fn sync(sync: &Sync) -> Valid {
 }
 
 fn reconcile(reconcile: &Reconcile) -> Valid {
-    if let Every::Period(interval) = reconcile.delta_interval {
+    if let Some(interval) = reconcile.delta_interval {
         duration("reconcile.delta_interval", interval, SECOND..=HOUR * 12)?;
     }
     number("reconcile.max_change_ratio", reconcile.max_change_ratio, 0.0..=1.0)?;
@@ -140,14 +140,11 @@ fn reconcile(reconcile: &Reconcile) -> Valid {
 }
 
 fn heal(heal: &Heal) -> Valid {
-    match heal.interval {
-        Every::Off => Ok(()),
-        Every::Period(interval) => duration("heal.interval", interval, SECOND..=DAY),
-    }
+    heal.interval.map_or(Ok(()), |interval| duration("heal.interval", interval, SECOND..=DAY))
 }
 
-fn invalid(key: &'static str, why: impl Into<String>) -> Valid {
-    Err(ConfigError::Invalid { key, why: why.into() })
+fn invalid(key: &str, why: impl std::fmt::Display) -> Valid {
+    Err(ConfigError::invalid(key, why))
 }
 
 fn number<T: PartialOrd + Display>(key: &'static str, value: T, range: RangeInclusive<T>) -> Valid {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use croner::Cron;
@@ -62,95 +61,46 @@ macro_rules! deserialize_from_str {
         }
     )+};
 }
-deserialize_from_str!(Every, Listen, Schedule, PageSize, super::WebUrl);
+deserialize_from_str!(PageSize, super::address::WebUrl);
 
-/// A period, or off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Every {
-    /// Never.
-    Off,
-    /// Each time this long has passed.
-    Period(Duration),
-}
-
-impl Every {
-    /// Whether it is ever done.
-    pub(crate) fn is_on(self) -> bool {
-        matches!(self, Self::Period(_))
+/// None for `off`, else what `read` makes of the text.
+fn or_off<'de, T, D: Deserializer<'de>>(
+    deserializer: D,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "off" => Ok(None),
+        text => read(text).map(Some).map_err(D::Error::custom),
     }
 }
 
-impl FromStr for Every {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        match parse_duration(text)? {
-            Duration::ZERO => Err("expected a time above 0, or \"off\"".to_owned()),
-            period => Ok(Self::Period(period)),
-        }
-    }
+/// For `#[serde(deserialize_with)]`: a period, or off.
+pub(super) fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    or_off(deserializer, |text| match parse_duration(text)? {
+        Duration::ZERO => Err("expected a time above 0, or \"off\"".to_owned()),
+        period => Ok(period),
+    })
 }
 
-/// An address to listen on, or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listen {
-    /// No port at all.
-    Off,
-    /// This address.
-    On(SocketAddr),
+/// For `#[serde(deserialize_with)]`: an address to listen on, or off.
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    or_off(deserializer, |text| {
+        text.parse().map_err(|_| format!("{text:?} is no address; write it like 127.0.0.1:8080, or \"off\""))
+    })
 }
 
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        let bad = |_| format!("{text:?} is no address; write it like 127.0.0.1:8080, or \"off\"");
-        text.parse().map(Self::On).map_err(bad)
-    }
+/// For `#[serde(deserialize_with)]`: a schedule, or off.
+pub(super) fn schedule<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Schedule>, D::Error> {
+    or_off(deserializer, str::parse)
 }
 
-/// When passes are due. `Debug` shows the expression.
+/// When passes are due: a cron expression with seconds, in UTC. `Debug` shows the expression.
 #[derive(Clone)]
-pub enum Schedule {
-    /// Only by command.
-    Off,
-    /// By a cron expression with seconds, in UTC.
-    Cron(Box<Cron>),
-}
-
-impl Schedule {
-    /// 03:30, parsed once: a cron expression takes longer to parse than all the other defaults together.
-    pub(super) fn nightly() -> Self {
-        #[expect(clippy::unwrap_used, reason = "a literal that parses")]
-        static NIGHTLY: LazyLock<Schedule> = LazyLock::new(|| "0 30 3 * * *".parse().unwrap());
-        NIGHTLY.clone()
-    }
-
-    /// A quarter past each hour.
-    pub(super) fn hourly() -> Self {
-        #[expect(clippy::unwrap_used, reason = "a literal that parses")]
-        static HOURLY: LazyLock<Schedule> = LazyLock::new(|| "0 15 * * * *".parse().unwrap());
-        HOURLY.clone()
-    }
-
-    /// Whether there is any date.
-    pub(crate) fn is_on(&self) -> bool {
-        matches!(self, Self::Cron(_))
-    }
-}
+pub struct Schedule(pub Cron);
 
 impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::Cron(cron) => fmt::Debug::fmt(cron.as_str(), f),
-        }
+        fmt::Debug::fmt(self.0.as_str(), f)
     }
 }
 
@@ -158,9 +108,6 @@ impl FromStr for Schedule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
         let parser = CronParser::builder().seconds(Seconds::Required).build();
         let cron = parser.parse(text).map_err(|e| {
             format!("{text:?} is no schedule ({e}); write seconds, minutes, hours, day, month, weekday, or \"off\"")
@@ -168,7 +115,7 @@ impl FromStr for Schedule {
         if cron.find_next_occurrence(&clock::now(), false).is_err() {
             return Err(format!("{text:?}: this time never comes"));
         }
-        Ok(Self::Cron(Box::new(cron)))
+        Ok(Self(cron))
     }
 }
 

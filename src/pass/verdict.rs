@@ -26,8 +26,8 @@ impl Running<'_> {
         self.report.verdict = verdict;
         if !self.is_light() {
             let (settings, changed) = (&self.pass.settings, self.report.changed);
-            self.report.missed_by_light = if settings.light_schedule.is_on() { changed } else { 0 };
-            self.report.missed_by_hints = if settings.delta_interval.is_on() { changed } else { 0 };
+            self.report.missed_by_light = if settings.light_schedule.is_some() { changed } else { 0 };
+            self.report.missed_by_hints = if settings.delta_interval.is_some() { changed } else { 0 };
         }
         let changed = self.report.updated + self.report.cleared;
         self.report.kept = self.report.overviews.saturating_sub(changed);

@@ -17,7 +17,6 @@ use self::feed::{Asked, Memory, OUTAGE, Position, Step};
 use super::jobs::sleeps;
 use crate::broker::{BrokerError, Publisher, Topology};
 use crate::catalog::{CatalogError, Changed, Client};
-use crate::config::Every;
 use crate::jobs::{Job, Jobs};
 use crate::store::{HintPosition, Lease, PassKind, Store, StoreError};
 use crate::telemetry::{Latch, metrics, report};
@@ -74,8 +73,8 @@ enum HintError {
 
 impl Hints {
     /// Runs until `stop`. At once, too: a worker may be started more often than it asks.
-    pub(super) async fn run(self, every: Every, jobs: Jobs, stop: CancellationToken) {
-        let Every::Period(period) = every else { return };
+    pub(super) async fn run(self, every: Option<Duration>, jobs: Jobs, stop: CancellationToken) {
+        let Some(period) = every else { return };
         let job = jobs.add(JOB, period.max(LIMIT));
         let mut state = State::default();
         while !stop.is_cancelled() {

@@ -58,14 +58,14 @@ impl Progress for Watched<'_> {
 
 impl Passes {
     /// Runs a pass whenever the schedule says so, and takes up what broke off, until told to stop.
-    pub(super) async fn run(self, schedule: Schedule, stop: CancellationToken) {
-        let Schedule::Cron(cron) = schedule else { return };
+    pub(super) async fn run(self, schedule: Option<Schedule>, stop: CancellationToken) {
+        let Some(Schedule(cron)) = schedule else { return };
         let name = match self.kind {
             PassKind::Full => "pass",
             PassKind::Light => "light_pass",
         };
         let job = self.jobs.add(name, PASS_INTERVAL);
-        let mut timetable = Timetable::new(*cron, clock::now());
+        let mut timetable = Timetable::new(cron, clock::now());
         if self.kind == PassKind::Light {
             // Nothing of a light pass is resumed: the next one comes soon.
             timetable.ended();

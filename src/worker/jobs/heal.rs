@@ -6,7 +6,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::sleeps;
 use crate::clock;
-use crate::config::Every;
 use crate::jobs::Jobs;
 use crate::store::{Healed, Lease, Rejected, Store, StoreError};
 use crate::telemetry::{Latch, metrics, report};
@@ -16,12 +15,12 @@ const HEAL: &str = "heal";
 /// Heals every `every` until told to stop, if the lease is ours.
 pub(in crate::worker) async fn heal(
     store: Store,
-    every: Every,
+    every: Option<Duration>,
     holder: String,
     jobs: Jobs,
     stop: CancellationToken,
 ) {
-    let Every::Period(period) = every else { return };
+    let Some(period) = every else { return };
     let job = jobs.add(HEAL, period);
     let mut state = State::default();
     // At once, too: a worker that is started more often than it heals would otherwise never heal.
