@@ -1,11 +1,44 @@
-//! Makes the parts that commands need from the configuration: database, Catalog, engine.
+//! What commands share: the parts that they need, by the configuration; courses as arguments; exit codes.
+
+use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::Args;
 
 use crate::catalog::Client;
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::model::course_key::CourseKey;
 use crate::store::Store;
+
+/// How a command ended; the number is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// Done but incomplete: part of the Catalog could not be read.
+    Incomplete = 3,
+    /// Refused by the mass-change brake.
+    Refused = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Courses {
+    /// Course keys, like course-v1:edX+DemoX+2026
+    #[arg(required = true, value_name = "COURSE-ID")]
+    pub(super) courses: Vec<CourseKey>,
+}
 
 /// The configuration.
 pub(super) struct Context {
@@ -13,10 +46,6 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(config: Config) -> Self {
-        Self { config }
-    }
-
     /// The database, connected; fails if its schema is not the one that this version needs.
     pub(super) async fn store(&self) -> anyhow::Result<Store> {
         let store = Store::connect(&self.config.database).await?.with_also(&self.config.sync.also);

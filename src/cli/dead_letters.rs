@@ -4,7 +4,8 @@
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::{Context, Exit, output};
+use super::context::{Context, Exit};
+use super::output;
 use crate::broker::{self, Broker, Publisher, Received, Topology};
 use crate::model::course_key::CourseKey;
 use crate::model::text::escape;

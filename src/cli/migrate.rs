@@ -4,7 +4,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use migration::{Direction, MigrateError, Migrator, MigratorTrait, restore_trigger};
 
-use super::{Context, Exit, output};
+use super::context::{Context, Exit};
+use super::output;
 use crate::store::Store;
 
 #[derive(Debug, Args)]

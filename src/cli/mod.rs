@@ -3,11 +3,8 @@
 mod check;
 mod context;
 mod dead_letters;
-mod explain;
-mod heal;
 mod migrate;
 mod output;
-mod partner;
 mod publish;
 mod reconcile;
 mod share_link;
@@ -17,35 +14,12 @@ mod worker;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use self::context::Context;
-use self::output::Output;
+use self::context::{Context, Courses, Exit};
 use crate::config::Config;
 use crate::model::course_key::CourseKey;
 use crate::telemetry::report;
-
-/// How a command ended; the number is the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done.
-    Done = 0,
-    /// Failed.
-    Failed = 1,
-    /// Wrong usage or configuration.
-    Usage = 2,
-    /// Done but incomplete: part of the Catalog could not be read.
-    Incomplete = 3,
-    /// Refused by the mass-change brake.
-    Refused = 4,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 /// Keeps the share links of Open edX courses true: from the Catalog to the LMS, by events and by a nightly pass.
 #[derive(Debug, Parser)]
@@ -99,13 +73,6 @@ enum Command {
     Check,
 }
 
-#[derive(Debug, Args)]
-struct Courses {
-    /// Course keys, like course-v1:edX+DemoX+2026
-    #[arg(required = true, value_name = "COURSE-ID")]
-    courses: Vec<CourseKey>,
-}
-
 /// Runs the program with the process's own arguments and environment.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -145,14 +112,14 @@ fn refuse(error: &dyn std::error::Error) -> ExitCode {
 }
 
 async fn run(command: Command, config: Config) -> anyhow::Result<Exit> {
-    let context = Context::new(config);
+    let context = Context { config };
     match command {
         Command::Worker => worker::run(&context).await,
         Command::Reconcile(args) => reconcile::run(&context, &args).await,
         Command::Sync(args) => sync::run(&context, &args.courses).await,
-        Command::Heal => heal::run(&context).await,
+        Command::Heal => sync::heal(&context).await,
         Command::ShareLink(args) => share_link::run(&context, &args).await,
-        Command::Explain { course } => explain::run(&context, &course).await,
+        Command::Explain { course } => share_link::explain(&context, &course).await,
         Command::Publish(args) => publish::run(&context, &args).await,
         Command::DeadLetters { action } => dead_letters::run(&context, &action).await,
         Command::Migrate(args) => migrate::run(&context, &args).await,

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Context, Courses, Exit, output};
+use super::context::{Context, Courses, Exit};
+use super::output;
 use crate::broker::{Broker, Message, Publisher};
 use crate::clock;
 use crate::event::{Event, EventKind};

@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Context, Exit, Output, output};
+use super::context::{Context, Exit};
+use super::output::{self, Output};
 use crate::config::PageSize;
 use crate::engine::Change;
 use crate::model::extra_columns::AlsoChange;

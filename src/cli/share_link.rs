@@ -1,14 +1,17 @@
-//! `share-link`: the link that the LMS shares for each course, and where it comes from.
+//! `share-link`: the link that the LMS shares for each course, and where it comes from. `explain`: why a course's link is
+//! as it is.
 
 use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Courses, Exit, Output, output};
+use super::context::{Context, Courses, Exit};
+use super::output::{self, Output};
 use crate::model::course_key::CourseKey;
 use crate::model::text::escape;
 use crate::share_link;
+use crate::status::Explanation;
 use crate::store::MAX_ROWS;
 
 #[derive(Debug, Args)]
@@ -44,4 +47,16 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
         }
     }
     Ok(if unknown.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+pub(super) async fn explain(context: &Context, course: &CourseKey) -> anyhow::Result<Exit> {
+    let store = context.store().await?;
+    let explanation = Explanation::read(&store, course).await?;
+    let rows: Vec<_> = explanation
+        .lines(&context.config.lms)
+        .into_iter()
+        .map(|(label, text)| [label.to_owned(), escape(&text)])
+        .collect();
+    output::columns(&rows)?;
+    Ok(Exit::Done)
 }

@@ -1,12 +1,15 @@
-//! `sync`: looks these runs up in the Catalog and updates their links, now.
+//! `sync`: looks these runs up in the Catalog and updates their links, now. `heal`: gives overviews that lost their link
+//! the last URL known.
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Exit, output};
+use super::context::{Context, Exit};
+use super::output;
 use crate::catalog::Purpose;
 use crate::engine::{Outcome, Policy};
 use crate::model::course_key::CourseKey;
 use crate::model::text::escape;
+use crate::store::Healed;
 
 pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Result<Exit> {
     let engine = context.engine().await?;
@@ -43,4 +46,15 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
         (false, true) => Exit::Incomplete,
         (false, false) => Exit::Done,
     })
+}
+
+pub(super) async fn heal(context: &Context) -> anyhow::Result<Exit> {
+    let Healed { overviews, rejected } = context.store().await?.heal().await?;
+    output::print(&format!("healed {overviews} overviews\n"))?;
+    let rows: Vec<_> = rejected
+        .iter()
+        .map(|row| [row.course.to_string(), "rejected".to_owned(), escape(&row.why)])
+        .collect();
+    output::columns(&rows)?;
+    Ok(if rejected.is_empty() { Exit::Done } else { Exit::Failed })
 }

@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Exit};
+use super::context::{Context, Exit};
 use crate::config::without_password;
 use crate::engine::Engine;
 use crate::http::{App, Server};
