@@ -40,4 +40,5 @@ pub mod status;
 pub mod worker;
 
 #[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/properties/mod.rs"]
 pub mod fuzzing;

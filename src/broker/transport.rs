@@ -138,9 +138,9 @@ pub(super) fn tls(files: &TlsFiles) -> io::Result<OwnedTLSConfig> {
         config.cert_chain = Some(pem("cacertfile", path)?);
     }
     if let Some((certificate, key)) = &files.certificate {
-        let pem = pem("certfile", certificate)?.into_bytes();
+        let chain = pem("certfile", certificate)?.into_bytes();
         let key = pem("keyfile", key)?.into_bytes();
-        config.identity = Some(OwnedIdentity::PKCS8 { pem, key });
+        config.identity = Some(OwnedIdentity::PKCS8 { pem: chain, key });
     }
     Ok(config)
 }

@@ -18,6 +18,7 @@ mod circuit_breaker;
 mod client;
 mod error;
 #[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/properties/catalog.rs"]
 pub(crate) mod fuzzing;
 mod look_up;
 mod observation;

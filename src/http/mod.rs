@@ -6,6 +6,7 @@ mod answer;
 mod app;
 mod body;
 #[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/properties/share_links.rs"]
 pub(crate) mod fuzzing;
 mod page;
 mod server;

@@ -1,4 +1,4 @@
-//! `config`; its property is in `src/fuzzing.rs`.
+//! `config`; its property is in `tests/fuzz/properties`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| course_sharing::fuzzing::config(data));

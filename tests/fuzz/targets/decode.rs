@@ -1,4 +1,4 @@
-//! `decode`; its property is in `src/fuzzing.rs`.
+//! `decode`; its property is in `tests/fuzz/properties`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| course_sharing::fuzzing::decode_event(data));
