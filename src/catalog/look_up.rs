@@ -46,8 +46,8 @@ pub(super) async fn look_up(
                         tracing::debug!(error = %error, "a batch of runs failed; its halves are asked for next");
                         continue;
                     }
-                    Lost::One(keys) => (keys, Unknown::broken(error)),
-                    Lost::All(keys) => (keys, error.into()),
+                    Lost::One(keys) => (keys, Unknown::Broken(error)),
+                    Lost::All(keys) => (keys, Unknown::Failed(error)),
                 };
                 observations.extend(keys.into_iter().map(|key| (key, Observation::Unknown(why.clone()))));
             }

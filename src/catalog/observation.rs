@@ -2,7 +2,6 @@
 //! answer was complete. Pure.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,30 +34,23 @@ impl Observation {
 }
 
 /// Why nothing is known about a run. `Display` says it in one line.
-#[derive(Debug, Clone)]
-pub struct Unknown(Reason);
-
-#[derive(Debug, Clone)]
-enum Reason {
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Unknown {
+    /// The row of this run cannot be used, and why.
+    #[error("what the Catalog lists of it cannot be used: {0}")]
     Row(&'static str),
+    /// A request for this run alone failed, while others succeed.
+    #[error("asked for alone, {0}")]
     Broken(Arc<CatalogError>),
+    /// Requests fail.
+    #[error("{0}")]
     Failed(Arc<CatalogError>),
 }
 
 impl Unknown {
-    /// The row of this run cannot be used, and why.
-    pub(crate) fn row(why: &'static str) -> Self {
-        Self(Reason::Row(why))
-    }
-
-    /// A request for this run alone failed, while others succeed.
-    pub(crate) fn broken(error: Arc<CatalogError>) -> Self {
-        Self(Reason::Broken(error))
-    }
-
     /// True if the reason seems to be the run itself, and not an outage whose end can be waited for.
     pub fn is_of_the_run_alone(&self) -> bool {
-        !matches!(self.0, Reason::Failed(_))
+        !matches!(self, Self::Failed(_))
     }
 
     /// When requests may be sent again, if none was sent for this run.
@@ -68,32 +60,16 @@ impl Unknown {
 
     /// The failed request, if that is why.
     pub fn error(&self) -> Option<&CatalogError> {
-        match &self.0 {
-            Reason::Row(_) => None,
-            Reason::Broken(error) | Reason::Failed(error) => Some(error),
+        match self {
+            Self::Row(_) => None,
+            Self::Broken(error) | Self::Failed(error) => Some(error),
         }
-    }
-}
-
-impl From<Arc<CatalogError>> for Unknown {
-    fn from(error: Arc<CatalogError>) -> Self {
-        Self(Reason::Failed(error))
     }
 }
 
 impl From<CatalogError> for Unknown {
     fn from(error: CatalogError) -> Self {
-        Arc::new(error).into()
-    }
-}
-
-impl fmt::Display for Unknown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Reason::Row(why) => write!(f, "what the Catalog lists of it cannot be used: {why}"),
-            Reason::Broken(error) => write!(f, "asked for alone, {error}"),
-            Reason::Failed(error) => error.fmt(f),
-        }
+        Self::Failed(Arc::new(error))
     }
 }
 
@@ -153,7 +129,7 @@ pub(super) fn listed_key(row: &Row) -> Result<CourseKey, CourseKeyError> {
 }
 
 fn odd(why: &'static str) -> Observation {
-    Observation::Unknown(Unknown::row(why))
+    Observation::Unknown(Unknown::Row(why))
 }
 
 #[cfg(test)]

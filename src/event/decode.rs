@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::fields::{self, join, member, missing, required_text, wrong};
-use super::{DecodeError, Decoded, Event, EventKind, Ignored};
+use super::{DecodeError, Decoded, Event, EventKind};
 use crate::model::course_key::{CourseKey, CourseKeyError};
 use crate::model::text::cut;
 
@@ -52,12 +52,14 @@ pub fn decode(raw: &Raw) -> Result<Decoded, DecodeError> {
 
 fn text(body: &[u8]) -> Result<&str, DecodeError> {
     if body.is_empty() {
-        return Err(DecodeError::Empty);
+        return Err(DecodeError("the body is empty".to_owned()));
     }
     if body.len() > MAX_BODY_BYTES {
-        return Err(DecodeError::TooLarge(body.len()));
+        let why = format!("the body has {} bytes, more than the {MAX_BODY_BYTES} allowed", body.len());
+        return Err(DecodeError(why));
     }
-    std::str::from_utf8(body).map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))
+    std::str::from_utf8(body)
+        .map_err(|error| DecodeError(format!("the body is not UTF-8 (byte {})", error.valid_up_to())))
 }
 
 /// True if the content type says so, or if the body has all the members of a CloudEvent.
@@ -92,9 +94,7 @@ fn binary(raw: &Raw, name: &str, body: &Value) -> Result<Decoded, DecodeError> {
 
 fn native(raw: &Raw, body: &Value) -> Result<Decoded, DecodeError> {
     let kind = match fields::text(body, "", "type")? {
-        Some(name) => {
-            EventKind::from_name(name).ok_or_else(|| DecodeError::UnknownType(cut(name, SHOWN_CHARS)))?
-        }
+        Some(name) => EventKind::from_name(name).ok_or_else(|| unknown_type(name))?,
         None => EventKind::from_name(raw.routing_key).ok_or_else(|| {
             let key = cut(raw.routing_key, SHOWN_CHARS);
             wrong("type", format!("is missing, and the routing key {key:?} is no type either"))
@@ -128,7 +128,7 @@ impl About {
             Some(other) if other.starts_with("library") || other.starts_with("content_library") => {
                 return Ok(None);
             }
-            _ => return Err(DecodeError::UnknownType(cut(name, SHOWN_CHARS))),
+            _ => return Err(unknown_type(name)),
         };
         Ok(Some(Self { kind: EventKind::CoursePublish, objects, key: "course_key" }))
     }
@@ -154,16 +154,18 @@ impl About {
                 let id = id.map(|id| id.chars().take(MAX_TEXT_CHARS).collect());
                 Ok(Decoded::Event(Event { kind: self.kind, course, time, id }))
             }
-            Err(error @ CourseKeyError::NotARun(_)) => {
-                Ok(Decoded::Ignored(Ignored { why: error.to_string() }))
-            }
-            Err(error) => Err(DecodeError::Key(error)),
+            Err(error @ CourseKeyError::NotARun(_)) => Ok(Decoded::Ignored(error.to_string())),
+            Err(error) => Err(DecodeError(error.to_string())),
         }
     }
 }
 
+fn unknown_type(name: &str) -> DecodeError {
+    DecodeError(format!("unknown event type {:?}", cut(name, SHOWN_CHARS)))
+}
+
 fn other_type(name: &str) -> Decoded {
-    Decoded::Ignored(Ignored { why: format!("an event of type {:?}", cut(name, SHOWN_CHARS)) })
+    Decoded::Ignored(format!("an event of type {:?}", cut(name, SHOWN_CHARS)))
 }
 
 /// `id` and `time` are optional and only inform, so one that cannot be read is ignored.

@@ -24,8 +24,8 @@ struct Decisive {
 pub(super) fn parse(text: &str) -> Result<Value, DecodeError> {
     let body = serde_json::from_str(text).map_err(|error| {
         let said = error.to_string();
-        let why = said.split(" at line ").next().unwrap_or_default().to_owned();
-        DecodeError::NotJson { why, line: error.line(), column: error.column() }
+        let why = said.split(" at line ").next().unwrap_or_default();
+        DecodeError(format!("the body is not JSON: {why} (line {}, column {})", error.line(), error.column()))
     })?;
     // Any other error is a field of the wrong type, which is reported when that field is read.
     if let Err(error) = serde_json::from_str::<Decisive>(text)
@@ -65,7 +65,7 @@ pub(super) fn required_text<'a>(object: &'a Value, path: &str, name: &str) -> Re
 /// The error for a field that is not as it should be.
 pub(super) fn wrong(path: &str, problem: String) -> DecodeError {
     let name = if path.is_empty() { "(body)" } else { path };
-    DecodeError::Field { name: name.to_owned(), problem }
+    DecodeError(format!("field {name:?} {problem}"))
 }
 
 /// The error for a field that has to be there.

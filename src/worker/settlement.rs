@@ -157,9 +157,9 @@ mod tests {
     #[test]
     fn a_run_that_the_catalog_cannot_show_is_asked_for_less_and_less_often() {
         let now = Instant::now();
-        let row = Outcome::Unknown(Unknown::row("it is there twice"));
+        let row = Outcome::Unknown(Unknown::Row("it is there twice"));
         let failed = CatalogError::Status { code: 500, said: String::new(), retry_after: None };
-        let broken = Outcome::Unknown(Unknown::broken(failed.into()));
+        let broken = Outcome::Unknown(Unknown::Broken(failed.into()));
         for (attempt, step) in (0..).zip(crate::broker::STEPS) {
             assert!(delay(step, true)(&settle(&row, attempt, now)), "{attempt}");
             assert!(delay(step, true)(&settle(&broken, attempt, now)), "{attempt}");
@@ -185,7 +185,7 @@ mod tests {
             (Outcome::NotListed, "not_listed"),
             (Outcome::NoOverview, "no_overview"),
             (Outcome::Superseded, "superseded"),
-            (Outcome::Unknown(Unknown::row("it is there twice")), "unchanged"),
+            (Outcome::Unknown(Unknown::Row("it is there twice")), "unchanged"),
             (Outcome::Updated, "applied"),
         ] {
             assert_eq!(settle_hint(&outcome, 0, now), Settlement::Ack(word));

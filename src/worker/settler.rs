@@ -14,7 +14,7 @@ use super::settlement::Settlement;
 use super::tally::{First, Tally};
 use crate::broker::{self, Acker, Delivery, HINT};
 use crate::clock;
-use crate::event::{Decoded, Event, Ignored};
+use crate::event::{Decoded, Event};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::Entry;
 use crate::telemetry::{Latch, metrics, report};
@@ -37,7 +37,7 @@ pub(super) fn read(delivery: &Delivery) -> Result<Event, Settlement> {
     }
     match decode::read(delivery) {
         Ok(Decoded::Event(event)) => Ok(event),
-        Ok(Decoded::Ignored(Ignored { why })) => {
+        Ok(Decoded::Ignored(why)) => {
             tracing::debug!(event = "event.ignored", why, "the message is not about a course run");
             Err(Settlement::Ack("ignored"))
         }

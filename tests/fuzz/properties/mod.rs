@@ -89,7 +89,7 @@ pub fn decode_event(data: &[u8]) {
             });
             assert_eq!(again, Ok(Decoded::Event(event)), "{}", String::from_utf8_lossy(&body));
         }
-        Ok(Decoded::Ignored(ignored)) => is_short_line(&ignored.why),
+        Ok(Decoded::Ignored(ignored)) => is_short_line(&ignored),
         Err(error) => is_short_line(&error),
     }
 }
