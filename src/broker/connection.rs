@@ -191,7 +191,7 @@ impl Connection {
     }
 
     /// True while the broker does not read what we send, because of an alarm (memory, disk).
-    pub fn is_blocked(&self) -> bool {
+    pub(crate) fn is_blocked(&self) -> bool {
         self.inner.status().blocked()
     }
 
@@ -203,7 +203,7 @@ impl Connection {
     }
 
     /// Closes the socket; everything that waits on the connection fails at once.
-    pub fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         self.socket.hang_up();
     }
 }

@@ -122,7 +122,7 @@ impl Received {
     }
 
     /// The first bytes of properties that cannot be read. None if they can.
-    pub fn unreadable_properties(&self) -> Option<&[u8]> {
+    pub(crate) fn unreadable_properties(&self) -> Option<&[u8]> {
         match find(self.properties.headers().as_ref()?, PROPERTIES)? {
             AMQPValue::ByteArray(bytes) => Some(bytes.as_slice()),
             _ => None,
@@ -135,7 +135,7 @@ impl Received {
     }
 
     /// The sender's properties in AMQP's encoding: the same each time that a message is delivered or sent on.
-    pub fn senders_properties(&self) -> Vec<u8> {
+    pub(crate) fn senders_properties(&self) -> Vec<u8> {
         self.encoded(|header| !is_ours_or_the_brokers(header))
     }
 
@@ -183,19 +183,19 @@ fn given_up_by_broker(headers: &FieldTable) -> Option<String> {
 }
 
 /// The number of delays that counted as attempts; an integer.
-pub const ATTEMPT: &str = "x-course-sharing-attempt";
+const ATTEMPT: &str = "x-course-sharing-attempt";
 /// Why it was delayed or is dead; one line of at most 255 bytes.
-pub const REASON: &str = "x-course-sharing-reason";
+const REASON: &str = "x-course-sharing-reason";
 /// When this program first saw it; RFC 3339.
-pub const FIRST_SEEN: &str = "x-course-sharing-first-seen";
+pub(crate) const FIRST_SEEN: &str = "x-course-sharing-first-seen";
 /// The routing key it was first published with: a delay queue replaces the key by the name of the queue.
-pub const ROUTING_KEY: &str = "x-course-sharing-routing-key";
+pub(crate) const ROUTING_KEY: &str = "x-course-sharing-routing-key";
 /// That a message is a hint, and when its course changed, by the Catalog's clock; RFC 3339.
-pub const HINT: &str = "x-course-sharing-hint";
+pub(crate) const HINT: &str = "x-course-sharing-hint";
 /// Why the properties cannot be read. Such a message is a dead letter.
-pub const UNREADABLE: &str = "x-course-sharing-unreadable";
+pub(super) const UNREADABLE: &str = "x-course-sharing-unreadable";
 /// The bytes of properties that cannot be read.
-pub const PROPERTIES: &str = "x-course-sharing-properties";
+pub(super) const PROPERTIES: &str = "x-course-sharing-properties";
 
 const MAX_REASON_BYTES: usize = 255;
 

@@ -20,9 +20,9 @@ pub use self::connection::{Broker, Connection, Role};
 pub use self::consumer::{Attachment, Consumer, Stopped};
 pub use self::dead_letters::{DeadLetters, Feed};
 pub use self::error::BrokerError;
-pub use self::message::{
-    ATTEMPT, FIRST_SEEN, HINT, Message, PROPERTIES, REASON, ROUTING_KEY, Received, UNREADABLE,
-};
+pub(crate) use self::message::{FIRST_SEEN, HINT, ROUTING_KEY};
+pub use self::message::{Message, Received};
 pub use self::publisher::Publisher;
 pub use self::session::{Delivery, ack_many};
-pub use self::topology::{Counts, LONGEST_STEP, ROUTING_KEYS, STEPS, Topology, next_step, step_for};
+pub use self::topology::{Counts, STEPS, Topology};
+pub(crate) use self::topology::{LONGEST_STEP, next_step, step_for};

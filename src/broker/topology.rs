@@ -19,7 +19,7 @@ use super::message::short;
 use crate::config::Amqp;
 
 /// The routing keys of Studio and the LMS.
-pub const ROUTING_KEYS: [&str; 2] = ["course-publish", "overview-recreated"];
+const ROUTING_KEYS: [&str; 2] = ["course-publish", "overview-recreated"];
 
 /// Against a message that ends the process or the connection each time. Other failures are counted in our own header and
 /// end far earlier. High, as each reconnect counts for all unacknowledged messages, and a bad network must not make dead
@@ -128,15 +128,15 @@ fn text(value: &str) -> AMQPValue {
 pub const STEPS: [u32; 6] = [10, 60, 180, 900, 3600, 14_400];
 
 /// The last step.
-pub const LONGEST_STEP: Duration = Duration::from_secs(STEPS[STEPS.len() - 1] as u64);
+pub(crate) const LONGEST_STEP: Duration = Duration::from_secs(STEPS[STEPS.len() - 1] as u64);
 
 /// The step after `attempt` delays, in seconds. None after the last.
-pub fn next_step(attempt: u32) -> Option<u32> {
+pub(crate) fn next_step(attempt: u32) -> Option<u32> {
     STEPS.get(usize::try_from(attempt).ok()?).copied()
 }
 
 /// The shortest step that lasts at least as long as `wait`, in seconds; else the longest.
-pub fn step_for(wait: Duration) -> u32 {
+pub(crate) fn step_for(wait: Duration) -> u32 {
     let [shorter @ .., longest] = STEPS;
     shorter.into_iter().find(|step| Duration::from_secs(u64::from(*step)) >= wait).unwrap_or(longest)
 }

@@ -97,7 +97,7 @@ impl Client {
     /// The same Catalog, asked past its cache: it keeps whole answers by URL, and forgets them only when it sees a row of
     /// its own saved, which it does not see of everything.
     #[must_use]
-    pub fn past_cache(&self) -> Self {
+    pub(crate) fn past_cache(&self) -> Self {
         Self { shared: self.shared.clone(), urls: Arc::new(self.urls.past_cache(rand::random())) }
     }
 
@@ -156,7 +156,7 @@ impl Client {
     }
 
     /// The bytes that the value of `keys=` may take in one request; see [`super::key_cost`].
-    pub fn key_budget(&self) -> usize {
+    pub(crate) fn key_budget(&self) -> usize {
         self.urls.key_budget()
     }
 

@@ -119,7 +119,7 @@ impl CatalogError {
 
     /// True if a smaller page may succeed: one broken row makes a 500 of its page, and a page may be too slow or too large
     /// for something on the way. False for what no page size changes, such as no connection or a wrong address.
-    pub fn may_succeed_smaller(&self) -> bool {
+    pub(crate) fn may_succeed_smaller(&self) -> bool {
         match self {
             Self::Status { code, .. } => *code >= 500,
             Self::Unreachable { closed, .. } => *closed,

@@ -35,7 +35,7 @@ pub use self::circuit_breaker::Circuit;
 pub use self::client::{Client, ListedRun, Page};
 pub use self::error::{CatalogError, Defect};
 pub use self::observation::{Observation, Unknown};
-pub use self::url::key_cost;
+pub(crate) use self::url::key_cost;
 
 /// What the Catalog is asked for. It decides who waits and who goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,7 +28,7 @@ pub enum Observation {
 
 impl Observation {
     /// Whether it is known that the run has no URL that may be shared.
-    pub fn gives_no_url(&self) -> bool {
+    pub(crate) fn gives_no_url(&self) -> bool {
         matches!(self, Self::NoUrl(_) | Self::Refused(_) | Self::NotListed)
     }
 }

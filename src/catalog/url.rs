@@ -109,7 +109,7 @@ fn with_query(list: &Url, path: &'static str, query: &str, rows: usize) -> Targe
 }
 
 /// The bytes that a key takes in `keys=`: percent-encoded, with its comma.
-pub fn key_cost(key: &RunKey) -> usize {
+pub(crate) fn key_cost(key: &RunKey) -> usize {
     key.as_str().bytes().map(|byte| if is_plain(byte) { 1 } else { 3 }).sum::<usize>() + 1
 }
 

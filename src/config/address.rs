@@ -87,7 +87,7 @@ impl fmt::Debug for WebUrl {
 /// The URL with any user name kept and any password masked, and a query that may hold one; for logs and error
 /// messages. It goes by the text, not by a parser: a password with `/`, `?`, `#` or `@` in it, not encoded, ends for
 /// a parser where it should not, and the rest of it would be shown.
-pub fn without_password(url: &str) -> String {
+pub(crate) fn without_password(url: &str) -> String {
     let is_scheme =
         |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     let shown = match url.split_once(':') {

@@ -8,7 +8,8 @@ mod sections;
 mod validate;
 mod values;
 
-pub use self::address::{TlsFiles, WebUrl, without_password};
+pub(crate) use self::address::without_password;
+pub use self::address::{TlsFiles, WebUrl};
 pub use self::sections::{
     Amqp, Catalog, Config, Database, Heal, Http, Lms, Log, MarketingUrl, Reconcile, Sync,
 };

@@ -90,7 +90,7 @@ impl Default for Amqp {
 
 impl Amqp {
     /// What the names of all our queues begin with: the events queue's name less `.events`.
-    pub fn queue_prefix(&self) -> &str {
+    pub(crate) fn queue_prefix(&self) -> &str {
         self.queue.strip_suffix(EVENTS).unwrap_or(&self.queue)
     }
 
@@ -98,7 +98,7 @@ impl Amqp {
     ///
     /// # Errors
     /// What is wrong with the URL.
-    pub fn tls_files(&self) -> Result<TlsFiles, ConfigError> {
+    pub(crate) fn tls_files(&self) -> Result<TlsFiles, ConfigError> {
         TlsFiles::named_in(self.url.expose_secret())
     }
 }

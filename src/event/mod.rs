@@ -11,7 +11,7 @@ use strum::{Display, EnumString, IntoStaticStr};
 
 use crate::model::course_key::CourseKey;
 
-pub use self::decode::{MAX_BODY_BYTES, Raw, decode};
+pub use self::decode::{Raw, decode};
 
 /// What happened to a course, as far as its link is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr)]
@@ -30,7 +30,7 @@ impl EventKind {
     }
 
     /// The kind of that name, if there is one.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         name.parse().ok()
     }
 }

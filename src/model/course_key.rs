@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::text::cut;
 
 /// The longest key, in characters, that fits the LMS's `varchar(255)`.
-pub const MAX_CHARS: usize = 255;
+pub(crate) const MAX_CHARS: usize = 255;
 
 /// The key of a course run as the LMS knows it: `course-v1:ORG+COURSE+RUN`, `ORG/COURSE/RUN`, or a custom
 /// course, `ccx-v1:ORG+COURSE+RUN+ccx@N`.
@@ -106,7 +106,7 @@ macro_rules! key {
     ($key:ty) => {
         impl $key {
             /// True for a custom course of a coach (`ccx-v1:…`).
-            pub fn is_ccx(&self) -> bool {
+            pub(crate) fn is_ccx(&self) -> bool {
                 self.0.starts_with("ccx-v1:")
             }
 

@@ -91,7 +91,7 @@ impl Also {
     }
 
     /// Where these values, an overview's, differ from what is `known`.
-    pub fn changes_to(&self, known: &Self) -> Vec<AlsoChange> {
+    pub(crate) fn changes_to(&self, known: &Self) -> Vec<AlsoChange> {
         let change = |column| {
             let (from, to) = (self.get(column), known.get(column)?);
             (from.as_ref() != Some(&to)).then_some(AlsoChange { column, from, to })
@@ -101,7 +101,7 @@ impl Also {
 }
 
 /// Whether a text can be a language's code: letters, digits, `-` and `_`, 2 to 35 of them.
-pub fn is_language(text: &str) -> bool {
+pub(crate) fn is_language(text: &str) -> bool {
     (2..=LONGEST_LANGUAGE).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }

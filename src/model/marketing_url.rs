@@ -161,7 +161,7 @@ fn without_user(text: &str) -> String {
 
 /// The host of a URL that may come from anywhere (an overview, an old ledger row), lower-cased; none if it has
 /// none. Two URLs of different hosts make a "re-hosted" link for the mass-change brake.
-pub fn host_of(text: &str) -> Option<String> {
+pub(crate) fn host_of(text: &str) -> Option<String> {
     Url::parse(text).ok()?.host_str().map(str::to_owned)
 }
 

@@ -57,12 +57,12 @@ pub struct Latch(AtomicBool);
 
 impl Latch {
     /// Notes a failure. True for the first one since the last success: log it.
-    pub fn fails(&self) -> bool {
+    pub(crate) fn fails(&self) -> bool {
         !self.0.swap(true, Ordering::Relaxed)
     }
 
     /// Notes a success. True for the first one after a failure: log the recovery.
-    pub fn recovers(&self) -> bool {
+    pub(crate) fn recovers(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
 }
