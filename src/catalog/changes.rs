@@ -3,9 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::Purpose;
+use super::client::Client;
 use super::error::CatalogError;
-use super::request::Requests;
-use super::url::Urls;
 use super::wire::CourseRow;
 use crate::model::course_key::CourseKey;
 
@@ -40,25 +39,29 @@ pub struct Changed {
     pub runs: Vec<CourseKey>,
 }
 
-/// Asks page by page. The list only grows behind the reader, so that offsets skip nothing unless a course is deleted.
-pub(super) async fn since(
-    requests: &Requests,
-    urls: &Urls,
-    since: DateTime<Utc>,
-) -> Result<Changes, CatalogError> {
-    let (mut changes, mut rows) = (Changes::default(), 0);
-    for _ in 0..MOST_PAGES {
-        let target = urls.changed_since(since, rows, LIMIT);
-        let list = requests.ask_for_courses(&target, Purpose::Hint).await?.list;
-        let is_last = list.rows.is_empty() || !list.has_next;
-        rows += list.rows.len();
-        list.rows.into_iter().for_each(|row| changes.add(row));
-        if is_last {
-            changes.complete = list.count <= rows as u64;
-            break;
+impl Client {
+    /// The courses that changed at `since` or later, by the Catalog's clock. What changes meanwhile may be missing, with a
+    /// stamp not before the request. Asked page by page, past the cache, which may keep an answer from before a change was
+    /// committed. The list only grows behind the reader, so that offsets skip nothing unless a course is deleted.
+    ///
+    /// # Errors
+    /// The last failure; see [`CatalogError::is_refusal`].
+    pub async fn changed_since(&self, since: DateTime<Utc>) -> Result<Changes, CatalogError> {
+        let fresh = self.past_cache();
+        let (mut changes, mut rows) = (Changes::default(), 0);
+        for _ in 0..MOST_PAGES {
+            let target = fresh.urls.changed_since(since, rows, LIMIT);
+            let list = fresh.shared.requests.ask_for_courses(&target, Purpose::Hint).await?.list;
+            let is_last = list.rows.is_empty() || !list.has_next;
+            rows += list.rows.len();
+            list.rows.into_iter().for_each(|row| changes.add(row));
+            if is_last {
+                changes.complete = list.count <= rows as u64;
+                break;
+            }
         }
+        Ok(changes)
     }
-    Ok(changes)
 }
 
 impl Changes {

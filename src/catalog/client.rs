@@ -1,14 +1,11 @@
 //! What the rest of the program may ask of the Catalog.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 use crate::config;
-use crate::model::course_key::{CourseKey, CourseKeyError, RunKey};
+use crate::model::course_key::{CourseKey, CourseKeyError};
 use crate::model::extra_columns::AlsoColumn;
 use crate::model::marketing_url::UrlPolicy;
 
@@ -21,18 +18,18 @@ use super::retry_policy::Kind;
 use super::token::Tokens;
 use super::url::Urls;
 use super::wire::Row;
-use super::{Changes, Purpose, changes, look_up, transport};
+use super::{Purpose, transport};
 
 /// The Catalog. Clones share connections, token and rate limiter; a process has one.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
-    urls: Arc<Urls>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) urls: Arc<Urls>,
 }
 
-struct Shared {
-    requests: Requests,
-    policy: UrlPolicy,
+pub(super) struct Shared {
+    pub(super) requests: Requests,
+    pub(super) policy: UrlPolicy,
 }
 
 /// One page of the whole list.
@@ -101,12 +98,6 @@ impl Client {
         Self { shared: self.shared.clone(), urls: Arc::new(self.urls.past_cache(rand::random())) }
     }
 
-    /// What the Catalog says about each of these runs; every key has an entry. Sends as few requests as
-    /// `catalog.max_url_bytes` allows, one after another.
-    pub async fn look_up(&self, keys: &[RunKey], purpose: Purpose) -> HashMap<RunKey, Observation> {
-        look_up::look_up(&self.shared.requests, &self.urls, &self.shared.policy, keys, purpose).await
-    }
-
     /// The runs from `offset` on, `limit` of them (at least one), with quick retries.
     ///
     /// # Errors
@@ -125,15 +116,6 @@ impl Client {
             bytes: answered.bytes,
             elapsed: answered.elapsed,
         })
-    }
-
-    /// The courses that changed at `since` or later, by the Catalog's clock. What changes meanwhile may be missing, with a
-    /// stamp not before the request. Asked past the cache, which may keep an answer from before a change was committed.
-    ///
-    /// # Errors
-    /// The last failure; see [`CatalogError::is_refusal`].
-    pub async fn changed_since(&self, since: DateTime<Utc>) -> Result<Changes, CatalogError> {
-        changes::since(&self.shared.requests, &self.past_cache().urls, since).await
     }
 
     /// For `check`: fetches a token and a list of one run, in one attempt. Returns the number of runs.

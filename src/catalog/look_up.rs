@@ -10,50 +10,47 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Purpose;
+use super::client::Client;
 use super::error::CatalogError;
 use super::observation::{Observation, Unknown, observe};
-use super::request::{Answered, Requests};
+use super::request::Answered;
 use super::retry_policy::Kind;
-use super::url::{Urls, fitting, key_cost};
+use super::url::{fitting, key_cost};
 use super::wire::List;
 use crate::model::course_key::RunKey;
-use crate::model::marketing_url::UrlPolicy;
 
-/// Sends one request after another: the Catalog does not answer faster when it gets several at once.
-pub(super) async fn look_up(
-    requests: &Requests,
-    urls: &Urls,
-    policy: &UrlPolicy,
-    keys: &[RunKey],
-    purpose: Purpose,
-) -> HashMap<RunKey, Observation> {
-    let mut seen = HashSet::with_capacity(keys.len());
-    let distinct: Vec<RunKey> = keys.iter().filter(|key| seen.insert(*key)).cloned().collect();
-    let mut observations = HashMap::with_capacity(distinct.len());
-    let mut batches = Batches::new(distinct, urls.key_budget());
-    while let Some(batch) = batches.next() {
-        match requests.ask(&urls.keys(&batch.keys), batch.kind, purpose).await {
-            Ok(Answered { list, .. }) => {
-                batches.succeeded(&batch);
-                log_ignored_values(&list);
-                observations.extend(observe(&list, &batch.keys, policy));
-            }
-            Err(error) => {
-                let lost = batches.failed(batch, &error);
-                let error = Arc::new(error);
-                let (keys, why) = match lost {
-                    Lost::None => {
-                        tracing::debug!(error = %error, "a batch of runs failed; its halves are asked for next");
-                        continue;
-                    }
-                    Lost::One(keys) => (keys, Unknown::Broken(error)),
-                    Lost::All(keys) => (keys, Unknown::Failed(error)),
-                };
-                observations.extend(keys.into_iter().map(|key| (key, Observation::Unknown(why.clone()))));
+impl Client {
+    /// What the Catalog says about each of these runs; every key has an entry. Sends as few requests as
+    /// `catalog.max_url_bytes` allows, one after another: the Catalog does not answer faster when it gets several at once.
+    pub async fn look_up(&self, keys: &[RunKey], purpose: Purpose) -> HashMap<RunKey, Observation> {
+        let mut seen = HashSet::with_capacity(keys.len());
+        let distinct: Vec<RunKey> = keys.iter().filter(|key| seen.insert(*key)).cloned().collect();
+        let mut observations = HashMap::with_capacity(distinct.len());
+        let mut batches = Batches::new(distinct, self.urls.key_budget());
+        while let Some(batch) = batches.next() {
+            match self.shared.requests.ask(&self.urls.keys(&batch.keys), batch.kind, purpose).await {
+                Ok(Answered { list, .. }) => {
+                    batches.succeeded(&batch);
+                    log_ignored_values(&list);
+                    observations.extend(observe(&list, &batch.keys, &self.shared.policy));
+                }
+                Err(error) => {
+                    let lost = batches.failed(batch, &error);
+                    let error = Arc::new(error);
+                    let (keys, why) = match lost {
+                        Lost::None => {
+                            tracing::debug!(error = %error, "a batch of runs failed; its halves are asked for next");
+                            continue;
+                        }
+                        Lost::One(keys) => (keys, Unknown::Broken(error)),
+                        Lost::All(keys) => (keys, Unknown::Failed(error)),
+                    };
+                    observations.extend(keys.into_iter().map(|key| (key, Observation::Unknown(why.clone()))));
+                }
             }
         }
+        observations
     }
-    observations
 }
 
 fn log_ignored_values(list: &List) {
