@@ -25,18 +25,12 @@ impl Acker {
     }
 
     /// Acknowledges a delivery. For many at once see [`super::ack_many`].
-    ///
-    /// # Errors
-    /// [`BrokerError::Stale`].
     pub async fn ack(&self, delivery: &Delivery) -> Result<(), BrokerError> {
         ack(delivery).await
     }
 
     /// Delivers it again after `step` seconds, one of the topology's steps, as attempt number `attempt`: one more than its
     /// own if the delay counts as an attempt.
-    ///
-    /// # Errors
-    /// See [`Acker`].
     pub async fn delay(
         &self,
         delivery: &Delivery,
@@ -48,9 +42,6 @@ impl Acker {
     }
 
     /// Sends it to the dead letters, unchanged, with the reason.
-    ///
-    /// # Errors
-    /// See [`Acker`].
     pub async fn dead(&self, delivery: &Delivery, reason: &str) -> Result<(), BrokerError> {
         self.move_to(&self.topology.dead, delivery, delivery.attempt, reason).await
     }

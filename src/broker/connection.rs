@@ -66,9 +66,6 @@ pub struct Connection {
 
 impl Broker {
     /// Reads `amqp.url`; connects to nothing yet.
-    ///
-    /// # Errors
-    /// [`BrokerError::Unreachable`] for a malformed URL.
     pub fn new(config: &Amqp) -> Result<Self, BrokerError> {
         let text = config.url.expose_secret();
         let url = Url::parse(text).map_err(|_| bad_url())?;
@@ -94,9 +91,6 @@ impl Broker {
     }
 
     /// Opens a connection, in 10 s at most.
-    ///
-    /// # Errors
-    /// [`BrokerError::Unreachable`] or [`BrokerError::Denied`].
     pub async fn open(&self, role: Role) -> Result<Connection, BrokerError> {
         let name = format!("course-sharing {} {role}", env!("CARGO_PKG_VERSION"));
         let properties = ConnectionProperties::default().with_connection_name(name.into());
@@ -178,9 +172,6 @@ async fn connect(
 
 impl Connection {
     /// A new channel, in 5 s at most.
-    ///
-    /// # Errors
-    /// [`BrokerError::Lost`].
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
         answer_within(CHANNEL_LIMIT, "opening a channel", self.inner.create_channel()).await
     }

@@ -27,9 +27,6 @@ impl Message {
     }
 
     /// Adds a text header.
-    ///
-    /// # Errors
-    /// If the name is longer than 255 bytes.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, BrokerError> {
         let mut headers: FieldTable = self.properties.headers().clone().unwrap_or_default();
         headers.insert(short(name)?, AMQPValue::LongString(value.into()));
@@ -38,9 +35,6 @@ impl Message {
     }
 
     /// Sets the content type.
-    ///
-    /// # Errors
-    /// If it is longer than 255 bytes.
     pub fn with_content_type(mut self, content_type: &str) -> Result<Self, BrokerError> {
         self.properties = self.properties.with_content_type(short(content_type)?);
         Ok(self)

@@ -149,9 +149,6 @@ pub async fn ack_many(deliveries: Vec<Delivery>) -> Result<(), BrokerError> {
 }
 
 /// Acknowledges one delivery. A second time it does nothing.
-///
-/// # Errors
-/// [`BrokerError::Stale`].
 pub(super) async fn ack(delivery: &Delivery) -> Result<(), BrokerError> {
     delivery.session.ack([delivery.tag]).await
 }

@@ -164,9 +164,6 @@ impl Topology {
 
     /// Verifies that exchange and queues exist. AMQP cannot ask for bindings or arguments, so an unbound queue is not
     /// noticed.
-    ///
-    /// # Errors
-    /// As [`Topology::ensure`].
     pub async fn verify(&self, connection: &Connection) -> Result<(), BrokerError> {
         self.declare_exchange(connection, true).await?;
         for queue in self.queues() {
@@ -176,9 +173,6 @@ impl Topology {
     }
 
     /// The number of messages ready in each queue.
-    ///
-    /// # Errors
-    /// As [`Topology::ensure`].
     pub async fn counts(&self, connection: &Connection) -> Result<Counts, BrokerError> {
         let mut counts = Counts { events: 0, delayed: Vec::new(), dead: 0 };
         for queue in self.queues() {

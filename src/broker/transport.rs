@@ -129,9 +129,6 @@ impl Reactor for Screening {
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Reads the files that the URL names.
-///
-/// # Errors
-/// A file that cannot be read, named with its parameter.
 pub(super) fn tls(files: &TlsFiles) -> io::Result<OwnedTLSConfig> {
     let mut config = OwnedTLSConfig::default();
     if let Some(path) = &files.authorities {

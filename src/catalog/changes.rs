@@ -43,9 +43,6 @@ impl Client {
     /// The courses that changed at `since` or later, by the Catalog's clock. What changes meanwhile may be missing, with a
     /// stamp not before the request. Asked page by page, past the cache, which may keep an answer from before a change was
     /// committed. The list only grows behind the reader, so that offsets skip nothing unless a course is deleted.
-    ///
-    /// # Errors
-    /// The last failure; see [`CatalogError::is_refusal`].
     pub async fn changed_since(&self, since: DateTime<Utc>) -> Result<Changes, CatalogError> {
         let fresh = self.past_cache();
         let (mut changes, mut rows) = (Changes::default(), 0);

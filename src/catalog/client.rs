@@ -119,9 +119,6 @@ impl Client {
     }
 
     /// For `check`: fetches a token and a list of one run, in one attempt. Returns the number of runs.
-    ///
-    /// # Errors
-    /// What is wrong and what to do about it.
     pub async fn probe(&self) -> Result<u64, CatalogError> {
         let target = self.urls.page(0, 1);
         Ok(self.shared.requests.ask(&target, Kind::Probe, Purpose::Command).await?.list.count)

@@ -53,9 +53,6 @@ pub(super) struct Answered<T = Row> {
 impl Requests {
     /// Asks until there is an answer, or another attempt makes no sense: thirty seconds at most, not counting a pass's
     /// waits for the rate limiter and for a token.
-    ///
-    /// # Errors
-    /// Why the last attempt failed, or why there was none.
     pub(super) async fn ask(
         &self,
         target: &Target,
@@ -67,9 +64,6 @@ impl Requests {
     }
 
     /// The same for a page of the list of courses.
-    ///
-    /// # Errors
-    /// As [`Requests::ask`].
     pub(super) async fn ask_for_courses(
         &self,
         target: &Target,

@@ -101,9 +101,6 @@ impl Tokens {
     }
 
     /// The token in use, or a new one when it is about to expire.
-    ///
-    /// # Errors
-    /// [`CatalogError::Token`].
     pub(super) async fn get(&self) -> Result<Token, CatalogError> {
         let mut state = self.state.lock().await;
         if let Some(token) = state.token.as_ref().filter(|token| Instant::now() < token.renew_at) {

@@ -44,9 +44,6 @@ pub(super) fn http(connections: usize) -> Result<reqwest::Client, CatalogError> 
 
 /// Sends a request and reads the answer: at most `cap` bytes, within `limit` from connecting to the last byte. The body
 /// of an error is read as far as it comes.
-///
-/// # Errors
-/// [`CatalogError::Unreachable`], [`CatalogError::Timeout`], [`CatalogError::Unreadable`].
 pub(super) async fn send(
     request: RequestBuilder,
     limit: Duration,

@@ -105,9 +105,6 @@ fn listed(raw: Option<&RawValue>) -> Listed {
 
 /// Reads the body of an answer with status 200 to a request for `most` rows. No error quotes `secret`, the token that was
 /// sent. Besides the body this takes as much memory as the strings of the rows.
-///
-/// # Errors
-/// [`Defect::Html`], [`Defect::NotJson`] or [`Defect::Odd`], with the start of the body.
 pub(super) fn list(body: &[u8], most: usize, secret: Option<&str>) -> Result<List, Defect> {
     read(body, most, secret, row)
 }
@@ -243,9 +240,6 @@ struct Nested<'a> {
 }
 
 /// Reads the body of an answer to a request for `most` courses; otherwise as [`list`].
-///
-/// # Errors
-/// As [`list`].
 pub(super) fn courses(body: &[u8], most: usize, secret: Option<&str>) -> Result<List<CourseRow>, Defect> {
     read(body, most, secret, course_row)
 }

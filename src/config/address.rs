@@ -48,8 +48,6 @@ pub struct WebUrl(Url);
 impl FromStr for WebUrl {
     type Err = String;
 
-    /// # Errors
-    /// What was expected; the text itself is not repeated.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match parse(text) {
             Some(url) if matches!(url.scheme(), "http" | "https") => Ok(Self(url)),
@@ -133,9 +131,6 @@ pub struct TlsFiles {
 
 impl TlsFiles {
     /// The files with certificates that the URL of a broker names.
-    ///
-    /// # Errors
-    /// What is wrong with the URL.
     pub(super) fn named_in(text: &str) -> Result<Self, ConfigError> {
         // Here, as the library quotes a URL that it cannot read, with the password in it; and it takes one without
         // a host for this machine's.

@@ -95,9 +95,6 @@ impl Amqp {
     }
 
     /// The files with certificates that the URL names.
-    ///
-    /// # Errors
-    /// What is wrong with the URL.
     pub(crate) fn tls_files(&self) -> Result<TlsFiles, ConfigError> {
         TlsFiles::named_in(self.url.expose_secret())
     }

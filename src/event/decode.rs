@@ -36,9 +36,6 @@ pub struct Raw<'a> {
 }
 
 /// Reads a message.
-///
-/// # Errors
-/// [`DecodeError`] says in one line why the message cannot be decoded. A retry does not help.
 pub fn decode(raw: &Raw) -> Result<Decoded, DecodeError> {
     let body = fields::parse(text(raw.body)?)?;
     if is_structured(raw, &body)? {

@@ -52,9 +52,6 @@ pub enum UrlRefused {
 
 impl UrlPolicy {
     /// Takes the text as it is, byte for byte, if it may be shown to learners.
-    ///
-    /// # Errors
-    /// The first reason, if any, why it may not.
     pub fn accept(&self, text: &str) -> Result<MarketingUrl, UrlRefused> {
         if text.len() > MAX_BYTES {
             return Err(UrlRefused::TooLong);

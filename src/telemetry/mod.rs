@@ -33,9 +33,6 @@ pub struct Guard {
 
 /// Sets up logs as `log` says, and traces and metrics as the `OTEL_*` variables say. Blocks for a moment; may be
 /// called inside an async runtime or before it.
-///
-/// # Errors
-/// A wrong `log.level` or `OTEL_*` variable; or a second call.
 pub fn init(log: &config::Log) -> Result<Guard, TelemetryError> {
     let filter = logs::filter(&log.level)?;
     let settings = otlp::Settings::from_env(|name| std::env::var(name).ok())?;

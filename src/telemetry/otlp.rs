@@ -75,9 +75,6 @@ pub fn resource() -> Resource {
 }
 
 /// Sends metrics to `endpoint` from a thread of its own, each `OTEL_METRIC_EXPORT_INTERVAL` (60 s).
-///
-/// # Errors
-/// An endpoint, or an `OTEL_EXPORTER_OTLP_*` variable, that cannot be used.
 pub fn metric_reader(
     endpoint: &str,
 ) -> Result<PeriodicReader<Reporting<opentelemetry_otlp::MetricExporter>>, TelemetryError> {
@@ -93,9 +90,6 @@ pub fn metric_reader(
 }
 
 /// Sends spans to `endpoint`; to be driven by a thread without an async runtime.
-///
-/// # Errors
-/// An endpoint, or an `OTEL_EXPORTER_OTLP_*` variable, that cannot be used.
 pub fn span_exporter(endpoint: &str) -> Result<Reporting<opentelemetry_otlp::SpanExporter>, TelemetryError> {
     readable("traces", endpoint)?;
     install_tls();

@@ -27,9 +27,6 @@ const OURS: &str = env!("CARGO_CRATE_NAME");
 
 /// Sends spans to `endpoint`, in batches, from a thread of its own. `OTEL_TRACES_SAMPLER` and `OTEL_BSP_*` hold.
 /// What does not fit the queue of 2,048 spans is dropped: a collector that is gone costs no memory.
-///
-/// # Errors
-/// An endpoint, or an `OTEL_*` variable, that cannot be used.
 pub fn provider(endpoint: &str, resource: Resource) -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = otlp::span_exporter(endpoint)?;
     Ok(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())

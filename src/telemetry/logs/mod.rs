@@ -24,9 +24,6 @@ const ECHO: &str = "lapin=off";
 
 /// What `level` lets through: a level (`info`), `target=level`, or several with commas between. The noisy libraries
 /// are at `warn`, and lapin is silent, unless `level` names them.
-///
-/// # Errors
-/// [`TelemetryError::Level`], naming the part that is wrong.
 pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     let wrong = |why: String| TelemetryError::Level { level: level.to_owned(), why };
     let directives: Vec<&str> = level.split(',').map(str::trim).filter(|d| !d.is_empty()).collect();
