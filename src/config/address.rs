@@ -2,7 +2,7 @@
 //! One may hold a user name and a password, so none is shown whole.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -61,12 +61,6 @@ impl Deref for WebUrl {
 
     fn deref(&self) -> &Url {
         &self.0
-    }
-}
-
-impl DerefMut for WebUrl {
-    fn deref_mut(&mut self) -> &mut Url {
-        &mut self.0
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::course_key::{CourseKey, CourseKeyError};
 use crate::model::text::cut;
 
 /// The longest body that is read.
-const MAX_BODY_BYTES: usize = 64 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// How much of a text from outside is kept or shown.
 const MAX_TEXT_CHARS: usize = 255;

@@ -141,7 +141,9 @@ async fn a_path_in_the_root_is_kept_and_a_wrong_one_is_a_404() {
     let (stand_in, client) = started(Setup { root: "/discovery".into(), ..Setup::default() }).await;
     assert_eq!(client.probe().await.unwrap(), 241);
     let mut settings = settings(&stand_in);
-    settings.url.set_path("/nowhere");
+    let mut url = (*settings.url).clone();
+    url.set_path("/nowhere");
+    settings.url = url.as_str().parse().unwrap();
     let client = client_with(&settings);
     assert!(matches!(client.probe().await, Err(CatalogError::Status { code: 404, .. })));
     assert!(failure(&client, "AcmeX/CS100/2013_Spring").await.contains("404"), "never NotListed");

@@ -116,7 +116,7 @@ async fn a_full_pass_sees_what_the_cache_hides_and_counts_it_as_missed() {
         let report = rig.run().await;
         assert_eq!((report.updated, report.changed, report.missed_by_light), (1, 1, 1), "{kind:?}");
         assert_eq!(rig.link(30).await, Some(url(30)), "{kind:?}");
-        rig.reconcile.light_schedule = "off".parse().unwrap();
+        rig.reconcile.light_schedule = None;
         rig.change_silently(31);
         let report = rig.run().await;
         assert_eq!((report.changed, report.missed_by_light), (1, 0), "{kind:?}: there are none");
