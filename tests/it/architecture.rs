@@ -1,5 +1,7 @@
 //! The shape of the sources: which module may import which, how short a file may be, and which words they avoid.
 
+mod circles;
+
 use std::path::{Path, PathBuf};
 
 use crate::support::project::{files, read, root};
