@@ -150,7 +150,7 @@ async fn a_wrong_secret_and_a_403_count_as_unauthorized() {
             let series = r#"course_sharing_catalog_requests_total{outcome="unauthorized"}"#;
             wait_until(SOON, series, || async { worker.metric(series).await >= Some(1.0) }).await;
             let timed = worker.metric("course_sharing_catalog_request_seconds_count").await;
-            assert_eq!(timed.is_some(), is_sent, "a request that was not sent took no time");
+            assert_eq!(timed > Some(0.0), is_sent, "a request that was not sent took no time");
             worker.stop().await.expect(0);
         })
         .await;
