@@ -154,7 +154,7 @@ pub fn timestamp(at: DateTime<Utc>) -> f64 {
     at.timestamp_millis() as f64 / 1000.0
 }
 
-/// The instruments of this process. What they count stands in their descriptions, in [`Instruments::declare`].
+/// The instruments of this process. What they count stands in their descriptions.
 pub struct Instruments {
     registry: Registry,
     provider: SdkMeterProvider,
@@ -275,7 +275,7 @@ impl Instruments {
         }
     }
 
-    /// Counts `n` events of one of [`EVENT_TYPES`] that ended as one of [`EVENT_OUTCOMES`].
+    /// Counts `n` events of one of `EVENT_TYPES` that ended as one of `EVENT_OUTCOMES`.
     pub fn event(&self, kind: &'static str, outcome: &'static str, n: u64) {
         self.events.add(n, &[KeyValue::new("type", kind), KeyValue::new("outcome", outcome)]);
     }
