@@ -24,6 +24,8 @@ use crate::telemetry::metrics;
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const GROWTH: f64 = 1.3;
+/// RabbitMQ 4 cancels the consumers of a queue that is deleted, and has the queue a little longer.
+const GONE_AFTER: Duration = Duration::from_millis(300);
 
 /// Whether the broker has a consumer of ours on the events queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,15 +149,13 @@ impl Consumer {
 
     /// Why RabbitMQ cancelled the consumer. It does not say whether the queue was deleted.
     async fn why_cancelled(&self, session: &Session) -> String {
-        let looked = async {
-            let channel = session.connection.channel().await?;
-            let options = QueueDeclareOptions { passive: true, ..Default::default() };
-            let declaring =
-                channel.queue_declare(short(&self.topology.events)?, options, FieldTable::default());
-            answer("looking for the queue", declaring).await.map(drop)
-        };
+        let mut looked = self.look_for_queue(session).await;
+        if looked.is_ok() {
+            tokio::time::sleep(GONE_AFTER).await;
+            looked = self.look_for_queue(session).await;
+        }
         let queue = &self.topology.events;
-        match looked.await {
+        match looked {
             Ok(()) => format!(
                 "RabbitMQ cancelled the consumer, and the queue {queue} exists: a message was unacknowledged for longer than its \
                  consumer_timeout, or the queue was recreated or moved to another node"
@@ -165,6 +165,13 @@ impl Consumer {
             }
             Err(_) => "RabbitMQ cancelled the consumer; was the queue deleted?".to_owned(),
         }
+    }
+
+    async fn look_for_queue(&self, session: &Session) -> Result<(), BrokerError> {
+        let channel = session.connection.channel().await?;
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let declaring = channel.queue_declare(short(&self.topology.events)?, options, FieldTable::default());
+        answer("looking for the queue", declaring).await.map(drop)
     }
 
     fn attached(&self) {
