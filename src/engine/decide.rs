@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
+use super::answers::{Answers, Policy};
 use super::brake::{Risk, risk};
-use super::observe::{Answers, Policy};
 use super::{Change, Observed, Outcome, Plan, Risky, Settled, UrlChange, Why, plan};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{Entry, Snapshot};

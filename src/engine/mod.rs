@@ -6,14 +6,15 @@
 //!
 //! Doing it twice changes nothing.
 
+mod answers;
 mod brake;
 mod decide;
 mod observe;
 mod outcome;
 mod plan;
 
+pub use self::answers::{Answered, Policy};
 pub use self::brake::allowance;
-pub use self::observe::{Answered, Policy};
 pub use self::outcome::{Change, Observed, Outcome, Risky, Settled, Why};
 pub use self::plan::{Plan, Question, UrlChange, plan};
 

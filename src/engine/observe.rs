@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tracing::Instrument;
 
+use super::answers::{Answered, Answers, Policy};
 use super::decide::{Decided, decide};
-use super::{Engine, Observed, Outcome, Question, Settled};
+use super::{Engine, Observed, Outcome, Settled};
 use crate::catalog::{CatalogError, Circuit, Defect, Observation, Unknown};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{Failure, Halving, MAX_ROWS, StoreError};
@@ -14,63 +15,6 @@ use crate::telemetry::report;
 
 /// Parts of one page that are written at the same time.
 const PARTS_AT_ONCE: usize = 2;
-
-/// The answer about each run, and the question.
-pub(super) type Answers = HashMap<RunKey, (Question, Observation)>;
-
-/// What the Catalog said of some courses; to be handed to [`Engine::observe`].
-#[derive(Debug, Default)]
-pub struct Answered {
-    pub(super) courses: Vec<CourseKey>,
-    pub(super) answers: Answers,
-}
-
-impl Answered {
-    /// One question, and all that it brought about these courses.
-    pub(super) fn new(
-        courses: Vec<CourseKey>,
-        question: Question,
-        observed: HashMap<RunKey, Observation>,
-    ) -> Self {
-        let answers = observed.into_iter().map(|(run, observation)| (run, (question, observation)));
-        Self { courses, answers: answers.collect() }
-    }
-
-    /// Adds an answer; of two about one run the later counts.
-    pub fn add(&mut self, run: RunKey, question: Question, observation: Observation) {
-        let earlier = self.answers.get(&run);
-        if earlier.is_none_or(|(earlier, _)| earlier.asked_at <= question.asked_at) {
-            self.answers.insert(run, (question, observation));
-        }
-    }
-
-    /// The courses that these answers are about.
-    pub fn courses(&self) -> &[CourseKey] {
-        &self.courses
-    }
-
-    /// Adds courses that these answers are about.
-    pub fn about(&mut self, courses: impl IntoIterator<Item = CourseKey>) {
-        self.courses.extend(courses);
-    }
-}
-
-/// How answers are applied. By default as for an event: all at once, custom courses of the runs included.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Policy {
-    /// Decide, and write nothing.
-    pub dry_run: bool,
-    /// Do not make the changes that the brake is for.
-    pub brake: bool,
-    /// There are many, most of them as they were: only what differs is written, and custom courses are left to heal.
-    pub bulk: bool,
-    /// They are a page of the list, on which the parent of a custom course has a place of its own.
-    pub page: bool,
-    /// They may come from the Catalog's cache and be old: what differs from what is known is [`Outcome::Superseded`].
-    pub cached: bool,
-    /// Whether a run that is no longer listed is to lose its link, at the end of the pass.
-    pub clear_absent: bool,
-}
 
 impl Engine {
     /// Applies what these answers say to ledger and overviews, in one transaction for each [`MAX_ROWS`] courses.

@@ -1,14 +1,14 @@
 //! Why a course's link is as it is, for the command `explain` and for the page's search: everything that is known of the
 //! course, as labels and texts.
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 use crate::config;
 use crate::model::course_key::CourseKey;
 use crate::model::extra_columns::{Also, AlsoColumn};
 use crate::pass::Report;
 use crate::share_link;
 use crate::store::{Blank, Entry, Failure, LetterFilter, LetterHead, Overview, PassRow, Store, StoreError};
-
-use super::why::instant;
 
 /// Dead letters of one course that are shown.
 const SHOWN: u64 = 20;
@@ -160,4 +160,9 @@ fn ledger_lines(entry: &Entry) -> Vec<Line> {
 
 fn or_blank(url: Option<&str>) -> String {
     url.unwrap_or("(blank)").to_owned()
+}
+
+/// A time as RFC 3339, to the second.
+pub(super) fn instant(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

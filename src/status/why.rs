@@ -1,8 +1,6 @@
 //! The one sentence of `explain`: why a course's link is as it is, and what happens next. Pure.
 
-use chrono::{DateTime, SecondsFormat, Utc};
-
-use super::explain::{Explanation, Held};
+use super::explain::{Explanation, Held, instant};
 use crate::store::Failure;
 
 impl Explanation {
@@ -83,9 +81,4 @@ fn with_a_refused_url(link: Option<&str>, in_force: Option<&str>) -> &'static st
             "the Catalog lists a URL that is refused; correct it in the Catalog, then run course-sharing sync"
         }
     }
-}
-
-/// A time as RFC 3339, to the second.
-pub(super) fn instant(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

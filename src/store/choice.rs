@@ -5,9 +5,17 @@ use sea_orm::DbBackend;
 use sea_orm::sea_query::Expr;
 
 use super::Entry;
-use super::copy::From;
 
 const ID: &str = "course_overviews_courseoverview.id";
+
+/// Whose ledger row an overview takes its URL from. Each overview follows one of the two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// That of its run; of a custom course its parent's, unless its own serves better.
+    Run,
+    /// Of a custom course its own, where that serves better than its parent's. The columns of `sync.also` stay.
+    Own,
+}
 
 impl Entry {
     /// How well it serves a custom course that may take its URL here or elsewhere, the best first: by a URL of a run

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
-use super::timeout::Limit;
-use super::{Store, StoreError};
+use super::StoreError;
+use super::timeout::{Db, Limit};
 use crate::clock;
 
 /// How long the last reading is good for: clocks drift apart by some parts in a million.
@@ -42,34 +42,31 @@ impl DatabaseClock {
     fn set(&self, reading: Option<Reading>) {
         *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reading;
     }
-}
 
-impl Store {
-    /// The time on the database's clock, to the microsecond, or a little earlier; costs a statement once a minute.
-    pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        if let Some(time) = self.clock.get() {
+    /// The time, to the microsecond, or a little earlier; costs a statement once a minute.
+    pub(super) async fn now(&self, db: &Db) -> Result<DateTime<Utc>, StoreError> {
+        if let Some(time) = self.get() {
             return Ok(time.trunc_subsecs(6));
         }
-        let sql = match self.backend() {
+        let sql = match db.backend() {
             DbBackend::MySql => "SELECT UTC_TIMESTAMP(6)",
             DbBackend::Postgres => "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
             // A file on this machine: its clock is ours.
             _ => return Ok(clock::now().trunc_subsecs(6)),
         };
         // In a transaction, as that has a connection: waiting for one, or opening it, is no part of a reading.
-        let reading = self
-            .db
+        let reading = db
             .transaction(DOING, Limit::Batch, move |transaction| {
                 Box::pin(async move { read(transaction, sql).await.map_err(StoreError::doing(DOING)) })
             })
             .await?;
-        self.clock.set(Some(reading));
+        self.set(Some(reading));
         Ok((reading.time + reading.answered.elapsed()).trunc_subsecs(6))
     }
 
     /// Has the clock be read again before it is used.
-    pub(super) fn doubt_clock(&self) {
-        self.clock.set(None);
+    pub(super) fn doubt(&self) {
+        self.set(None);
     }
 }
 

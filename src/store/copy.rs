@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
 
 use super::Store;
-use super::choice::{follows, is_ccx};
+use super::choice::{From, follows, is_ccx};
 use super::custom_courses::{Of, of_custom_courses};
 use super::keys::{self, one_of};
 use crate::model::course_key::{CourseKey, RunKey};
@@ -33,15 +33,6 @@ pub(super) enum Scope<'a> {
 pub(super) enum Clears {
     Copy,
     Leave,
-}
-
-/// Whose ledger row an overview takes its URL from. Each overview follows one of the two.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
-    /// That of its run; of a custom course its parent's, unless its own serves better.
-    Run,
-    /// Of a custom course its own, where that serves better than its parent's. The columns of `sync.also` stay.
-    Own,
 }
 
 /// One copy.

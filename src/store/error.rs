@@ -4,7 +4,8 @@
 use sea_orm::{DbErr, RuntimeErr};
 use sqlx::error::DatabaseError;
 
-use super::timeout::COMMIT;
+/// What a transaction does at its end, in errors.
+pub(super) const COMMIT: &str = "commit";
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use entity::overview;
 use sea_orm::sea_query::{Expr, ExprTrait, Order};
 
-use super::copy::{Clears, From, Scope};
+use super::choice::From;
+use super::copy::{Clears, Scope};
 use super::custom_courses::Of;
 use super::timeout::Limit;
 use super::{Halving, MAX_ROWS, Store, StoreError};

@@ -7,7 +7,6 @@
 mod blanks;
 mod choice;
 mod clock;
-mod connect;
 mod copy;
 mod coverage;
 mod custom_courses;
@@ -22,6 +21,7 @@ mod lease;
 mod ledger;
 mod overviews;
 mod passes;
+mod pool;
 mod prune;
 mod restore_trigger;
 mod rights;
@@ -51,10 +51,15 @@ pub use self::writes::{Refused, Writes};
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use sea_orm::{DatabaseConnection, DbBackend};
+use secrecy::ExposeSecret;
 
 use self::clock::DatabaseClock;
+use self::error::wants_tls;
+use self::pool::{Pools, root_cause};
 use self::timeout::Db;
+use crate::config;
 use crate::model::extra_columns::AlsoColumn;
 
 /// The most rows in one statement: below every database's limit of parameters.
@@ -70,6 +75,46 @@ pub struct Store {
 }
 
 impl Store {
+    /// Opens the pool and its first connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Connect`], with the URL less its password.
+    pub async fn connect(settings: &config::Database) -> Result<Self, StoreError> {
+        Self::open(settings, false).await
+    }
+
+    /// Makes the pool and connects when first used, so that a worker can start before its database.
+    ///
+    /// # Errors
+    /// [`StoreError::Connect`] for a URL that no driver understands.
+    pub async fn connect_lazy(settings: &config::Database) -> Result<Self, StoreError> {
+        Self::open(settings, true).await
+    }
+
+    async fn open(settings: &config::Database, lazy: bool) -> Result<Self, StoreError> {
+        let url = settings.url.expose_secret();
+        let pools = match Pools::open(settings, lazy).await {
+            Ok(pools) => pools,
+            Err(error) if wants_tls(&error) => return Err(StoreError::PlainLogin),
+            Err(error) => {
+                let source = root_cause(url, error).await;
+                return Err(StoreError::Connect { url: config::without_password(url), source });
+            }
+        };
+        let writes = Writes::default();
+        Ok(Self {
+            db: Db::new(pools, writes.clone()),
+            clock: Arc::new(DatabaseClock::default()),
+            also: Arc::new([]),
+            writes,
+        })
+    }
+
+    /// The time on the database's clock, to the microsecond, or a little earlier; costs a statement once a minute.
+    pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.clock.now(&self.db).await
+    }
+
     /// The same store, which reads and writes these columns of overviews too; each is there once. Without this it
     /// touches none of them.
     #[must_use]

@@ -8,7 +8,7 @@ use sea_orm::{
     QuerySelect, QueryTrait,
 };
 
-use super::connect::Pool;
+use super::pool::Pool;
 use super::timeout::Limit::Batch;
 use super::{Store, StoreError};
 

@@ -14,10 +14,6 @@ use secrecy::ExposeSecret;
 use sqlx::Connection;
 use sqlx::pool::PoolOptions;
 
-use super::clock::DatabaseClock;
-use super::error::wants_tls;
-use super::timeout::Db;
-use super::{Store, StoreError, Writes};
 use crate::config;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -30,43 +26,6 @@ const TESTED_AFTER: Duration = Duration::from_secs(1);
 const PING: Duration = Duration::from_secs(2);
 /// How long one connection may take to say why none can be had.
 const CAUSE: Duration = Duration::from_secs(2);
-
-impl Store {
-    /// Opens the pool and its first connection.
-    ///
-    /// # Errors
-    /// [`StoreError::Connect`], with the URL less its password.
-    pub async fn connect(settings: &config::Database) -> Result<Self, StoreError> {
-        Self::open(settings, false).await
-    }
-
-    /// Makes the pool and connects when first used, so that a worker can start before its database.
-    ///
-    /// # Errors
-    /// [`StoreError::Connect`] for a URL that no driver understands.
-    pub async fn connect_lazy(settings: &config::Database) -> Result<Self, StoreError> {
-        Self::open(settings, true).await
-    }
-
-    async fn open(settings: &config::Database, lazy: bool) -> Result<Self, StoreError> {
-        let url = settings.url.expose_secret();
-        let pools = match Pools::open(settings, lazy).await {
-            Ok(pools) => pools,
-            Err(error) if wants_tls(&error) => return Err(StoreError::PlainLogin),
-            Err(error) => {
-                let source = root_cause(url, error).await;
-                return Err(StoreError::Connect { url: config::without_password(url), source });
-            }
-        };
-        let writes = Writes::default();
-        Ok(Self {
-            db: Db::new(pools, writes.clone()),
-            clock: Arc::new(DatabaseClock::default()),
-            also: Arc::new([]),
-            writes,
-        })
-    }
-}
 
 fn options(settings: &config::Database, lazy: bool, lost: &Lost) -> ConnectOptions {
     let (sqlite, postgres, mysql) = (lost.clone(), lost.clone(), lost.clone());
@@ -163,7 +122,7 @@ pub(super) struct Pools {
 }
 
 impl Pools {
-    async fn open(settings: &config::Database, lazy: bool) -> Result<Self, DbErr> {
+    pub(super) async fn open(settings: &config::Database, lazy: bool) -> Result<Self, DbErr> {
         let current = RwLock::new(Pool::open(settings, lazy).await?);
         Ok(Self { settings: settings.clone(), current })
     }
@@ -206,7 +165,7 @@ pub(super) fn is_acquire_timeout(error: &DbErr) -> bool {
 }
 
 /// What one connection meets, where the pool waited in vain.
-async fn root_cause(url: &str, error: DbErr) -> DbErr {
+pub(super) async fn root_cause(url: &str, error: DbErr) -> DbErr {
     if !is_acquire_timeout(&error) {
         return error;
     }

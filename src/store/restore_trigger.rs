@@ -2,7 +2,7 @@
 
 use migration::restore_trigger::{self, State};
 
-use super::connect::Pool;
+use super::pool::Pool;
 use super::timeout::Limit;
 use super::{Store, StoreError};
 

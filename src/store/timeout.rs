@@ -16,14 +16,12 @@ use sea_orm::{
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::connect::{Pool, Pools, is_acquire_timeout};
+use super::error::COMMIT;
+use super::pool::{Pool, Pools, is_acquire_timeout};
 use super::{StoreError, Writes};
 
 /// How often work is tried while it fails by something that passes.
 const TRIES: u32 = 3;
-
-/// What a transaction does at its end, in errors.
-pub(super) const COMMIT: &str = "commit";
 
 /// How long work on the database may take, the wait for a connection and all its tries included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use entity::overview;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 
-use super::connect::Pool;
-use super::copy::{Clears, From, Scope};
+use super::choice::From;
+use super::copy::{Clears, Scope};
 use super::custom_courses::Of;
+use super::pool::Pool;
 use super::timeout::{Limit, execute};
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
 use crate::model::course_key::{CourseKey, RunKey};
@@ -164,7 +165,7 @@ impl Store {
         self.writes.committed();
         if !applied.refused.is_empty() {
             metrics::get().ledger_refused.add(applied.refused.len() as u64);
-            self.doubt_clock();
+            self.clock.doubt();
         }
         Ok(applied)
     }

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::decode;
-use super::jobs::sleeps;
+use super::shutdown::sleeps;
 use crate::broker::{self, BrokerError, DeadLetters, Received};
 use crate::clock;
 use crate::jobs::{Job, Jobs};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::jobs::sleeps;
+use super::shutdown::sleeps;
 use crate::broker::STEPS;
 use crate::jobs::Jobs;
 use crate::pass::Report;

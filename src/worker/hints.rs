@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::feed::{Asked, Memory, OUTAGE, Position, Step};
-use super::jobs::sleeps;
+use super::shutdown::sleeps;
 use crate::broker::{BrokerError, Publisher, Topology};
 use crate::catalog::{CatalogError, Changed, Client};
 use crate::jobs::{Job, Jobs};

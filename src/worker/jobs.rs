@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::heal::heal;
 use self::timetable::{Due, Timetable};
 use super::dead_letters;
+use super::shutdown::sleeps;
 use crate::clock;
 use crate::config::{PageSize, Schedule};
 use crate::jobs::{Job, Jobs};
@@ -207,12 +208,4 @@ impl Passes {
 
 fn taken() {
     tracing::info!(event = "reconcile.taken", "another worker runs this pass");
-}
-
-/// Waits; false if told to stop meanwhile.
-pub(super) async fn sleeps(period: Duration, stop: &CancellationToken) -> bool {
-    tokio::select! {
-        () = tokio::time::sleep(period) => true,
-        () = stop.cancelled() => false,
-    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::jobs::sleeps;
+use super::shutdown::sleeps;
 use crate::jobs::{Job, Jobs};
 use crate::store::{Lease, Store, StoreError};
 use crate::telemetry::{metrics, report};

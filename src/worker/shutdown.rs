@@ -1,4 +1,6 @@
-//! Stopping: softly at the first signal, at once at the second.
+//! Stopping: softly at the first signal, at once at the second; and waits that a stop ends.
+
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -26,5 +28,13 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str 
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Waits; false if told to stop meanwhile.
+pub(super) async fn sleeps(period: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(period) => true,
+        () = stop.cancelled() => false,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::jobs::sleeps;
+use super::shutdown::sleeps;
 use crate::jobs::Jobs;
 use crate::store::{Need, Refused, Store};
 use crate::telemetry::metrics;
