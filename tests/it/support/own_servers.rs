@@ -66,8 +66,11 @@ impl OwnServer {
     }
 }
 
+/// A port for a server that is about to start. Not one that the system chooses, as it would give it to the next that asks
+/// for any port, before the server has bound it: so below the range that it chooses from.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| 20_000 + rand::random::<u16>() % 10_000).find(is_free).unwrap()
 }
 
 async fn until_it_listens(what: &str, port: u16) {
