@@ -121,6 +121,11 @@ fn what_is_wrong_is_named() {
         (error("[http]\nlisten = \"8080\"", &[], &[]), "http.listen"),
         (error("[reconcile]\nschedule = \"0 3 * * *\"", &[], &[]), "reconcile.schedule"),
         (error("[reconcile]\nschedule = \"0 0 0 30 2 *\"", &[], &[]), "never comes"),
+        (
+            error("[reconcile]\nschedule = \", * * * * *\"", &[], &[]),
+            "nothing stands before or after a comma",
+        ),
+        (error("[reconcile]\nschedule = \"0 30 1,,2 * * *\"", &[], &[]), "before or after a comma"),
         (error("[reconcile]\npage_size = 0", &[], &[]), "reconcile.page_size"),
         (error("[reconcile]\nmax_change_ratio = 7", &[], &[]), "reconcile.max_change_ratio"),
         (error("[amqp]\nqueue = \"q\"", &[], &[]), "amqp.queue"),

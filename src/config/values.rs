@@ -108,10 +108,17 @@ impl FromStr for Schedule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| {
+            format!(
+                "{text:?} is no schedule ({why}); write seconds, minutes, hours, day, month, weekday, or \"off\""
+            )
+        };
+        // The parser takes an empty item for none at all, and then looks for a time that never comes for minutes.
+        if text.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
+            return Err(wrong("nothing stands before or after a comma"));
+        }
         let parser = CronParser::builder().seconds(Seconds::Required).build();
-        let cron = parser.parse(text).map_err(|e| {
-            format!("{text:?} is no schedule ({e}); write seconds, minutes, hours, day, month, weekday, or \"off\"")
-        })?;
+        let cron = parser.parse(text).map_err(|error| wrong(&error.to_string()))?;
         if cron.find_next_occurrence(&clock::now(), false).is_err() {
             return Err(format!("{text:?}: this time never comes"));
         }
