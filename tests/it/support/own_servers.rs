@@ -1,11 +1,12 @@
 //! Servers of a test's own, with TLS: in a folder of their own, on free ports, ended with the test.
 
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use stand_in::free_port;
 
 use super::certificates::{Certificates, folder};
 use super::wait_until;
@@ -64,13 +65,6 @@ impl OwnServer {
         self.processes = vec![start()];
         until_it_listens("the database, again", self.port).await;
     }
-}
-
-/// A port for a server that is about to start. Not one that the system chooses, as it would give it to the next that asks
-/// for any port, before the server has bound it: so below the range that it chooses from.
-fn free_port() -> u16 {
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    std::iter::repeat_with(|| 20_000 + rand::random::<u16>() % 10_000).find(is_free).unwrap()
 }
 
 async fn until_it_listens(what: &str, port: u16) {

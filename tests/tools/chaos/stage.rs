@@ -17,8 +17,9 @@ use crate::process::until;
 use crate::publisher::{Publisher, Sent};
 use crate::queues::{self, Depths, Queues};
 use crate::schedule::Chance;
-use crate::servers::{Database, Rabbitmq, free_port};
+use crate::servers::{Database, Rabbitmq};
 use crate::worker::{Program, Worker};
+use stand_in::free_port;
 use stand_in::{Runs, Setup, StandIn};
 
 /// Which database server a scenario runs on.
@@ -131,7 +132,7 @@ impl Stage {
 
     /// Has workers that are started from now on listen for HTTP; where.
     pub(crate) fn open_http(&mut self) -> anyhow::Result<u16> {
-        let port = free_port()?;
+        let port = free_port();
         self.program.set("http.listen", format!("127.0.0.1:{port}"));
         Ok(port)
     }

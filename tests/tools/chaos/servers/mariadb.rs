@@ -7,7 +7,9 @@ use anyhow::bail;
 use sea_orm::Database as Connect;
 
 use super::postgres::unprivileged;
-use super::{Down, free_port, signal};
+use stand_in::free_port;
+
+use super::{Down, signal};
 use crate::process::{Process, Signal, until};
 use crate::programs;
 
@@ -31,7 +33,7 @@ impl Mariadb {
         let program = programs::find("mariadbd", PACKAGE)?;
         let owner = programs::unprivileged("mysql")?;
         let home = super::directory(root, "mariadb", owner)?;
-        let port = free_port()?;
+        let port = free_port();
 
         let mut command = unprivileged(&install, owner, &home);
         command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);

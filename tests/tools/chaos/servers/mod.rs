@@ -5,12 +5,11 @@ mod postgres;
 mod rabbitmq;
 mod small_disk;
 
-use std::net::TcpListener;
 use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use self::mariadb::Mariadb;
@@ -113,14 +112,6 @@ impl<S> Deref for Lent<'_, S> {
             Self::Alone(server) => server,
         }
     }
-}
-
-/// A port that nothing listens on now. Not one that the system chooses, as it would give it to the next that asks for any
-/// port, before the server has bound it: so below the range that it chooses from.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let mut some = std::iter::repeat_with(|| 20_000 + rand::random::<u16>() % 10_000).take(1_000);
-    some.find(is_free).context("no free port between 20000 and 30000")
 }
 
 /// Whether something accepts connections there.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::bail;
 use sea_orm::Database as Connect;
 
-use super::{Down, free_port, signal};
+use stand_in::free_port;
+
+use super::{Down, signal};
 use crate::process::{Process, Signal, until};
 use crate::programs;
 
@@ -31,7 +33,7 @@ impl Postgres {
         let program = programs::find("postgres", PACKAGE)?;
         let owner = programs::unprivileged("postgres")?;
         let home = super::directory(root, "postgres", owner)?;
-        let port = free_port()?;
+        let port = free_port();
 
         let mut command = unprivileged(&initdb, owner, &home);
         command.arg("-D").arg(programs::seen(&home.join("data")));

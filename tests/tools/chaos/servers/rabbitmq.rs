@@ -9,7 +9,9 @@ use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Down, free_port, signal};
+use stand_in::free_port;
+
+use super::{Down, signal};
 use crate::process::{Process, Signal, until};
 use crate::programs;
 
@@ -36,7 +38,7 @@ impl Rabbitmq {
         let program = programs::find("rabbitmq-server", PACKAGE)?;
         let epmd = programs::find("epmd", PACKAGE)?;
         let home = super::directory(root, "rabbitmq", None)?;
-        let (port, distribution_port, epmd_port) = (free_port()?, free_port()?, free_port()?);
+        let (port, distribution_port, epmd_port) = (free_port(), free_port(), free_port());
         std::fs::write(home.join("rabbitmq.conf"), configuration(port))?;
         std::fs::write(home.join("enabled_plugins"), "[].\n")?;
         let cookie = home.join(".erlang.cookie");
