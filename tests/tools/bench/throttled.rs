@@ -11,7 +11,7 @@ use course_sharing::event::EventKind;
 
 use super::database::Kind;
 use super::report::{Report, grouped};
-use super::stage::{Stage, runs};
+use super::stage::{Run, Stage, runs};
 use super::storm::keys_a_request;
 use stand_in::{LineLimit, Setup, Throttle};
 
@@ -55,21 +55,11 @@ pub(crate) async fn run(kind: Kind, args: &Args) -> anyhow::Result<Report> {
 
 async fn measure(stage: &Stage, args: &Args) -> anyhow::Result<Report> {
     let events = u64::from(args.count);
-    let mut report = Report::new(format!(
-        "throttled: {} events about as many runs, {} requests an hour (of {} s), {}",
-        grouped(events as f64),
-        args.requests,
-        args.hour_s,
-        stage.database.kind.name()
-    ));
+    let mut report = report(stage, args, "throttled");
     stage.database.fill(args.count, None).await?;
     stage.database.fill_ledger(args.count, "").await?;
-    stage.publish_all(EventKind::CoursePublish, args.count, |n| n).await?;
-
-    let mut worker = stage.worker().await?;
+    let mut worker = restored(stage, args, &mut report).await?;
     let limit = Duration::from_secs(args.limit_s);
-    let restored = stage.until(events, limit, || stage.database.linked()).await;
-    let restored = restored.map_err(|error| error.context(worker.log_end()))? - worker.began;
     let done = stage.until(events, limit, || stage.database.right(LATER)).await;
     let done = match done {
         Ok(done) => Some(done - worker.began),
@@ -81,8 +71,6 @@ async fn measure(stage: &Stage, args: &Args) -> anyhow::Result<Report> {
     worker.usage();
     let cost = worker.stop(stage, done.unwrap_or(limit)).await?;
 
-    let at_once = restored < Duration::from_secs(10);
-    report.judge("all links restored after", format!("{:.2} s", restored.as_secs_f64()), "at once", at_once);
     if let Some(done) = done {
         let hours = done.as_secs_f64() / args.hour_s as f64;
         report.tell(
@@ -98,6 +86,29 @@ async fn measure(stage: &Stage, args: &Args) -> anyhow::Result<Report> {
     let (events, delayed, dead) = stage.queues.left().await?;
     report.tell("left: events, delayed, dead", format!("{events}, {delayed}, {dead}"));
     Ok(report.scored(cost.requests as f64))
+}
+
+/// An empty report that says what is played.
+fn report(stage: &Stage, args: &Args, what: &str) -> Report {
+    Report::new(format!(
+        "{what}: {} events about as many runs, {} requests an hour (of {} s), {}",
+        grouped(f64::from(args.count)),
+        args.requests,
+        args.hour_s,
+        stage.database.kind.name()
+    ))
+}
+
+/// Sends an event about each run and starts a worker, which gives all links back before it has asked for them.
+async fn restored(stage: &Stage, args: &Args, report: &mut Report) -> anyhow::Result<Run> {
+    stage.publish_all(EventKind::CoursePublish, args.count, |n| n).await?;
+    let worker = stage.worker().await?;
+    let limit = Duration::from_secs(args.limit_s);
+    let restored = stage.until(args.count.into(), limit, || stage.database.linked()).await;
+    let restored = restored.map_err(|error| error.context(worker.log_end()))? - worker.began;
+    let at_once = restored < Duration::from_secs(10);
+    report.judge("all links restored after", format!("{:.2} s", restored.as_secs_f64()), "at once", at_once);
+    Ok(worker)
 }
 
 /// How full the requests were, in the first hour and after it.

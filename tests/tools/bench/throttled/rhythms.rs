@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chrono::{TimeDelta, Utc};
-use course_sharing::event::EventKind;
 
-use super::{Args, LATER};
+use super::{Args, LATER, report, restored};
 use crate::database::{Kind, TABLE, course, url};
-use crate::report::{Report, grouped};
+use crate::report::Report;
 use crate::stage::{Run, Stage, runs};
 use stand_in::{Draft, Setup};
 
@@ -52,18 +51,9 @@ pub(super) async fn run(kind: Kind, catalog: Setup, args: &Args) -> anyhow::Resu
 
 async fn measure(stage: &Stage, args: &Args) -> anyhow::Result<Report> {
     let events = u64::from(args.count);
-    let mut report = Report::new(format!(
-        "throttled, all rhythms: {} events about as many runs, {} requests an hour (of {} s), {}",
-        grouped(events as f64),
-        args.requests,
-        args.hour_s,
-        stage.database.kind.name()
-    ));
-    stage.publish_all(EventKind::CoursePublish, args.count, |n| n).await?;
-    let mut worker = stage.worker().await?;
+    let mut report = report(stage, args, "throttled, all rhythms");
+    let mut worker = restored(stage, args, &mut report).await?;
     let limit = Duration::from_secs(args.limit_s);
-    let restored = stage.until(events, limit, || stage.database.linked()).await;
-    let restored = restored.map_err(|error| error.context(worker.log_end()))? - worker.began;
     for number in 0..DRAFTS {
         let draft = Draft::new(&course(number), Some(&url(number, DRAFTED)));
         stage.catalog.save_draft(Draft { official_after: Duration::ZERO, ..draft });
@@ -75,13 +65,11 @@ async fn measure(stage: &Stage, args: &Args) -> anyhow::Result<Report> {
     let passes = worker.told("reconcile.finished");
     let cost = worker.stop(stage, settled.max(right)).await?;
 
-    let at_once = restored < Duration::from_secs(10);
-    report.judge("all links restored after", format!("{:.2} s", restored.as_secs_f64()), "at once", at_once);
     report.tell("all links right, drafts included, by", format!("{:.1} s", right.as_secs_f64()));
     judge_time(stage, args, settled, cost.requests, &mut report);
     report.judge("passes that ended meanwhile", passes.to_string(), "2", passes >= 2);
     cost.tell(&mut report, events);
-    // What the worker had in hand would be back in the queue.
+    // What the worker had not settled would be back in the queue.
     let (waiting, delayed, dead) = stage.queues.left().await?;
     let lost = waiting + dead;
     report.judge("events, and dead letters, that are left", format!("{waiting}, {dead}"), "0, 0", lost == 0);
