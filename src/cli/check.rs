@@ -10,6 +10,7 @@ use crate::catalog::{CatalogError, Client, Purpose};
 use crate::config::without_password;
 use crate::model::course_key::CourseKey;
 use crate::model::text::escape;
+use crate::pass::FEW;
 use crate::status::read_only;
 use crate::store::{Rights, SchemaProblem, Store, StoreError, needs};
 use crate::telemetry::report;
@@ -191,8 +192,6 @@ async fn catalog(context: &Context) -> (Found, Found) {
 
 /// Runs on the page that is compared with the LMS.
 const PAGE: u32 = 100;
-/// With fewer links, nothing can be concluded of the page.
-const FEW: u64 = 10;
 
 /// Whether the Catalog's list belongs to this LMS. The Catalog picks the partner by the host of the request; an unknown host
 /// gets another partner's list, without an error. Returns what is strange about the first page of the list. Nothing if database or Catalog do not answer, as `check` has other

@@ -37,6 +37,7 @@ mod verdict;
 
 pub use self::progress::{Phase, Progress, Silent, Status};
 pub use self::report::{Broken, Report};
+pub(crate) use self::suspect::FEW;
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;

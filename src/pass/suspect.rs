@@ -2,7 +2,7 @@
 //! nothing of that: a wrong host gives sound answers, in which hardly any course of this LMS is listed. Pure.
 
 /// Fewer links than these prove nothing.
-const FEW: u64 = 10;
+pub(crate) const FEW: u64 = 10;
 
 /// Whether most links are not listed any more. Of `linked` overviews, `unlisted` have a run that the Catalog does not
 /// list; `accepted` is the same number of the last complete pass, which is how things are on this site.
