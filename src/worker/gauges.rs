@@ -11,7 +11,7 @@ use crate::jobs::Jobs;
 use crate::pass::Report;
 use crate::status::Sources;
 use crate::store::{BlankCount, Lease, LetterFilter, PassRow, Store, StoreError, Verdict};
-use crate::telemetry::{metrics, report};
+use crate::telemetry::{Latch, metrics, report};
 
 const JOB: &str = "blanks";
 /// How old a gauge may be.
@@ -26,13 +26,13 @@ pub(super) struct Gauges {
     holder: String,
     /// When the blanks are to be noted again.
     due: Instant,
-    failing: bool,
+    failing: Latch,
 }
 
 impl Gauges {
     /// For the worker known to leases as `holder`.
     pub(super) fn new(sources: Sources, holder: String) -> Self {
-        Self { sources, holder, due: Instant::now(), failing: false }
+        Self { sources, holder, due: Instant::now(), failing: Latch::default() }
     }
 
     /// Runs until `stop`.
@@ -123,16 +123,14 @@ impl Gauges {
     }
 
     /// One line when noting begins to fail, and one when it works again.
-    fn log(&mut self, noted: Result<(), StoreError>) {
+    fn log(&self, noted: Result<(), StoreError>) {
         match noted {
-            Ok(()) if self.failing => {
+            Ok(()) if self.failing.recovers() => {
                 tracing::info!(event = "blanks.recovered", "blank overviews are noted again");
-                self.failing = false;
             }
-            Err(error) if !self.failing => {
+            Err(error) if self.failing.fails() => {
                 let error = report(&error);
                 tracing::error!(event = "blanks.failed", error, "cannot note which overviews are blank");
-                self.failing = true;
             }
             _ => {}
         }
