@@ -11,7 +11,8 @@ const LOOKED_AT: u64 = 10;
 
 /// The age, as it grows while the pass runs.
 pub(super) struct Age {
-    /// How long before this start the last complete pass, light or full, began. None: there was none, or it writes nothing.
+    /// How long before this start the last complete pass, light or full, began. `None` if there was none, or if this one writes
+    /// nothing.
     before: Option<Duration>,
     start: Instant,
 }

@@ -59,7 +59,7 @@ const TRACEPARENT_BYTES: usize = 55;
 const TRACESTATE_MAX_BYTES: usize = 512;
 
 /// What a message's `traceparent` and `tracestate` headers say; none if there is no valid `traceparent`. A wrong
-/// `tracestate` costs only itself. Never fails: whoever sent a wrong header must not lose the message for it.
+/// `tracestate` costs only itself. Never fails: a message with a wrong header is not lost for it.
 pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<SpanContext> {
     if !is_well_formed(traceparent) {
         return None;

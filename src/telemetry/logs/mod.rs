@@ -16,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::config::LogFormat;
 use crate::telemetry::failures::TelemetryError;
 
-/// Libraries that tell at `info` what helps only those who write them. A prefix: `hyper` is `hyper_util` too.
+/// Libraries whose `info` helps only their authors. A prefix: `hyper` is `hyper_util` too.
 const NOISY: [&str; 6] = ["hyper", "sqlx", "sea_orm", "reqwest", "rustls", "opentelemetry"];
 
 /// Reports as an error what it also returns as one, such as a queue that was only asked for; we log where we handle.

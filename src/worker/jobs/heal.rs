@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::sleeps;
 use crate::clock;
 use crate::jobs::Jobs;
 use crate::store::{Healed, Lease, Rejected, Store, StoreError};
 use crate::telemetry::{Latch, metrics, report};
+use crate::worker::shutdown::sleeps;
 
 const HEAL: &str = "heal";
 
@@ -40,7 +40,7 @@ pub(in crate::worker) async fn heal(
 
 /// None if another worker heals.
 async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<Option<Healed>, StoreError> {
-    // As long as the period: one heal in each, by whoever is there when the last one's time is over.
+    // As long as the period: one heal in each, by the first worker that asks after the last one's time.
     if store.acquire(HEAL, holder, period).await?.is_none() {
         return Ok(None);
     }
