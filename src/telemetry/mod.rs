@@ -10,6 +10,7 @@ pub mod otlp;
 pub mod traces;
 
 pub use self::failures::{Latch, TelemetryError, report};
+pub use self::traces::trace_id;
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc;

@@ -75,6 +75,19 @@ pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<SpanContext>
     span.is_valid().then_some(span)
 }
 
+/// The id of the current trace, 32 hex digits. None outside a trace, and in one that is not exported: it leads nowhere.
+pub fn trace_id() -> Option<String> {
+    exported().map(|span| span.trace_id().to_string())
+}
+
+/// The current span, if it is exported.
+pub(super) fn exported() -> Option<SpanContext> {
+    opentelemetry::Context::map_current(|context| {
+        let span = context.span();
+        Some(span.span_context()).filter(|span| span.is_valid() && span.is_sampled()).cloned()
+    })
+}
+
 /// `traceparent` for what the current span sends; none outside a span, or where nothing is traced.
 pub fn traceparent() -> Option<String> {
     let mut carrier = HashMap::new();
@@ -148,7 +161,7 @@ mod tests {
 
     #[test]
     fn nothing_is_traced_outside_a_span() {
-        assert_eq!(traceparent(), None);
+        assert_eq!((traceparent(), trace_id()), (None, None));
     }
 
     proptest! {

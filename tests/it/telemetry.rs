@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use course_sharing::config::LogFormat;
-use course_sharing::telemetry::{logs, metrics, otlp, traces};
+use course_sharing::telemetry::{self, logs, metrics, otlp, traces};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -69,7 +69,8 @@ fn process_one() {
     let _entered = span.enter();
     traces::link(traces::parse(SENDER, None).unwrap());
     assert!(traces::traceparent().unwrap().starts_with("00-"));
-    tracing::info!(target: "course_sharing::worker", event = "batch.settled", count = 1, "a batch is settled");
+    let trace_id = telemetry::trace_id();
+    tracing::info!(target: "course_sharing::worker", event = "batch.settled", trace_id, "a batch is settled");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,6 +108,7 @@ async fn a_span_reaches_the_collector_whole() {
     // The log line of the span leads to it.
     let line = &lines.json()[0];
     assert_eq!(line["trace_id"], hex(&span.trace_id));
+    assert_eq!(line["field.trace_id"], hex(&span.trace_id), "as the program says it");
     assert_eq!(line["span_id"], hex(&span.span_id));
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::SecondsFormat;
-use opentelemetry::trace::TraceContextExt;
 use serde::Serializer;
 use serde_json::{Map, Value};
 use tracing::{Event, Level, Subscriber};
@@ -16,6 +15,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use crate::clock;
 use crate::model::text;
+use crate::telemetry::traces;
 
 /// Longer texts are cut: a line is one event, and collectors cut lines at 10,000 bytes or so.
 const MAX_CHARS: usize = 2_000;
@@ -94,15 +94,10 @@ where
         }
         put("message", message.into());
         put("target", metadata.target().into());
-        opentelemetry::Context::map_current(|context| {
-            let span = context.span();
-            // A span that is not exported leads nowhere.
-            if let Some(span) = Some(span.span_context()).filter(|span| span.is_valid() && span.is_sampled())
-            {
-                put("trace_id", span.trace_id().to_string().into());
-                put("span_id", span.span_id().to_string().into());
-            }
-        });
+        if let Some(span) = traces::exported() {
+            put("trace_id", span.trace_id().to_string().into());
+            put("span_id", span.span_id().to_string().into());
+        }
         for (name, value) in rest {
             let name = if RESERVED.contains(&name.as_str()) { format!("field.{name}") } else { name };
             put(&name, value);
