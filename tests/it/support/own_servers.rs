@@ -129,7 +129,10 @@ pub(crate) async fn mariadb_with(certificates: &Certificates, more: &[&str]) -> 
     let user = Command::new("id").arg("-un").output().unwrap().stdout;
     let user = format!("--user={}", String::from_utf8(user).unwrap().trim());
     let place = format!("--datadir={}", data.display());
+    // A MariaDB that starts removes other servers' temporary tables from a folder that they share.
+    let temporary = folder(home, "tmp");
     let made = Command::new("mariadb-install-db")
+        .env("TMPDIR", &temporary)
         .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &user, &place])
         .output()
         .unwrap();
@@ -147,6 +150,7 @@ pub(crate) async fn mariadb_with(certificates: &Certificates, more: &[&str]) -> 
     for (option, path) in [
         ("socket", home.join("socket").display().to_string()),
         ("pid-file", home.join("pid").display().to_string()),
+        ("tmpdir", temporary.display().to_string()),
         ("ssl-ca", certificates.path("ca.pem")),
         ("ssl-cert", certificates.path("server.pem")),
         ("ssl-key", certificates.path("server.key")),

@@ -35,7 +35,10 @@ impl Mariadb {
         let home = super::directory(root, "mariadb", owner)?;
         let port = free_port();
 
+        // A MariaDB that starts removes other servers' temporary tables from a folder that they share.
+        let temporary = super::directory(&home, "tmp", owner)?;
         let mut command = unprivileged(&install, owner, &home);
+        command.env("TMPDIR", programs::seen(&temporary));
         command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
         command.arg(format!("--datadir={}", programs::seen(&home.join("data")).display()));
         let mut made = Process::start("mariadb-install-db", &mut command, &home.join("out.log"))?;
@@ -78,7 +81,8 @@ fn launch(program: &Path, home: &Path, port: u16, owner: Option<(u32, u32)>) -> 
         "--innodb-buffer-pool-size=64M",
     ]);
     command.arg(format!("--port={port}"));
-    for (option, file) in [("datadir", "data"), ("socket", "socket"), ("pid-file", "pid")] {
+    for (option, file) in [("datadir", "data"), ("socket", "socket"), ("pid-file", "pid"), ("tmpdir", "tmp")]
+    {
         command.arg(format!("--{option}={}", programs::seen(&home.join(file)).display()));
     }
     Process::start("MariaDB", &mut command, &home.join("out.log"))
