@@ -27,13 +27,13 @@ impl Running<'_> {
     /// Reads the list from where the pass stands, and settles every run on it.
     pub(super) async fn list(&mut self) -> Result<Listing, PassError> {
         // The list that a light pass reads may come from the Catalog's cache.
-        let engine = if self.is_light() { &self.pass.engine } else { &self.engine };
+        let engine = if self.is_light() { &self.parts.engine } else { &self.engine };
         let (store, catalog) = (engine.store().clone(), engine.catalog().clone());
         let start = self.low.position();
-        let mut crawl = Crawl::start(store, catalog, start, self.page_size.clone(), self.pass.at_once);
+        let mut crawl = Crawl::start(store, catalog, start, self.page_size.clone(), self.parts.at_once);
         let mut neighbours = Neighbours::default();
         // While one page is read again in parts, others go on.
-        let mut in_order = InOrder::new(start, 12 + 2 * self.pass.at_once);
+        let mut in_order = InOrder::new(start, 12 + 2 * self.parts.at_once);
         loop {
             let crawled = self.halt.run_until_cancelled(crawl.pages.recv()).await;
             self.go_on()?;

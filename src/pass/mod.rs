@@ -17,6 +17,7 @@
 mod age;
 mod broken_neighbours;
 mod by_key;
+mod error;
 mod fetch;
 mod held;
 mod lease;
@@ -35,8 +36,10 @@ mod suspect;
 mod table;
 mod verdict;
 
+pub use self::error::PassError;
 pub use self::progress::{Phase, Progress, Silent, Status};
 pub use self::report::{Broken, Report};
+pub use self::running::Options;
 pub(crate) use self::suspect::FEW;
 
 use chrono::{DateTime, Utc};
@@ -46,27 +49,14 @@ use tracing::Instrument;
 use self::lease::Held;
 use self::page_size::{FIRST, PageSize};
 use self::resume::resumable;
-use self::running::Running;
+use self::running::{Parts, Running};
 use crate::config;
 use crate::engine::Engine;
 use crate::jobs::Jobs;
-use crate::store::{PassKind, StoreError, Verdict};
+use crate::store::{PassKind, Verdict};
 
 /// How often [`Pass::resume`] resumes one pass; after that a new one is waited for.
 const RESUMED: u32 = 12;
-
-/// How one pass runs.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Which kind of pass.
-    pub kind: PassKind,
-    /// Runs a page.
-    pub page_size: config::PageSize,
-    /// Write nothing; report each change that a pass would make to [`Progress::change`].
-    pub dry_run: bool,
-    /// Let any number of links be cleared or re-hosted, and believe a list that lacks most linked courses.
-    pub allow_mass_change: bool,
-}
 
 /// On which condition a pass runs.
 #[derive(Debug, Clone, Copy)]
@@ -77,45 +67,18 @@ enum Wanted {
     NoneSince(PassKind, DateTime<Utc>),
 }
 
-/// Why a pass did not end by itself. What it had written stays, and is right; the next one goes on from there.
-#[derive(Debug, thiserror::Error)]
-pub enum PassError {
-    /// The database failed.
-    #[error("the pass broke off at the database")]
-    Store(#[from] StoreError),
-    /// It was stopped.
-    #[error("the pass was stopped; the next one goes on from there")]
-    Stopped,
-    /// Another pass is running.
-    #[error("another pass is running (in {holder}); wait for its end")]
-    Taken {
-        /// Whose it is: process id and a random part.
-        holder: String,
-    },
-    /// It could not keep its lease: the database did not answer for too long, or another pass took over.
-    #[error("the pass lost its lease, so that another may have begun; it stopped")]
-    LeaseLost,
-    /// `reconcile.page_size` is `lms`, and there is no such table.
-    #[error(
-        "reconcile.page_size is \"lms\", and page_size cannot be read from the table catalog_catalogintegration: \
-         is database.url the LMS's database, and may this user read that table?"
-    )]
-    LmsPageSize(#[source] StoreError),
-}
-
 /// The pass over the whole Catalog; to be run as often as wanted.
 #[derive(Clone)]
 pub struct Pass {
-    engine: Engine,
-    settings: config::Reconcile,
-    at_once: usize,
+    parts: Parts,
     jobs: Jobs,
 }
 
 impl Pass {
     /// A pass with this engine, as `[reconcile]` and `catalog.concurrency` say.
     pub fn new(engine: Engine, settings: &config::Reconcile, catalog: &config::Catalog) -> Self {
-        Self { engine, settings: settings.clone(), at_once: catalog.concurrency, jobs: Jobs::default() }
+        let parts = Parts { engine, settings: settings.clone(), at_once: catalog.concurrency };
+        Self { parts, jobs: Jobs::default() }
     }
 
     /// The same pass, whose lease keeping is one of these jobs while it runs.
@@ -180,7 +143,7 @@ impl Pass {
         }
         let span = tracing::info_span!("reconcile", dry_run = false);
         let page_size = self.page_size(options).await?;
-        let held = Held::take(self.engine.store(), &self.jobs, &stop).await?;
+        let held = Held::take(self.parts.engine.store(), &self.jobs, &stop).await?;
         // Again, with the lease: another worker may have made the whole pass since.
         match self.is_wanted(wanted).await {
             Ok(true) => {
@@ -195,11 +158,13 @@ impl Pass {
 
     async fn is_wanted(&self, wanted: Wanted) -> Result<bool, PassError> {
         Ok(match wanted {
-            Wanted::Rest => resumable(self).await?.is_some_and(|(_, report)| report.resumed <= RESUMED),
+            Wanted::Rest => resumable(self.parts.engine.store(), self.parts.settings.resume_within)
+                .await?
+                .is_some_and(|(_, report)| report.resumed <= RESUMED),
             // A full pass serves where a light one is due.
             Wanted::NoneSince(kind, since) => {
                 let kind = Some(kind).filter(|kind| *kind == PassKind::Full);
-                let passes = self.engine.store().last_passes(kind, 1).await?;
+                let passes = self.parts.engine.store().last_passes(kind, 1).await?;
                 !passes.first().is_some_and(|last| last.finished_at.is_some() && last.started_at > since)
             }
         })
@@ -215,10 +180,10 @@ impl Pass {
         if options.dry_run {
             // It writes nothing, so it needs no lease either, which would be a write.
             let halt = stop.child_token();
-            let running = Running::begin(self, options, page_size, progress, stop, halt).await?;
+            let running = Running::begin(&self.parts, options, page_size, progress, stop, halt).await?;
             return running.complete().await;
         }
-        let held = Held::take(self.engine.store(), &self.jobs, &stop).await?;
+        let held = Held::take(self.parts.engine.store(), &self.jobs, &stop).await?;
         self.run_held(held, options, page_size, progress, stop).await
     }
 
@@ -230,10 +195,11 @@ impl Pass {
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Report, PassError> {
-        let ended = match Running::begin(self, options, page_size, progress, stop, held.halt.clone()).await {
-            Ok(running) => running.complete().await,
-            Err(error) => Err(error),
-        };
+        let ended =
+            match Running::begin(&self.parts, options, page_size, progress, stop, held.halt.clone()).await {
+                Ok(running) => running.complete().await,
+                Err(error) => Err(error),
+            };
         if !matches!(ended, Err(PassError::LeaseLost)) {
             held.release().await;
         }
@@ -242,7 +208,7 @@ impl Pass {
 
     /// Where the page size begins, and whether it may change.
     async fn page_size(&self, Options { kind, page_size, .. }: Options) -> Result<PageSize, PassError> {
-        let store = self.engine.store();
+        let store = self.parts.engine.store();
         Ok(match page_size {
             config::PageSize::Fixed(size) => PageSize::fixed(size),
             config::PageSize::Auto => {

@@ -165,6 +165,18 @@ impl Report {
         }
     }
 
+    /// Counts runs whose change the brake may hold back, and names some.
+    pub(super) fn hold(&mut self, runs: u64, named: impl IntoIterator<Item = Change>) {
+        self.held_back += runs;
+        let room = HELD_LISTED.saturating_sub(self.held.len());
+        self.held.extend(named.into_iter().take(room));
+    }
+
+    /// Whether more is held back than one pass may change.
+    pub(super) fn is_over_allowance(&self) -> bool {
+        self.held_back > self.allowance
+    }
+
     /// Adds a reason, unless there are many already.
     pub(super) fn reason(&mut self, why: impl Into<String>) {
         push(&mut self.reasons, why.into());

@@ -10,9 +10,9 @@ use super::position::LowWater;
 use super::progress::{Phase, Progress, Status};
 use super::resume::first_row;
 use super::seen::Seen;
-use super::{Options, Pass, PassError, Report, age::Age, log};
-use crate::config::Absent;
-use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why};
+use super::{PassError, Report, age::Age, log};
+use crate::config::{self, Absent};
+use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why, allowance};
 use crate::model::course_key::CourseKey;
 use crate::store::{PassKind, PassRow, Store, StoreError};
 
@@ -24,9 +24,31 @@ const ASKED_AGAIN: usize = 10_000;
 /// The same in a light pass: where much changes at once, it is for a full one.
 const ASKED_AGAIN_LIGHT: usize = 1000;
 
+/// How one pass runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Which kind of pass.
+    pub kind: PassKind,
+    /// Runs a page.
+    pub page_size: config::PageSize,
+    /// Write nothing; report each change that a pass would make to [`Progress::change`].
+    pub dry_run: bool,
+    /// Let any number of links be cleared or re-hosted, and believe a list that lacks most linked courses.
+    pub allow_mass_change: bool,
+}
+
+/// What passes work with.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) engine: Engine,
+    pub(super) settings: config::Reconcile,
+    /// Requests at the same time.
+    pub(super) at_once: usize,
+}
+
 /// Everything that a running pass knows.
 pub(super) struct Running<'a> {
-    pub(super) pass: &'a Pass,
+    pub(super) parts: &'a Parts,
     /// Asks the Catalog past its cache.
     pub(super) engine: Engine,
     pub(super) options: Options,
@@ -71,21 +93,28 @@ pub(super) struct Running<'a> {
 impl<'a> Running<'a> {
     /// A new row, or that of a killed pass; and the state of the overviews at the start.
     pub(super) async fn begin(
-        pass: &'a Pass,
+        parts: &'a Parts,
         options: Options,
         mut page_size: PageSize,
         progress: &'a dyn Progress,
         stop: CancellationToken,
         halt: CancellationToken,
     ) -> Result<Self, PassError> {
-        let engine = pass.engine.past_cache();
+        let engine = parts.engine.past_cache();
         let engine = if options.kind == PassKind::Light { engine.clearing_nothing() } else { engine };
-        let (row, report) = first_row(pass, options, &mut page_size).await?;
+        let (row, report) = first_row(
+            parts.engine.store(),
+            parts.settings.resume_within,
+            options.kind,
+            options.dry_run,
+            &mut page_size,
+        )
+        .await?;
         let position = row.as_ref().map_or(0, |row| u64::try_from(row.position).unwrap_or_default());
-        let age = Age::at_the_start(pass.engine.store(), row.as_ref()).await?;
+        let age = Age::at_the_start(parts.engine.store(), row.as_ref()).await?;
         let now = Instant::now();
         let mut running = Self {
-            pass,
+            parts,
             engine,
             options,
             progress,
@@ -107,13 +136,13 @@ impl<'a> Running<'a> {
             began_at: position,
             seconds_before: report.seconds,
             requests_before: report.requests,
-            requests_earlier: pass.engine.catalog().requests(),
+            requests_earlier: parts.engine.catalog().requests(),
             saved: now,
             logged: now,
             report,
         };
-        running.report.allowance = running.allowance();
-        running.drop_held();
+        running.report.allowance = allowance(running.report.linked, parts.settings.max_change_ratio);
+        running.waiting.release(&mut running.report);
         running.save().await?;
         log::started(&running.report, position);
         Ok(running)
@@ -138,7 +167,7 @@ impl<'a> Running<'a> {
     }
 
     pub(super) fn store(&self) -> &'a Store {
-        self.pass.engine.store()
+        self.parts.engine.store()
     }
 
     /// Fails if the pass is to stop.
@@ -171,7 +200,7 @@ impl<'a> Running<'a> {
             bulk: true,
             page: false,
             cached: false,
-            clear_absent: self.pass.settings.absent == Absent::Clear && !self.is_light(),
+            clear_absent: self.parts.settings.absent == Absent::Clear && !self.is_light(),
         }
     }
 
@@ -191,7 +220,7 @@ impl<'a> Running<'a> {
             observed.changes.iter().for_each(|change| self.progress.change(change));
         }
         if policy.brake {
-            self.hold(observed.risky);
+            self.waiting.hold(observed.risky, &mut self.report, self.options.allow_mass_change);
             self.absent += observed.absent;
         }
         // A new host waits for the end where the brake is on, and is counted when it is written.
@@ -229,7 +258,7 @@ impl<'a> Running<'a> {
 
     /// Brings the counters up to date that are kept elsewhere.
     pub(super) fn count_up(&mut self) {
-        let requests = self.pass.engine.catalog().requests();
+        let requests = self.parts.engine.catalog().requests();
         self.report.requests = self.requests_before + requests.saturating_sub(self.requests_earlier);
         self.report.seconds = self.seconds_before + self.began.elapsed().as_secs_f64();
         self.report.page_size = self.page_size.now();
@@ -238,7 +267,7 @@ impl<'a> Running<'a> {
     /// Writes the row. Does nothing in a dry run.
     pub(super) async fn save(&mut self) -> Result<(), PassError> {
         self.count_up();
-        let store = self.pass.engine.store();
+        let store = self.parts.engine.store();
         let Some(row) = &mut self.row else { return Ok(()) };
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         row.verdict = self.report.verdict;

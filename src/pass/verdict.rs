@@ -2,10 +2,12 @@
 
 use super::list::Listing;
 use super::progress::Phase;
+use super::report::HELD_LISTED;
 use super::running::Running;
 use super::suspect::is_suspect;
 use super::{PassError, Report, log};
 use crate::config::Absent;
+use crate::engine::{Change, Policy, Why};
 use crate::store::{Rejected, Verdict};
 
 impl Running<'_> {
@@ -25,7 +27,7 @@ impl Running<'_> {
         }
         self.report.verdict = verdict;
         if !self.is_light() {
-            let (settings, changed) = (&self.pass.settings, self.report.changed);
+            let (settings, changed) = (&self.parts.settings, self.report.changed);
             self.report.missed_by_light = if settings.light_schedule.is_some() { changed } else { 0 };
             self.report.missed_by_hints = if settings.delta_interval.is_some() { changed } else { 0 };
         }
@@ -93,16 +95,16 @@ impl Running<'_> {
     async fn is_refused(&mut self, complete: bool, suspect: bool) -> Result<bool, PassError> {
         if suspect {
             // Another site's list: a later pass finds it again if it is so.
-            self.drop_held();
+            self.waiting.release(&mut self.report);
         }
-        let clears_absent = self.pass.settings.absent == Absent::Clear && complete && !self.is_light();
+        let clears_absent = self.parts.settings.absent == Absent::Clear && complete && !self.is_light();
         let store = self.store();
         if self.options.dry_run {
             self.report.held_back += if clears_absent { self.absent } else { 0 };
         } else if clears_absent && !self.options.allow_mass_change {
             self.hold_absent().await?;
         }
-        let refused = self.over_the_limit();
+        let refused = !self.options.allow_mass_change && self.report.is_over_allowance();
         if refused {
             let holds = if self.options.dry_run { "would hold" } else { "holds" };
             self.report.reason(self.refusal(holds));
@@ -132,6 +134,25 @@ impl Running<'_> {
         }
         store.forget_failures().await?;
         Ok(refused)
+    }
+
+    /// Counts the runs that would lose their link as they are not listed any more.
+    async fn hold_absent(&mut self) -> Result<(), PassError> {
+        let (store, since) = (self.store(), self.report.started_at);
+        let absent = store.count_absent(since).await?;
+        let named = store.absent(since, HELD_LISTED as u64).await?;
+        let change = |(key, from)| Change { key, from, to: None, why: Why::Absent, also: Vec::new() };
+        self.report.hold(absent, named.into_iter().map(change));
+        Ok(())
+    }
+
+    /// Makes the changes that wait, on custom courses too.
+    async fn release_held(&mut self) -> Result<(), PassError> {
+        let mut answers = self.waiting.release(&mut self.report);
+        let custom = self.store().custom_courses_of(answers.courses()).await?;
+        answers.about(custom);
+        self.observe(answers, Policy { bulk: true, ..Policy::default() }).await?;
+        Ok(())
     }
 
     /// Overviews that are to follow the ledger at the end, and that the database rejects.
