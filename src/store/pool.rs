@@ -195,9 +195,9 @@ fn guarded<DB: sqlx::Database>(pool: PoolOptions<DB>, lost: &Lost) -> PoolOption
     .after_release(move |connection, _| {
         let lost = after.clone();
         Box::pin(async move {
-            // The pool asks it too, but without a limit. And whatever was still to be sent, such as a ROLLBACK, is done
-            // when it has answered: one that is in a transaction after that will not leave it.
-            Ok(!lost.get() && pings(connection, &lost).await && !connection.is_in_transaction())
+            // The pool then asks it whether it lives, and has it send what was still to be sent, such as a ROLLBACK. Without
+            // a limit of ours: where that hangs, so do the others, and the first that does so in use has all replaced.
+            Ok(!lost.get() && !connection.is_in_transaction())
         })
     })
 }
