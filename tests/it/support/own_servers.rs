@@ -29,7 +29,8 @@ impl Group {
     fn signal(&self, signal: &str) {
         // With -s, as dash takes no negative number behind -KILL.
         let kill = format!("kill -s {signal} -- -{}", self.0.id());
-        let _ = Command::new("sh").args(["-c", &kill]).status();
+        // It may have ended by itself.
+        let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
     }
 }
 
