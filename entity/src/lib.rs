@@ -1,6 +1,7 @@
-//! The tables as SeaORM entities: our own seven, and the three columns of the LMS's that the program may see.
+//! The tables as SeaORM entities: our own eight, and the three columns of the LMS's that the program may see.
 
 pub mod blank;
+pub mod change;
 pub mod dead_letter;
 pub mod ledger;
 pub mod pass;

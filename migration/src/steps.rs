@@ -30,8 +30,9 @@ pub(crate) const BLOCK: &str = "course_sharing_block";
 const LETTER: &str = "course_sharing_dead_letter";
 const FAILURE: &str = "course_sharing_failure";
 const HINT: &str = "course_sharing_hint";
+const CHANGE: &str = "course_sharing_change";
 
-pub(crate) const STEPS: [Step; 9] = [
+pub(crate) const STEPS: [Step; 10] = [
     Step { name: "m20261122_000001_ledger", tables: &[LEDGER, PASS, LEASE], up: ledger_passes_and_leases },
     Step { name: "m20261122_000002_blanks", tables: &[BLANK], up: blanks },
     Step { name: "m20261122_000003_blocks", tables: &[BLOCK], up: blocks },
@@ -41,6 +42,7 @@ pub(crate) const STEPS: [Step; 9] = [
     Step { name: "m20261130_000007_plain_ledger", tables: &[], up: plain_ledger },
     Step { name: "m20261130_000008_light_passes", tables: &[], up: light_passes },
     Step { name: "m20261130_000009_hints", tables: &[HINT], up: hints },
+    Step { name: "m20261130_000010_changes", tables: &[CHANGE], up: changes },
 ];
 
 fn ledger_passes_and_leases(backend: DbBackend) -> Vec<String> {
@@ -187,6 +189,21 @@ fn hints(backend: DbBackend) -> Vec<String> {
         .col(instant("pass_due_since", backend).null())
         .take();
     vec![create(backend, &hint)]
+}
+
+/// The history of links. It has no number of its own: MySQL would lock the table to count one up.
+fn changes(backend: DbBackend) -> Vec<String> {
+    let mut change = table(CHANGE, backend);
+    change
+        .col(varchar("course_id", 255).not_null())
+        .col(instant("changed_at", backend).not_null())
+        .col(column("old_url").text())
+        .col(column("new_url").text())
+        .col(varchar("changed_by", 16).not_null())
+        .col(column("trace_id").char_len(32))
+        .primary_key(Index::create().col("course_id").col("changed_at"));
+    // The oldest are deleted first.
+    vec![create(backend, &change), index(backend, "course_sharing_change_oldest", CHANGE, &["changed_at"])]
 }
 
 /// A table of ours. On MySQL every text is compared byte for byte, whatever the database's default says.

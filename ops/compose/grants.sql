@@ -10,4 +10,5 @@ GRANT SELECT, INSERT, UPDATE ON edxapp.course_sharing_hint TO 'course_sharing'@'
 GRANT SELECT, INSERT, UPDATE, DELETE ON edxapp.course_sharing_blank TO 'course_sharing'@'%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON edxapp.course_sharing_failure TO 'course_sharing'@'%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON edxapp.course_sharing_dead_letter TO 'course_sharing'@'%';
+GRANT SELECT, INSERT, DELETE ON edxapp.course_sharing_change TO 'course_sharing'@'%';
 GRANT SELECT ON edxapp.course_sharing_migrations TO 'course_sharing'@'%';

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::context::{Context, Courses, Exit};
+use self::output::Output;
 use crate::config::Config;
 use crate::model::course_key::CourseKey;
 use crate::telemetry::report;
@@ -54,11 +55,14 @@ enum Command {
     Heal,
     /// Show the link that the LMS shares for each course, and where it comes from
     ShareLink(share_link::Arguments),
-    /// Show why a course's link is as it is, and everything that is known of the course
+    /// Show why a course's link is as it is, who changed it when, and everything that is known of the course
     Explain {
         /// A course key, like course-v1:edX+DemoX+2026
         #[arg(value_name = "COURSE-ID")]
         course: CourseKey,
+        /// Lines for people, or one JSON document
+        #[arg(long, value_enum, default_value_t = Output::Human)]
+        output: Output,
     },
     /// Publish events as Studio does, and wait until the broker has confirmed them
     Publish(publish::Arguments),
@@ -119,7 +123,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<Exit> {
         Command::Sync(args) => sync::run(&context, &args.courses).await,
         Command::Heal => sync::heal(&context).await,
         Command::ShareLink(args) => share_link::run(&context, &args).await,
-        Command::Explain { course } => share_link::explain(&context, &course).await,
+        Command::Explain { course, output } => share_link::explain(&context, &course, output).await,
         Command::Publish(args) => publish::run(&context, &args).await,
         Command::DeadLetters { action } => dead_letters::run(&context, &action).await,
         Command::Migrate(args) => migrate::run(&context, &args).await,

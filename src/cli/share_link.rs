@@ -49,12 +49,17 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
     Ok(if unknown.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-pub(super) async fn explain(context: &Context, course: &CourseKey) -> anyhow::Result<Exit> {
-    let store = context.store().await?;
+pub(super) async fn explain(context: &Context, course: &CourseKey, output: Output) -> anyhow::Result<Exit> {
+    let (store, lms) = (context.store().await?, &context.config.lms);
     let explanation = Explanation::read(&store, course).await?;
+    if output == Output::Json {
+        output::json(&explanation.document(lms))?;
+        return Ok(Exit::Done);
+    }
     let rows: Vec<_> = explanation
-        .lines(&context.config.lms)
+        .lines(lms)
         .into_iter()
+        .chain(explanation.history_lines())
         .map(|(label, text)| [label.to_owned(), escape(&text)])
         .collect();
     output::columns(&rows)?;

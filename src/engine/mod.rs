@@ -26,7 +26,7 @@ use tracing::Instrument;
 
 use crate::catalog::{Client, Observation, Purpose};
 use crate::model::course_key::{CourseKey, RunKey};
-use crate::store::{ObservedBy, Store, StoreError};
+use crate::store::{ChangedBy, ObservedBy, Store, StoreError};
 
 /// How often a run is asked for again whose answer the ledger refused.
 const ASKED_AGAIN: u32 = 3;
@@ -57,6 +57,12 @@ impl Engine {
     #[must_use]
     pub fn clearing_nothing(&self) -> Self {
         Self { clear_after: Duration::MAX, ..self.clone() }
+    }
+
+    /// The same engine, whose changes of links are noted as made by this.
+    #[must_use]
+    pub fn writing_as(&self, by: ChangedBy) -> Self {
+        Self { store: self.store.clone().writing_as(by), ..self.clone() }
     }
 
     /// The database.

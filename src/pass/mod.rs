@@ -53,7 +53,7 @@ use self::running::{Parts, Running};
 use crate::config;
 use crate::engine::Engine;
 use crate::jobs::Jobs;
-use crate::store::{PassKind, Verdict};
+use crate::store::{ChangedBy, PassKind, Verdict};
 
 /// How often [`Pass::resume`] resumes one pass; after that a new one is waited for.
 const RESUMED: u32 = 12;
@@ -195,11 +195,16 @@ impl Pass {
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Report, PassError> {
-        let ended =
-            match Running::begin(&self.parts, options, page_size, progress, stop, held.halt.clone()).await {
-                Ok(running) => running.complete().await,
-                Err(error) => Err(error),
-            };
+        let by = match options.kind {
+            PassKind::Full => ChangedBy::FullPass,
+            PassKind::Light => ChangedBy::LightPass,
+        };
+        let parts = Parts { engine: self.parts.engine.writing_as(by), ..self.parts.clone() };
+        let ended = match Running::begin(&parts, options, page_size, progress, stop, held.halt.clone()).await
+        {
+            Ok(running) => running.complete().await,
+            Err(error) => Err(error),
+        };
         if !matches!(ended, Err(PassError::LeaseLost)) {
             held.release().await;
         }

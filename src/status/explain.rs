@@ -8,9 +8,11 @@ use crate::model::course_key::CourseKey;
 use crate::model::extra_columns::{Also, AlsoColumn};
 use crate::pass::Report;
 use crate::share_link;
-use crate::store::{Blank, Entry, Failure, LetterFilter, LetterHead, Overview, PassRow, Store, StoreError};
+use crate::store::{
+    Blank, Entry, Failure, LetterFilter, LetterHead, LinkChange, Overview, PassRow, Store, StoreError,
+};
 
-/// Dead letters of one course that are shown.
+/// Dead letters of one course, and changes of its link, that are shown.
 const SHOWN: u64 = 20;
 
 /// A label, and a text that may contain anything: escape it before it is shown.
@@ -33,6 +35,8 @@ pub struct Explanation {
     pub held: Option<Held>,
     /// Its dead letters, oldest first.
     pub dead_letters: Vec<LetterHead>,
+    /// The last changes of its link, newest first.
+    pub history: Vec<LinkChange>,
 }
 
 /// A change that the brake of a pass holds back.
@@ -49,13 +53,14 @@ impl Explanation {
     pub async fn read(store: &Store, course: &CourseKey) -> Result<Self, StoreError> {
         let (courses, runs) = (std::slice::from_ref(course), [course.run_key(), course.own_key()]);
         let about = LetterFilter { course: Some(course.clone()), ..LetterFilter::default() };
-        let (mut links, entries, failure, blank, last, dead_letters) = tokio::try_join!(
+        let (mut links, entries, failure, blank, last, dead_letters, history) = tokio::try_join!(
             store.links(courses),
             store.entries(&runs),
             store.failure(&runs[0]),
             store.blank(course.as_str()),
             store.last_ended(None),
             store.letters(&about, 0, SHOWN),
+            store.changes(course.as_str(), SHOWN),
         )?;
         let overview = links.pop();
         // Blanks are noted every half minute; this one may have got its link since.
@@ -68,10 +73,11 @@ impl Explanation {
             blank,
             held: last.and_then(|pass| held(&pass, course)),
             dead_letters,
+            history,
         })
     }
 
-    /// Everything, in the order in which a person would ask.
+    /// Everything but the history, in the order in which a person would ask.
     pub fn lines(&self, lms: &config::Lms) -> Vec<Line> {
         let mut lines = vec![("course", self.course.to_string())];
         if self.course.is_ccx() {
@@ -109,6 +115,20 @@ impl Explanation {
         let letter = |l: &LetterHead| format!("{}, first seen {}: {}", l.id, instant(l.first_seen), l.reason);
         lines.extend(self.dead_letters.iter().map(|l| ("dead letter", letter(l))));
         lines
+    }
+
+    /// The history, a change a line.
+    pub fn history_lines(&self) -> Vec<Line> {
+        if self.history.is_empty() {
+            return vec![("history", "no change of the link is noted".to_owned())];
+        }
+        let line = |change: &LinkChange| {
+            let (at, by) = (instant(change.changed_at), change.changed_by);
+            let [old, new] = [&change.old_url, &change.new_url].map(|url| or_blank(url.as_deref()));
+            let trace = change.trace_id.as_ref().map_or(String::new(), |id| format!("; trace {id}"));
+            ("history", format!("{at}, by {by}: {old} -> {new}{trace}"))
+        };
+        self.history.iter().map(line).collect()
     }
 
     /// The columns of `sync.also`: the value in the overview, and the value in the ledger.

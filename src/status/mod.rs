@@ -1,6 +1,7 @@
 //! The state of the worker: what is wrong, since when and why. It is gathered from database, broker and Catalog into
 //! one value, which `/api/v1/status` shows as JSON and `/` as a page. Reading it changes nothing.
 
+mod as_json;
 pub(crate) mod cached;
 pub mod explain;
 mod gather;

@@ -7,7 +7,9 @@ use crate::config;
 use crate::model::course_key::CourseKey;
 use crate::model::extra_columns::Also;
 use crate::model::marketing_url::RefusedUrl;
-use crate::store::{Blank, Entry, Failure, LetterHead, ObservedBy, Overview, Reason, UrlRefusal};
+use crate::store::{
+    Blank, ChangedBy, Entry, Failure, LetterHead, LinkChange, ObservedBy, Overview, Reason, UrlRefusal,
+};
 
 const URL: &str = "https://www.campus.example/course/a";
 
@@ -31,7 +33,16 @@ fn known(link: Option<&str>, change: impl FnOnce(&mut Entry)) -> Explanation {
     let row =
         Overview { course: course.clone(), marketing_url, social_sharing_url: None, also: Also::NOTHING };
     let (overview, entry) = (Some(row), Some(entry));
-    Explanation { course, overview, entry, failure: None, blank: None, held: None, dead_letters: vec![] }
+    Explanation {
+        course,
+        overview,
+        entry,
+        failure: None,
+        blank: None,
+        held: None,
+        dead_letters: vec![],
+        history: vec![],
+    }
 }
 
 #[test]
@@ -65,6 +76,33 @@ fn each_state_has_its_own_sentence() {
     let distinct: std::collections::HashSet<&String> = sentences.iter().collect();
     assert_eq!(distinct.len(), sentences.len(), "{sentences:#?}");
     assert!(sentences[3].contains("pass 7") && sentences[3].contains("clearing it"), "{}", sentences[3]);
+}
+
+#[test]
+fn a_change_says_when_by_what_from_and_to_and_in_which_trace() {
+    let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    let change = |by, old: Option<&str>, new: Option<&str>, trace: Option<&str>| LinkChange {
+        course_id: "course-v1:a+b+c".to_owned(),
+        changed_at: at,
+        old_url: old.map(str::to_owned),
+        new_url: new.map(str::to_owned),
+        changed_by: by,
+        trace_id: trace.map(str::to_owned),
+    };
+    let history = vec![
+        change(ChangedBy::Event, None, Some(URL), Some("0af7651916cd43dd8448eb211c80319c")),
+        change(ChangedBy::FullPass, Some("http://old"), None, None),
+    ];
+    let explained = Explanation { history, ..known(Some(URL), |_| {}) };
+    let lines: Vec<String> = explained.history_lines().into_iter().map(|(_, text)| text).collect();
+    let event =
+        format!("2027-01-15T08:00:00Z, by event: (blank) -> {URL}; trace 0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(lines, [event, "2027-01-15T08:00:00Z, by full_pass: http://old -> (blank)".to_owned()]);
+    let document = explained.document(&config::Lms::default());
+    assert_eq!(document["history"][1]["from"], "http://old");
+    assert_eq!(document["history"][1]["to"], serde_json::Value::Null);
+    assert_eq!(document["shared_link"]["url"], URL);
+    assert_eq!(known(None, |_| {}).history_lines().len(), 1);
 }
 
 #[test]

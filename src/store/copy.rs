@@ -3,8 +3,8 @@
 
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{
-    Alias, Condition, Expr, ExprTrait, IntoIden, LockType, Order, Query, SelectStatement, TableRef,
-    UpdateStatement,
+    Alias, Condition, Expr, ExprTrait, IntoIden, LockType, Order, Query, ReturningClause, SelectStatement,
+    TableRef, UpdateStatement,
 };
 
 use chrono::{DateTime, Utc};
@@ -91,6 +91,30 @@ impl Copying<'_> {
             .take()
     }
 
+    /// The links that the update would change: `course_id`, `old_url` and `new_url`.
+    pub(super) fn due_links(self) -> SelectStatement {
+        let mut due = Copying { also: &[], ..self }.due();
+        due.clear_selects()
+            .expr_as(col_o("id"), "course_id")
+            .expr_as(col_o("marketing_url"), OLD_URL)
+            .expr_as(in_force(), "new_url")
+            .take()
+    }
+
+    /// What the update says of each row on PostgreSQL: the same.
+    pub(super) fn written() -> ReturningClause {
+        Query::returning().exprs([col_o("id"), col_l(OLD_URL), col_o("marketing_url")])
+    }
+
+    /// Whether the update writes nothing where no link differs, and reads a whole table to find that.
+    pub(super) fn is_of_all_links(self) -> bool {
+        self.also.is_empty() && !self.scope.is_of_courses()
+    }
+
+    pub(super) fn backend(self) -> DbBackend {
+        self.backend
+    }
+
     /// The ledger's rows that differ from an overview, locked. Without the lock an update that waits for another's
     /// commit goes on with the overview as it is then and the ledger as it was before: an older URL over a newer one.
     /// MySQL and SQLite read what they join as it is now.
@@ -100,6 +124,7 @@ impl Copying<'_> {
         select
             .column((ledger::Entity, sea_orm::sea_query::Asterisk))
             .expr_as(col_o("id"), Alias::new(OVERVIEW_ID))
+            .expr_as(col_o("marketing_url"), Alias::new(OLD_URL))
             .from(ledger::Entity)
             .from(overview::Entity)
             .cond_where(follows(self.backend, self.from))
@@ -139,6 +164,8 @@ impl Scope<'_> {
 
 /// The overview that a locked row of the ledger is for.
 const OVERVIEW_ID: &str = "overview_id";
+/// Its link as it was when that row was locked.
+const OLD_URL: &str = "old_url";
 
 /// The overviews of these courses.
 fn of_courses(backend: DbBackend, courses: &[CourseKey]) -> Expr {

@@ -9,7 +9,7 @@ use super::choice::From;
 use super::copy::{Clears, Scope};
 use super::custom_courses::Of;
 use super::timeout::Limit;
-use super::{Halving, MAX_ROWS, Store, StoreError};
+use super::{ChangedBy, Halving, MAX_ROWS, Store, StoreError};
 use crate::model::course_key::CourseKey;
 use crate::telemetry::report;
 
@@ -34,7 +34,8 @@ pub struct Rejected {
 impl Store {
     /// Gives every overview the URL that the ledger has for it, where they differ, and never a clear.
     pub async fn heal(&self) -> Result<Healed, StoreError> {
-        self.copy_to_all(Scope::All, Clears::Leave).await
+        let store = self.clone().writing_as(ChangedBy::Heal);
+        store.copy_to_all(Scope::All, Clears::Leave).await
     }
 
     /// Copies every change of the ledger since `since`, clears included, to all overviews of the runs; what a pass

@@ -5,6 +5,7 @@
 //! differ from it (`copy.rs`); restoring, applying and healing differ only in which overviews they copy to.
 
 mod blanks;
+mod changes;
 mod choice;
 mod clock;
 mod copy;
@@ -31,6 +32,7 @@ mod write;
 mod writes;
 
 pub use self::blanks::{Blank, BlankCount, Reason};
+pub use self::changes::{ChangedBy, LinkChange};
 pub use self::coverage::{Coverage, SeenSince};
 pub use self::dead_letters::{Letter, LetterFilter, LetterHead};
 pub use self::error::{Refusal, StoreError};
@@ -72,6 +74,7 @@ pub struct Store {
     clock: Arc<DatabaseClock>,
     also: Arc<[AlsoColumn]>,
     writes: Writes,
+    by: ChangedBy,
 }
 
 impl Store {
@@ -107,6 +110,7 @@ impl Store {
             clock: Arc::new(DatabaseClock::default()),
             also: Arc::new([]),
             writes,
+            by: ChangedBy::default(),
         })
     }
 

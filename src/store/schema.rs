@@ -1,6 +1,6 @@
 //! Whether the tables are as this program needs them; asked at the start and by `check`.
 
-use entity::{blank, dead_letter, failure, hint, lease, ledger, overview, pass};
+use entity::{blank, change, dead_letter, failure, hint, lease, ledger, overview, pass};
 use sea_orm::sea_query::Query;
 use sea_orm::{EntityName, EntityTrait, IdenStatic, Iterable};
 
@@ -62,6 +62,7 @@ impl Store {
         self.has_ours::<blank::Entity>().await?;
         self.has_ours::<failure::Entity>().await?;
         self.has_ours::<dead_letter::Entity>().await?;
+        self.has_ours::<change::Entity>().await?;
         // A database that went away in between must not read as a missing table.
         Ok(self.db.ping().await?)
     }

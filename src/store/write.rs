@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use entity::overview;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm::DbBackend;
 
+use super::changes::{Note, Write};
 use super::choice::From;
 use super::copy::{Clears, Scope};
 use super::custom_courses::Of;
-use super::pool::Pool;
-use super::timeout::{Limit, execute};
+use super::timeout::Limit;
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::telemetry::{metrics, report};
@@ -69,54 +68,72 @@ impl Store {
         of: Of,
     ) -> Result<Vec<CourseKey>, StoreError> {
         let courses = self.that_overviews_hold(courses).await?;
+        let note = self.note().await?;
         let mut restored = Vec::new();
         for courses in keys::fitting(&courses, Scope::course_bytes(of)) {
-            let mut restores = vec![self.restore_from(From::Run, Scope::Courses(courses, of))];
+            let mut ids = self.restore_from(From::Run, Scope::Courses(courses, of), &note).await?;
             let custom = custom_courses(courses);
             if !custom.is_empty() {
-                restores.push(self.restore_from(From::Own, Scope::Courses(&custom, Of::Courses)));
+                let scope = Scope::Courses(&custom, Of::Courses);
+                ids.extend(self.restore_from(From::Own, scope, &note).await?);
             }
-            let restoring = move |pool: Pool| {
-                let restores = restores.clone();
-                async move {
-                    let mut ids = Vec::new();
-                    for restore in restores {
-                        ids.extend(restore.execute(&pool.db).await.map_err(StoreError::doing(RESTORE))?);
-                    }
-                    Ok(ids)
-                }
-            };
-            let ids = self.db.with_timeout(RESTORE, Limit::Batch, restoring).await;
-            let ids = ids.inspect_err(|error| self.writes.note(error))?;
             restored.extend(ids.iter().filter_map(|id| CourseKey::parse(id).ok()));
         }
         Ok(restored)
     }
 
-    fn restore_from(&self, from: From, scope: Scope<'_>) -> Restore {
-        let backend = self.backend();
+    /// Returns the ids of the overviews that had lost something and have it again.
+    async fn restore_from(
+        &self,
+        from: From,
+        scope: Scope<'_>,
+        note: &Note,
+    ) -> Result<Vec<String>, StoreError> {
         let copying = self.copying(from, scope, Clears::Leave);
-        let mut update = copying.update();
-        if backend == DbBackend::Postgres {
-            update.returning_col(overview::Column::Id);
-            return Restore { lost: None, update: backend.build(&update) };
+        if self.backend() == DbBackend::Postgres {
+            let written = self.db.values_of(RESTORE, Limit::Batch, copying.write_for_ids(note)).await;
+            return written.inspect_err(|error| self.writes.note(error));
         }
-        Restore { lost: Some(backend.build(&copying.due())), update: backend.build(&update) }
+        // On MySQL an update returns nothing, and on SQLite one that changes nothing waits for other writers.
+        let lost: Vec<String> = self.db.values(RESTORE, Limit::Batch, &copying.due()).await?;
+        if !lost.is_empty() {
+            self.write_all(RESTORE, Limit::Batch, vec![copying.write(note)]).await?;
+        }
+        Ok(lost)
+    }
+
+    /// Writes these in one transaction. Returns how many overviews were written.
+    async fn write_all(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        writes: Vec<Write>,
+    ) -> Result<u64, StoreError> {
+        let writes: Arc<[Write]> = writes.into();
+        self.db
+            .transaction(doing, limit, move |transaction| {
+                let writes = writes.clone();
+                Box::pin(async move {
+                    let mut overviews = 0;
+                    for write in writes.iter() {
+                        overviews += write.execute(transaction, doing).await?;
+                    }
+                    Ok(overviews)
+                })
+            })
+            .await
     }
 
     /// Copies to all overviews in scope, in one transaction; a row that the database rejects fails all of them. Returns
     /// how many were written.
     pub(super) async fn copy_at_once(&self, scope: Scope<'_>, clears: Clears) -> Result<u64, StoreError> {
-        let copies = [From::Run, From::Own].map(|from| self.copy(from, scope, clears));
-        let overviews: u64 = self.db.execute_all(COPY, Limit::Table, copies.into()).await?.iter().sum();
+        let note = self.note().await?;
+        let writes = [From::Run, From::Own].map(|from| self.copying(from, scope, clears).write(&note));
+        let overviews = self.write_all(COPY, Limit::Table, writes.into()).await?;
         if overviews > 0 {
             self.writes.committed();
         }
         Ok(overviews)
-    }
-
-    fn copy(&self, from: From, scope: Scope<'_>, clears: Clears) -> Statement {
-        self.backend().build(&self.copying(from, scope, clears).update())
     }
 
     /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
@@ -139,15 +156,20 @@ impl Store {
         if let Cow::Owned(held) = self.that_overviews_hold(&courses).await? {
             courses = held;
         }
+        let note = self.note().await?;
         let mut copies = Vec::new();
+        let mut copy = |from, courses: &[CourseKey]| {
+            let copying = self.copying(from, Scope::Courses(courses, Of::Courses), Clears::Copy);
+            copies.push(copying.write(&note));
+        };
         for courses in keys::fitting(&courses, Scope::course_bytes(Of::Courses)) {
-            copies.push(self.copy(From::Run, Scope::Courses(courses, Of::Courses), Clears::Copy));
+            copy(From::Run, courses);
             let custom = custom_courses(courses);
             if !custom.is_empty() {
-                copies.push(self.copy(From::Own, Scope::Courses(&custom, Of::Courses), Clears::Copy));
+                copy(From::Own, &custom);
             }
         }
-        let (entries, copies): (Arc<[Entry]>, Arc<[Statement]>) = (entries.into(), copies.into());
+        let (entries, copies): (Arc<[Entry]>, Arc<[Write]>) = (entries.into(), copies.into());
         let applied = self
             .db
             .transaction(APPLY, Limit::Batch, move |transaction| {
@@ -156,7 +178,7 @@ impl Store {
                     let refused = ledger::upsert(transaction, &entries).await?;
                     let mut overviews = 0;
                     for copy in copies.iter() {
-                        overviews += execute(transaction, APPLY, copy.clone()).await?;
+                        overviews += copy.execute(transaction, APPLY).await?;
                     }
                     Ok(Applied { overviews, refused })
                 })
@@ -173,30 +195,4 @@ impl Store {
 
 fn custom_courses(courses: &[CourseKey]) -> Vec<CourseKey> {
     courses.iter().filter(|course| course.is_ccx()).cloned().collect()
-}
-
-/// The statements that give links back.
-#[derive(Clone)]
-struct Restore {
-    /// Finds what is lost, where the update cannot say it: on MySQL an update returns nothing, and on SQLite one that
-    /// changes nothing waits for other writers.
-    lost: Option<Statement>,
-    update: Statement,
-}
-
-impl Restore {
-    /// The ids of the overviews that had lost something and have it again.
-    async fn execute(self, db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
-        let rows = match self.lost {
-            None => db.query_all_raw(self.update).await?,
-            Some(lost) => {
-                let lost = db.query_all_raw(lost).await?;
-                if !lost.is_empty() {
-                    db.execute_raw(self.update).await?;
-                }
-                lost
-            }
-        };
-        rows.iter().map(|row| row.try_get_by_index(0)).collect()
-    }
 }

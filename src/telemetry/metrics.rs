@@ -253,7 +253,7 @@ impl Instruments {
             catalog_requests: count("course_sharing.catalog_requests", "{request}", ("outcome", words::<RequestOutcome>()), "Requests to the Catalog, by outcome"),
             healed: count("course_sharing.healed", "{overview}", ("cause", vec!["restore", "heal"]), "Overviews that got their last-known URL back, after an event or by the timer"),
             ledger_refused: count("course_sharing.ledger_refused", "{run}", ONE, "Answers that the ledger refused, as it had one to a later question; the Catalog is asked again"),
-            pruned: count("course_sharing.pruned", "{row}", ("table", vec!["ledger", "reconcile"]), "Rows of old runs and passes that were deleted, by table"),
+            pruned: count("course_sharing.pruned", "{row}", ("table", vec!["ledger", "reconcile", "change"]), "Rows of old runs, passes and changes of links that were deleted, by table"),
             overviews: gauge("course_sharing.overviews", "{overview}", ("state", vec!["linked", "blank"]), "Course overviews with a marketing URL, and without one"),
             blank_oldest: seconds("course_sharing.blank_oldest", ONE, "How long the longest-standing blank has been blank, of those that should not be; 0: none is"),
             missed: gauge("course_sharing.missed", "{course}", ("by", vec!["hints", "light"]), "Links that the last full pass changed, and that hints or light passes should have changed before"),

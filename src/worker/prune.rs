@@ -1,7 +1,8 @@
-//! Deletes the rows that the ledger and the table of passes need not keep, once an hour, in one worker of several.
+//! Deletes the rows that the ledger, the table of passes and the history of links need not keep, once an hour, in one worker of several.
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use super::shutdown::sleeps;
@@ -11,12 +12,17 @@ use crate::telemetry::{metrics, report};
 
 const JOB: &str = "prune";
 const EVERY: Duration = Duration::from_secs(3600);
+/// How long changes of links are kept.
+const MAX_AGE: TimeDelta = TimeDelta::days(90);
+/// How many changes of links are kept, beside those of one moment.
+const MAX_CHANGES: u64 = 1_000_000;
 
 /// Rows that are gone.
 #[derive(Debug, Default)]
 struct Pruned {
     runs: u64,
     passes: u64,
+    changes: u64,
 }
 
 /// Prunes every hour until `stop` is cancelled, and at once: a worker may be started more often than that.
@@ -27,11 +33,12 @@ pub(super) async fn run(store: Store, holder: String, jobs: Jobs, stop: Cancella
         let mut pruned = Pruned::default();
         let ended = prune(&store, &holder, &job, &stop, &mut pruned).await;
         job.end();
-        let Pruned { runs, passes } = pruned;
-        if runs + passes > 0 {
+        let Pruned { runs, passes, changes } = pruned;
+        if runs + passes + changes > 0 {
             metrics::get().pruned.add_of("ledger", runs);
             metrics::get().pruned.add_of("reconcile", passes);
-            tracing::info!(event = "ledger.pruned", runs, passes, "rows of old runs and passes are deleted");
+            metrics::get().pruned.add_of("change", changes);
+            tracing::info!(event = "ledger.pruned", runs, passes, changes, "old rows are deleted");
         }
         if let Err(error) = ended {
             tracing::warn!(event = "ledger.not_pruned", error = report(&error), "old rows stay for now");
@@ -56,6 +63,7 @@ async fn prune(
         return Ok(());
     }
     pruned.passes = store.prune_passes().await?;
+    pruned.changes = store.prune_changes(MAX_AGE, MAX_CHANGES).await?;
     let mut after = None;
     while !stop.is_cancelled() {
         let batch = store.prune_runs(after.as_deref()).await?;

@@ -1,6 +1,7 @@
 //! The store on SQLite, PostgreSQL and MariaDB: the same words, the same outcome, the LMS's own collation included.
 
 mod black_hole;
+mod changes;
 mod clock;
 mod custom_courses;
 mod disk_full;
@@ -52,12 +53,13 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
         let up = Direction::Up { create_overview_table: true, restore_trigger: false };
         let planned = migration::plan(db, up).await.unwrap();
         // On PostgreSQL the LMS's table has an index more.
-        let steps = if kind == Kind::Postgres { 45 } else { 44 };
+        let steps = if kind == Kind::Postgres { 49 } else { 48 };
         assert_eq!(planned.len(), steps, "{kind:?}: {planned:?}");
         for step in &planned {
             database.execute(&step.sql).await;
         }
         for table in [
+            "course_sharing_change",
             "course_sharing_failure",
             "course_sharing_hint",
             "course_sharing_blank",
@@ -74,7 +76,7 @@ async fn migrations_go_up_and_down_and_say_beforehand_what_they_do() {
             migration::migrate(db, up).await.unwrap();
             assert!(migration::plan(db, up).await.unwrap().is_empty(), "{kind:?}");
             database.store.check_schema().await.unwrap();
-            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 16);
+            assert_eq!(migration::plan(db, Direction::Down).await.unwrap().len(), 18);
             migration::migrate(db, Direction::Down).await.unwrap();
             assert!(migration::plan(db, Direction::Down).await.unwrap().is_empty());
             assert!(matches!(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use entity::{blank, dead_letter, failure, hint, lease, ledger, overview, pass};
+use entity::{blank, change, dead_letter, failure, hint, lease, ledger, overview, pass};
 use sea_orm::{DbBackend, EntityName, EntityTrait, IdenStatic, Iterable};
 
 use crate::config::{Config, PageSize};
@@ -10,6 +10,8 @@ use crate::config::{Config, PageSize};
 const WRITE: [&str; 3] = ["SELECT", "INSERT", "UPDATE"];
 /// For what is pruned, discarded or forgotten.
 const DELETE: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+/// For what is noted once, and pruned.
+const NOTE: [&str; 3] = ["SELECT", "INSERT", "DELETE"];
 
 /// One right on one table, or on some of its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,7 @@ pub(crate) fn needs(config: &Config) -> Vec<Need> {
     }
     needs.push(Need { whole: true, ..Need::of("SELECT", migration::MEMORY, vec!["version"]) });
     needs.extend(on_table::<blank::Entity>(&DELETE));
+    needs.extend(on_table::<change::Entity>(&NOTE));
     needs.extend(on_table::<dead_letter::Entity>(&DELETE));
     needs.extend(on_table::<failure::Entity>(&DELETE));
     needs.extend(on_table::<hint::Entity>(&WRITE));

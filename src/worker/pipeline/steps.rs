@@ -9,7 +9,7 @@ use super::{AskDone, Asked, GATHERING, Pipeline, RestoreDone, Restored, WriteDon
 use crate::catalog::{self, Purpose};
 use crate::engine::{Answered, Engine, Observed, Outcome, Policy};
 use crate::model::course_key::{CourseKey, RunKey};
-use crate::store::{MAX_ROWS, StoreError};
+use crate::store::{ChangedBy, MAX_ROWS, StoreError};
 use crate::telemetry::metrics;
 use crate::worker::settlement::{CHANGED_SINCE, COALESCED, Settlement, park, settle, settle_hint};
 use crate::worker::settler::Job;
@@ -21,7 +21,7 @@ impl Pipeline {
     pub(super) fn restore(&mut self, now: Instant) {
         while !self.arrived.is_empty() && self.restoring.has_room(self.arrived.len() >= self.max_batch, now) {
             let jobs: Vec<Job> = self.arrived.drain(..self.arrived.len().min(MAX_ROWS)).collect();
-            let engine = self.engine.clone();
+            let engine = self.engine_for(jobs.iter().all(|job| job.is_hint));
             let span = self.source.process(jobs.iter());
             let in_span = tracing::info_span!(parent: &span, "restore");
             let step = async move {
@@ -85,6 +85,11 @@ impl Pipeline {
         }
     }
 
+    /// For a step about hints alone, or about events too.
+    fn engine_for(&self, is_of_hints: bool) -> Engine {
+        self.engine.writing_as(if is_of_hints { ChangedBy::Hint } else { ChangedBy::Event })
+    }
+
     /// Looks runs up. Under load only whole batches start beside others; see [`super::super::step_pool`].
     pub(super) fn ask(&mut self, now: Instant) {
         loop {
@@ -101,8 +106,7 @@ impl Pipeline {
             let engine = self.engine.clone();
             let span = self.source.process(batch.iter().flat_map(|(_, jobs)| jobs));
             let in_span = span.clone();
-            let is_of_hints = batch.iter().flat_map(|(_, jobs)| jobs).all(|job| job.is_hint);
-            let purpose = if is_of_hints { Purpose::Hint } else { Purpose::Event };
+            let purpose = if is_of_hints(&batch) { Purpose::Hint } else { Purpose::Event };
             let step = async move {
                 let courses = courses(batch.iter().flat_map(|(_, jobs)| jobs));
                 let answered = engine.ask(courses, purpose).await;
@@ -140,7 +144,11 @@ impl Pipeline {
     pub(super) fn write(&mut self, now: Instant) {
         loop {
             let mut events = 0;
+            let is_of_hints = self.answered.front().is_some_and(|(asked, _)| asked.is_of_hints());
             let fits = self.answered.iter().take_while(|(asked, _)| {
+                if asked.is_of_hints() != is_of_hints {
+                    return false;
+                }
                 let before = events;
                 events += asked.batch.iter().map(|(_, jobs)| jobs.len()).sum::<usize>();
                 before == 0 || events <= self.max_batch
@@ -150,7 +158,7 @@ impl Pipeline {
                 return;
             }
             let (asked, answered): (Vec<Asked>, Vec<Answered>) = self.answered.drain(..count).unzip();
-            let engine = self.engine.clone();
+            let engine = self.engine_for(is_of_hints);
             let span = trace::joint(
                 asked.iter().map(|asked| &asked.span),
                 |first| tracing::info_span!(parent: first, "write", batches = count),
@@ -191,6 +199,17 @@ impl Pipeline {
             Err(error) => self.database_failed(&span, jobs.collect(), &error),
         }
     }
+}
+
+impl Asked {
+    fn is_of_hints(&self) -> bool {
+        is_of_hints(&self.batch)
+    }
+}
+
+/// Whether no event is among them.
+fn is_of_hints(batch: &[(RunKey, Vec<Job>)]) -> bool {
+    batch.iter().flat_map(|(_, jobs)| jobs).all(|job| job.is_hint)
 }
 
 /// Restores the links of these courses, and reads what is known of those that hints are about.

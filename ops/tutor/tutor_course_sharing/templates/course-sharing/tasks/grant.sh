@@ -17,6 +17,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON {{ database }}.course_sharing_{{ table }
 {%- for table in ["lease", "hint"] %}
 GRANT SELECT, INSERT, UPDATE ON {{ database }}.course_sharing_{{ table }} TO {{ user }};
 {%- endfor %}
+GRANT SELECT, INSERT, DELETE ON {{ database }}.course_sharing_change TO {{ user }};
 GRANT SELECT ON {{ database }}.course_sharing_migrations TO {{ user }};
 {%- if COURSE_SHARING_RECONCILE_PAGE_SIZE == "lms" %}
 GRANT SELECT (id, page_size) ON {{ database }}.catalog_catalogintegration TO {{ user }};
