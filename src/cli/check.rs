@@ -1,9 +1,11 @@
 //! `check`: one line for each part, with what to do about each failure.
 
+use console::{Color, style};
 use migration::restore_trigger::State;
 use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 
-use super::context::{Context, Exit};
+use super::context::{Context, Exit, Output};
 use super::output;
 use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::{CatalogError, Client, Purpose};
@@ -20,22 +22,36 @@ const SHOWN: usize = 6;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     // Without a valid configuration no command runs.
-    line("configuration", &Found::Well("valid".to_owned()))?;
-    let (database, broker, (token, catalog)) =
-        tokio::join!(database(context), broker(context), catalog(context));
-    let mut exit = Exit::Done;
-    let parts = [("database", database), ("broker", broker.into()), ("token", token), ("catalog", catalog)];
-    for (part, found) in parts {
-        line(part, &found)?;
-        if matches!(found, Found::Wrong(_)) {
-            exit = Exit::Failed;
-        }
+    let configuration = Found::Well("valid".to_owned());
+    if context.output == Output::Human {
+        line("configuration", &configuration)?;
     }
-    Ok(exit)
+    let (database, broker, (token, catalog)) =
+        tokio::join!(database(context, Tables::MustBeThere), broker(context), catalog(context));
+    let checks = [
+        ("configuration", configuration),
+        ("database", database),
+        ("broker", broker.into()),
+        ("token", token),
+        ("catalog", catalog),
+    ];
+    match context.output {
+        Output::Human => checks[1..].iter().try_for_each(|(part, found)| line(part, found))?,
+        Output::Json => output::json(&json!({ "checks": document(&checks) }))?,
+    }
+    let failed = checks.iter().any(|(_, found)| matches!(found, Found::Wrong(_)));
+    Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+/// Whether a database without this program's tables is in order: before the first migration it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tables {
+    MustBeThere,
+    MayBeMissing,
 }
 
 /// The state of a part, in words.
-enum Found {
+pub(super) enum Found {
     Well(String),
     /// It works, but something should be looked at.
     Doubtful(String),
@@ -50,22 +66,44 @@ impl From<Result<String, String>> for Found {
     }
 }
 
-fn line(part: &str, found: &Found) -> anyhow::Result<()> {
-    let (word, text) = match found {
-        Found::Well(text) => ("ok  ", text),
-        Found::Doubtful(text) => ("warn", text),
-        Found::Wrong(text) => ("FAIL", text),
-        Found::Unseen(text) => ("--  ", text),
-    };
-    output::print(&format!("{word}  {part:<13}  {}\n", escape(text)))
+impl Found {
+    /// Its word for people, its colour, its word for programs, and its text.
+    fn words(&self) -> (&'static str, Color, &'static str, &str) {
+        match self {
+            Self::Well(text) => ("ok  ", Color::Green, "ok", text),
+            Self::Doubtful(text) => ("warn", Color::Yellow, "warn", text),
+            Self::Wrong(text) => ("FAIL", Color::Red, "fail", text),
+            Self::Unseen(text) => ("--  ", Color::White, "unchecked", text),
+        }
+    }
 }
 
-async fn database(context: &Context) -> Found {
+/// What was found, for programs.
+pub(super) fn document(checks: &[(&str, Found)]) -> Vec<Value> {
+    let one = |(part, found): &(&str, Found)| {
+        let (_, _, state, text) = found.words();
+        json!({ "part": part, "state": state, "text": text })
+    };
+    checks.iter().map(one).collect()
+}
+
+pub(super) fn line(part: &str, found: &Found) -> anyhow::Result<()> {
+    let (word, colour, _, text) = found.words();
+    output::print(&format!("{}  {part:<13}  {}\n", style(word).fg(colour), escape(text)))
+}
+
+pub(super) async fn database(context: &Context, tables: Tables) -> Found {
     let looked = async {
         let store = Store::connect(&context.config.database).await.map_err(|error| unconnected(&error))?;
         let store = store.with_also(&context.config.sync.also);
         let rights = store.rights(&needs(&context.config)).await.map_err(|error| report(&error))?;
         let schema = store.check_schema().await;
+        if let Err(SchemaProblem::NoColumn(_) | SchemaProblem::NoTable(_) | SchemaProblem::Denied(_)) =
+            &schema
+            && tables == Tables::MayBeMissing
+        {
+            return Ok(None);
+        }
         let refused = match &schema {
             Ok(()) | Err(SchemaProblem::Denied(_)) => true,
             // A schema that the user may not use looks empty.
@@ -87,10 +125,14 @@ async fn database(context: &Context) -> Found {
         let url = without_password(context.config.database.url.expose_secret());
         let trigger = store.restore_trigger().await.map_err(|error| report(&error))?;
         let text = format!("{url}: {} overviews with a link, {} without", counts.linked, counts.blank);
-        Ok((text, trigger, rights))
+        Ok(Some((text, trigger, rights)))
     };
     match looked.await {
-        Ok((text, trigger, rights)) => well(text, trigger, &rights),
+        Ok(Some((text, trigger, rights))) => well(text, trigger, &rights),
+        Ok(None) => {
+            let url = without_password(context.config.database.url.expose_secret());
+            Found::Well(format!("{url}: it answers; this program's tables come with course-sharing migrate"))
+        }
         Err(wrong) => Found::Wrong(wrong),
     }
 }
@@ -133,7 +175,7 @@ fn some(all: &[String], between: &str) -> String {
     if more == 0 { shown } else { format!("{shown}{between}and {more} more") }
 }
 
-async fn broker(context: &Context) -> Result<String, String> {
+pub(super) async fn broker(context: &Context) -> Result<String, String> {
     let amqp = &context.config.amqp;
     let looked = async {
         let broker = Broker::new(amqp)?;
@@ -164,7 +206,7 @@ async fn broker(context: &Context) -> Result<String, String> {
 }
 
 /// Token and Catalog are two hosts that can be down; one request needs both.
-async fn catalog(context: &Context) -> (Found, Found) {
+pub(super) async fn catalog(context: &Context) -> (Found, Found) {
     let settings = &context.config.catalog;
     let token = match &settings.token_url {
         Some(url) => Found::Well(format!("{url} issues one")),

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::catalog::Client;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::engine::Engine;
 use crate::model::course_key::CourseKey;
 use crate::store::Store;
@@ -33,6 +33,15 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The form of what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people
+    Human,
+    /// Exactly one JSON document
+    Json,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Courses {
     /// Course keys, like course-v1:edX+DemoX+2026
@@ -40,9 +49,12 @@ pub(super) struct Courses {
     pub(super) courses: Vec<CourseKey>,
 }
 
-/// The configuration.
+/// The configuration, and the form of what is printed.
 pub(super) struct Context {
     pub(super) config: Config,
+    /// Where each value of it was set.
+    pub(super) settings: Settings,
+    pub(super) output: Output,
 }
 
 impl Context {

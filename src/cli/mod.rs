@@ -3,10 +3,12 @@
 mod check;
 mod context;
 mod dead_letters;
+mod init;
 mod migrate;
 mod output;
 mod publish;
 mod reconcile;
+mod settings;
 mod share_link;
 mod sync;
 mod worker;
@@ -16,9 +18,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::context::{Context, Courses, Exit};
-use self::output::Output;
-use crate::config::Config;
+use self::context::{Context, Courses, Exit, Output};
+use crate::config::{self, Config, Settings};
 use crate::model::course_key::CourseKey;
 use crate::telemetry::report;
 
@@ -26,12 +27,16 @@ use crate::telemetry::report;
 #[derive(Debug, Parser)]
 #[command(name = "course-sharing", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
-    /// The configuration, a TOML file [default: the file that COURSE_SHARING_CONFIG names]
+    /// The configuration, a TOML file [default: the file that COURSE_SHARING_CONFIG names, else
+    /// /etc/course-sharing/course-sharing.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Set one key, as in catalog.timeout=5s; wins over file and environment; may be repeated
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+    /// What goes to stdout: text for people, or exactly one JSON document
+    #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
+    output: Output,
     #[command(subcommand)]
     command: Command,
 }
@@ -60,9 +65,6 @@ enum Command {
         /// A course key, like course-v1:edX+DemoX+2026
         #[arg(value_name = "COURSE-ID")]
         course: CourseKey,
-        /// Lines for people, or one JSON document
-        #[arg(long, value_enum, default_value_t = Output::Human)]
-        output: Output,
     },
     /// Publish events as Studio does, and wait until the broker has confirmed them
     Publish(publish::Arguments),
@@ -75,25 +77,77 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Check configuration, database, broker, token and Catalog; say how to fix what fails
     Check,
+    /// Ask for what every site has to say, test each part, and write the configuration for its owner alone.
+    ///
+    /// What --set or a variable says is not asked; secrets are best given by variables that end with _FILE. The file is
+    /// the one that --config or COURSE_SHARING_CONFIG names, else /etc/course-sharing/course-sharing.toml.
+    Init(init::Arguments),
+    /// Show the configuration
+    Config {
+        #[command(subcommand)]
+        action: settings::Action,
+    },
 }
 
 /// Runs the program with the process's own arguments and environment.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let file = Config::file(cli.config);
-    let config = match Config::load(file.as_deref(), std::env::vars_os(), &cli.set) {
-        Ok(config) => config,
-        Err(error) => return refuse(&error),
+    let Cli { config: file, set, output, command } = Cli::parse();
+    let ended = match command {
+        Command::Init(args) => begin(file, &set, &args, output),
+        command => configured(file, &set).and_then(|(config, settings)| {
+            let log = config.log.clone();
+            in_runtime(&log, run(command, Context { config, settings, output }))
+        }),
     };
-    let telemetry = match crate::telemetry::init(&config.log) {
-        Ok(telemetry) => telemetry,
-        Err(error) => return refuse(&error),
-    };
+    let exit = ended.unwrap_or_else(|refused| {
+        eprintln!("course-sharing: {refused}");
+        Exit::Usage
+    });
+    exit.into()
+}
+
+/// The configuration; else what is wrong with it, or how to begin. Without any, each command would work on the defaults,
+/// which make an empty SQLite file in the folder that one stands in.
+fn configured(file: Option<PathBuf>, flags: &[String]) -> Result<(Config, Settings), String> {
+    let file = config::file(file);
+    let settings = Settings::read(file.as_deref(), std::env::vars_os(), flags).map_err(|e| report(&e))?;
+    if settings.is_empty() {
+        return Err(format!(
+            "nothing is configured: there is no {}, and neither --config, COURSE_SHARING_CONFIG, a variable of a key nor \
+             --set.\n\
+             Begin with \"course-sharing init\", which asks for what is needed, tests it and writes the file. To see the \
+             program at work without a site, run ops/demo in its sources.",
+            config::DEFAULT_FILE
+        ));
+    }
+    let config = settings.config().map_err(|error| report(&error))?;
+    Ok((config, settings))
+}
+
+/// Runs `init`, for which there is no configuration yet.
+fn begin(
+    file: Option<PathBuf>,
+    flags: &[String],
+    args: &init::Arguments,
+    output: Output,
+) -> Result<Exit, String> {
+    let settings = Settings::read(None, std::env::vars_os(), flags).map_err(|error| report(&error))?;
+    // What fails is in the answers.
+    let log = config::Log { level: "off".to_owned(), ..config::Log::default() };
+    in_runtime(&log, init::run(args, &init::target(file), settings, output))
+}
+
+/// Runs a command to its end. Fails where the logs, or what the `OTEL_*` variables say, cannot be set up.
+fn in_runtime(
+    log: &config::Log,
+    command: impl Future<Output = anyhow::Result<Exit>>,
+) -> Result<Exit, String> {
+    let telemetry = crate::telemetry::init(log).map_err(|error| report(&error))?;
     // Two threads: most of the work is waiting, and one must stay free so that the exporters can shut down.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(run(cli.command, config));
+            let ended = runtime.block_on(command);
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             ended
         }
@@ -107,26 +161,23 @@ pub fn main() -> ExitCode {
         Exit::Failed
     });
     telemetry.shutdown();
-    exit.into()
+    Ok(exit)
 }
 
-fn refuse(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("course-sharing: {}", report(error));
-    Exit::Usage.into()
-}
-
-async fn run(command: Command, config: Config) -> anyhow::Result<Exit> {
-    let context = Context { config };
+async fn run(command: Command, context: Context) -> anyhow::Result<Exit> {
     match command {
         Command::Worker => worker::run(&context).await,
         Command::Reconcile(args) => reconcile::run(&context, &args).await,
         Command::Sync(args) => sync::run(&context, &args.courses).await,
         Command::Heal => sync::heal(&context).await,
         Command::ShareLink(args) => share_link::run(&context, &args).await,
-        Command::Explain { course, output } => share_link::explain(&context, &course, output).await,
+        Command::Explain { course } => share_link::explain(&context, &course).await,
         Command::Publish(args) => publish::run(&context, &args).await,
         Command::DeadLetters { action } => dead_letters::run(&context, &action).await,
         Command::Migrate(args) => migrate::run(&context, &args).await,
         Command::Check => check::run(&context).await,
+        Command::Config { action } => settings::run(&context, action),
+        // It has begun without a configuration.
+        Command::Init(_) => Ok(Exit::Usage),
     }
 }

@@ -1,18 +1,8 @@
 //! What goes to stdout: lines, columns, or one JSON document. A closed pipe is no error.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
-use clap::ValueEnum;
 use serde::Serialize;
-
-/// The form of a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Output {
-    /// For people
-    Human,
-    /// Exactly one JSON document
-    Json,
-}
 
 /// Writes to stdout. If the reader has closed the pipe (`| head`), the text is dropped without an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -41,4 +31,25 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> anyhow::Result<()
         format!("{}\n", cells.collect::<String>().trim_end())
     };
     print(&rows.iter().map(line).collect::<String>())
+}
+
+/// Whether there is somebody to ask.
+pub(super) fn asks() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks a question, and returns the line that is the answer.
+pub(super) fn ask(question: &str) -> anyhow::Result<String> {
+    eprint!("{question} ");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    anyhow::ensure!(!line.is_empty(), "there was no answer, so nothing was done");
+    Ok(line.trim().to_owned())
+}
+
+/// Asks whether to do it. Everything but yes means no.
+pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
+    let answer = ask(&format!("{question} [y/N]"))?;
+    Ok(["y", "yes"].contains(&answer.to_lowercase().as_str()))
 }

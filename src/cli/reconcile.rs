@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::context::{Context, Exit};
-use super::output::{self, Output};
+use super::context::{Context, Exit, Output};
+use super::output;
 use crate::config::PageSize;
 use crate::engine::Change;
 use crate::model::extra_columns::AlsoChange;
@@ -29,9 +29,6 @@ pub(super) struct Arguments {
     /// Make changes that the brake would hold back, and trust a list that lacks most linked courses
     #[arg(long)]
     allow_mass_change: bool,
-    /// A table for people, or one JSON document
-    #[arg(long, value_enum, default_value_t = Output::Human)]
-    output: Output,
 }
 
 pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<Exit> {
@@ -44,7 +41,7 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
         dry_run: args.dry_run,
         allow_mass_change: args.allow_mass_change,
     };
-    let screen = Screen::new(args);
+    let screen = Screen::new(args, context.output);
     let report = match pass.run(options, &screen, stop).await {
         Ok(report) => report,
         Err(error) => {
@@ -72,18 +69,12 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(args: &Arguments) -> Self {
+    fn new(args: &Arguments, output: Output) -> Self {
         // On a terminal only: in a log file it would be noise.
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         let style = "{bar:30} {pos}/{len} runs  {msg}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self {
-            bar,
-            output: args.output,
-            dry_run: args.dry_run,
-            changes: AtomicU64::new(0),
-            failed: Mutex::new(None),
-        }
+        Self { bar, output, dry_run: args.dry_run, changes: AtomicU64::new(0), failed: Mutex::new(None) }
     }
 
     fn print(&self, text: &str) {

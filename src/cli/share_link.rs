@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::json;
 
-use super::context::{Context, Courses, Exit};
-use super::output::{self, Output};
+use super::context::{Context, Courses, Exit, Output};
+use super::output;
 use crate::model::course_key::CourseKey;
 use crate::model::text::escape;
 use crate::share_link;
@@ -18,9 +18,6 @@ use crate::store::MAX_ROWS;
 pub(super) struct Arguments {
     #[command(flatten)]
     courses: Courses,
-    /// A table for people, or one JSON document
-    #[arg(long, value_enum, default_value_t = Output::Human)]
-    output: Output,
 }
 
 pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<Exit> {
@@ -34,7 +31,7 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
     }
     let unknown: Vec<&str> =
         courses.iter().map(CourseKey::as_str).filter(|course| !links.contains_key(*course)).collect();
-    match args.output {
+    match context.output {
         Output::Json => output::json(&json!({ "links": links, "unknown": unknown }))?,
         Output::Human => {
             let known = courses.iter().filter_map(|course| {
@@ -49,10 +46,10 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
     Ok(if unknown.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-pub(super) async fn explain(context: &Context, course: &CourseKey, output: Output) -> anyhow::Result<Exit> {
+pub(super) async fn explain(context: &Context, course: &CourseKey) -> anyhow::Result<Exit> {
     let (store, lms) = (context.store().await?, &context.config.lms);
     let explanation = Explanation::read(&store, course).await?;
-    if output == Output::Json {
+    if context.output == Output::Json {
         output::json(&explanation.document(lms))?;
         return Ok(Exit::Done);
     }

@@ -1,74 +1,150 @@
-//! Reads file, environment and flags into a [`Config`].
+//! Reads file, environment and flags, each over the one before.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use config::builder::{ConfigBuilder, DefaultState};
-use config::{File as Source, FileFormat};
+use toml::de::{DeTable, DeValue};
 
-use super::address::mask;
+use super::mask::mask;
+use super::sample::{self, PREFIX};
+use super::settings::{Origin, Settings};
+use super::value::Value;
 use super::{Config, ConfigError};
 
-/// What the names of our variables begin with.
-const PREFIX: &str = "COURSE_SHARING_";
+/// Where the configuration is, unless something else is said.
+pub const DEFAULT_FILE: &str = "/etc/course-sharing/course-sharing.toml";
 /// A configuration file is not longer.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// No secret is longer.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 impl Config {
-    /// Reads `file` (if any), then `environment` (name and value of each variable), then `flags`
-    /// (`section.key=value`), each over the one before.
+    /// What [`Settings::read`] reads, as a configuration.
     ///
     /// # Errors
-    /// The first thing that is wrong, naming the key, and the file or variable it stands in.
+    /// The first thing that is wrong, naming the key, and the place it stands at.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         flags: &[String],
     ) -> Result<Self, ConfigError> {
-        let text = file.map(read).transpose()?.unwrap_or_default();
-        Self::from_toml(&text, environment, flags)
+        Settings::read(file, environment, flags)?.config()
     }
 
-    /// As [`Self::load`], with the content of the file.
+    /// The same, with the content of the file.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn from_toml(
         toml: &str,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         flags: &[String],
     ) -> Result<Self, ConfigError> {
-        let mut builder = config::Config::builder().add_source(Source::from_str(toml, FileFormat::Toml));
-        for (key, value) in variables(environment)? {
-            builder =
-                builder.set_override(&key, value).map_err(|e| ConfigError(format!("configuration: {e}")))?;
+        let mut settings = Settings::default();
+        settings.read_toml(Path::new("configuration.toml"), toml)?;
+        settings.read_rest(environment, flags)?;
+        settings.config()
+    }
+}
+
+/// The file named by `--config`, or else by `COURSE_SHARING_CONFIG`, or else [`DEFAULT_FILE`], if it is there.
+pub fn file(flag: Option<PathBuf>) -> Option<PathBuf> {
+    let named = flag.or_else(|| std::env::var_os("COURSE_SHARING_CONFIG").map(PathBuf::from));
+    named.or_else(|| if_there(DEFAULT_FILE.into()))
+}
+
+/// The path, unless there certainly is nothing: a file that cannot be looked for is named in an error later.
+fn if_there(path: PathBuf) -> Option<PathBuf> {
+    path.try_exists().unwrap_or(true).then_some(path)
+}
+
+impl Settings {
+    /// Reads `file` (if any), then `environment` (name and value of each variable), then `flags` (`section.key=value`),
+    /// each over the one before.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the place it stands at. Whether the values can be used, [`Settings::config`]
+    /// says.
+    pub fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        flags: &[String],
+    ) -> Result<Self, ConfigError> {
+        let mut settings = Self::default();
+        if let Some(path) = file {
+            settings.read_toml(path, &read(path)?)?;
         }
-        for flag in flags {
-            builder = with_flag(builder, flag).ok_or_else(|| {
-                let key = key_of(flag);
-                ConfigError(format!(
-                    "--set {key:?}: expected section.key=value, as in --set catalog.timeout=5s"
-                ))
-            })?;
-        }
-        let config: Self = builder
-            .build()
-            .and_then(config::Config::try_deserialize)
-            .map_err(|e| ConfigError(format!("configuration: {}", mask(&without_excerpt(&e.to_string())))))?;
-        config.validate()?;
-        Ok(config)
+        settings.read_rest(environment, flags)?;
+        Ok(settings)
     }
 
-    /// The file named by `--config`, or else by `COURSE_SHARING_CONFIG`.
-    pub fn file(flag: Option<PathBuf>) -> Option<PathBuf> {
-        flag.or_else(|| std::env::var_os("COURSE_SHARING_CONFIG").map(PathBuf::from))
+    fn read_rest(
+        &mut self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        flags: &[String],
+    ) -> Result<(), ConfigError> {
+        for (name, key, value) in variables(environment)? {
+            self.insert(&key, Value::Text(value), Origin::Variable(name))?;
+        }
+        for flag in flags {
+            let Some((key, value)) = flag.split_once('=').filter(|(key, _)| is_key(key)) else {
+                let why = "expected section.key=value, as in --set catalog.timeout=5s";
+                return Err(ConfigError::new(why).at(Some(format!("--set {:?}", key_of(flag)))));
+            };
+            self.set(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the text of a TOML file.
+    fn read_toml(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        self.file = Some(path.to_owned());
+        let at = |offset: usize| {
+            let before = &text.as_bytes()[..offset.min(text.len())];
+            Origin::File(path.to_owned(), before.iter().filter(|byte| **byte == b'\n').count() + 1)
+        };
+        let wrong = |offset: usize, why: &str| ConfigError::new(mask(why)).at(Some(at(offset).to_string()));
+        let table = DeTable::parse(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            wrong(offset, &format!("this is not valid TOML: {}", error.message()))
+        })?;
+        for (section, keys) in table.get_ref() {
+            let (name, start) = (section.get_ref(), section.span().start);
+            let DeValue::Table(keys) = keys.get_ref() else {
+                let name: String = name.chars().take(80).collect();
+                let section = if sample::is_section(&name) { name.as_str() } else { "section" };
+                return Err(wrong(
+                    start,
+                    &format!("{name} stands in no section; write [{section}] above it"),
+                ));
+            };
+            if keys.is_empty() && !sample::is_section(name) {
+                let name: String = name.chars().take(80).collect();
+                return Err(wrong(start, &format!("there is no section [{name}]")));
+            }
+            for (key, value) in keys {
+                let name = format!("{name}.{}", key.get_ref());
+                let short: String = name.chars().take(80).collect();
+                let origin = at(key.span().start);
+                let value = Value::from_toml(value.get_ref())
+                    .map_err(|why| ConfigError::invalid(&short, why).at(Some(origin.to_string())));
+                match value {
+                    Ok(value) => self.insert(&name, value, origin)?,
+                    // Not known comes before not usable.
+                    Err(wrong) => {
+                        self.insert(&short, Value::Bool(false), origin)?;
+                        return Err(wrong);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 /// The text of a configuration file: of any kind, as a shell may pass a pipe, and of 1 MiB at most.
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |why: String| ConfigError(format!("configuration: cannot read {}: {why}", path.display()));
+    let failed = |why: String| ConfigError::new(format!("cannot read {}: {why}", path.display()));
     let mut text = String::new();
     let file = File::open(path).map_err(|error| failed(error.to_string()))?;
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
@@ -78,47 +154,53 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     Ok(text)
 }
 
-/// `(section.key, value)` for every variable of ours. Variables without `__` are left alone, as Kubernetes sets
-/// some of its own (`COURSE_SHARING_SERVICE_HOST`) for a service of our name.
+/// Name, `section.key` and value for every variable of ours. Variables without `__` are left alone, as Kubernetes sets
+/// some of its own (`COURSE_SHARING_SERVICE_HOST`) for a service of our name; but not those that lack an underscore.
 fn variables(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Vec<(String, String)>, ConfigError> {
-    let mut ours: Vec<(String, OsString)> = environment
+) -> Result<Vec<(String, String, String)>, ConfigError> {
+    let (mut ours, others): (Vec<(String, OsString)>, Vec<_>) = environment
         .into_iter()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .filter(|(name, _)| name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains("__")))
-        .collect();
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .partition(|(name, _)| name[PREFIX.len()..].contains("__"));
+    for (name, _) in &others {
+        let (plain, ending) =
+            name.strip_suffix("_FILE").map_or((name.as_str(), ""), |plain| (plain, "_FILE"));
+        if let Some(key) = sample::with_one_underscore(plain) {
+            let right = sample::variable(&key.to_string());
+            let why = format!("two underscores stand between section and key: {right}{ending}");
+            return Err(ConfigError::new(why).at(Some(name.clone())));
+        }
+    }
     ours.sort();
     let variable = |(name, value): &(String, OsString)| {
+        let wrong = |why: &str| {
+            let name = name.chars().take(80).collect();
+            ConfigError::new(why).at(Some(name))
+        };
         let plain = name.strip_suffix("_FILE");
         if let Some(plain) = plain.filter(|plain| ours.iter().any(|(other, _)| other == plain)) {
-            return Err(ConfigError(format!(
+            return Err(ConfigError::new(format!(
                 "{plain} and {plain}_FILE are both set; leave one of them away"
             )));
         }
         let value = match plain {
-            Some(_) => content(name, value)?,
-            None => value
-                .clone()
-                .into_string()
-                .map_err(|_| ConfigError(format!("{name}: its value is not UTF-8")))?,
+            Some(_) => content(value).map_err(|why| wrong(&why))?,
+            None => value.clone().into_string().map_err(|_| wrong("its value is not UTF-8"))?,
         };
         let key = plain.unwrap_or(name)[PREFIX.len()..].to_ascii_lowercase().replacen("__", ".", 1);
         if !is_key(&key) {
-            let name: String = name.chars().take(80).collect();
-            return Err(ConfigError(format!(
-                "{name}: expected COURSE_SHARING_<SECTION>__<KEY>, or that with _FILE"
-            )));
+            return Err(wrong("expected COURSE_SHARING_<SECTION>__<KEY>, or that with _FILE"));
         }
-        Ok((key, value))
+        Ok((name.clone(), key, value))
     };
     ours.iter().map(variable).collect()
 }
 
-/// The content of the file that the variable `name` names, less the line end that editors leave.
-fn content(name: &str, path: &OsString) -> Result<String, ConfigError> {
-    let unreadable = |error| ConfigError(format!("{name}: cannot read {path:?}: {error}"));
-    let text = read_secret(Path::new(path)).map_err(unreadable)?;
+/// The content of the file at `path`, less the line end that editors leave.
+fn content(path: &OsString) -> Result<String, String> {
+    let text = read_secret(Path::new(path)).map_err(|error| format!("cannot read {path:?}: {error}"))?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
@@ -142,14 +224,7 @@ fn read_secret(path: &Path) -> io::Result<String> {
     Ok(content)
 }
 
-/// None: `flag` is not `section.key=value`.
-fn with_flag(builder: ConfigBuilder<DefaultState>, flag: &str) -> Option<ConfigBuilder<DefaultState>> {
-    let (key, value) = flag.split_once('=').filter(|(key, _)| is_key(key))?;
-    builder.set_override(key, value).ok()
-}
-
-/// True for `section.key`. Anything more is an expression to the library: a number in brackets makes a list of that
-/// length.
+/// True for `section.key`.
 fn is_key(text: &str) -> bool {
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     text.split_once('.').is_some_and(|(section, key)| is_word(section) && is_word(key))
@@ -158,11 +233,4 @@ fn is_key(text: &str) -> bool {
 /// A flag's key, as far as it looks like one: what is behind it may be a secret.
 fn key_of(flag: &str) -> String {
     flag.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')).collect()
-}
-
-/// What the TOML parser says, less the line that it quotes: there may be a secret in it.
-fn without_excerpt(said: &str) -> String {
-    let quotes =
-        |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
-    said.lines().filter(|line| !quotes(line)).map(str::trim).collect::<Vec<_>>().join(": ")
 }

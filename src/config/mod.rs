@@ -1,31 +1,27 @@
 //! What an operator may set: defaults, then a TOML file, then the environment, then flags; unknown keys refused.
 //!
-//! [`Config::load`] is the only reader of files and environment.
+//! [`Settings::read`] is the only reader of files and environment.
 
 mod address;
+mod error;
 mod load;
+mod mask;
+mod sample;
 mod sections;
+mod settings;
 mod validate;
+mod value;
 mod values;
 
-pub(crate) use self::address::without_password;
 pub use self::address::{TlsFiles, WebUrl};
+pub use self::error::ConfigError;
+pub use self::load::{DEFAULT_FILE, file};
+pub(crate) use self::mask::without_password;
 pub use self::sections::{
     Amqp, Catalog, Config, Database, Heal, Http, Lms, Log, MarketingUrl, Reconcile, Sync,
 };
+pub use self::settings::{Origin, Settings, Shown};
 pub use self::values::{Absent, LogFormat, PageSize, Schedule};
-
-/// Why the program cannot start with what it was given; exit code 2. It names the key, and the file or variable that it
-/// stands in.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
-
-impl ConfigError {
-    fn invalid(key: &str, why: impl std::fmt::Display) -> Self {
-        Self(format!("configuration: {key}: {why}"))
-    }
-}
 
 #[cfg(test)]
 mod tests;

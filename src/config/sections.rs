@@ -291,6 +291,6 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Json, level: "info".to_owned() }
+        Self { format: LogFormat::Auto, level: "info".to_owned() }
     }
 }

@@ -114,8 +114,14 @@ fn a_foreign_variable_may_be_no_text_and_one_of_ours_may_not() {
 fn what_is_wrong_is_named() {
     for (message, part) in [
         (error("[catalog]\nurll = \"x\"", &[], &[]), "urll"),
-        (error("[catalogue]\nurl = \"x\"", &[], &[]), "catalogue"),
-        (error("", &[("COURSE_SHARING_AMQP__PREFECH", "1")], &[]), "prefech"),
+        (error("[catalogue]\nurl = \"x\"", &[], &[]), "catalogue.url; did you mean catalog.url?"),
+        (error("", &[("COURSE_SHARING_AMQP__PREFECH", "1")], &[]), "mean COURSE_SHARING_AMQP__PREFETCH?"),
+        (error("[catalog]\nurll = \"x\"", &[], &[]), "did you mean catalog.url?"),
+        (error("[database]\nprefetch = 1", &[], &[]), "did you mean amqp.prefetch?"),
+        (error("", &[], &["amqp.qeue=x"]), "--set: there is no key amqp.qeue; did you mean amqp.queue?"),
+        (error("[nonsense]", &[], &[]), "there is no section [nonsense]"),
+        (error("prefetch = 1", &[], &[]), "prefetch stands in no section"),
+        (error("[amqp.prefetch]\nx = 1", &[], &[]), "amqp.prefetch: expected a text"),
         (error("", &[("COURSE_SHARING_AMQP__PREFETCH", "many")], &[]), "amqp.prefetch"),
         (error("[catalog]\ntimeout = \"soon\"", &[], &[]), "catalog.timeout"),
         (error("[http]\nlisten = \"8080\"", &[], &[]), "http.listen"),
@@ -138,9 +144,142 @@ fn what_is_wrong_is_named() {
     ] {
         assert!(message.contains(part), "{part:?} is not in {message:?}");
     }
+    // Nothing is near.
+    let far = error("", &[], &["sync.something_else_altogether=1"]);
+    assert!(!far.contains("did you mean"), "{far}");
     let both =
         error("", &[("COURSE_SHARING_AMQP__URL", "amqp://x"), ("COURSE_SHARING_AMQP__URL_FILE", "/x")], &[]);
     assert!(both.contains("both set"), "{both}");
+}
+
+#[test]
+fn an_error_names_the_place() {
+    let text = "[amqp]\n# a comment\nprefetch = 0\n\n[sync]\nalso = [\"x\"]\n";
+    for (file_content, flags, place) in [
+        (text, &["sync.also=language"][..], ".toml:3: amqp.prefetch: 0 is out of bounds"),
+        (text, &[], ".toml:6: sync.also: "),
+        ("[amqp]\nprefetch = 99999999", &[], ".toml:2: amqp.prefetch: "),
+        ("[amqp]\n\n\nprefetch = \n", &[], ".toml:4: this is not valid TOML"),
+        ("[catalog]\ntoken_url = \"https://h/\"", &[], ".toml:2: catalog.token_url: needs"),
+        ("", &["amqp.prefetch=0"], ": --set: amqp.prefetch: "),
+    ] {
+        let message = error(file_content, &[], flags);
+        assert!(message.contains(place), "{place:?} is not in {message:?}");
+    }
+    let message = error(text, &[("COURSE_SHARING_AMQP__PREFETCH", "many")], &[]);
+    let place = "configuration: COURSE_SHARING_AMQP__PREFETCH: amqp.prefetch: \"many\" is no whole number";
+    assert_eq!(message, place);
+}
+
+#[test]
+fn a_variable_that_lacks_an_underscore_is_refused_with_the_right_one() {
+    for (name, right) in [
+        ("COURSE_SHARING_CATALOG_URL", "COURSE_SHARING_CATALOG__URL"),
+        ("COURSE_SHARING_MARKETING_URL_ALLOWED_HOSTS", "COURSE_SHARING_MARKETING_URL__ALLOWED_HOSTS"),
+        ("COURSE_SHARING_CATALOG_CLIENT_SECRET_FILE", "COURSE_SHARING_CATALOG__CLIENT_SECRET_FILE"),
+    ] {
+        let message = error("", &[(name, "https://u:hush@h/")], &[]);
+        let names = message.contains(&format!("{name}: ")) && message.ends_with(&format!(": {right}"));
+        assert!(names && !message.contains("hush"), "{message}");
+    }
+    // As Kubernetes sets them for services of such names.
+    let foreign = ["SERVICE_HOST", "PORT_8080_TCP_ADDR", "HTTP_SERVICE_PORT", "CATALOG_PORT", "CONFIG"];
+    let foreign = foreign.map(|name| (format!("COURSE_SHARING_{name}").into(), "x".into()));
+    Config::load(None, foreign, &[]).unwrap();
+}
+
+#[test]
+fn a_list_is_read_as_people_write_it_in_a_variable() {
+    for text in ["a.example, *.b.example", r#"["a.example", "*.b.example"]"#, "['a.example', '*.b.example',]"]
+    {
+        let environment = env(&[("COURSE_SHARING_MARKETING_URL__ALLOWED_HOSTS", text)]);
+        let hosts = Config::load(None, environment, &[]).unwrap().marketing_url.allowed_hosts;
+        assert_eq!(hosts, ["a.example", "*.b.example"], "{text}");
+    }
+    for text in ["[a.example", "[a.example]", "[[\"a\"]]"] {
+        let message = error("", &[("COURSE_SHARING_MARKETING_URL__ALLOWED_HOSTS", text)], &[]);
+        assert!(
+            message.contains("marketing_url.allowed_hosts") && message.contains("is no list"),
+            "{message}"
+        );
+    }
+    let message = error("[marketing_url]\nallowed_hosts = [\"https://www.example.org\"]", &[], &[]);
+    assert!(message.contains("https://www.example.org") && message.contains("without a scheme"), "{message}");
+}
+
+#[test]
+fn what_is_set_is_shown_with_its_place_and_secrets_masked() {
+    let file =
+        file("[amqp]\nurl = \"amqp://u:hush@h/\"\n[catalog]\nclient_secret = \"hush\"\ntimeout = \"1s\"\n");
+    let environment = env(&[
+        ("COURSE_SHARING_CATALOG__TIMEOUT", "5s"),
+        ("COURSE_SHARING_AMQP__PREFETCH", "7"),
+        ("COURSE_SHARING_SYNC__ALSO", "language"),
+    ]);
+    let settings = Settings::read(Some(file.path()), environment, &["heal.interval=off".to_owned()]).unwrap();
+    let shown = settings.shown();
+    let of = |key: &str| {
+        let shown = shown.iter().find(|shown| shown.key == key).unwrap();
+        let origin = shown.origin.as_ref().map_or("default".to_owned(), ToString::to_string);
+        format!(
+            "{} {}",
+            shown.value.as_deref().unwrap_or("-"),
+            origin.replace(file.path().to_str().unwrap(), "FILE")
+        )
+    };
+    for (key, expected) in [
+        ("amqp.url", "\"amqp://u:***@h/\" FILE:2"),
+        ("amqp.prefetch", "7 COURSE_SHARING_AMQP__PREFETCH"),
+        ("catalog.client_secret", "\"***\" FILE:4"),
+        ("catalog.timeout", "\"5s\" COURSE_SHARING_CATALOG__TIMEOUT"),
+        ("catalog.client_id", "- default"),
+        ("sync.also", "[\"language\"] COURSE_SHARING_SYNC__ALSO"),
+        ("sync.max_batch", "200 default"),
+        ("heal.interval", "\"off\" --set"),
+    ] {
+        assert_eq!(of(key), expected, "{key}");
+    }
+    assert!(!format!("{shown:?}").contains("hush"));
+}
+
+#[test]
+fn the_file_that_is_written_says_what_was_set_and_keeps_every_comment() {
+    let flags = [
+        "database.url=mysql://u:p\\%22@h/db",
+        "amqp.url=amqp://h",
+        "amqp.prefetch=7",
+        "catalog.client_id=a \"b\"",
+        "sync.also=language",
+        "lms.marketing_site=false",
+        "heal.interval=off",
+    ];
+    let mut settings = Settings::read(None, [], &[]).unwrap();
+    for flag in flags {
+        let (key, value) = flag.split_once('=').unwrap();
+        settings.set(key, value).unwrap();
+    }
+    let text = settings.written();
+    for line in ["prefetch = 7", "also = [\"language\"]", "marketing_site = false", "interval = \"off\""] {
+        assert!(text.lines().any(|other| other == line), "{line} is not in {text}");
+    }
+    let sample = sample::with(|_| None);
+    let comments = |text: &str| text.lines().filter(|line| line.starts_with('#')).count();
+    assert_eq!(comments(&text), comments(&sample) - 1, "but client_id, which has no default");
+    let file = file(&text);
+    let read = Settings::read(Some(file.path()), [], &[]).unwrap();
+    let again = |settings: &Settings| {
+        format!("{:?}", settings.shown().into_iter().map(|s| s.value).collect::<Vec<_>>())
+    };
+    assert_eq!(again(&read), again(&settings));
+}
+
+#[test]
+fn every_key_of_the_sample_is_one_of_the_configuration_and_no_other() {
+    let known: Vec<String> = sample::keys().map(|key| key.to_string()).collect();
+    assert!(known.len() > 30, "{known:?}");
+    // A key that the sample has and the configuration lacks would be an unknown field.
+    let text = sample::with(|key| key.default.is_none().then(|| "\"https://h/\"".to_owned()));
+    Config::load(Some(file(&text).path()), [], &[]).unwrap();
 }
 
 #[test]
@@ -265,46 +404,10 @@ fn a_text_that_nests_without_end_is_refused() {
     }
 }
 
-const KEYS: &[&str] = &[
-    "database.url",
-    "database.max_connections",
-    "amqp.url",
-    "amqp.exchange",
-    "amqp.queue",
-    "amqp.prefetch",
-    "amqp.declare",
-    "catalog.url",
-    "catalog.token_url",
-    "catalog.client_id",
-    "catalog.client_secret",
-    "catalog.concurrency",
-    "catalog.timeout",
-    "catalog.requests_per_hour",
-    "catalog.max_url_bytes",
-    "catalog.max_body_bytes",
-    "lms.root_url",
-    "marketing_url.allowed_hosts",
-    "marketing_url.allow_http",
-    "sync.max_batch",
-    "sync.min_interval",
-    "sync.clear_after",
-    "sync.also",
-    "reconcile.light_schedule",
-    "reconcile.schedule",
-    "reconcile.page_size",
-    "reconcile.resume_within",
-    "reconcile.max_change_ratio",
-    "reconcile.absent",
-    "heal.interval",
-    "http.listen",
-    "log.format",
-    "log.level",
-];
-
 proptest! {
     #[test]
     fn no_value_panics(
-        key in proptest::sample::select(KEYS),
+        key in proptest::sample::select(sample::keys().map(|key| key.to_string()).collect::<Vec<_>>()),
         value in "\\PC{0,30}|-?[0-9]{1,25}(\\.[0-9]{1,20})?(e[0-9]{1,5})?|[0-9]{1,20}(ns|ms|s|m|h|days|years)( [0-9]{1,20}s)?\
                   |([*0-9/,LW#?-]{1,5} ){4,6}[*0-9MON-]{1,4}|(amqps?|mysql|postgres|sqlite|https?)://[a-z:@/?#%0-9=&\\[\\]]{0,30}",
     ) {

@@ -118,7 +118,9 @@ fn marketing_url(section: &MarketingUrl) -> Valid {
     };
     if let Some(rule) = section.allowed_hosts.iter().find(|rule| !is_host(rule)) {
         let rule: String = rule.chars().take(80).collect();
-        let why = format!("{rule:?} is no host; expected names like www.example.org or *.example.org");
+        let without = if rule.contains("://") { ", without a scheme" } else { "" };
+        let why =
+            format!("{rule:?} is no host; expected names like www.example.org or *.example.org{without}");
         return invalid(KEY, why);
     }
     Ok(())

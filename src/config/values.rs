@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
-use serde::de::{DeserializeOwned, Error, IntoDeserializer};
+use serde::de::{DeserializeOwned, Error, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::value::list_in;
 use crate::clock;
 use crate::model::extra_columns::AlsoColumn;
 
@@ -23,24 +24,34 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is no length of time; write it like 20s, 15m or 2h"))
 }
 
-/// For `#[serde(deserialize_with)]`: an array in the file, or the elements in one text with commas between, which is
-/// all that the environment can say.
+/// For `#[serde(deserialize_with)]`: an array, or a text with a list in it, which is all that the environment can say.
 pub(super) fn list<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        List(Vec<String>),
-        Text(String),
-    }
-    let elements = match Written::deserialize(deserializer)? {
-        Written::List(list) => list,
-        Written::Text(text) => {
-            text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
-        }
-    };
+    let elements = deserializer.deserialize_any(Elements)?;
     elements.into_iter().map(|element| T::deserialize(element.into_deserializer())).collect()
+}
+
+struct Elements;
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of texts")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
+        list_in(text).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<String>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = elements.next_element()? {
+            list.push(element);
+        }
+        Ok(list)
+    }
 }
 
 /// For `#[serde(deserialize_with)]`: a [`list`] of columns, each once.
@@ -167,6 +178,8 @@ pub enum Absent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// For people where stderr is a terminal, else JSON.
+    Auto,
     /// One JSON object a line, for Splunk and its like.
     Json,
     /// For people.

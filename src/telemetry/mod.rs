@@ -20,7 +20,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config;
+use crate::config::{self, LogFormat};
 
 /// How long the last spans and metrics may take to leave; then they are given up, so that the process can end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(4);
@@ -46,10 +46,15 @@ pub fn init(log: &config::Log) -> Result<Guard, TelemetryError> {
         Some(endpoint) => Some(otlp::metric_reader(endpoint)?),
         None => None,
     };
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let is_terminal = io::stderr().is_terminal();
+    let colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let format = match log.format {
+        LogFormat::Auto if is_terminal => LogFormat::Pretty,
+        format => format,
+    };
     tracing_subscriber::registry()
         .with(traces.as_ref().map(traces::layer))
-        .with(logs::layer(log.format, filter, colours, io::stderr))
+        .with(logs::layer(format, filter, colours, io::stderr))
         .try_init()?;
     if let Some(protocol) = &settings.other_protocol {
         tracing::warn!(

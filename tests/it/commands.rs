@@ -3,6 +3,7 @@
 mod configuration;
 mod dead_letters;
 mod explain;
+mod init;
 mod links;
 mod migrate;
 mod publish;

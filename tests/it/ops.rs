@@ -37,7 +37,8 @@ fn every_file_parses() {
             .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
     for path in files("ops", &["toml"]) {
-        config::Config::builder().add_source(config::File::from(path)).build().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        toml::de::DeTable::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
     for path in files("ops", &["yaml", "yml"]).into_iter().chain([root().join("docker-compose.yml")]) {
         let text = fs::read_to_string(&path).unwrap();

@@ -47,7 +47,8 @@ pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::builder().with_regex(false).parse(all.join(",")).map_err(|error| wrong(error.to_string()))
 }
 
-/// Writes what `filter` lets through to `writer`, one line an event. `colours` counts for the pretty form only.
+/// Writes what `filter` lets through to `writer`, one line an event. `colours` counts for the pretty form only. `Auto`
+/// is JSON here.
 pub fn layer<S, W>(
     format: LogFormat,
     filter: EnvFilter,
@@ -64,7 +65,7 @@ where
         .with_ansi(colours && format == LogFormat::Pretty)
         .with_writer(writer);
     match format {
-        LogFormat::Json => lines.event_format(lines::Json).with_filter(filter).boxed(),
+        LogFormat::Json | LogFormat::Auto => lines.event_format(lines::Json).with_filter(filter).boxed(),
         LogFormat::Pretty => lines.event_format(lines::Pretty).with_filter(filter).boxed(),
     }
 }

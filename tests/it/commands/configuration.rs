@@ -67,6 +67,18 @@ async fn an_unknown_key_is_2_and_named_wherever_it_stands() {
 }
 
 #[tokio::test]
+async fn without_any_configuration_a_command_says_how_to_begin_and_makes_no_database() {
+    for command in [&["heal"][..], &["check"], &["worker"], &["migrate"]] {
+        let ended = run(command, &[]).await.expect(2);
+        assert!(ended.stderr.starts_with("course-sharing: nothing is configured: "), "{}", ended.stderr);
+        ended.says(&["course-sharing init", "ops/demo", "/etc/course-sharing/course-sharing.toml"]);
+        assert!(ended.left.is_empty(), "{:?}", ended.left);
+    }
+    // A service of our name, in Kubernetes, is no configuration.
+    run(&["heal"], &[("COURSE_SHARING_SERVICE_HOST", "10.0.0.1")]).await.expect(2);
+}
+
+#[tokio::test]
 async fn a_value_that_cannot_be_is_2_and_its_key_is_named() {
     for (setting, words) in [
         ("catalog.timeout=soon", "soon"),

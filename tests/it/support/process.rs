@@ -20,7 +20,7 @@ pub(crate) struct Program {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// A process that has ended.
@@ -30,6 +30,8 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+    /// Names of the files that it left in the folder it was started in.
+    pub(crate) left: Vec<String>,
 }
 
 impl Program {
@@ -52,7 +54,7 @@ impl Program {
             .stderr(File::create(&stderr).unwrap())
             .spawn()
             .unwrap();
-        Self { child, stdout, stderr, _dir: dir }
+        Self { child, stdout, stderr, dir }
     }
 
     /// Its end, which must come by itself.
@@ -73,7 +75,10 @@ impl Program {
         let Ok(status) = tokio::time::timeout(limit, waiting).await else {
             panic!("the process has not ended within {limit:?}; it said:\n{}", self.stderr());
         };
-        Ended { code: status.code(), stdout: read(&self.stdout), stderr: self.stderr() }
+        let files = std::fs::read_dir(self.dir.path()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let left = names.filter(|name| !["stdout", "stderr"].contains(&name.as_str())).collect();
+        Ended { code: status.code(), stdout: read(&self.stdout), stderr: self.stderr(), left }
     }
 
     /// Its process id.
