@@ -11,7 +11,7 @@ use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::{CatalogError, Client, Purpose};
 use crate::config::without_password;
 use crate::model::course_key::CourseKey;
-use crate::model::text::escape;
+use crate::model::text::{counted, escape};
 use crate::pass::FEW;
 use crate::status::read_only;
 use crate::store::{Rights, SchemaProblem, Store, StoreError, needs};
@@ -124,7 +124,8 @@ pub(super) async fn database(context: &Context, tables: Tables) -> Found {
         let counts = store.counts().await.map_err(|error| report(&error))?;
         let url = without_password(context.config.database.url.expose_secret());
         let trigger = store.restore_trigger().await.map_err(|error| report(&error))?;
-        let text = format!("{url}: {} overviews with a link, {} without", counts.linked, counts.blank);
+        let linked = counted(counts.linked.unsigned_abs(), "overview");
+        let text = format!("{url}: {linked} with a link, {} without", counts.blank);
         Ok(Some((text, trigger, rights)))
     };
     match looked.await {
@@ -195,8 +196,9 @@ pub(super) async fn broker(context: &Context) -> Result<String, String> {
         Some(counts) => {
             let delayed: u32 = counts.delayed.iter().map(|(_, n)| n).sum();
             format!(
-                "{address}: {} events waiting, {delayed} delayed, {} dead letters",
-                counts.events, counts.dead
+                "{address}: {} waiting, {delayed} delayed, {}",
+                counted(counts.events.into(), "event"),
+                counted(counts.dead.into(), "dead letter")
             )
         }
         None => {
@@ -220,7 +222,7 @@ pub(super) async fn catalog(context: &Context) -> (Found, Found) {
     match catalog.probe().await {
         Ok(count) => {
             let hint = if count == 0 { ": is this the right partner's host?" } else { "" };
-            let text = format!("{}: {count} runs listed{hint}", settings.url);
+            let text = format!("{}: {} listed{hint}", settings.url, counted(count, "run"));
             let found = match doubt(context, &catalog).await {
                 Some(doubt) => Found::Doubtful(format!("{text}; {doubt}")),
                 None => Found::Well(text),

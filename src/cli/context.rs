@@ -1,12 +1,13 @@
 //! What commands share: the parts that they need, by the configuration; courses as arguments; exit codes.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::catalog::Client;
-use crate::config::{Config, Settings};
+use crate::config::{Config, ConfigError, Settings};
 use crate::engine::Engine;
 use crate::model::course_key::CourseKey;
 use crate::store::Store;
@@ -49,11 +50,27 @@ pub(super) struct Courses {
     pub(super) courses: Vec<CourseKey>,
 }
 
+/// What the configuration is read from, beside the environment.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) file: Option<PathBuf>,
+    /// `--set`.
+    pub(super) flags: Vec<String>,
+}
+
+impl Source {
+    /// What is set there now.
+    pub(super) fn read(&self) -> Result<Settings, ConfigError> {
+        Settings::read(self.file.as_deref(), std::env::vars_os(), &self.flags)
+    }
+}
+
 /// The configuration, and the form of what is printed.
 pub(super) struct Context {
     pub(super) config: Config,
     /// Where each value of it was set.
     pub(super) settings: Settings,
+    pub(super) source: Source,
     pub(super) output: Output,
 }
 

@@ -3,12 +3,13 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
-use super::context::{Context, Exit};
+use super::context::{Context, Exit, Output};
 use super::output;
-use crate::broker::{self, Broker, Publisher, Received, Topology};
+use crate::broker::{self, Broker, BrokerError, Publisher, Received, Topology};
 use crate::model::course_key::CourseKey;
-use crate::model::text::escape;
+use crate::model::text::{counted, escape};
 use crate::store::{Letter, LetterFilter, LetterHead, Store};
 use crate::telemetry::report;
 
@@ -23,8 +24,14 @@ pub(super) enum Action {
     Show(Selection),
     /// Send them through the events queue again
     Replay(Selection),
-    /// Remove them
-    Discard(Selection),
+    /// Remove them; with --all it asks first
+    Discard {
+        #[command(flatten)]
+        selection: Selection,
+        /// Remove all without asking
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Which dead letters.
@@ -45,7 +52,7 @@ pub(super) struct Selection {
 }
 
 pub(super) async fn run(context: &Context, action: &Action) -> anyhow::Result<Exit> {
-    if let Action::Replay(selection) | Action::Discard(selection) = action
+    if let Action::Replay(selection) | Action::Discard { selection, .. } = action
         && selection.is_empty()
     {
         eprintln!(
@@ -56,51 +63,129 @@ pub(super) async fn run(context: &Context, action: &Action) -> anyhow::Result<Ex
     }
     let store = context.store().await?;
     let all = store.count_letters(&LetterFilter::default()).await?;
+    let of_all = format!("of {}", counted(all, "dead letter"));
     match action {
         Action::List(selection) => {
-            let mut shown = 0;
-            let filter = selection.filter();
-            let mut after = 0;
-            while let Some(last) = list(&store, &filter, after, &mut shown).await? {
-                after = last;
-            }
-            eprintln!("{shown} of {all} dead letters");
+            let shown = list(&store, &selection.filter(), context.output).await?;
+            finish(context, Some(format!("{shown} {of_all}")), all, json!({})).await
         }
         Action::Show(selection) => {
-            let ids = ids(&store, &selection.filter()).await?;
-            for id in &ids {
-                if let Some(letter) = store.letter(*id).await? {
-                    output::print(&whole(&letter))?;
-                }
-            }
-            eprintln!("{} of {all} dead letters", ids.len());
+            let shown = show(&store, &selection.filter(), context.output).await?;
+            finish(context, Some(format!("{shown} {of_all}")), all, json!({})).await
         }
         Action::Replay(selection) => {
-            let replayed = replay(context, &store, &selection.filter()).await?;
-            output::print(&format!("replayed {replayed} of {all} dead letters\n"))?;
+            let (replayed, kept) = replay(context, &store, &selection.filter()).await?;
+            if context.output == Output::Human {
+                output::print(&format!("replayed {replayed} {of_all}\n"))?;
+            }
+            finish(context, None, all, json!({ "replayed": replayed, "kept": kept })).await
         }
-        Action::Discard(selection) => {
+        Action::Discard { selection, yes } => {
+            let what = format!("this removes {}, for ever", counted(all, "dead letter"));
+            if selection.all
+                && all > 0
+                && let Err(exit) = output::allowed(*yes, &what)?
+            {
+                return Ok(exit);
+            }
             let discarded = store.discard_letters(&selection.filter()).await?;
-            output::print(&format!("discarded {discarded} of {all} dead letters\n"))?;
+            if context.output == Output::Human {
+                output::print(&format!("discarded {discarded} {of_all}\n"))?;
+            }
+            finish(context, None, all, json!({ "discarded": discarded })).await
         }
     }
-    count_waiting(context).await;
+}
+
+/// Says how many there are, and how many are still in the queue, on stderr; to programs as the rest of the document.
+async fn finish(context: &Context, shown: Option<String>, all: u64, done: Value) -> anyhow::Result<Exit> {
+    let waiting = waiting(context).await;
+    match context.output {
+        Output::Human => {
+            if let Some(shown) = shown {
+                eprintln!("{shown}");
+            }
+            match waiting {
+                Ok(0) => {}
+                Ok(1) => eprintln!("1 more waits in the queue for a worker to take it over"),
+                Ok(waiting) => eprintln!("{waiting} more wait in the queue for a worker to take them over"),
+                Err(error) => eprintln!("the number in the queue is not known: {}", report(&error)),
+            }
+        }
+        Output::Json => {
+            let mut rest = json!({ "total": all, "waiting": waiting.ok() });
+            if let (Value::Object(rest), Value::Object(done)) = (&mut rest, done) {
+                rest.extend(done);
+            }
+            // Those that were listed are printed already, as the beginning of this document.
+            let text = serde_json::to_string_pretty(&rest)?;
+            let text = if shown.is_some() { text.replacen("{\n", "\n", 1) } else { text };
+            output::print(&(text + "\n"))?;
+        }
+    }
     Ok(Exit::Done)
 }
 
-/// Prints a page of a list, and returns the id of its last letter.
-async fn list(
-    store: &Store,
-    filter: &LetterFilter,
-    after: i64,
-    shown: &mut usize,
-) -> anyhow::Result<Option<i64>> {
-    let page = store.letters(filter, after, PAGE).await?;
-    for letter in &page {
-        output::print(&line(letter))?;
+/// Letters printed as they are read, as there may be many: in JSON as the first member of a document that goes on.
+struct Many {
+    output: Output,
+    printed: usize,
+}
+
+impl Many {
+    fn new(output: Output) -> Self {
+        Self { output, printed: 0 }
     }
-    *shown += page.len();
-    Ok(page.last().map(|letter| letter.id))
+
+    fn put(
+        &mut self,
+        human: impl FnOnce() -> String,
+        document: impl FnOnce() -> Value,
+    ) -> anyhow::Result<()> {
+        self.printed += 1;
+        match self.output {
+            Output::Human => output::print(&human()),
+            Output::Json => {
+                let begin = if self.printed == 1 { "{\"dead_letters\": [\n" } else { ",\n" };
+                output::print(&format!("{begin}{}", document()))
+            }
+        }
+    }
+
+    /// Returns how many they were.
+    fn end(self) -> anyhow::Result<usize> {
+        if self.output == Output::Json {
+            output::print(if self.printed == 0 { "{\"dead_letters\": []," } else { "\n]," })?;
+        }
+        Ok(self.printed)
+    }
+}
+
+/// Prints a line for each letter, and returns how many they were.
+async fn list(store: &Store, filter: &LetterFilter, output: Output) -> anyhow::Result<usize> {
+    let mut letters = Many::new(output);
+    let mut after = 0;
+    loop {
+        let page = store.letters(filter, after, PAGE).await?;
+        for letter in &page {
+            letters.put(|| line(letter), || document(letter))?;
+        }
+        match page.last() {
+            Some(last) => after = last.id,
+            None => return letters.end(),
+        }
+    }
+}
+
+/// Prints each letter whole, and returns how many they were.
+async fn show(store: &Store, filter: &LetterFilter, output: Output) -> anyhow::Result<usize> {
+    let mut letters = Many::new(output);
+    for id in ids(store, filter).await? {
+        if let Some(letter) = store.letter(id).await? {
+            letters.put(|| whole(&letter), || document_of(&letter))?;
+        }
+    }
+    letters.end()
 }
 
 /// All ids now, so that a message that fails again meanwhile is not replayed for ever.
@@ -117,15 +202,17 @@ async fn ids(store: &Store, filter: &LetterFilter) -> anyhow::Result<Vec<i64>> {
 
 /// Sends these to the events queue, and removes each row once the broker has the message. If the process ends in between,
 /// the message is sent twice, which does no harm.
-async fn replay(context: &Context, store: &Store, filter: &LetterFilter) -> anyhow::Result<u64> {
+/// Returns how many were sent, and the ids of those that stay.
+async fn replay(context: &Context, store: &Store, filter: &LetterFilter) -> anyhow::Result<(u64, Vec<i64>)> {
     let amqp = &context.config.amqp;
     let publisher = Publisher::new(Broker::new(amqp)?);
     let events = Topology::new(amqp).events;
-    let mut replayed = 0;
+    let (mut replayed, mut kept) = (0, Vec::new());
     for id in ids(store, filter).await? {
         let Some(letter) = store.letter(id).await? else { continue };
         if is_cut(&letter) {
             eprintln!("dead letter {id} stays: only the beginning of its body was kept");
+            kept.push(id);
             continue;
         }
         let message = received(letter).again();
@@ -135,18 +222,13 @@ async fn replay(context: &Context, store: &Store, filter: &LetterFilter) -> anyh
         replayed += 1;
     }
     publisher.close().await;
-    Ok(replayed)
+    Ok((replayed, kept))
 }
 
-/// Says how many are still in the queue.
-async fn count_waiting(context: &Context) {
+/// How many are still in the queue.
+async fn waiting(context: &Context) -> Result<u32, BrokerError> {
     let amqp = &context.config.amqp;
-    let waiting = async { broker::DeadLetters::new(Broker::new(amqp)?, Topology::new(amqp)).waiting().await };
-    match waiting.await {
-        Ok(0) => {}
-        Ok(waiting) => eprintln!("{waiting} more wait in the queue for a worker to take them over"),
-        Err(error) => eprintln!("the number in the queue is not known: {}", report(&error)),
-    }
+    broker::DeadLetters::new(Broker::new(amqp)?, Topology::new(amqp)).waiting().await
 }
 
 impl Selection {
@@ -174,16 +256,46 @@ fn line(letter: &LetterHead) -> String {
     format!("{}  {first_seen}  {key}  {course}  {} bytes  {reason}\n", letter.id, letter.body_bytes)
 }
 
-fn whole(letter: &Letter) -> String {
-    let head = LetterHead {
+/// The same for programs.
+fn document(letter: &LetterHead) -> Value {
+    json!({
+        "id": letter.id,
+        "first_seen": letter.first_seen,
+        "routing_key": letter.routing_key,
+        "course_id": letter.course_id,
+        "bytes": letter.body_bytes,
+        "reason": letter.reason,
+    })
+}
+
+fn head(letter: &Letter) -> LetterHead {
+    LetterHead {
         id: letter.id,
         body_bytes: letter.body_bytes,
         routing_key: letter.routing_key.clone(),
         reason: letter.reason.clone(),
         course_id: letter.course_id.clone(),
         first_seen: letter.first_seen,
-    };
-    let mut text = line(&head);
+    }
+}
+
+/// All of it, for programs.
+fn document_of(letter: &Letter) -> Value {
+    let mut all = document(&head(letter));
+    let message = received(letter.clone());
+    all["attempt"] = letter.attempt.into();
+    all["content_type"] = letter.content_type.clone().into();
+    for name in ["traceparent", "tracestate"] {
+        all[name] = message.header(name).into();
+    }
+    all["body"] = String::from_utf8_lossy(&letter.body).into();
+    all["body_is_cut"] = is_cut(letter).into();
+    all["body_sha256"] = letter.body_sha256.clone().into();
+    all
+}
+
+fn whole(letter: &Letter) -> String {
+    let mut text = line(&head(letter));
     text.push_str(&format!("  attempt: {}\n", letter.attempt));
     if let Some(content_type) = &letter.content_type {
         text.push_str(&format!("  content type: {}\n", escape(content_type)));

@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::check::{self, Found};
-use super::context::{Context, Exit, Output};
+use super::context::{Context, Exit, Output, Source};
 use super::output;
 use crate::config::{DEFAULT_FILE, Settings};
 use crate::telemetry::report;
@@ -233,7 +233,9 @@ async fn test(
     output: Output,
 ) -> anyhow::Result<Vec<(&'static str, Found)>> {
     loop {
-        let context = Context { config: complete(settings).config()?, settings: settings.clone(), output };
+        let source = Source { file: None, flags: Vec::new() };
+        let (config, settings_now) = (complete(settings).config()?, settings.clone());
+        let context = Context { config, settings: settings_now, source, output };
         let found = match part {
             Part::Database => {
                 vec![("database", check::database(&context, check::Tables::MayBeMissing).await)]

@@ -2,9 +2,11 @@
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use migration::{Direction, MigrateError, Migrator, MigratorTrait, restore_trigger};
+use migration::{Direction, MigrateError, Migrator, MigratorTrait, Planned, restore_trigger};
+use sea_orm::DatabaseConnection;
+use serde_json::json;
 
-use super::context::{Context, Exit};
+use super::context::{Context, Exit, Output};
 use super::output;
 use crate::store::Store;
 
@@ -23,6 +25,9 @@ pub(super) struct Arguments {
     /// `down`, take away that trigger only
     #[arg(long)]
     restore_trigger: bool,
+    /// With `down`: drop the tables without asking
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,16 +50,7 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
         },
         Action::Down if args.restore_trigger => Direction::NoRestoreTrigger,
         Action::Down => Direction::Down,
-        Action::Status => {
-            let migrations =
-                Migrator::get_migration_with_status_read_only(db).await.context("cannot read migrations")?;
-            let mut rows: Vec<_> =
-                migrations.iter().map(|m| [m.name().to_owned(), m.status().to_string()]).collect();
-            let trigger = restore_trigger::state(db).await.context("cannot look for the restore trigger")?;
-            rows.push(["restore trigger".to_owned(), trigger.to_string()]);
-            output::columns(&rows)?;
-            return Ok(Exit::Done);
-        }
+        Action::Status => return status(context, db).await,
     };
     if args.restore_trigger
         && args.action == Action::Up
@@ -64,17 +60,62 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
         anyhow::bail!(why);
     }
     let planned = migration::plan(db, direction).await.context("cannot look at the schema")?;
-    if planned.is_empty() {
-        eprintln!("nothing to do");
-        return Ok(Exit::Done);
+    if direction == Direction::Down && !args.dry_run && !planned.is_empty() {
+        let what = "this drops this program's tables, with every URL that it knows";
+        if let Err(exit) = output::allowed(args.yes, what)? {
+            return Ok(exit);
+        }
     }
-    for step in &planned {
-        output::print(&step.to_string())?;
+    if context.output == Output::Human {
+        planned.iter().try_for_each(|step| output::print(&step.to_string()))?;
     }
-    if !args.dry_run
-        && let Some(alter) = migration::migrate(db, direction).await.map_err(explained)?
-    {
-        eprintln!("the LMS's table got its column by: {alter}");
+    let altered = match args.dry_run || planned.is_empty() {
+        true => None,
+        false => migration::migrate(db, direction).await.map_err(explained)?,
+    };
+    print(context, args.dry_run, &planned, altered)?;
+    Ok(Exit::Done)
+}
+
+/// Prints what was done, or would be; for people the SQL stands there already.
+fn print(
+    context: &Context,
+    dry_run: bool,
+    planned: &[Planned],
+    altered: Option<String>,
+) -> anyhow::Result<()> {
+    match context.output {
+        Output::Human if planned.is_empty() => eprintln!("nothing to do"),
+        Output::Human => {
+            if let Some(alter) = altered {
+                eprintln!("the LMS's table got its column by: {alter}");
+            }
+        }
+        Output::Json => {
+            let one = |step: &Planned| json!({ "sql": step.sql, "or": step.or, "notes": step.note });
+            let steps: Vec<_> = planned.iter().map(one).collect();
+            output::json(&json!({ "dry_run": dry_run, "steps": steps, "altered_by": altered }))?;
+        }
+    }
+    Ok(())
+}
+
+/// Which migrations are applied.
+async fn status(context: &Context, db: &DatabaseConnection) -> anyhow::Result<Exit> {
+    let migrations =
+        Migrator::get_migration_with_status_read_only(db).await.context("cannot read migrations")?;
+    let mut rows: Vec<_> = migrations.iter().map(|m| [m.name().to_owned(), m.status().to_string()]).collect();
+    let trigger = restore_trigger::state(db).await.context("cannot look for the restore trigger")?;
+    match context.output {
+        Output::Human => {
+            rows.push(["restore trigger".to_owned(), trigger.to_string()]);
+            output::columns(&rows)?;
+        }
+        Output::Json => {
+            let one = |[name, status]: &[String; 2]| json!({ "name": name, "status": status });
+            let migrations: Vec<_> = rows.iter().map(one).collect();
+            output::json(&json!({ "migrations": migrations, "restore_trigger": trigger.to_string() }))?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -3,7 +3,9 @@
 mod check;
 mod context;
 mod dead_letters;
+mod explain;
 mod init;
+mod manual;
 mod migrate;
 mod output;
 mod publish;
@@ -13,15 +15,16 @@ mod share_link;
 mod sync;
 mod worker;
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use self::context::{Context, Courses, Exit, Output};
+use self::context::{Context, Courses, Exit, Output, Source};
 use crate::config::{self, Config, Settings};
 use crate::model::course_key::CourseKey;
-use crate::telemetry::report;
+use crate::telemetry::{LogLevel, report};
 
 /// Keeps the share links of Open edX courses true: from the Catalog to the LMS, by events and by a nightly pass.
 #[derive(Debug, Parser)]
@@ -87,16 +90,40 @@ enum Command {
         #[command(subcommand)]
         action: settings::Action,
     },
+    /// Print completions for a shell, to be put where it looks for them
+    Completions {
+        #[arg(value_enum)]
+        shell: manual::Shell,
+    },
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man {
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+}
+
+impl Command {
+    /// Whether it ends by itself, for somebody who waits for it.
+    fn is_brief(&self) -> bool {
+        !matches!(self, Self::Worker)
+    }
 }
 
 /// Runs the program with the process's own arguments and environment.
 pub fn main() -> ExitCode {
     let Cli { config: file, set, output, command } = Cli::parse();
     let ended = match command {
-        Command::Init(args) => begin(file, &set, &args, output),
-        command => configured(file, &set).and_then(|(config, settings)| {
+        Command::Init(args) => begin(file, set, &args, output),
+        Command::Completions { shell } => manual::completions(shell, Cli::command()),
+        Command::Man { folder } => manual::pages(&folder, Cli::command()),
+        command => configured(file, set).and_then(|(mut config, settings, source)| {
+            // A line of progress, or what was asked for, would be lost between lines of a log.
+            if io::stderr().is_terminal() && command.is_brief() && !settings.is_set("log.level") {
+                config.log.level = "warn".to_owned();
+            }
             let log = config.log.clone();
-            in_runtime(&log, run(command, Context { config, settings, output }))
+            in_runtime(&log, |level| run(command, Context { config, settings, source, output }, level))
         }),
     };
     let exit = ended.unwrap_or_else(|refused| {
@@ -108,9 +135,9 @@ pub fn main() -> ExitCode {
 
 /// The configuration; else what is wrong with it, or how to begin. Without any, each command would work on the defaults,
 /// which make an empty SQLite file in the folder that one stands in.
-fn configured(file: Option<PathBuf>, flags: &[String]) -> Result<(Config, Settings), String> {
-    let file = config::file(file);
-    let settings = Settings::read(file.as_deref(), std::env::vars_os(), flags).map_err(|e| report(&e))?;
+fn configured(file: Option<PathBuf>, flags: Vec<String>) -> Result<(Config, Settings, Source), String> {
+    let source = Source { file: config::file(file), flags };
+    let settings = source.read().map_err(|error| report(&error))?;
     if settings.is_empty() {
         return Err(format!(
             "nothing is configured: there is no {}, and neither --config, COURSE_SHARING_CONFIG, a variable of a key nor \
@@ -121,33 +148,34 @@ fn configured(file: Option<PathBuf>, flags: &[String]) -> Result<(Config, Settin
         ));
     }
     let config = settings.config().map_err(|error| report(&error))?;
-    Ok((config, settings))
+    Ok((config, settings, source))
 }
 
 /// Runs `init`, for which there is no configuration yet.
 fn begin(
     file: Option<PathBuf>,
-    flags: &[String],
+    flags: Vec<String>,
     args: &init::Arguments,
     output: Output,
 ) -> Result<Exit, String> {
-    let settings = Settings::read(None, std::env::vars_os(), flags).map_err(|error| report(&error))?;
+    let settings = Source { file: None, flags }.read().map_err(|error| report(&error))?;
     // What fails is in the answers.
     let log = config::Log { level: "off".to_owned(), ..config::Log::default() };
-    in_runtime(&log, init::run(args, &init::target(file), settings, output))
+    let target = init::target(file);
+    in_runtime(&log, |_| init::run(args, &target, settings, output))
 }
 
 /// Runs a command to its end. Fails where the logs, or what the `OTEL_*` variables say, cannot be set up.
-fn in_runtime(
+fn in_runtime<C: Future<Output = anyhow::Result<Exit>>>(
     log: &config::Log,
-    command: impl Future<Output = anyhow::Result<Exit>>,
+    command: impl FnOnce(LogLevel) -> C,
 ) -> Result<Exit, String> {
     let telemetry = crate::telemetry::init(log).map_err(|error| report(&error))?;
     // Two threads: most of the work is waiting, and one must stay free so that the exporters can shut down.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(command);
+            let ended = runtime.block_on(command(telemetry.level()));
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             ended
         }
@@ -164,20 +192,20 @@ fn in_runtime(
     Ok(exit)
 }
 
-async fn run(command: Command, context: Context) -> anyhow::Result<Exit> {
+async fn run(command: Command, context: Context, level: LogLevel) -> anyhow::Result<Exit> {
     match command {
-        Command::Worker => worker::run(&context).await,
+        Command::Worker => worker::run(&context, level).await,
         Command::Reconcile(args) => reconcile::run(&context, &args).await,
         Command::Sync(args) => sync::run(&context, &args.courses).await,
         Command::Heal => sync::heal(&context).await,
         Command::ShareLink(args) => share_link::run(&context, &args).await,
-        Command::Explain { course } => share_link::explain(&context, &course).await,
+        Command::Explain { course } => explain::run(&context, &course).await,
         Command::Publish(args) => publish::run(&context, &args).await,
         Command::DeadLetters { action } => dead_letters::run(&context, &action).await,
         Command::Migrate(args) => migrate::run(&context, &args).await,
         Command::Check => check::run(&context).await,
         Command::Config { action } => settings::run(&context, action),
-        // It has begun without a configuration.
-        Command::Init(_) => Ok(Exit::Usage),
+        // These need no configuration, and have been run.
+        Command::Init(_) | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Usage),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+
+use super::context::Exit;
 
 /// Writes to stdout. If the reader has closed the pipe (`| head`), the text is dropped without an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -33,6 +36,12 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> anyhow::Result<()
     print(&rows.iter().map(line).collect::<String>())
 }
 
+/// A line of progress, on a terminal only: in a log file it would be noise.
+pub(super) fn bar(template: &str) -> ProgressBar {
+    let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
 /// Whether there is somebody to ask.
 pub(super) fn asks() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
@@ -52,4 +61,21 @@ pub(super) fn ask(question: &str) -> anyhow::Result<String> {
 pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
     let answer = ask(&format!("{question} [y/N]"))?;
     Ok(["y", "yes"].contains(&answer.to_lowercase().as_str()))
+}
+
+/// Whether something that cannot be undone may be done: `--yes` says so, else the answer on a terminal. If not, says what
+/// to do; the result is the exit code then.
+pub(super) fn allowed(yes: bool, what: &str) -> anyhow::Result<Result<(), Exit>> {
+    if yes {
+        return Ok(Ok(()));
+    }
+    if !asks() {
+        eprintln!("course-sharing: {what}; give --yes, as there is no terminal to ask on");
+        return Ok(Err(Exit::Usage));
+    }
+    if confirm(&format!("{what}. Go on?"))? {
+        return Ok(Ok(()));
+    }
+    eprintln!("nothing was done");
+    Ok(Err(Exit::Failed))
 }

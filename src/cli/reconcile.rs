@@ -1,19 +1,18 @@
 //! `reconcile`: one pass, now, with a progress bar on a terminal and a report at the end.
 
-use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::context::{Context, Exit, Output};
 use super::output;
 use crate::config::PageSize;
 use crate::engine::Change;
 use crate::model::extra_columns::AlsoChange;
-use crate::model::text::escape;
+use crate::model::text::{counted, escape};
 use crate::pass::{Options, Pass, Phase, Progress, Report, Status};
 use crate::store::PassKind;
 use crate::worker::shutdown;
@@ -70,10 +69,7 @@ struct Screen {
 
 impl Screen {
     fn new(args: &Arguments, output: Output) -> Self {
-        // On a terminal only: in a log file it would be noise.
-        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let style = "{bar:30} {pos}/{len} runs  {msg}";
-        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = output::bar("{bar:30} {pos}/{len} runs  {msg}");
         Self { bar, output, dry_run: args.dry_run, changes: AtomicU64::new(0), failed: Mutex::new(None) }
     }
 
@@ -126,7 +122,8 @@ impl Progress for Screen {
             Phase::Keys => format!(", {} asked for by key", status.asked_by_key),
             Phase::Finish => ", finishing".to_owned(),
         };
-        self.bar.set_message(format!("{} pages, {} changes{what}", status.pages, status.changes));
+        let (pages, changes) = (counted(status.pages, "page"), counted(status.changes, "change"));
+        self.bar.set_message(format!("{pages}, {changes}{what}"));
     }
 
     fn change(&self, change: &Change) {

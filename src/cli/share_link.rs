@@ -1,5 +1,4 @@
-//! `share-link`: the link that the LMS shares for each course, and where it comes from. `explain`: why a course's link is
-//! as it is.
+//! `share-link`: the link that the LMS shares for each course, and where it comes from.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +10,6 @@ use super::output;
 use crate::model::course_key::CourseKey;
 use crate::model::text::escape;
 use crate::share_link;
-use crate::status::Explanation;
 use crate::store::MAX_ROWS;
 
 #[derive(Debug, Args)]
@@ -44,21 +42,4 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
         }
     }
     Ok(if unknown.is_empty() { Exit::Done } else { Exit::Failed })
-}
-
-pub(super) async fn explain(context: &Context, course: &CourseKey) -> anyhow::Result<Exit> {
-    let (store, lms) = (context.store().await?, &context.config.lms);
-    let explanation = Explanation::read(&store, course).await?;
-    if context.output == Output::Json {
-        output::json(&explanation.document(lms))?;
-        return Ok(Exit::Done);
-    }
-    let rows: Vec<_> = explanation
-        .lines(lms)
-        .into_iter()
-        .chain(explanation.history_lines())
-        .map(|(label, text)| [label.to_owned(), escape(&text)])
-        .collect();
-    output::columns(&rows)?;
-    Ok(Exit::Done)
 }

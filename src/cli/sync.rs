@@ -1,14 +1,15 @@
 //! `sync`: looks these runs up in the Catalog and updates their links, now. `heal`: gives overviews that lost their link
 //! the last URL known.
 
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, Exit};
+use super::context::{Context, Exit, Output};
 use super::output;
 use crate::catalog::Purpose;
 use crate::engine::{Outcome, Policy};
 use crate::model::course_key::CourseKey;
-use crate::model::text::escape;
+use crate::model::text::{counted, escape};
 use crate::store::Healed;
 
 pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Result<Exit> {
@@ -40,7 +41,10 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
         };
         rows.push([course.to_string(), outcome.as_str().to_owned(), why]);
     }
-    output::columns(&rows)?;
+    match context.output {
+        Output::Human => output::columns(&rows)?,
+        Output::Json => output::json(&json!({ "courses": rows.iter().map(document).collect::<Vec<_>>() }))?,
+    }
     Ok(match (rejected, unknown) {
         (true, _) => Exit::Failed,
         (false, true) => Exit::Incomplete,
@@ -48,13 +52,26 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
     })
 }
 
+fn document([course, outcome, why]: &[String; 3]) -> Value {
+    let why = Some(why).filter(|why| !why.is_empty());
+    json!({ "course_id": course, "outcome": outcome, "why": why })
+}
+
 pub(super) async fn heal(context: &Context) -> anyhow::Result<Exit> {
     let Healed { overviews, rejected } = context.store().await?.heal().await?;
-    output::print(&format!("healed {overviews} overviews\n"))?;
     let rows: Vec<_> = rejected
         .iter()
         .map(|row| [row.course.to_string(), "rejected".to_owned(), escape(&row.why)])
         .collect();
-    output::columns(&rows)?;
+    match context.output {
+        Output::Human => {
+            output::print(&format!("healed {}\n", counted(overviews, "overview")))?;
+            output::columns(&rows)?;
+        }
+        Output::Json => {
+            let rejected: Vec<_> = rows.iter().map(document).collect();
+            output::json(&json!({ "healed": overviews, "courses": rejected }))?;
+        }
+    }
     Ok(if rejected.is_empty() { Exit::Done } else { Exit::Failed })
 }

@@ -1,17 +1,19 @@
-//! `worker`: puts the parts together and runs them.
+//! `worker`: puts the parts together and runs them; and reads log level and schedules again at SIGHUP.
 
 use secrecy::ExposeSecret;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, Exit};
-use crate::config::without_password;
+use super::context::{Context, Exit, Source};
+use crate::config::{Schedule, Settings, without_password};
 use crate::engine::Engine;
 use crate::http::{App, Server};
 use crate::store::{SchemaProblem, Store};
-use crate::telemetry::report;
-use crate::worker::{self, shutdown};
+use crate::telemetry::{LogLevel, report};
+use crate::worker::{self, Schedules, shutdown, systemd};
 
-pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
+pub(super) async fn run(context: &Context, level: LogLevel) -> anyhow::Result<Exit> {
     let config = &context.config;
     let stop = shutdown::on_signal()?;
     tracing::info!(
@@ -36,9 +38,65 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
             server.run(App::new(health, sources, lms), CancellationToken::new()).await;
         }
     };
-    worker::run(config, engine, serve, stop).await?;
+    let (full, light) = (
+        Sender::new(config.reconcile.schedule.clone()),
+        Sender::new(config.reconcile.light_schedule.clone()),
+    );
+    let schedules = Schedules { full: full.subscribe(), light: light.subscribe() };
+    let reload =
+        Reload { level, source: context.source.clone(), settings: context.settings.clone(), full, light };
+    tokio::spawn(reload.at_each_hangup(signal(SignalKind::hangup())?));
+    worker::run(config, schedules, engine, serve, stop).await?;
     tracing::info!(event = "worker.stopped", "worker stopped");
     Ok(Exit::Done)
+}
+
+/// What a running worker takes over from a configuration that has changed.
+const RELOADED: [&str; 3] = ["log.level", "reconcile.schedule", "reconcile.light_schedule"];
+
+/// Reads the configuration again.
+struct Reload {
+    level: LogLevel,
+    source: Source,
+    /// What is in effect.
+    settings: Settings,
+    full: Sender<Option<Schedule>>,
+    light: Sender<Option<Schedule>>,
+}
+
+impl Reload {
+    async fn at_each_hangup(mut self, mut hangups: Signal) {
+        while hangups.recv().await.is_some() {
+            systemd::reloading(false);
+            match self.once() {
+                Ok(left) => tracing::info!(
+                    event = "worker.reloaded",
+                    needs_restart = left.join(", "),
+                    "the configuration was read again: log level and schedules are in effect"
+                ),
+                Err(error) => tracing::error!(
+                    event = "worker.reload_refused",
+                    error,
+                    "the configuration is wrong, and everything stays as it was"
+                ),
+            }
+            systemd::reloading(true);
+        }
+    }
+
+    /// Returns the keys that have changed, and need a restart.
+    fn once(&mut self) -> Result<Vec<String>, String> {
+        let settings = self.source.read().map_err(|error| report(&error))?;
+        let config = settings.config().map_err(|error| report(&error))?;
+        // Last of what may fail, so that a reload that is refused changes nothing.
+        self.level.set(&config.log.level).map_err(|error| report(&error))?;
+        self.full.send_replace(config.reconcile.schedule);
+        self.light.send_replace(config.reconcile.light_schedule);
+        let mut changed = settings.differing(&self.settings);
+        changed.retain(|key| !RELOADED.contains(&key.as_str()));
+        self.settings.take_over(&settings, &RELOADED);
+        Ok(changed)
+    }
 }
 
 /// Logs what is wrong with the tables. The worker runs on: it need not be restarted after a migration, and a database

@@ -143,11 +143,19 @@ impl Settings {
 
     /// The keys that other settings have another value for.
     pub fn differing(&self, other: &Self) -> Vec<String> {
-        let differs = |key: &String| {
-            self.set.get(key).map(|setting| &setting.value)
-                != other.set.get(key).map(|setting| &setting.value)
-        };
-        sample::keys().map(|key| key.to_string()).filter(differs).collect()
+        let value = |settings: &Self, key: &str| settings.set.get(key).map(|setting| setting.value.clone());
+        let keys = sample::keys().map(|key| key.to_string());
+        keys.filter(|key| value(self, key) != value(other, key)).collect()
+    }
+
+    /// Takes these keys over from other settings.
+    pub fn take_over(&mut self, other: &Self, keys: &[&str]) {
+        for key in keys {
+            match other.set.get(*key) {
+                Some(setting) => drop(self.set.insert((*key).to_owned(), setting.clone())),
+                None => drop(self.set.remove(*key)),
+            }
+        }
     }
 }
 

@@ -12,6 +12,12 @@ pub fn cut(text: &str, chars: usize) -> String {
     }
 }
 
+/// A number of things, as in `1 course` and `2 courses`.
+pub fn counted(number: u64, thing: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{s}")
+}
+
 /// The text without control characters and those that are not seen, so that nothing from outside can start a line or
 /// control a terminal.
 pub fn escape(text: &str) -> String {
@@ -52,6 +58,11 @@ mod tests {
     #[test]
     fn a_text_that_fits_stays_and_a_longer_one_is_cut_at_a_character() {
         assert_eq!([cut("", 0), cut("é", 1), cut("éa", 1)], ["", "é", "é…"]);
+    }
+
+    #[test]
+    fn one_thing_is_not_several() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "link")), ["0 links", "1 link", "2 links"]);
     }
 
     #[test]

@@ -90,6 +90,15 @@ impl Verdict {
         &self.overdue
     }
 
+    /// For the status line of a service manager.
+    pub fn in_a_line(&self) -> String {
+        match self.detached_seconds {
+            _ if !self.overdue.is_empty() => self.overdue.join("; "),
+            None => "consuming events".to_owned(),
+            Some(seconds) => format!("no connection to the broker for {seconds} s"),
+        }
+    }
+
     /// False: restart the process.
     pub fn is_alive(&self) -> bool {
         self.reasons.is_empty()

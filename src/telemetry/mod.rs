@@ -13,12 +13,13 @@ pub use self::failures::{Latch, TelemetryError, report};
 pub use self::traces::trace_id;
 
 use std::io::{self, IsTerminal};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::{self, LogFormat};
 
@@ -30,6 +31,23 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(4);
 pub struct Guard {
     traces: Option<SdkTracerProvider>,
     metrics: bool,
+    level: LogLevel,
+}
+
+/// What is logged, which may change while the process runs; cheap to clone.
+#[derive(Clone)]
+pub struct LogLevel(Arc<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+
+impl LogLevel {
+    /// Sets it, in the language of `log.level`.
+    ///
+    /// # Errors
+    /// It cannot be understood; then it stays as it was.
+    pub fn set(&self, level: &str) -> Result<(), TelemetryError> {
+        let filter = logs::filter(level)?;
+        (self.0)(filter)
+            .map_err(|error| TelemetryError::Level { level: level.to_owned(), why: error.to_string() })
+    }
 }
 
 /// Sets up logs as `log` says, and traces and metrics as the `OTEL_*` variables say. Blocks for a moment; may be
@@ -52,6 +70,8 @@ pub fn init(log: &config::Log) -> Result<Guard, TelemetryError> {
         LogFormat::Auto if is_terminal => LogFormat::Pretty,
         format => format,
     };
+    let (filter, handle) = reload::Layer::new(filter);
+    let level = LogLevel(Arc::new(move |filter| handle.reload(filter)));
     tracing_subscriber::registry()
         .with(traces.as_ref().map(traces::layer))
         .with(logs::layer(format, filter, colours, io::stderr))
@@ -73,10 +93,15 @@ pub fn init(log: &config::Log) -> Result<Guard, TelemetryError> {
             );
         }
     }
-    Ok(Guard { traces, metrics })
+    Ok(Guard { traces, metrics, level })
 }
 
 impl Guard {
+    /// The level of the logs.
+    pub fn level(&self) -> LogLevel {
+        self.level.clone()
+    }
+
     /// Sends what is left, and ends the exporters. Blocks for at most four seconds, whatever the collector does; in
     /// async code, call it in `spawn_blocking`. What is logged later still shows; spans and metrics do not.
     pub fn shutdown(self) {

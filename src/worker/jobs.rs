@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Notify;
+use croner::Cron;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::heal::heal;
@@ -58,9 +59,29 @@ impl Progress for Watched<'_> {
 }
 
 impl Passes {
-    /// Runs a pass whenever the schedule says so, and takes up what broke off, until told to stop.
-    pub(super) async fn run(self, schedule: Option<Schedule>, stop: CancellationToken) {
-        let Some(Schedule(cron)) = schedule else { return };
+    /// Runs a pass whenever the schedule says so, and takes up what broke off, until `stop`. The schedule may change.
+    pub(super) async fn run(self, mut schedule: watch::Receiver<Option<Schedule>>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let current = schedule.borrow_and_update().clone();
+            if let Some(Schedule(cron)) = current
+                && !self.keep_to(cron, &mut schedule, &stop).await
+            {
+                return;
+            }
+            tokio::select! {
+                () = changed(&mut schedule) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Keeps to one schedule. Returns true where that has no further date or there is another one, and false at `stop`.
+    async fn keep_to(
+        &self,
+        cron: Cron,
+        schedule: &mut watch::Receiver<Option<Schedule>>,
+        stop: &CancellationToken,
+    ) -> bool {
         let name = match self.kind {
             PassKind::Full => "pass",
             PassKind::Light => "light_pass",
@@ -78,7 +99,7 @@ impl Passes {
                     kind = self.kind.as_str(),
                     "the schedule has no further date: no pass of this kind will run"
                 );
-                return;
+                return true;
             };
             let (Due::New(mut at) | Due::Rest(mut at)) = due;
             metrics::get().reconcile_next.set_of(self.kind.as_str(), metrics::timestamp(at));
@@ -86,8 +107,12 @@ impl Passes {
             while clock::now() < at {
                 let left = (at - clock::now()).to_std().unwrap_or_default();
                 let is_wanted = tokio::select! {
-                    slept = sleeps(left.min(STEP), &stop) => if slept { false } else { return },
+                    slept = sleeps(left.min(STEP), stop) => if slept { false } else { return false },
                     () = self.wanted.notified() => true,
+                    () = changed(schedule) => {
+                        schedule.mark_changed();
+                        return true;
+                    }
                 };
                 if is_wanted {
                     at = clock::now();
@@ -96,10 +121,10 @@ impl Passes {
                 job.progress();
             }
             job.begin();
-            let has_ended = self.once(due, timetable.apart(at), &job, &stop).await;
+            let has_ended = self.once(due, timetable.apart(at), &job, stop).await;
             job.end();
             if stop.is_cancelled() {
-                return;
+                return false;
             }
             if has_ended { timetable.ended() } else { timetable.broke_off(clock::now()) }
         }
@@ -203,6 +228,13 @@ impl Passes {
                 );
             }
         }
+    }
+}
+
+/// Waits until there is another schedule; for ever, where nobody can set one any more.
+async fn changed(schedule: &mut watch::Receiver<Option<Schedule>>) {
+    if schedule.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -21,6 +21,7 @@ pub mod settlement;
 mod settler;
 pub mod shutdown;
 mod step_pool;
+pub mod systemd;
 mod tally;
 mod trace;
 mod writes;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +39,7 @@ use self::hints::Hints;
 use self::pipeline::Pipeline;
 use self::settler::Settler;
 use crate::broker::{Acker, Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
-use crate::config::Config;
+use crate::config::{Config, Schedule};
 use crate::engine::Engine;
 use crate::jobs::Jobs;
 use crate::pass::Pass;
@@ -47,6 +49,15 @@ use crate::store::{PassKind, needs};
 /// How long what is in hand may take at the end; together with closing, less than the 20 s that an operator waits.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
 
+/// When passes are due, as long as nothing else is said.
+#[derive(Debug)]
+pub struct Schedules {
+    /// Full passes.
+    pub full: watch::Receiver<Option<Schedule>>,
+    /// Light passes.
+    pub light: watch::Receiver<Option<Schedule>>,
+}
+
 /// Runs until `stop` is cancelled, then finishes the work it has begun. `serve` makes the task that answers on the HTTP
 /// port; that one runs to the very end.
 ///
@@ -55,6 +66,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(15);
 /// somebody notices.
 pub async fn run<S: Future<Output = ()> + Send + 'static>(
     config: &Config,
+    schedules: Schedules,
     engine: Engine,
     serve: impl FnOnce(Arc<Health>, Sources) -> S,
     stop: CancellationToken,
@@ -85,7 +97,8 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     side.spawn(watch_consumer(consumer.attachment(), health.clone()));
     side.spawn(serve(health.clone(), sources.clone()));
     let watched = health.jobs();
-    let mut jobs = start_jobs(config, &engine, sources, hints, watched, &stop);
+    let mut jobs = start_jobs(config, schedules, &engine, sources, hints, watched, &stop);
+    side.spawn(systemd::report(health.clone(), stop.clone()));
     jobs.spawn(TakeOver::new(letters, engine.store().clone(), watched).run(stop.clone()));
 
     let turns = watched.add("events", pipeline::HEARTBEAT);
@@ -99,6 +112,7 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
 /// Starts the scheduled jobs.
 fn start_jobs(
     config: &Config,
+    schedules: Schedules,
     engine: &Engine,
     sources: Sources,
     hints: Hints,
@@ -114,8 +128,8 @@ fn start_jobs(
     jobs.spawn(gauges::Gauges::new(sources, holder()).run(watching(), stopping()));
     let settings = &config.reconcile;
     // Hints ask for full passes.
-    let full = (PassKind::Full, &settings.schedule, hints.pass.clone());
-    let light = (PassKind::Light, &settings.light_schedule, Arc::default());
+    let full = (PassKind::Full, schedules.full, hints.pass.clone());
+    let light = (PassKind::Light, schedules.light, Arc::default());
     for (kind, schedule, wanted) in [full, light] {
         let passes = jobs::Passes {
             kind,
@@ -125,7 +139,7 @@ fn start_jobs(
             jobs: watching(),
             wanted,
         };
-        jobs.spawn(passes.run(schedule.clone(), stopping()));
+        jobs.spawn(passes.run(schedule, stopping()));
     }
     jobs.spawn(hints.run(config.reconcile.delta_interval, watching(), stopping()));
     jobs

@@ -61,7 +61,7 @@ async fn an_event_brings_them_and_restore_and_heal_bring_them_back() {
             for lost in ["language = 'EN-US'", "language = NULL", "eligible_for_financial_aid = TRUE"] {
                 stage.database.execute(&format!("UPDATE {TABLE} SET {lost}")).await;
                 stage.run(&["heal"]).await.expect(0).says(&["healed 0 overviews"]);
-                stage.run_with(&[BOTH], &["heal"]).await.expect(0).says(&["healed 1 overviews"]);
+                stage.run_with(&[BOTH], &["heal"]).await.expect(0).says(&["healed 1 overview"]);
                 assert_eq!(read(&stage.database, KEY).await, wanted, "{kind:?} {lost}");
             }
             stage.run_with(&[BOTH], &["heal"]).await.expect(0).says(&["healed 0 overviews"]);
@@ -114,7 +114,7 @@ async fn a_run_that_never_had_a_page_gets_them_and_keeps_a_link_that_nobody_know
             stage.run_with(&[BOTH], &["sync", KEY]).await.expect(0);
             assert_eq!(read(&stage.database, KEY).await, row(Some(own), true, Some("es-419")), "{kind:?}");
             stage.database.execute(&format!("UPDATE {TABLE} SET language = NULL")).await;
-            stage.run_with(&[BOTH], &["heal"]).await.expect(0).says(&["healed 1 overviews"]);
+            stage.run_with(&[BOTH], &["heal"]).await.expect(0).says(&["healed 1 overview"]);
             assert_eq!(read(&stage.database, KEY).await, row(Some(own), true, Some("es-419")), "{kind:?}");
         })
         .await;
@@ -192,7 +192,7 @@ async fn without_it_a_right_to_one_column_is_enough_and_with_it_the_missing_one_
                 stage.run(command).await.expect(0);
             }
             stage.database.execute(&format!("UPDATE {TABLE} SET marketing_url = NULL")).await;
-            stage.run(&["heal"]).await.expect(0).says(&["healed 1 overviews"]);
+            stage.run(&["heal"]).await.expect(0).says(&["healed 1 overview"]);
             let after = (Some(URL.to_owned()), before.1, before.2);
             assert_eq!(read(&stage.database, KEY).await, after, "{kind:?}");
             stage.run_with(&[BOTH], &["check"]).await.expect(1).says(&["eligible_for_financial_aid"]);

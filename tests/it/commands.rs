@@ -10,3 +10,4 @@ mod publish;
 mod reconcile;
 mod restore_trigger;
 mod sync;
+mod table;

@@ -10,6 +10,7 @@ mod outages;
 mod refusals;
 mod rejected;
 mod schedule;
+mod service;
 mod settling;
 mod traces;
 mod urls;

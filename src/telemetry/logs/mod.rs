@@ -10,7 +10,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::JsonFields;
-use tracing_subscriber::layer::Layer;
+use tracing_subscriber::layer::{Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LogFormat;
@@ -51,7 +51,7 @@ pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
 /// is JSON here.
 pub fn layer<S, W>(
     format: LogFormat,
-    filter: EnvFilter,
+    filter: impl Filter<S> + Send + Sync + 'static,
     colours: bool,
     writer: W,
 ) -> Box<dyn Layer<S> + Send + Sync>

@@ -3,6 +3,7 @@
 use course_sharing::broker::Message;
 
 use crate::support::databases::{KINDS, Kind};
+use crate::support::process::on_terminal;
 use crate::support::stage::{Stage, with_stage};
 
 const KEY: &str = "course-v1:Acme+D+1";
@@ -39,6 +40,17 @@ async fn letters_are_listed_and_shown_by_filter_and_stay() {
         of(&["--reason", "course-vanish"], 2).await;
         of(&["--reason", "course-vanish", "--course", OTHER], 1).await;
         of(&["--course", "course-v1:Acme+D+3"], 0).await;
+        let json = async |arguments: &[&str]| {
+            stage.run(&[&["dead-letters"], arguments, &["--output", "json"]].concat()).await.expect(0).json()
+        };
+        let listed = json(&["list", "--course", KEY]).await;
+        assert_eq!((&listed["total"], &listed["waiting"]), (&3.into(), &0.into()), "{listed:#}");
+        let letters = listed["dead_letters"].as_array().unwrap();
+        assert!(letters.len() == 1 && letters[0]["course_id"] == KEY, "{listed:#}");
+        assert_eq!(json(&["list", "--reason", "nothing"]).await["dead_letters"].as_array().unwrap().len(), 0);
+        let shown = json(&["show"]).await;
+        let bodies: Vec<_> = shown["dead_letters"].as_array().unwrap().iter().map(|l| &l["body"]).collect();
+        assert!(bodies.contains(&&"\u{1b}[31m no JSON".into()) && bodies.len() == 3, "{shown:#}");
         let ended = stage.run(&["dead-letters", "show", "--reason", "not JSON"]).await.expect(0);
         ended.says(&["no JSON", "00-aa-bb-01", "overview-recreated"]);
         assert!(!ended.stdout.contains('\x1b'), "{}", ended.stdout);
@@ -58,7 +70,15 @@ async fn letters_are_discarded_by_filter_and_nothing_else_is() {
         let left = stage.dead_letters().await;
         assert_eq!(left.len(), 2);
         assert!(left.iter().all(|letter| !String::from_utf8_lossy(&letter.body).contains(KEY)));
-        stage.run(&["dead-letters", "discard", "--all"]).await.expect(0).says(&["discarded 2 of 2"]);
+        let all = ["dead-letters", "discard", "--all"];
+        // Nobody is there to be asked.
+        stage.run(&all).await.expect(2).says(&["this removes 2 dead letters, for ever", "--yes"]);
+        let no = on_terminal(&all, &stage.environment(&[]), "n\n").await;
+        assert!(no.code == Some(1) && no.stdout.contains("Go on? [y/N]"), "{no:?}");
+        assert_eq!(stage.dead_letters().await.len(), 2);
+        let yes = on_terminal(&all, &stage.environment(&[]), "y\n").await;
+        assert!(yes.code == Some(0) && yes.stdout.contains("discarded 2 of 2"), "{yes:?}");
+        stage.run(&[&all[..], &["--yes"]].concat()).await.expect(0).says(&["discarded 0 of 0"]);
         stage.wait_for_ready(0, 0, 0).await;
     })
     .await;
@@ -94,7 +114,7 @@ async fn a_letter_that_no_worker_has_taken_over_is_counted_and_left_alone() {
         stage.rig.publisher.publish("", &stage.rig.topology.dead, &letter).await.unwrap();
         for _ in 0..3 {
             let ended = stage.run(&["dead-letters", "list"]).await.expect(0);
-            ended.says(&["0 of 0 dead letters", "1 more wait in the queue"]);
+            ended.says(&["0 of 0 dead letters", "1 more waits in the queue"]);
         }
         stage.run(&["dead-letters", "discard", "--all"]).await.expect(0).says(&["discarded 0 of 0"]);
         stage.wait_for_ready(0, 0, 1).await;

@@ -25,6 +25,11 @@ async fn overview_ledger_pending_clear_and_dead_letter_are_told() {
         stage.until_letters(1).await;
         worker.stop().await.expect(0);
         stage.run(&["explain", KEY]).await.expect(0).says(&[URL, "no page", "for a test"]);
+        let known = stage.run(&["explain", KEY, "--output", "json"]).await.expect(0).json();
+        assert_eq!((&known["course_id"], &known["ledger"]["url"]), (&KEY.into(), &URL.into()), "{known:#}");
+        assert_eq!(known["shared_link"]["source"], "marketing");
+        assert_eq!(known["dead_letters"][0]["reason"], "for a test");
+        assert!(known["ledger"]["pending_clear_since"].is_string(), "{known:#}");
     })
     .await;
 }

@@ -1,10 +1,9 @@
 //! `init` and `config show`: a configuration that works, for its owner alone; and where each value of it was set.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
 
 use crate::support::databases::Kind;
-use crate::support::process::Program;
+use crate::support::process::{Program, on_terminal};
 use crate::support::stage::{Stage, with_catalog, with_stage};
 use stand_in::{Auth, Runs, Setup};
 
@@ -104,37 +103,26 @@ async fn it_asks_on_a_terminal_until_the_answers_work() {
     with_catalog(Kind::Sqlite, setup, async |stage| {
         let dir = tempfile::tempdir().unwrap();
         let path = file(&dir);
-        let mut lines: Vec<String> = answers(stage).into_iter().map(|(_, value)| value).collect();
-        assert_eq!(lines.len(), 7, "{lines:?}");
-        let secret = lines[5].clone();
+        // What is not shown cannot be typed ahead.
+        let (secret, asked): (Vec<_>, Vec<_>) =
+            answers(stage).into_iter().partition(|(name, _)| name.ends_with("CLIENT_SECRET"));
+        let mut lines: Vec<String> = asked.into_iter().map(|(_, value)| value).collect();
+        assert_eq!((lines.len(), secret.len()), (6, 1), "{lines:?}");
         // One that is no URL, and one that reaches nobody and is not kept.
         lines.splice(1..1, ["nonsense", "amqp://h:hush@127.0.0.1:1", "n"].map(str::to_owned));
         // Any host.
         lines.push(String::new());
-        let program = env!("CARGO_BIN_EXE_course-sharing");
-        let line = format!("'{program}' init --config '{path}'");
-        let ended = tokio::task::spawn_blocking(move || {
-            let mut script = Command::new("script");
-            script.args(["--quiet", "--return", "--echo", "never", "--command", &line, "/dev/null"]);
-            for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COURSE_SHARING_")) {
-                script.env_remove(name);
-            }
-            let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-            let mut input = child.stdin.take().unwrap();
-            std::io::Write::write_all(&mut input, (lines.join("\n") + "\n").as_bytes()).unwrap();
-            child.wait_with_output().unwrap()
-        })
-        .await
-        .unwrap();
-        let said = String::from_utf8_lossy(&ended.stdout);
-        assert!(ended.status.success(), "{said}");
+        let typed = lines.join("\n") + "\n";
+        let ended = on_terminal(&["init", "--config", &path], &secret, &typed).await.expect(0);
+        let said = ended.stdout;
         for words in ["like mysql://", "expected a URL like amqp:", "Keep it as it is? [y/N]", "ok", "Wrote "]
         {
             assert!(said.contains(words), "no {words:?} in {said}");
         }
+        let secret = &secret[0].1;
         // Colours on a terminal; and a secret is not shown there either.
-        assert!(said.contains("\x1b[31mFAIL") && !said.contains(&secret), "{said}");
-        assert!(std::fs::read_to_string(&path).unwrap().contains(&secret));
+        assert!(said.contains("\x1b[31mFAIL") && !said.contains(secret.as_str()), "{said}");
+        assert!(std::fs::read_to_string(&path).unwrap().contains(secret.as_str()));
         Program::start(&["--config", &path, "check"], &[]).ended().await.expect(0);
     })
     .await;

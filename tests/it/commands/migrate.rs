@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 
 use crate::support::databases::{KINDS, Kind, TestDatabase};
-use crate::support::process::{Ended, Program};
+use crate::support::process::{Ended, Program, on_terminal};
 use stand_in::{Runs, Setup, StandIn};
 
 const OVERVIEWS_2016: &str = include_str!("../../fixtures/lms/course_overviews_2016.mysql.sql");
@@ -48,8 +48,8 @@ async fn up_down_up_on_each_database() {
             run(&database, &["migrate"]).await.expect(0).says(&["nothing to do"]);
             run(&database, &["migrate", "status"]).await.expect(0).says(&["Applied"]);
             is_whole(&database).await;
-            run(&database, &["migrate", "down"]).await.expect(0);
-            run(&database, &["migrate", "down"]).await.expect(0).says(&["nothing to do"]);
+            run(&database, &["migrate", "down", "--yes"]).await.expect(0);
+            run(&database, &["migrate", "down", "--yes"]).await.expect(0).says(&["nothing to do"]);
             run(&database, &["heal"]).await.expect(1).says(&["course_sharing_ledger", "migrate"]);
         }
         // The column is the LMS's: it stays, with what is in it.
@@ -115,11 +115,36 @@ async fn what_the_lms_s_table_will_have_to_bear_is_said_beforehand() {
         let done = run(&database, &["migrate"]).await.expect(0);
         assert_eq!(done.stdout, ended.stdout, "{kind:?}");
         // Where the column is there already, the LMS's table is left alone.
-        run(&database, &["migrate", "down"]).await.expect(0);
+        run(&database, &["migrate", "down", "--yes"]).await.expect(0);
         let again = run(&database, &["migrate"]).await.expect(0);
         assert!(!again.stdout.contains("courseoverview"), "{kind:?}: {}", again.stdout);
         database.drop().await;
     }
+}
+
+#[tokio::test]
+async fn the_way_down_is_gone_when_somebody_has_said_so_and_each_form_is_one_document() {
+    let database = TestDatabase::new(Kind::Sqlite).await;
+    let environment = [("COURSE_SHARING_DATABASE__URL".to_owned(), database.owner_url.clone())];
+    let ended = run(&database, &["migrate", "down"]).await.expect(2);
+    ended.says(&["drops this program's tables", "--yes"]);
+    assert!(ended.stdout.is_empty(), "{}", ended.stdout);
+    for (answer, code) in [("n\n", 1), ("\n", 1)] {
+        let ended = on_terminal(&["migrate", "down"], &environment, answer).await;
+        assert!(ended.code == Some(code) && ended.stdout.contains("nothing was done"), "{ended:?}");
+    }
+    is_whole(&database).await;
+    let json = async |arguments: &[&str]| {
+        run(&database, &[&["migrate"], arguments, &["--output", "json"]].concat()).await.expect(0).json()
+    };
+    let planned = json(&["down", "--dry-run"]).await;
+    let steps = planned["steps"].as_array().unwrap().len();
+    assert!(planned["dry_run"] == true && steps > 5, "{planned:#}");
+    let status = json(&["status"]).await;
+    assert_eq!(status["migrations"][0]["status"], "Applied", "{status:#}");
+    assert_eq!(json(&["down", "--yes"]).await["steps"].as_array().unwrap().len(), steps);
+    assert_eq!(json(&["down"]).await["steps"].as_array().unwrap().len(), 0);
+    database.drop().await;
 }
 
 async fn is_mariadb(database: &TestDatabase) -> bool {
@@ -197,8 +222,8 @@ async fn the_way_down_that_was_killed_between_any_two_statements_can_be_run_agai
             for statement in &all[..carried_out] {
                 database.execute(statement).await;
             }
-            run(&database, &["migrate", "down"]).await.expect(0);
-            run(&database, &["migrate", "down"]).await.expect(0).says(&["nothing to do"]);
+            run(&database, &["migrate", "down", "--yes"]).await.expect(0);
+            run(&database, &["migrate", "down", "--yes"]).await.expect(0).says(&["nothing to do"]);
             run(&database, &["migrate"]).await.expect(0);
             is_whole(&database).await;
         }

@@ -13,7 +13,12 @@ async fn a_worker_acts_on_what_was_published() {
         let worker = stage.worker(&[]).await;
         let ended = stage.run(&["publish", "course-publish", keys[0]]).await.expect(0);
         ended.says(&["published course-publish", keys[0]]);
-        stage.run(&["publish", "overview-recreated", keys[1], keys[1]]).await.expect(0);
+        let arguments = ["publish", "overview-recreated", keys[1], keys[1], "--output", "json"];
+        let published = stage.run(&arguments).await.expect(0).json();
+        assert_eq!(published["published"][1]["course_id"], keys[1], "{published:#}");
+        let many: Vec<_> = ["publish", "course-publish"].into_iter().chain([keys[0]; 11]).collect();
+        let ended = stage.run(&many).await.expect(0);
+        assert_eq!(ended.stdout, "published 11 course-publish events\n");
         for key in keys {
             stage.until_link(key, Some("https://www.campus.example/course/p")).await;
         }

@@ -51,11 +51,11 @@ async fn it_is_made_only_when_asked_for_and_stays_until_the_way_down() {
             run(&database, &["migrate"]).await.expect(0).says(&["nothing to do"]);
             run(&database, &["migrate", "status"]).await.expect(0).says(&["restore trigger of version 1"]);
             assert!(restores(&database).await, "{kind:?}");
-            let down = run(&database, &["migrate", "down"]).await.expect(0);
+            let down = run(&database, &["migrate", "down", "--yes"]).await.expect(0);
             let (trigger, ledger) =
                 (down.stdout.find("DROP TRIGGER"), down.stdout.find("course_sharing_lease"));
             assert!(trigger.unwrap() < ledger.unwrap(), "{kind:?}: {}", down.stdout);
-            run(&database, &["migrate", "down"]).await.expect(0).says(&["nothing to do"]);
+            run(&database, &["migrate", "down", "--yes"]).await.expect(0).says(&["nothing to do"]);
             run(&database, &["migrate", "status"]).await.expect(0).says(&["no restore trigger"]);
             assert!(!restores(&database).await, "{kind:?}");
             run(&database, &["migrate"]).await.expect(0);
@@ -216,7 +216,7 @@ async fn one_statement_by_hand_puts_an_end_to_it() {
         let statement = reference.split(heading).nth(1).and_then(|rest| rest.split('`').next()).unwrap();
         database.execute(statement).await;
         assert!(!restores(&database).await, "{kind:?}");
-        run(&database, &["migrate", "down"]).await.expect(0);
+        run(&database, &["migrate", "down", "--yes"]).await.expect(0);
         database.drop().await;
     }
 }

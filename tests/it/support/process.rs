@@ -204,6 +204,30 @@ impl Program {
     }
 }
 
+/// Runs the program on a terminal of its own, with this typed in; what it shows there is its stdout.
+pub(crate) async fn on_terminal(arguments: &[&str], environment: &[(String, String)], typed: &str) -> Ended {
+    let quoted = arguments.iter().map(|argument| format!(" '{argument}'"));
+    let line = format!("'{}'{}", env!("CARGO_BIN_EXE_course-sharing"), quoted.collect::<String>());
+    let dir = tempfile::tempdir().unwrap();
+    // With an end of its own: a question that waits for an answer would outlive the test.
+    let mut script = Command::new("timeout");
+    script.args(["60", "script", "--quiet", "--return", "--echo", "never", "--command", &line, "/dev/null"]);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COURSE_SHARING_")) {
+        script.env_remove(name);
+    }
+    script.envs(environment.iter().cloned()).env("TERM", "xterm").env_remove("NO_COLOR");
+    let mut child =
+        script.current_dir(dir.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let typed = typed.to_owned();
+    let output = tokio::task::spawn_blocking(move || {
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), typed.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    });
+    let output = tokio::time::timeout(LIMIT, output).await.unwrap().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ended { code: output.status.code(), stdout, stderr: String::new(), left: Vec::new() }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // Errors say that it has ended already.

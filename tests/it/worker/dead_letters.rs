@@ -206,7 +206,7 @@ async fn looking_changes_nothing_where_a_policy_gives_a_message_up_after_two_red
                 .run(&["dead-letters", "list"])
                 .await
                 .expect(0)
-                .says(&["3 of 3", "1 more wait in the queue"]);
+                .says(&["3 of 3", "1 more waits in the queue"]);
             stage.run(&["explain", COURSE]).await.expect(0);
         }
         let worker = stage.worker(&[]).await;

@@ -192,7 +192,7 @@ async fn messages_that_no_client_can_read_are_dead_letters_at_once_and_the_good_
         let ended = stage.run(&["dead-letters", "show", "--reason", "nested more than"]).await.expect(0);
         ended.says(&["course-publish", "properties:"]);
         stage.run(&["dead-letters", "discard", "--reason", "not UTF-8"]).await.expect(0).says(&["1 of 2"]);
-        stage.run(&["dead-letters", "discard", "--all"]).await.expect(0).says(&["1 of 1"]);
+        stage.run(&["dead-letters", "discard", "--all", "--yes"]).await.expect(0).says(&["1 of 1"]);
     })
     .await;
 }

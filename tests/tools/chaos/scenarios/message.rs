@@ -56,7 +56,7 @@ pub(super) async fn deep(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size) -> 
     }
     let verdict = stage.judge().await?;
     let slowest = verdict.refreshed.iter().max().copied().unwrap_or_default();
-    stage.program.run(&["dead-letters", "discard", "--all"]).await?;
+    stage.program.run(&["dead-letters", "discard", "--all", "--yes"]).await?;
     let left = stage.dead().await?;
     let demands = vec![
         Demand::new("dead letters, shown", format!("{} of {sent}", verdict.dead), verdict.dead == sent),
