@@ -13,7 +13,9 @@ pub(super) async fn run(context: &Context, course: &CourseKey) -> anyhow::Result
         Output::Json => output::json(&explanation.document(lms))?,
         Output::Human => {
             let lines = explanation.lines(lms).into_iter().chain(explanation.history_lines());
-            output::columns(&lines.map(|(label, text)| [label.to_owned(), escape(&text)]).collect::<Vec<_>>())?;
+            output::columns(
+                &lines.map(|(label, text)| [label.to_owned(), escape(&text)]).collect::<Vec<_>>(),
+            )?;
         }
     }
     Ok(Exit::Done)

@@ -240,6 +240,25 @@ fn the_sample_configuration_has_every_key_at_its_default() {
     }
 }
 
+#[test]
+fn every_part_has_the_version_of_the_program() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (path, line) in [
+        ("ops/openedx/pyproject.toml", "version = \"VERSION\""),
+        ("ops/tutor/pyproject.toml", "version = \"VERSION\""),
+        ("ops/tutor/tutor_course_sharing/__init__.py", "__version__ = \"VERSION\""),
+        ("ops/helm/course-sharing/Chart.yaml", "version: VERSION"),
+        ("ops/helm/course-sharing/Chart.yaml", "appVersion: VERSION"),
+        ("ops/kubernetes/worker.yaml", "/course-sharing:VERSION"),
+        (".github/CHANGELOG.md", "## VERSION"),
+        ("ops/openedx/CHANGELOG.md", "## VERSION"),
+        ("ops/guides/plain-server.md", "course-sharing_VERSION_amd64.deb"),
+    ] {
+        let line = line.replace("VERSION", version);
+        assert!(read(path).contains(&line), "{path}: no {line}");
+    }
+}
+
 /// The number behind this text, and what its unit makes of it.
 fn amount(text: &str, before: &str) -> u64 {
     let value = text.split(before).nth(1).unwrap_or_else(|| panic!("no {before:?}")).trim_start();
