@@ -146,6 +146,8 @@ pub(crate) fn step_for(wait: Duration) -> u32 {
 pub struct Counts {
     /// Waiting for a consumer.
     pub events: u32,
+    /// Consumers on the events queue.
+    pub consumers: u32,
     /// Delayed, by the seconds of the delay.
     pub delayed: Vec<(u32, u32)>,
     /// Dead letters that no worker has taken over yet.
@@ -174,11 +176,12 @@ impl Topology {
 
     /// The number of messages ready in each queue.
     pub async fn counts(&self, connection: &Connection) -> Result<Counts, BrokerError> {
-        let mut counts = Counts { events: 0, delayed: Vec::new(), dead: 0 };
+        let mut counts = Counts { events: 0, consumers: 0, delayed: Vec::new(), dead: 0 };
         for queue in self.queues() {
-            let ready = declare_queue(connection, &queue, true).await?.message_count();
+            let declared = declare_queue(connection, &queue, true).await?;
+            let ready = declared.message_count();
             if queue.name == self.events {
-                counts.events = ready;
+                (counts.events, counts.consumers) = (ready, declared.consumer_count());
             } else if queue.name == self.dead {
                 counts.dead = ready;
             } else if let Some(&step) = self.steps.iter().find(|step| self.delay(**step) == queue.name) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::model::course_key::{CourseKey, CourseKeyError};
@@ -127,6 +127,11 @@ impl Client {
     /// What an event would meet now.
     pub fn circuit(&self) -> Circuit {
         self.shared.requests.limiter.circuit()
+    }
+
+    /// Since when the Catalog fails, where requests are held back for that.
+    pub fn failing_since(&self) -> Option<Instant> {
+        self.shared.requests.limiter.failing_since()
     }
 
     /// Requests in the last hour, if `catalog.requests_per_hour` is set, and that setting.

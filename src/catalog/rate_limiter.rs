@@ -41,6 +41,11 @@ impl RateLimiter {
         self.limits().circuit(Instant::now())
     }
 
+    /// Since when the circuit has not been closed.
+    pub(super) fn failing_since(&self) -> Option<Instant> {
+        self.limits().failing_since()
+    }
+
     /// Requests in the last hour, if there is a budget, and the budget.
     pub(super) fn spent(&self) -> (Option<u64>, u32) {
         self.limits().spent(Instant::now())

@@ -32,10 +32,10 @@ pub(super) async fn run(context: &Context, level: LogLevel) -> anyhow::Result<Ex
         Some(address) => Some(Server::bind(address).await?),
         None => None,
     };
-    let lms = config.lms.clone();
+    let (lms, http) = (config.lms.clone(), config.http.clone());
     let serve = move |health, sources| async move {
         if let Some(server) = server {
-            server.run(App::new(health, sources, lms), CancellationToken::new()).await;
+            server.run(App::new(health, sources, lms, &http), CancellationToken::new()).await;
         }
     };
     let (full, light) = (

@@ -46,6 +46,13 @@ pub(super) fn known_parameters(url: &Url, known: &[&str]) -> Result<(), String> 
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebUrl(Url);
 
+impl WebUrl {
+    /// Whether it may be shown as it is.
+    pub(super) fn is_without_login(&self) -> bool {
+        self.0.username().is_empty() && self.0.password().is_none()
+    }
+}
+
 impl FromStr for WebUrl {
     type Err = String;
 
@@ -62,6 +69,35 @@ impl Deref for WebUrl {
 
     fn deref(&self) -> &Url {
         &self.0
+    }
+}
+
+/// A [`WebUrl`] with a place for the id of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceUrl(String);
+
+impl TraceUrl {
+    const PLACE: &str = "{trace_id}";
+
+    /// The URL of this trace.
+    pub fn of(&self, trace_id: &str) -> String {
+        self.0.replace(Self::PLACE, trace_id)
+    }
+}
+
+impl FromStr for TraceUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let place = Self::PLACE;
+        let url: WebUrl = text.replace(place, "0").parse()?;
+        if !text.contains(place) || !url.is_without_login() {
+            return Err(format!(
+                "expected {place} where the id of a trace is to be, and no user name or password"
+            ));
+        }
+        // As it is written: a parser would encode the braces.
+        Ok(Self(text.to_owned()))
     }
 }
 

@@ -13,7 +13,7 @@ mod validate;
 mod value;
 mod values;
 
-pub use self::address::{TlsFiles, WebUrl};
+pub use self::address::{TlsFiles, TraceUrl, WebUrl};
 pub use self::error::ConfigError;
 pub use self::load::{DEFAULT_FILE, file};
 pub(crate) use self::mask::without_password;

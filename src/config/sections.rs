@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::ConfigError;
-use super::address::{TlsFiles, WebUrl};
+use super::address::{TlsFiles, TraceUrl, WebUrl};
 use super::values::{
     Absent, LogFormat, PageSize, Schedule, address, columns, duration, list, period, schedule,
 };
@@ -271,11 +271,19 @@ pub struct Http {
     /// Where health, metrics, links and the status page are served.
     #[serde(deserialize_with = "address")]
     pub listen: Option<SocketAddr>,
+    /// Where people have Grafana; the page links to it.
+    pub grafana_url: Option<WebUrl>,
+    /// Where people see a trace, with `{trace_id}` in its place; the page links to it.
+    pub trace_url: Option<TraceUrl>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))) }
+        Self {
+            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            grafana_url: None,
+            trace_url: None,
+        }
     }
 }
 

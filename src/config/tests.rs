@@ -423,3 +423,22 @@ proptest! {
         let _ = Config::load(Some(file.path()), [], &[]);
     }
 }
+
+#[test]
+fn a_link_to_traces_has_a_place_for_the_id_and_no_link_has_a_password() {
+    let load = |key: &str, url: &str| Config::load(None, [], &[format!("{key}={url}")]);
+    let config = load("http.trace_url", "https://traces.example/trace/{trace_id}?orgId=1").unwrap();
+    let trace = config.http.trace_url.unwrap();
+    assert_eq!(trace.of("0af7"), "https://traces.example/trace/0af7?orgId=1");
+    for (key, url) in [
+        ("http.trace_url", "https://traces.example/trace"),
+        ("http.trace_url", "javascript:{trace_id}"),
+        ("http.trace_url", "https://me:secret@traces.example/{trace_id}"),
+        ("http.grafana_url", "https://me:secret@grafana.example/"),
+        ("http.grafana_url", "grafana.example"),
+    ] {
+        let error = load(key, url).unwrap_err().to_string();
+        assert!(error.contains(key) && !error.contains("secret"), "{error}");
+    }
+    assert!(load("http.grafana_url", "https://grafana.example/d/x").is_ok());
+}

@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::sections::EVENTS;
 use super::{
-    Amqp, Catalog, Config, ConfigError, Database, Heal, Lms, MarketingUrl, Reconcile, Sync, address,
+    Amqp, Catalog, Config, ConfigError, Database, Heal, Http, Lms, MarketingUrl, Reconcile, Sync, address,
 };
 
 /// The parameters of `mysql:` URLs that the driver reads.
@@ -42,7 +42,8 @@ impl Config {
         marketing_url(&self.marketing_url)?;
         sync(&self.sync)?;
         reconcile(&self.reconcile)?;
-        heal(&self.heal)
+        heal(&self.heal)?;
+        http(&self.http)
     }
 }
 
@@ -143,6 +144,16 @@ fn reconcile(reconcile: &Reconcile) -> Valid {
 
 fn heal(heal: &Heal) -> Valid {
     heal.interval.map_or(Ok(()), |interval| duration("heal.interval", interval, SECOND..=DAY))
+}
+
+fn http(http: &Http) -> Valid {
+    if http.grafana_url.as_ref().is_some_and(|url| !url.is_without_login()) {
+        return invalid(
+            "http.grafana_url",
+            "expected a URL without a user name or password: the page shows it",
+        );
+    }
+    Ok(())
 }
 
 fn invalid(key: &str, why: impl std::fmt::Display) -> Valid {

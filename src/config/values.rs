@@ -72,7 +72,7 @@ macro_rules! deserialize_from_str {
         }
     )+};
 }
-deserialize_from_str!(PageSize, super::address::WebUrl);
+deserialize_from_str!(PageSize, super::address::WebUrl, super::address::TraceUrl);
 
 /// None for `off`, else what `read` makes of the text.
 fn or_off<'de, T, D: Deserializer<'de>>(

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::config;
+use crate::config::{self, TraceUrl};
 use crate::model::course_key::CourseKey;
 use crate::status::cached::{Cached, with_deadline};
-use crate::status::{Explanation, Health, Line, Readiness, Sources, Status};
+use crate::status::{Explanation, Health, Readiness, Sources, Status};
+use crate::store::{Store, StoreError};
 use crate::telemetry::report;
 
 /// Look-ups of links at once; further requests wait. This leaves database connections to the worker, and bounds the
@@ -28,17 +29,29 @@ pub struct App {
     pub(super) lms: config::Lms,
     pub(super) readiness: Readiness,
     pub(super) lookups: Semaphore,
+    pub(super) links: Links,
     searches: Semaphore,
     status: Cached<Result<Status, String>>,
 }
 
+/// Where the pages link to, beside each other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Links {
+    pub(super) grafana: Option<String>,
+    pub(super) trace: Option<TraceUrl>,
+}
+
 impl App {
     /// `lms` decides which link is shared.
-    pub fn new(health: Arc<Health>, sources: Sources, lms: config::Lms) -> Self {
+    pub fn new(health: Arc<Health>, sources: Sources, lms: config::Lms, http: &config::Http) -> Self {
         Self {
             health,
             sources,
             lms,
+            links: Links {
+                grafana: http.grafana_url.as_ref().map(|url| url.as_str().to_owned()),
+                trace: http.trace_url.clone(),
+            },
             readiness: Readiness::default(),
             lookups: Semaphore::new(LOOKUPS),
             searches: Semaphore::new(SEARCHES),
@@ -53,15 +66,24 @@ impl App {
     }
 
     /// What is known of a course, or why nothing is.
-    pub(super) async fn explain(&self, course: CourseKey) -> Result<Vec<Line>, String> {
-        let store = self.sources.store().clone();
+    pub(super) async fn explain(&self, course: CourseKey) -> Result<Explanation, String> {
+        self.ask(move |store| async move { Explanation::read(&store, &course).await }).await
+    }
+
+    /// The answer of the database to somebody's question, or why there is none.
+    pub(super) async fn ask<T, F>(&self, question: impl FnOnce(Store) -> F) -> Result<T, String>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let question = question(self.sources.store().clone());
         let search = async {
             // The semaphore is never closed.
             let _turn = self.searches.acquire().await;
-            with_deadline(SEARCH_LIMIT, async move { Explanation::read(&store, &course).await }).await
+            with_deadline(SEARCH_LIMIT, question).await
         };
         match tokio::time::timeout(STATUS_LIMIT, search).await {
-            Ok(Ok(Ok(explanation))) => Ok(explanation.lines(&self.lms)),
+            Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(error))) => Err(report(&error)),
             Ok(Err(late)) => Err(late),
             Err(_) => Err("too many searches at once; try again".to_owned()),

@@ -1,4 +1,4 @@
-//! The worker's HTTP port: health, metrics, share links and the status page.
+//! The worker's HTTP port: health, metrics, share links, explanations, and pages for people.
 //!
 //! It only reads. Connections, times and sizes have limits, so that no client can exhaust the process.
 
@@ -19,7 +19,7 @@ pub use self::server::{HttpError, Server};
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -31,11 +31,17 @@ use crate::telemetry::metrics;
 fn router(app: App) -> Router {
     Router::new()
         .route("/", get(page::show))
+        .route("/blank", get(page::blank))
+        .route("/blank.csv", get(page::blank_csv))
+        .route("/dead-letters", get(page::letters))
+        .route("/runbook", get(page::runbook))
         .route("/style.css", get(page::style))
+        .route("/reload.js", get(page::script))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
         .route("/api/v1/share-links", get(share_links::by_query).post(share_links::by_body))
+        .route("/api/v1/explain", get(explain))
         .route("/api/v1/status", get(status))
         .fallback(|| async { answer::error(StatusCode::NOT_FOUND, "not found") })
         .method_not_allowed_fallback(|| async {
@@ -59,6 +65,19 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
 
 async fn render() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::get().render())
+}
+
+async fn explain(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let mut asked = share_links::ids_of_query(&query.unwrap_or_default());
+    let course = match (asked.pop(), asked.is_empty()) {
+        (Some((_, Ok(course))), true) => course,
+        (Some((_, Err(why))), true) => return answer::error(StatusCode::BAD_REQUEST, &why.to_string()),
+        _ => return answer::error(StatusCode::BAD_REQUEST, "expected ?course_id=… once"),
+    };
+    match app.explain(course).await {
+        Ok(explained) => Json(explained.document(&app.lms)).into_response(),
+        Err(why) => answer::error(StatusCode::SERVICE_UNAVAILABLE, &why),
+    }
 }
 
 async fn status(State(app): State<Arc<App>>) -> Response {

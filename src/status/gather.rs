@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,13 +11,15 @@ use strum::VariantArray;
 use tokio::sync::watch;
 
 use super::cached::with_deadline;
+use super::schedule::Timetable;
 use super::{
-    Blank, BlankCount, Blanks, Catalog, Consumer, Database, Delayed, Hints, Last, Overviews, Pass, Queues,
-    Reading, Refused, Status,
+    Blank, BlankCount, Blanks, Catalog, Consumer, Database, DeadLetter, Delayed, Hints, Last, Leases,
+    Overviews, Pass, Queues, Reading, Refused, Status,
 };
 use crate::broker::{Attachment, Broker, BrokerError, Counts, Role, Topology};
 use crate::catalog::Client;
 use crate::clock;
+use crate::config::Config;
 use crate::store::{LetterFilter, PassKind, Reason, Store, StoreError};
 use crate::telemetry::report;
 
@@ -27,6 +29,8 @@ const LIMIT: Duration = Duration::from_secs(3);
 const PASSES: u64 = 14;
 /// Blank overviews shown.
 const BLANKS: u64 = 50;
+/// Dead letters shown.
+const LETTERS: u64 = 10;
 /// Refused URLs shown.
 const REFUSED: u64 = 20;
 /// Counting the overviews reads the LMS's whole table. After a count that took a second, the next one starts no sooner
@@ -41,6 +45,7 @@ pub struct Sources {
     pub(super) broker: Broker,
     pub(super) topology: Topology,
     attachment: watch::Receiver<Attachment>,
+    timetable: Timetable,
     cache: Arc<Cache>,
 }
 
@@ -56,6 +61,10 @@ struct Cache {
     hints: Memory<Option<Hints>>,
     passes: Memory<Vec<Pass>>,
     light_pass: Memory<Option<Pass>>,
+    dead_letters: Memory<Vec<DeadLetter>>,
+    leases: Memory<Leases>,
+    /// When the database was first seen not to answer, if it does not.
+    silent_since: Mutex<Option<DateTime<Utc>>>,
 }
 
 struct Memory<T>(Mutex<Option<Last<T>>>);
@@ -88,7 +97,14 @@ impl Sources {
         topology: Topology,
         attachment: watch::Receiver<Attachment>,
     ) -> Self {
-        Self { store, catalog, broker, topology, attachment, cache: Arc::default() }
+        let (timetable, cache) = (Timetable::default(), Arc::default());
+        Self { store, catalog, broker, topology, attachment, timetable, cache }
+    }
+
+    /// The same, of a worker that runs its jobs as this says.
+    #[must_use]
+    pub fn scheduled_by(self, config: &Config) -> Self {
+        Self { timetable: Timetable::new(config), ..self }
     }
 
     /// The database.
@@ -108,8 +124,9 @@ impl Sources {
             for_light,
             for_queues,
             for_letters,
-        ] = [(); 8].map(|()| self.clone());
-        let (overviews, blanks, refused, hints, passes, light, queues, letters) = tokio::join!(
+            for_leases,
+        ] = [(); 9].map(|()| self.clone());
+        let (overviews, blanks, refused, hints, passes, light, queues, letters, leases) = tokio::join!(
             read(async move { for_overviews.overviews().await }),
             read(async move { blanks(&for_blanks.store).await }),
             read(async move { refused(&for_refused.store).await }),
@@ -117,32 +134,61 @@ impl Sources {
             read(async move { for_passes.store.last_passes(PassKind::Full, PASSES).await }),
             read(async move { for_light.store.last_passes(PassKind::Light, 1).await }),
             read(async move { for_queues.queue_counts().await }),
-            read(async move { for_letters.store.count_letters(&LetterFilter::default()).await }),
+            read(async move { letters(&for_letters.store).await }),
+            read(async move { for_leases.leases().await }),
         );
+        self.note_database(passes.is_ok() || leases.is_ok());
         // While the database is out, the queues are shown with the last number of letters.
-        if let Ok(letters) = letters {
-            cache.letters.store(letters, Ordering::Relaxed);
-        }
-        let letters = cache.letters.load(Ordering::Relaxed);
-        let unwritable = self.store.writes().refused();
+        let letters = letters.map(|(count, oldest)| {
+            cache.letters.store(count, Ordering::Relaxed);
+            oldest
+        });
+        let count = cache.letters.load(Ordering::Relaxed);
+        let asked_at = hints.as_ref().ok().and_then(|row| row.as_ref()).map(|row| row.asked_at);
         Status {
             at: clock::now(),
-            database: Database::new(unwritable.map(|refused| (refused.since, refused.why))),
+            database: self.database(),
             overviews: cache.overviews.reading(overviews),
             blank: cache.blanks.reading(blanks),
             refused: cache.refused.reading(refused),
-            consumer: match &*self.attachment.borrow() {
-                Attachment::Attached { since } => Consumer::Attached { attached_since: *since },
-                Attachment::Detached { since, why } => {
-                    Consumer::Detached { detached_since: *since, why: why.clone() }
-                }
-            },
-            queues: cache.queues.reading(queues.map(|counts| queues_of(&counts, letters))),
+            consumer: self.consumer(),
+            queues: cache.queues.reading(queues.map(|counts| queues_of(&counts, count))),
             catalog: self.catalog(),
             hints: cache.hints.reading(hints.map(|row| row.map(Hints::from))),
             passes: cache.passes.reading(passes.map(|rows| rows.into_iter().map(Pass::from).collect())),
             light_pass: cache.light_pass.reading(light.map(|rows| rows.into_iter().next().map(Pass::from))),
+            dead_letters: cache.dead_letters.reading(letters),
+            next: self.timetable.next(asked_at),
+            leases: cache.leases.reading(leases),
         }
+    }
+
+    fn database(&self) -> Database {
+        let unwritable = self.store.writes().refused();
+        Database::new(unwritable.map(|refused| (refused.since, refused.why)), *self.silent_since())
+    }
+
+    fn consumer(&self) -> Consumer {
+        match &*self.attachment.borrow() {
+            Attachment::Attached { since } => Consumer::Attached { attached_since: *since },
+            Attachment::Detached { since, why } => {
+                Consumer::Detached { detached_since: *since, why: why.clone() }
+            }
+        }
+    }
+
+    /// Notes whether the database has just answered.
+    pub(crate) fn note_database(&self, answers: bool) {
+        let mut since = self.silent_since();
+        *since = if answers { None } else { since.or_else(|| Some(clock::now())) };
+    }
+
+    fn silent_since(&self) -> MutexGuard<'_, Option<DateTime<Utc>>> {
+        self.cache.silent_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn leases(&self) -> Result<Leases, StoreError> {
+        Ok(self.timetable.leases(self.store.leases().await?, self.store.now().await?))
     }
 
     /// How many overviews are linked and how many blank, as of a moment ago.
@@ -181,7 +227,10 @@ impl Sources {
         let circuit = self.catalog.circuit();
         let (requests_last_hour, requests_per_hour) = self.catalog.budget();
         let (state, until) = (circuit.as_str(), circuit.until().map(on_the_clock));
-        Catalog { state, until, requests_last_hour, requests_per_hour }
+        let failing = self.catalog.failing_since().map(|since| since.elapsed());
+        let failing_since =
+            failing.and_then(|age| TimeDelta::from_std(age).ok()).map(|age| clock::now() - age);
+        Catalog { state, until, failing_since, requests_last_hour, requests_per_hour }
     }
 }
 
@@ -225,6 +274,13 @@ async fn blanks(store: &Store) -> Result<Blanks, StoreError> {
     })
 }
 
+/// How many dead letters are in the table, and the first of them.
+async fn letters(store: &Store) -> Result<(u64, Vec<DeadLetter>), StoreError> {
+    let all = LetterFilter::default();
+    let (count, first) = tokio::try_join!(store.count_letters(&all), store.letters(&all, 0, LETTERS))?;
+    Ok((count, first.into_iter().map(DeadLetter::from).collect()))
+}
+
 async fn refused(store: &Store) -> Result<Refused, StoreError> {
     let overviews = store.refusal_count().await?;
     let oldest = if overviews > 0 { store.refusals(REFUSED).await? } else { Vec::new() };
@@ -239,6 +295,7 @@ fn queues_of(counts: &Counts, letters: u64) -> Queues {
         events: counts.events.into(),
         delayed: delayed.collect(),
         dead: letters + u64::from(counts.dead),
+        consumers: counts.consumers.into(),
     }
 }
 

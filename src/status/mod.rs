@@ -7,6 +7,7 @@ pub mod explain;
 mod gather;
 pub mod health;
 mod ready;
+mod schedule;
 #[cfg(test)]
 mod tests;
 mod why;
@@ -15,13 +16,14 @@ pub use self::explain::{Explanation, Line};
 pub use self::gather::Sources;
 pub use self::health::Health;
 pub(crate) use self::ready::Readiness;
+pub use self::schedule::{Lease, Leases, Next};
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::store::{HintPosition, PassRow, RefusedCourse};
+use crate::store::{HintPosition, LetterHead, PassRow, RefusedCourse};
 
 /// Everything that is known, as JSON in this form.
 #[derive(Debug, Clone, Serialize)]
@@ -48,6 +50,32 @@ pub struct Status {
     pub passes: Reading<Vec<Pass>>,
     /// The last light pass.
     pub light_pass: Reading<Option<Pass>>,
+    /// The first dead letters, oldest first.
+    pub dead_letters: Reading<Vec<DeadLetter>>,
+    /// When the passes run next.
+    pub next: Next,
+    /// Which worker has which job.
+    pub leases: Reading<Leases>,
+}
+
+/// A dead letter, less its body.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadLetter {
+    /// By which commands name it.
+    pub id: i64,
+    /// When it was first seen.
+    pub first_seen: DateTime<Utc>,
+    /// Why it is dead.
+    pub reason: String,
+    /// The course that it is about, or names.
+    pub course_id: Option<String>,
+}
+
+impl From<LetterHead> for DeadLetter {
+    fn from(head: LetterHead) -> Self {
+        let LetterHead { id, first_seen, reason, course_id, .. } = head;
+        Self { id, first_seen, reason, course_id }
+    }
 }
 
 /// Up to where the changes of the Catalog are known.
@@ -79,13 +107,16 @@ pub struct Database {
     /// Why it refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// When it was first seen not to answer, if it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<DateTime<Utc>>,
 }
 
 impl Database {
-    /// `refused`: since when it does not write, and why.
-    pub fn new(refused: Option<(DateTime<Utc>, String)>) -> Self {
+    /// `refused`: since when it does not write, and why. `silent_since`: since when it does not answer.
+    pub fn new(refused: Option<(DateTime<Utc>, String)>, silent_since: Option<DateTime<Utc>>) -> Self {
         let (refused_since, why) = refused.unzip();
-        Self { writable: why.is_none(), refused_since, why }
+        Self { writable: why.is_none(), refused_since, why, silent_since }
     }
 }
 
@@ -239,6 +270,8 @@ pub struct Queues {
     pub delayed: Vec<Delayed>,
     /// Dead letters.
     pub dead: u64,
+    /// Workers that consume from the events queue.
+    pub consumers: u64,
 }
 
 impl Queues {
@@ -265,6 +298,9 @@ pub struct Catalog {
     /// When the next request may be sent, if none may now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
+    /// Since when it fails, where requests are held back for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<DateTime<Utc>>,
     /// Requests in the last hour, if there is a budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_last_hour: Option<u64>,

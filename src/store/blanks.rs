@@ -10,7 +10,9 @@ use chrono::{DateTime, Utc};
 use entity::blank::{Column, Entity};
 pub use entity::blank::{Model as Blank, Reason};
 use entity::{dead_letter, ledger, overview};
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, InsertStatement, OnConflict, Query, SelectStatement};
+use sea_orm::sea_query::{
+    Alias, Condition, Expr, ExprTrait, Func, InsertStatement, OnConflict, Query, SelectStatement,
+};
 use sea_orm::{
     ColumnTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
@@ -33,7 +35,58 @@ pub struct BlankCount {
     pub oldest: DateTime<Utc>,
 }
 
+/// Which blank overviews are meant: those to which all of this applies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlankFilter {
+    /// Blank for this reason.
+    pub reason: Option<Reason>,
+    /// With this text in the id, in capitals or not.
+    pub part: Option<String>,
+}
+
+impl BlankFilter {
+    fn condition(&self, backend: DbBackend) -> Condition {
+        let part = self.part.as_deref().map(|part| has_part(backend, "course_id", part));
+        Condition::all().add_option(self.reason.map(|reason| Column::Reason.eq(reason))).add_option(part)
+    }
+}
+
+/// Whether a column has this text in it, in capitals or not.
+pub(super) fn has_part(backend: DbBackend, column: &str, part: &str) -> Expr {
+    let sql = match backend {
+        DbBackend::Postgres => format!("strpos(LOWER({column}), LOWER($1)) > 0"),
+        _ => format!("INSTR(LOWER({column}), LOWER(?)) > 0"),
+    };
+    Expr::cust_with_values(sql, [part])
+}
+
 impl Store {
+    /// How many blank overviews there are of these; as last noted.
+    pub async fn count_blanks(&self, filter: &BlankFilter) -> Result<u64, StoreError> {
+        let counted = Entity::find().select_only().filter(filter.condition(self.backend()));
+        self.db.count("count blank overviews", Batch, counted.into_query()).await
+    }
+
+    /// The first `limit` of these after the one that became blank `after` that time and has that id, the oldest first; a
+    /// page of a list.
+    pub async fn blanks(
+        &self,
+        filter: &BlankFilter,
+        after: Option<(DateTime<Utc>, &str)>,
+        limit: u64,
+    ) -> Result<Vec<Blank>, StoreError> {
+        let after = after.map(|(since, id)| {
+            let same = Condition::all().add(Column::Since.eq(since)).add(Column::CourseId.gt(id));
+            Condition::any().add(Column::Since.gt(since)).add(same)
+        });
+        let page = Entity::find()
+            .filter(filter.condition(self.backend()).add_option(after))
+            .order_by_asc(Column::Since)
+            .order_by_asc(Column::CourseId)
+            .limit(limit);
+        self.db.all("read blank overviews", Batch, &page.into_query()).await
+    }
+
     /// Notes which overviews have become blank or are so for another reason now, and forgets those that are linked
     /// again or gone. Events wait for `waiting` until their run is listed. Returns how many rows that wrote.
     pub async fn note_blanks(&self, waiting: Duration) -> Result<u64, StoreError> {

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+pub use entity::lease::Model as LeaseRow;
 use entity::lease::{ActiveModel, Column, Entity, Model};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryTrait};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+};
 
 use super::timeout::Limit::Batch;
 use super::{Store, StoreError};
@@ -59,6 +62,12 @@ impl Store {
         let find = Entity::find_by_id(job).into_query();
         let row = self.db.one::<Model>("read a lease", Batch, &find).await?;
         Ok(row.filter(|row| row.expires_at > now).map(|row| (row.holder, row.expires_at)))
+    }
+
+    /// Every job that ever had a lease, with its last holder and the end of that lease.
+    pub async fn leases(&self) -> Result<Vec<LeaseRow>, StoreError> {
+        let all = Entity::find().order_by_asc(Column::Job).limit(100);
+        self.db.all("read the leases", Batch, &all.into_query()).await
     }
 
     /// Gives a lease back, so that another may take it at once.

@@ -31,7 +31,7 @@ mod timeout;
 mod write;
 mod writes;
 
-pub use self::blanks::{Blank, BlankCount, Reason};
+pub use self::blanks::{Blank, BlankCount, BlankFilter, Reason};
 pub use self::changes::{ChangedBy, LinkChange};
 pub use self::coverage::{Coverage, SeenSince};
 pub use self::dead_letters::{Letter, LetterFilter, LetterHead};
@@ -40,7 +40,7 @@ pub use self::failures::{Failure, RefusedCourse};
 pub use self::halving::Halving;
 pub use self::heal::{Healed, Rejected};
 pub use self::hints::HintPosition;
-pub use self::lease::Lease;
+pub use self::lease::{Lease, LeaseRow};
 pub use self::ledger::{Entry, ObservedBy, UrlRefusal};
 pub use self::overviews::{Counts, Overview, Snapshot};
 pub use self::passes::{PassKind, PassRow, Verdict};

@@ -4,8 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use entity::{ledger, overview};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
-use sea_orm::{DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect, QueryTrait};
+use sea_orm::{
+    DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
+};
 
+use super::blanks::has_part;
 use super::choice::run_of_overview;
 use super::coverage::{SeenSince, unsettled};
 use super::custom_courses::{Of, custom_course_of, of_custom_courses};
@@ -118,6 +121,24 @@ impl Store {
             overviews.extend(rows.into_iter().map(|row| (row.course.clone(), row)));
         }
         Ok(overviews)
+    }
+
+    /// The first `limit` overviews with this text in their id, in capitals or not, each with its link. Where few have it,
+    /// this reads the whole table.
+    pub async fn find_overviews(
+        &self,
+        part: &str,
+        limit: u64,
+    ) -> Result<Vec<(String, Option<String>)>, StoreError> {
+        let found = overview::Entity::find()
+            .select_only()
+            .columns([overview::Column::Id, overview::Column::MarketingUrl])
+            .filter(has_part(self.backend(), "id", part))
+            .order_by_asc(overview::Column::Id)
+            .limit(limit);
+        let rows: Vec<(String, Option<String>)> =
+            self.db.values("find overviews", Batch, &found.into_query()).await?;
+        Ok(rows.into_iter().map(|(id, url)| (id, non_empty(url))).collect())
     }
 
     /// The links of these courses, in one statement whatever their number; unknown ones are not in the answer.

@@ -61,7 +61,9 @@ impl Gauges {
             let noted = self.note().await;
             self.log(noted);
             job.progress();
-            metrics::get().database_up.set(self.set().await.is_ok().into());
+            let answers = self.set().await.is_ok();
+            self.sources.note_database(answers);
+            metrics::get().database_up.set(answers.into());
             job.end();
             if !sleeps(EVERY, &stop).await {
                 break;

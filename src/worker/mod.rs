@@ -92,7 +92,8 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
         broker,
         topology,
         consumer.attachment(),
-    );
+    )
+    .scheduled_by(config);
     let mut side = JoinSet::new();
     side.spawn(watch_consumer(consumer.attachment(), health.clone()));
     side.spawn(serve(health.clone(), sources.clone()));

@@ -133,6 +133,11 @@ impl Limits {
         }
     }
 
+    /// Since when the circuit has not been closed.
+    pub(super) fn failing_since(&self) -> Option<Instant> {
+        self.breaker.open_since()
+    }
+
     /// Requests in the last hour, if there is a budget, and the budget.
     pub(super) fn spent(&mut self, now: Instant) -> (Option<u64>, u32) {
         self.budget.spent(now)

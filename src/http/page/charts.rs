@@ -2,8 +2,8 @@
 
 use chrono::TimeDelta;
 
+use super::faults::Level;
 use super::format::{number, span};
-use super::problems::Level;
 use crate::status::Pass;
 
 /// Of a chart, in its own units.

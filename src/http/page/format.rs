@@ -1,9 +1,42 @@
 //! Numbers, times and ids as text for the page.
 
+use std::borrow::Borrow;
 use std::fmt::Display;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use url::form_urlencoded::byte_serialize;
+
+/// What every page shows in one way: for the templates, which pass references.
+pub(super) trait Shown {
+    /// When the page was made.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Its path, for the list of pages.
+    fn path(&self) -> &'static str;
+
+    fn number(&self, n: impl Borrow<u64>) -> String {
+        number(*n.borrow())
+    }
+
+    /// The time of day, with the day unless it is today.
+    fn moment(&self, at: &DateTime<Utc>) -> String {
+        moment(*at, self.now())
+    }
+
+    fn exact(&self, at: &DateTime<Utc>) -> String {
+        at.to_rfc3339_opts(SecondsFormat::Secs, true)
+    }
+
+    /// How long ago that was.
+    fn ago(&self, at: &DateTime<Utc>) -> String {
+        span(self.now() - at)
+    }
+
+    /// How long it is until then.
+    fn ahead(&self, at: &DateTime<Utc>) -> String {
+        span(*at - self.now())
+    }
+}
 
 /// The page with U+FFFD in place of characters that are invisible or change the direction of the text behind them: with
 /// a right-to-left override one id would look like another.
@@ -53,8 +86,16 @@ pub(super) fn number(n: u64) -> String {
 }
 
 /// A number and its noun: `one` for one, else `many`.
-pub(super) fn plural(n: u64, one: impl Display, many: impl Display) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{} {many}", number(n)) }
+pub(super) fn plural(n: impl Borrow<u64>, one: impl Display, many: impl Display) -> String {
+    match n.borrow() {
+        1 => format!("1 {one}"),
+        n => format!("{} {many}", number(*n)),
+    }
+}
+
+/// The first digits of a trace's id.
+pub(super) fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
 }
 
 /// A word of the tables as people write it.

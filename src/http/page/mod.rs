@@ -1,39 +1,50 @@
-//! `GET /`: the status as one page for people, without scripts. It loads even while database and broker are down, and
-//! says so. The templates are in `src/http/templates/`; askama escapes every value in them.
+//! `GET /`: the status as one page for people; and the lists behind it. All work without a script; one reloads the page.
+//! It loads even while database and broker are down, and says so. The templates are in `src/http/templates/`; askama
+//! escapes every value in them.
 
+mod blank;
 mod charts;
+mod faults;
 mod format;
+mod letters;
 mod parts;
 mod problems;
+mod runbook;
 mod search;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Borrow;
+pub(super) use self::blank::{csv as blank_csv, show as blank};
+pub(super) use self::letters::show as letters;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use askama::Template;
 use axum::extract::{RawQuery, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
-use self::search::Search;
+use self::format::Shown;
+use self::search::{Found, Search};
 use super::App;
+use super::app::Links;
 use crate::clock;
-use crate::status::{BlankCount, Blanks, Status};
+use crate::status::{BlankCount, Blanks, DeadLetter, Status};
 
 const STYLE: &str = include_str!("style.css");
-/// No script, nothing from elsewhere. The icon is an empty one, so that no browser asks for another.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; \
-                      frame-ancestors 'none'";
+const SCRIPT: &str = include_str!("reload.js");
+/// Nothing from elsewhere, and no script but our own. The icon is an empty one, so that no browser asks for another.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Everything the page shows. It loads itself again every 20 seconds, unless it shows the result of a search.
+/// Everything the page shows. It reloads itself, unless it shows the result of a search.
 #[derive(Template)]
 #[template(path = "page.html", config = "src/http/askama.toml")]
 struct Page {
     now: DateTime<Utc>,
+    links: Links,
     /// `ok`, or what is wrong with it.
     database: String,
     /// `ok`, or what is wrong with it.
@@ -52,13 +63,27 @@ pub(super) async fn show(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
         tokio::join!(app.readiness.report(&app.sources), app.status(), Search::run(&app, &query));
     let page = Page {
         now: status.as_ref().map_or_else(|_| clock::now(), |status| status.at),
+        links: app.links.clone(),
         database: ready.database,
         broker: ready.broker,
         overdue: app.health.verdict(Instant::now()).overdue().to_vec(),
         status,
         search,
     };
-    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(page.html())).into_response()
+    respond(StatusCode::OK, &page)
+}
+
+/// The runbook of this version.
+#[derive(Template)]
+#[template(path = "runbook.html", config = "src/http/askama.toml")]
+struct Runbook {
+    now: DateTime<Utc>,
+    links: Links,
+}
+
+/// The page with the runbook.
+pub(super) async fn runbook(State(app): State<Arc<App>>) -> Response {
+    respond(StatusCode::OK, &Runbook { now: clock::now(), links: app.links.clone() })
 }
 
 /// The style sheet, apart from the page, so that the page's policy can forbid any other style.
@@ -66,31 +91,46 @@ pub(super) async fn style() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE)
 }
 
-impl Page {
-    fn html(&self) -> String {
-        // Rendering into memory cannot fail.
-        format::visible(&self.render().unwrap_or_default())
+/// The script that reloads the page.
+pub(super) async fn script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT)
+}
+
+fn respond(status: StatusCode, page: &impl Template) -> Response {
+    (status, [(header::CONTENT_SECURITY_POLICY, POLICY)], Html(html(page))).into_response()
+}
+
+fn html(page: &impl Template) -> String {
+    // Rendering into memory cannot fail.
+    format::visible(&page.render().unwrap_or_default())
+}
+
+impl Shown for Page {
+    fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+    fn path(&self) -> &'static str {
+        "./"
     }
 }
 
-/// For the templates, which pass references.
+impl Shown for Runbook {
+    fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+    fn path(&self) -> &'static str {
+        "runbook"
+    }
+}
+
 impl Page {
-    fn number(&self, n: impl Borrow<u64>) -> String {
-        format::number(*n.borrow())
+    fn headline(&self) -> String {
+        problems::headline(&self.problems())
     }
 
-    /// The time of day, with the day unless it is today.
-    fn moment(&self, at: &DateTime<Utc>) -> String {
-        format::moment(*at, self.now)
-    }
-
-    fn exact(&self, at: &DateTime<Utc>) -> String {
-        at.to_rfc3339_opts(SecondsFormat::Secs, true)
-    }
-
-    /// How long ago that was.
-    fn ago(&self, at: &DateTime<Utc>) -> String {
-        format::span(self.now - at)
+    /// How many dead letters there are, where these are the first.
+    fn letters(&self, status: &Status, rows: &[DeadLetter]) -> u64 {
+        status.queues.latest().map_or(rows.len() as u64, |queues| queues.dead)
     }
 
     /// The reasons that apply to any overview: those that should not be first, then those with most overviews.

@@ -1,116 +1,104 @@
-//! What is wrong now, worst first: the headline of the page. Pure. The limits are those of the alerts in
+//! What is wrong now, the worst first: the headline of the page. Pure. The limits are those of the alerts in
 //! `ops/prometheus/alerts.yml`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Page;
+use super::faults::{Fault, Level};
 use super::format::{number, plural, span, words};
-use crate::status::{Blanks, Catalog, Consumer, Pass, Refused, Status, read_only};
+use crate::status::{Blanks, Catalog, Consumer, Pass, Queues, Refused, Status, read_only};
+use crate::store::Reason;
 
 /// Longer than the delay queues wait for the Catalog.
 const BLANK_TOO_LONG: TimeDelta = TimeDelta::hours(6);
+/// The heal does it within a minute.
+const RESTORED_TOO_LATE: TimeDelta = TimeDelta::minutes(10);
 /// A nightly pass, and two hours for it.
 const PASS_OVERDUE: TimeDelta = TimeDelta::hours(26);
-
-/// How bad it is. Each level has a colour and a shape, for readers who cannot tell the colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
-    /// Somebody has to act.
-    Wrong,
-    /// It may recover, or can wait.
-    Watch,
-    /// Nothing is wrong.
-    Fine,
-}
-
-impl Level {
-    /// The class in the style sheet.
-    pub(super) fn class(self) -> &'static str {
-        match self {
-            Self::Wrong => "wrong",
-            Self::Watch => "watch",
-            Self::Fine => "fine",
-        }
-    }
-
-    /// A square, a triangle or a disc, eight units wide, as the path of an SVG.
-    pub(super) fn shape(self) -> &'static str {
-        match self {
-            Self::Wrong => "M0 0H8V8H0Z",
-            Self::Watch => "M4 0 8.6 8H-.6Z",
-            Self::Fine => "M4 0A4 4 0 1 1 4 8 4 4 0 1 1 4 0Z",
-        }
-    }
-
-    /// For what should be so, or should be looked at.
-    pub(super) fn fine_if(fine: bool) -> Self {
-        if fine { Self::Fine } else { Self::Watch }
-    }
-
-    /// Of a pass with this verdict.
-    pub(super) fn of_verdict(verdict: &str) -> Self {
-        match verdict {
-            "complete" => Self::Fine,
-            "running" | "incomplete" => Self::Watch,
-            _ => Self::Wrong,
-        }
-    }
-}
+const HINTS_LATE: TimeDelta = TimeDelta::hours(1);
+/// The Catalog may fail for a moment.
+const CATALOG_FAILS: TimeDelta = TimeDelta::minutes(10);
+/// Events in the queue that are worked off in seconds where nothing is in the way.
+const BACKLOG: u64 = 1_000;
 
 /// One thing that is not as it should be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Problem {
+    pub(super) fault: Fault,
     pub(super) level: Level,
     /// In a few words.
     pub(super) what: String,
-    /// Why, or what follows.
+    /// Since when, as far as it is known.
+    pub(super) since: Option<DateTime<Utc>>,
+    /// Why, or more of it.
     pub(super) why: String,
 }
 
 impl Problem {
-    fn new(level: Level, what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { level, what: what.into(), why: why.into() }
+    fn new(fault: Fault, what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { fault, level: fault.level(), what: what.into(), since: None, why: why.into() }
+    }
+
+    fn since(self, since: impl Into<Option<DateTime<Utc>>>) -> Self {
+        Self { since: since.into(), ..self }
     }
 }
 
 impl Page {
-    /// Everything that is wrong, worst first.
+    /// Everything that is wrong: what is out first, then what follows from it.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
+        let status = self.status.as_ref();
         match self.read_only() {
             Some(why) => {
-                found.push(Problem::new(Level::Wrong, "The database reads, and does not write", why))
+                let since = status.ok().and_then(|status| status.database.refused_since);
+                let what = "The database reads, and does not write";
+                found.push(Problem::new(Fault::DatabaseReadOnly, what, why).since(since));
             }
             None if self.database != "ok" => {
-                found.push(Problem::new(Level::Wrong, "The database does not answer", &self.database));
+                let since = status.ok().and_then(|status| status.database.silent_since);
+                let what = "The database does not answer";
+                found.push(Problem::new(Fault::DatabaseDown, what, &self.database).since(since));
             }
             None => {}
         }
         if self.broker != "ok" {
-            found.push(Problem::new(Level::Wrong, "The broker does not answer", &self.broker));
+            let since = status.ok().and_then(|status| detached(&status.consumer)).map(|(since, _)| since);
+            found.push(
+                Problem::new(Fault::BrokerDown, "The broker does not answer", &self.broker).since(since),
+            );
         }
-        match &self.status {
+        match status {
             Ok(status) => self.of_status(status, &mut found),
-            Err(why) => found.push(Problem::new(Level::Wrong, "The status is not known", why)),
+            Err(why) => found.push(Problem::new(Fault::StatusUnknown, "The status is not known", why)),
         }
         for why in &self.overdue {
-            found.push(Problem::new(Level::Wrong, "A part of the worker hangs", why));
+            found.push(Problem::new(Fault::JobHangs, "A part of the worker hangs", why));
         }
-        found.sort_by_key(|problem| problem.level);
+        found.sort_by_key(|problem| (problem.fault, problem.level));
         found
     }
 
     fn of_status(&self, status: &Status, found: &mut Vec<Problem>) {
-        found.extend(consumer(status, self.broker == "ok"));
-        found.extend(status.blank.latest().and_then(|blanks| blank(blanks, status.at)));
+        // One outage is one problem.
+        let gone = detached(&status.consumer).filter(|_| self.broker == "ok");
+        found.extend(gone.map(|(since, why)| {
+            Problem::new(Fault::ConsumerGone, "No events are consumed", why).since(since)
+        }));
+        if let Some(blanks) = status.blank.latest() {
+            found.extend(not_restored(blanks, status.at));
+            found.extend(blank(blanks, status.at));
+        }
         found.extend(status.refused.latest().and_then(refused_urls));
         found.extend(status.passes.latest().and_then(|passes| pass(passes, status.at)));
-        found.extend(status.queues.latest().and_then(|queues| dead_letters(queues.dead)));
+        found.extend(status.queues.latest().and_then(backlog));
+        found.extend(dead_letters(status));
         found.extend(catalog(&status.catalog, status.at));
+        found.extend(hints(status));
         let failed =
             [status.overviews.error(), status.blank.error(), status.refused.error(), status.passes.error()];
         if let (Some(why), "ok") = (failed.into_iter().flatten().next(), self.database.as_str()) {
-            found.push(Problem::new(Level::Watch, "Part of the database could not be read", why));
+            found.push(Problem::new(Fault::PartUnread, "Part of the database could not be read", why));
         }
     }
 
@@ -123,10 +111,10 @@ impl Page {
 
 /// The level of the worst of them.
 pub(super) fn worst(problems: &[Problem]) -> Level {
-    problems.first().map_or(Level::Fine, |problem| problem.level)
+    problems.iter().map(|problem| problem.level).min().unwrap_or(Level::Fine)
 }
 
-/// The worst of them, and how many others there are.
+/// The first of them, and how many others there are.
 pub(super) fn headline(problems: &[Problem]) -> String {
     match problems {
         [] => "All links are right".to_owned(),
@@ -137,11 +125,20 @@ pub(super) fn headline(problems: &[Problem]) -> String {
     }
 }
 
-fn consumer(status: &Status, broker_answers: bool) -> Option<Problem> {
-    let Consumer::Detached { detached_since, why } = &status.consumer else { return None };
-    // One outage is one problem.
-    let gone = span(status.at - detached_since);
-    broker_answers.then(|| Problem::new(Level::Wrong, format!("No events are consumed, for {gone}"), why))
+fn detached(consumer: &Consumer) -> Option<(DateTime<Utc>, &str)> {
+    match consumer {
+        Consumer::Detached { detached_since, why } => Some((*detached_since, why)),
+        Consumer::Attached { .. } => None,
+    }
+}
+
+/// Links that the heal should have brought back.
+fn not_restored(blanks: &Blanks, now: DateTime<Utc>) -> Option<Problem> {
+    let count = blanks.reasons.get(Reason::Restorable.as_str())?;
+    let since = count.oldest_since.filter(|since| now - since > RESTORED_TOO_LATE)?;
+    let what = plural(count.overviews, "known link is not restored", "known links are not restored");
+    let why = "the heal restores such a link within a minute, and does not";
+    (count.overviews > 0).then(|| Problem::new(Fault::NotRestored, what, why).since(since))
 }
 
 fn blank(blanks: &Blanks, now: DateTime<Utc>) -> Option<Problem> {
@@ -149,10 +146,10 @@ fn blank(blanks: &Blanks, now: DateTime<Utc>) -> Option<Problem> {
     let parts: Vec<String> =
         wrong.clone().map(|(word, count)| format!("{} {}", number(count.overviews), words(word))).collect();
     let sum: u64 = wrong.map(|(_, count)| count.overviews).sum();
-    let age = now - blanks.oldest_since?;
-    let level = if age > BLANK_TOO_LONG { Level::Wrong } else { Level::Watch };
+    let since = blanks.oldest_since?;
+    let fault = if now - since > BLANK_TOO_LONG { Fault::BlankTooLong } else { Fault::Blank };
     let what = plural(sum, "link is blank", "links are blank");
-    Some(Problem::new(level, what, format!("the oldest for {}; {}", span(age), parts.join(", "))))
+    Some(Problem::new(fault, what, parts.join(", ")).since(since))
 }
 
 fn refused_urls(refused: &Refused) -> Option<Problem> {
@@ -160,49 +157,76 @@ fn refused_urls(refused: &Refused) -> Option<Problem> {
     let what = format!("{} in the Catalog must not be shared", plural(n, "URL", "URLs"));
     let first = refused.oldest.first();
     let why = first.map_or(String::new(), |first| format!("{}: {}", first.course_id, first.why));
-    (n > 0).then(|| Problem::new(Level::Watch, what, why))
+    let since = first.map(|first| first.since);
+    (n > 0).then(|| Problem::new(Fault::RefusedUrls, what, why).since(since))
 }
 
 fn pass(passes: &[Pass], now: DateTime<Utc>) -> Option<Problem> {
     let ended = passes.iter().find(|pass| pass.finished_at.is_some());
     let Some(last) = ended else {
-        return Some(Problem::new(
-            Level::Watch,
-            "No pass over the Catalog has ended yet",
-            "a course without an event so far has no link",
-        ));
+        let why = "a course without an event so far has no link";
+        return Some(Problem::new(Fault::NoPassYet, "No pass over the Catalog has ended yet", why));
     };
     if last.verdict == "refused" {
-        let held = number(last.held_back.unsigned_abs());
-        let why = "course-sharing reconcile --dry-run shows them; --allow-mass-change lets them through";
-        return Some(Problem::new(Level::Wrong, format!("The last pass held back {held} changes"), why));
+        let held = plural(last.held_back.unsigned_abs(), "change", "changes");
+        let why = "it would have cleared more links, or led more to another host, than one pass may";
+        let problem = Problem::new(Fault::BrakeApplied, format!("The last pass held back {held}"), why);
+        return Some(problem.since(last.finished_at));
     }
     let complete = passes.iter().filter(|pass| pass.verdict == "complete").find_map(|pass| pass.finished_at);
-    let age = complete.map(|at| now - at);
-    if age.is_none_or(|age| age > PASS_OVERDUE) {
-        let since = age.map_or("among those shown".to_owned(), |age| format!("for {}", span(age)));
+    if complete.is_none_or(|at| now - at > PASS_OVERDUE) {
+        let age = complete.map_or("among those shown".to_owned(), |at| format!("for {}", span(now - at)));
         let why = format!("the last one ended {}", last.verdict);
-        return Some(Problem::new(Level::Wrong, format!("No complete pass {since}"), why));
+        let problem = Problem::new(Fault::PassOverdue, format!("No complete pass {age}"), why);
+        return Some(problem.since(complete));
     }
     (last.verdict != "complete").then(|| {
         let why = "a complete one is less than 26 h old";
-        Problem::new(Level::Watch, format!("The last pass ended {}", last.verdict), why)
+        let what = format!("The last pass ended {}", last.verdict);
+        Problem::new(Fault::PassIncomplete, what, why).since(last.finished_at)
     })
 }
 
-fn dead_letters(n: u64) -> Option<Problem> {
-    let what = plural(n, "dead letter", "dead letters");
-    (n > 0).then(|| {
-        Problem::new(Level::Watch, what, "course-sharing dead-letters list shows them with the reason")
-    })
+fn backlog(queues: &Queues) -> Option<Problem> {
+    let n = queues.events;
+    let what = format!("{} events wait to be taken", number(n));
+    let why = match queues.consumers {
+        0 => "no worker consumes from the queue".to_owned(),
+        consumers => format!("{} from the queue", plural(consumers, "worker consumes", "workers consume")),
+    };
+    (n >= BACKLOG).then(|| Problem::new(Fault::Backlog, what, why))
+}
+
+fn dead_letters(status: &Status) -> Option<Problem> {
+    let n = status.queues.latest()?.dead;
+    let first = status.dead_letters.latest().and_then(|letters| letters.first());
+    let why = first.map_or("a worker takes them over".to_owned(), |first| format!("first: {}", first.reason));
+    let problem = Problem::new(Fault::DeadLetters, plural(n, "dead letter", "dead letters"), why);
+    (n > 0).then(|| problem.since(first.map(|first| first.first_seen)))
 }
 
 fn catalog(catalog: &Catalog, now: DateTime<Utc>) -> Option<Problem> {
     let until = catalog.until.map_or(String::new(), |until| format!(" for {}", span(until - now)));
-    let goes_on = "known links are still restored; new ones wait";
     match catalog.state {
         "closed" => None,
-        "throttled" => Some(Problem::new(Level::Watch, format!("The Catalog is not asked{until}"), goes_on)),
-        _ => Some(Problem::new(Level::Watch, "The Catalog fails, and only probes are sent to it", goes_on)),
+        "throttled" => {
+            let what = format!("The Catalog is not asked{until}");
+            let why = "it has refused requests as too many, or catalog.requests_per_hour is used up";
+            Some(Problem::new(Fault::Throttled, what, why))
+        }
+        _ => {
+            let since = catalog.failing_since;
+            let long = since.is_some_and(|since| now - since > CATALOG_FAILS);
+            let what = "The Catalog fails";
+            let why = "requests failed one after the other; only probes are sent until one succeeds";
+            let problem = Problem::new(Fault::CatalogFails, what, why).since(since);
+            Some(Problem { level: if long { Level::Wrong } else { Level::Watch }, ..problem })
+        }
     }
+}
+
+fn hints(status: &Status) -> Option<Problem> {
+    let due = status.next.hints.filter(|due| status.at - due > HINTS_LATE)?;
+    let why = "the Catalog could not be asked what has changed, or what follows could not be sent";
+    Some(Problem::new(Fault::HintsLate, "Changes of the Catalog go unnoticed", why).since(due))
 }

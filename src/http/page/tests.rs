@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::problems::{Level, headline};
+use super::faults::Level;
+use super::problems::{headline, worst};
 use super::*;
+use crate::status::Next;
 use crate::status::{
-    Blank, Catalog, Consumer, Database, Delayed, Last, Overviews, Pass, Queues, Reading, Refused,
+    Blank, Catalog, Consumer, Database, DeadLetter, Delayed, Last, Lease, Leases, Overviews, Pass, Queues,
+    Reading, Refused,
 };
-use crate::store::RefusedCourse;
+use crate::store::{ChangedBy, LinkChange, RefusedCourse};
 
 const HOSTILE: &str = "<script>alert('x')</script>\"&<b onclick=\"x\">";
 
@@ -37,7 +40,7 @@ fn pass(hours_ago: i64, verdict: &str) -> Pass {
 fn fine() -> Page {
     let status = Status {
         at: now(),
-        database: Database::new(None),
+        database: Database::new(None, None),
         overviews: Reading::Now(Overviews { linked: 13_912, blank: 0, counted_at: now() }),
         blank: Reading::Now(Blanks::default()),
         refused: Reading::Now(Refused::default()),
@@ -46,14 +49,24 @@ fn fine() -> Page {
             events: 0,
             delayed: vec![Delayed { seconds: 10, messages: 0 }],
             dead: 0,
+            consumers: 2,
         }),
-        catalog: Catalog { state: "closed", until: None, requests_last_hour: Some(9), requests_per_hour: 90 },
+        catalog: Catalog {
+            state: "closed",
+            until: None,
+            failing_since: None,
+            requests_last_hour: Some(9),
+            requests_per_hour: 90,
+        },
         hints: Reading::Now(None),
         passes: Reading::Now(vec![pass(5, "complete"), pass(29, "failed")]),
         light_pass: Reading::Now(Some(pass(1, "complete"))),
+        dead_letters: Reading::Now(Vec::new()),
+        next: Next { full_pass: Some(now() + TimeDelta::hours(9)), light_pass: None, hints: None },
+        leases: Reading::Now(Leases::default()),
     };
-    let (database, broker) = ("ok".to_owned(), "ok".to_owned());
-    Page { now: now(), database, broker, overdue: Vec::new(), status: Ok(status), search: None }
+    let (database, broker, links) = ("ok".to_owned(), "ok".to_owned(), Links::default());
+    Page { now: now(), links, database, broker, overdue: Vec::new(), status: Ok(status), search: None }
 }
 
 fn with(change: impl FnOnce(&mut Status)) -> Page {
@@ -72,23 +85,25 @@ fn blanks(hours: i64, count: u64, reason: &'static str, right: bool) -> Blanks {
     }
 }
 
+fn waiting(events: u64, dead: u64) -> Reading<Queues> {
+    Reading::Now(Queues { events, delayed: vec![], dead, consumers: 0 })
+}
+
 /// The headline, and how bad it is.
-fn says(view: &Page) -> (String, Option<Level>) {
+fn says(view: &Page) -> (String, Level) {
     let problems = view.problems();
-    (headline(&problems), problems.first().map(|problem| problem.level))
+    (headline(&problems), worst(&problems))
 }
 
 #[test]
 fn all_is_well_when_nothing_is_wrong() {
-    assert_eq!(says(&fine()), ("All links are right".to_owned(), None));
+    assert_eq!(says(&fine()), ("All links are right".to_owned(), Level::Fine));
     let rightly = with(|status| status.blank = Reading::Now(blanks(900, 4, "no_page", true)));
-    assert_eq!(says(&rightly), ("All links are right".to_owned(), None));
-    let page = rightly.html();
+    assert_eq!(says(&rightly), ("All links are right".to_owned(), Level::Fine));
+    let page = html(&rightly);
     assert!(page.contains("<b>13,912</b> linked") && page.contains("This is as it should be"), "{page}");
-    assert!(
-        page.contains("http-equiv=\"refresh\"") && page.contains("?course=course-v1%3Aa%2Bb%2Bc"),
-        "{page}"
-    );
+    assert!(page.contains("reload.js") && page.contains("./?course=course-v1%3Aa%2Bb%2Bc"), "{page}");
+    assert!(page.contains("in 9 h") && page.contains("2 workers consume"), "{page}");
 }
 
 #[test]
@@ -102,7 +117,14 @@ fn each_fault_is_the_headline_with_its_weight() {
     };
     let refused = Pass { held_back: 2_400, ..pass(3, "refused") };
     let gone = Consumer::Detached { detached_since: now() - TimeDelta::minutes(3), why: "gone".to_owned() };
-    let open = Catalog { state: "open", until: Some(now()), requests_last_hour: None, requests_per_hour: 0 };
+    let failing = |minutes| Catalog {
+        state: "open",
+        until: Some(now()),
+        failing_since: Some(now() - TimeDelta::minutes(minutes)),
+        requests_last_hour: None,
+        requests_per_hour: 0,
+    };
+    let late = |hours| Next { hints: Some(now() - TimeDelta::hours(hours)), ..Next::default() };
     let url = RefusedCourse {
         course_id: "course-v1:a+b+c".to_owned(),
         since: now(),
@@ -114,13 +136,15 @@ fn each_fault_is_the_headline_with_its_weight() {
         (with(|s| s.refused = Reading::Now(relative)), "1 URL in the Catalog must not be shared", Watch),
         (out("no answer", "ok"), "The database does not answer", Wrong),
         (out("ok", "no answer"), "The broker does not answer", Wrong),
-        (with(|s| s.consumer = gone), "No events are consumed, for 3 min", Wrong),
+        (with(|s| s.consumer = gone), "No events are consumed", Wrong),
         (
-            with(|s| s.database = Database::new(Some((now(), "no right".into())))),
+            with(|s| s.database = Database::new(Some((now(), "no right".into())), None)),
             "The database reads, and does not write",
             Wrong,
         ),
-        (with(|s| s.blank = Reading::Now(blanks(5, 1, "restorable", false))), "1 link is blank", Watch),
+        (with(|s| s.blank = Reading::Now(blanks(0, 1, "restorable", false))), "1 link is blank", Watch),
+        (with(|s| s.next = late(2)), "Changes of the Catalog go unnoticed", Watch),
+        (with(|s| s.queues = waiting(1_000, 0)), "1,000 events wait to be taken", Watch),
         (with(|s| s.blank = Reading::Now(blanks(7, 12, "no_answer", false))), "12 links are blank", Wrong),
         (with(|s| s.passes = Reading::Now(vec![])), "No pass over the Catalog has ended yet", Watch),
         (
@@ -139,17 +163,19 @@ fn each_fault_is_the_headline_with_its_weight() {
             "The last pass ended failed",
             Watch,
         ),
-        (
-            with(|s| s.queues = Reading::Now(Queues { events: 0, delayed: vec![], dead: 1 })),
-            "1 dead letter",
-            Watch,
-        ),
-        (with(|s| s.catalog = open), "The Catalog fails, and only probes are sent to it", Watch),
+        (with(|s| s.queues = waiting(999, 1)), "1 dead letter", Watch),
+        (with(|s| s.catalog = failing(9)), "The Catalog fails", Watch),
+        (with(|s| s.catalog = failing(11)), "The Catalog fails", Wrong),
         (Page { overdue: vec!["the job heal hangs".into()], ..fine() }, "A part of the worker hangs", Wrong),
         (Page { status: Err("no answer".into()), ..fine() }, "The status is not known", Wrong),
     ] {
-        assert_eq!(says(&view), (headline.to_owned(), Some(level)));
-        assert!(view.html().contains(&format!("<title>{headline} – course-sharing</title>")));
+        assert_eq!(says(&view), (headline.to_owned(), level));
+        let page = html(&view);
+        assert!(page.contains(&format!("<title>{headline} – course-sharing</title>")));
+        let fault = view.problems()[0].fault;
+        for said in [fault.effect(), &format!("runbook#{}", fault.anchor())] {
+            assert!(page.contains(&said.replace('\'', "&#39;")), "{said} in {page}");
+        }
     }
 }
 
@@ -158,23 +184,54 @@ fn one_outage_is_one_problem_and_the_worst_comes_first() {
     let detached = Consumer::Detached { detached_since: now(), why: "gone".to_owned() };
     let view = Page { broker: "no answer".to_owned(), ..with(|status| status.consumer = detached) };
     assert_eq!(says(&view).0, "The broker does not answer");
-    let view = Page {
-        database: "no answer".to_owned(),
-        ..with(|status| status.queues = Reading::Now(Queues { events: 0, delayed: vec![], dead: 2 }))
-    };
+    let view = Page { database: "no answer".to_owned(), ..with(|status| status.queues = waiting(0, 2)) };
     assert_eq!(says(&view).0, "The database does not answer, and 1 other thing");
-    assert!(view.html().contains("2 dead letters"));
+    assert!(html(&view).contains("2 dead letters"));
+}
+
+#[test]
+fn what_is_out_comes_before_what_follows_from_it_and_says_since_when() {
+    let failing = Some(now() - TimeDelta::minutes(34));
+    let view = with(|status| {
+        status.blank = Reading::Now(blanks(50, 412, "no_answer", false));
+        status.catalog = Catalog { state: "open", failing_since: failing, ..status.catalog.clone() };
+    });
+    let page = html(&view);
+    assert!(page.contains("The Catalog fails, and 1 other thing"), "{page}");
+    assert!(page.contains("(34 min)") && page.contains("412 links are blank"), "{page}");
+    let view = with(|status| status.blank = Reading::Now(blanks(1, 3, "restorable", false)));
+    assert_eq!(says(&view).0, "3 known links are not restored, and 1 other thing");
+}
+
+#[test]
+fn a_course_shows_what_changed_its_link_and_leads_to_the_trace() {
+    let change = LinkChange {
+        course_id: "course-v1:a+b+c".to_owned(),
+        changed_at: now() - TimeDelta::hours(2),
+        old_url: Some("https://e/old".to_owned()),
+        new_url: None,
+        changed_by: ChangedBy::FullPass,
+        trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
+    };
+    let found = Found::Course(vec![("why", "so".to_owned())], vec![change]);
+    let trace = "https://traces.example/{trace_id}?a=b".parse().ok();
+    let links = Links { trace, grafana: Some("https://grafana.example/".to_owned()) };
+    let page = html(&Page { search: Some(search(Ok(found))), links, ..fine() });
+    let link = "https://traces.example/0af7651916cd43dd8448eb211c80319c?a=b";
+    for shown in [link, "full pass", "2 h", "https://grafana.example/", ">0af76519<"] {
+        assert!(page.contains(shown), "{shown} in {page}");
+    }
+    assert!(!page.contains("reload.js"), "what is read stays");
 }
 
 #[test]
 fn what_was_last_heard_is_shown_while_the_database_is_out() {
     let last = Overviews { linked: 13_000, blank: 2, counted_at: now() };
     let last = Some(Last { as_of: now() - TimeDelta::minutes(5), value: last });
-    let page = with(|status| {
+    let page = html(&with(|status| {
         status.overviews = Reading::Failed { error: "no answer within 3 s".to_owned(), last };
         status.blank = Reading::Failed { error: "no answer within 3 s".to_owned(), last: None };
-    })
-    .html();
+    }));
     for shown in
         ["<b>13,000</b> linked", "Not counted now: no answer within 3 s", "what was known at <time datetime="]
     {
@@ -192,11 +249,26 @@ fn nothing_from_outside_becomes_markup() {
         url: HOSTILE.to_owned(),
         why: HOSTILE.to_owned(),
     };
+    let change = LinkChange {
+        course_id: HOSTILE.to_owned(),
+        changed_at: now(),
+        old_url: Some(HOSTILE.to_owned()),
+        new_url: Some(HOSTILE.to_owned()),
+        changed_by: ChangedBy::Event,
+        trace_id: Some(HOSTILE.to_owned()),
+    };
+    let letter = DeadLetter {
+        id: 7,
+        first_seen: now(),
+        reason: HOSTILE.to_owned(),
+        course_id: Some(HOSTILE.to_owned()),
+    };
+    let lease = Lease { job: HOSTILE.to_owned(), holder: HOSTILE.to_owned(), until: now() };
     let hostile = Page {
         database: HOSTILE.to_owned(),
         broker: HOSTILE.to_owned(),
         overdue: vec![HOSTILE.to_owned(), format!("job {HOSTILE}")],
-        search: Some(search(Ok(vec![("why", HOSTILE.to_owned())]))),
+        search: Some(search(Ok(Found::Course(vec![("why", HOSTILE.to_owned())], vec![change])))),
         ..with(|status| {
             status.overviews = failed(HOSTILE);
             status.blank = Reading::Now(blank);
@@ -204,22 +276,24 @@ fn nothing_from_outside_becomes_markup() {
             status.consumer = Consumer::Detached { detached_since: now(), why: HOSTILE.to_owned() };
             status.queues = failed(HOSTILE);
             status.passes = Reading::Now(vec![pass(1, HOSTILE)]);
+            status.dead_letters = Reading::Now(vec![letter]);
+            status.leases = Reading::Now(Leases { last_heal: None, held: vec![lease] });
         })
     };
     for view in [
         Page { status: Err(HOSTILE.to_owned()), search: Some(search(Err(HOSTILE.to_owned()))), ..fine() },
+        Page { search: Some(search(Ok(Found::Courses(vec![(HOSTILE.to_owned(), true)], true)))), ..fine() },
         hostile,
     ] {
-        let page = view.html();
+        let page = html(&view);
         assert!(
-            page.contains("&#60;script&#62;") && !page.contains("<script") && !page.contains("<b on"),
+            page.contains("&#60;script&#62;") && !page.contains("<script>") && !page.contains("<b on"),
             "{page}"
         );
-        assert!(!page.contains("http-equiv"), "the result of a search stays");
     }
 }
 
-fn search(found: Result<Vec<crate::status::Line>, String>) -> Search {
+fn search(found: Result<Found, String>) -> Search {
     Search { asked: HOSTILE.to_owned(), found }
 }
 
@@ -230,9 +304,9 @@ fn failed<T>(error: &str) -> Reading<T> {
 proptest::proptest! {
     #[test]
     fn no_text_can_leave_its_place(text: String) {
-        let nothing = Page { search: Some(search(Err(String::new()))), ..fine() }.html();
+        let nothing = html(&Page { search: Some(search(Err(String::new()))), ..fine() });
         let found = Err(text.clone());
-        let shown = Page { search: Some(Search { asked: text, found }), ..fine() }.html();
+        let shown = html(&Page { search: Some(Search { asked: text, found }), ..fine() });
         let count = |page: &str, c: char| page.matches(c).count();
         for c in ['<', '>', '"', '\''] {
             proptest::prop_assert_eq!(count(&shown, c), count(&nothing, c));

@@ -17,7 +17,10 @@ async fn the_whole_topology_can_be_declared_twice_and_verified() {
         declared.ensure(&connection).await.unwrap();
         Topology { declare: false, ..declared.clone() }.ensure(&connection).await.unwrap();
         let counts = declared.counts(&connection).await.unwrap();
-        assert_eq!(counts, Counts { events: 0, delayed: STEPS.map(|step| (step, 0)).to_vec(), dead: 0 });
+        assert_eq!(
+            counts,
+            Counts { events: 0, consumers: 0, delayed: STEPS.map(|step| (step, 0)).to_vec(), dead: 0 }
+        );
         let channel = connection.channel().await.unwrap();
         for step in STEPS {
             let queue = declared.delay(step).as_str().into();

@@ -60,7 +60,7 @@ impl Port {
             attachment,
         );
         let health = Arc::new(Health::new(Instant::now()));
-        let app = App::new(health.clone(), sources, config.lms.clone());
+        let app = App::new(health.clone(), sources, config.lms.clone(), &config.http);
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (address, shutdown) = (server.address(), CancellationToken::new());
         let served = tokio::spawn(server.run(app, shutdown.clone()));

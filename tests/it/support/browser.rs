@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -9,12 +10,21 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+use super::project::root;
 use super::wait_until;
 
 /// For the browser to start, and for anything that it is asked.
 const LIMIT: Duration = Duration::from_secs(60);
 /// As the protocol names a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// axe-core, which `ops/services` gets.
+static AXE: LazyLock<String> = LazyLock::new(|| {
+    let file = root().join("target/axe-core/axe.min.js");
+    std::fs::read_to_string(&file).unwrap_or_else(|error| {
+        panic!("{}: {error}; it is what checks the page: ops/services browser gets it", file.display())
+    })
+});
 
 /// One browser with one empty profile.
 pub(crate) struct Browser {
@@ -116,6 +126,13 @@ impl Browser {
     /// What a piece of JavaScript returns, run from outside of the page.
     pub(crate) async fn eval(&self, script: &str) -> Value {
         self.send(Method::POST, "/execute/sync", json!({ "script": script, "args": [] })).await
+    }
+
+    /// What axe-core finds wrong with the page for people with disabilities: each rule, with the elements that break it.
+    pub(crate) async fn inaccessible(&self) -> Value {
+        let run = "return axe.run().then(found => found.violations.map( \
+                   broken => [broken.id, ...broken.nodes.map(node => node.html.slice(0, 200))]))";
+        self.eval(&format!("{}; {run}", *AXE)).await
     }
 
     /// The text of the page as it is seen.
