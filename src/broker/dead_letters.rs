@@ -32,6 +32,11 @@ impl DeadLetters {
         Self { broker, topology }
     }
 
+    /// The name of their queue.
+    pub fn queue(&self) -> &str {
+        &self.topology.dead
+    }
+
     /// Starts to consume. Declares the topology first.
     pub async fn consume(&self) -> Result<Feed, BrokerError> {
         let Self { broker, topology } = self;

@@ -4,7 +4,8 @@ use lapin::protocol::AMQPErrorKind;
 use lapin::protocol::{AMQPHardError, AMQPSoftError};
 
 /// Why the broker did not do something. No variant shows a password.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum BrokerError {
     /// No connection: a wrong address, a closed port, TLS, or no answer in time.
     #[error("RabbitMQ at {address} cannot be reached: {why}")]

@@ -8,6 +8,7 @@ use lapin::protocol::basic::{gen_properties, parse_properties};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::error::BrokerError;
+use crate::telemetry::traces;
 
 const PERSISTENT: u8 = 2;
 /// AMQP's limit. A longer value in our header is ignored.
@@ -38,6 +39,22 @@ impl Message {
     pub fn with_content_type(mut self, content_type: &str) -> Result<Self, BrokerError> {
         self.properties = self.properties.with_content_type(short(content_type)?);
         Ok(self)
+    }
+
+    /// The sender's id of the message, if it has one.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.properties.message_id().as_ref().map(ShortString::as_str)
+    }
+
+    /// The properties as they are sent: a new message says in which trace that happens, unless its sender has said so.
+    /// What is sent on keeps its sender's headers.
+    pub(super) fn traced(&self) -> BasicProperties {
+        let Some(parent) = traces::traceparent() else { return self.properties.clone() };
+        let mut headers: FieldTable = self.properties.headers().clone().unwrap_or_default();
+        if [traces::TRACEPARENT, ATTEMPT].iter().all(|name| find(&headers, name).is_none()) {
+            headers.insert(traces::TRACEPARENT.into(), long(&parent));
+        }
+        self.properties.clone().with_headers(headers)
     }
 
     fn with_properties(body: Vec<u8>, properties: BasicProperties) -> Self {
@@ -115,6 +132,11 @@ impl Received {
         find(self.properties.headers().as_ref()?, name).and_then(text)
     }
 
+    /// The sender's id of the message, if it has one.
+    pub fn message_id(&self) -> Option<&str> {
+        self.properties.message_id().as_ref().map(ShortString::as_str)
+    }
+
     /// The first bytes of properties that cannot be read. None if they can.
     pub(crate) fn unreadable_properties(&self) -> Option<&[u8]> {
         match find(self.properties.headers().as_ref()?, PROPERTIES)? {
@@ -151,7 +173,9 @@ impl Received {
 
     /// The message to be sent in its place, with the sender's headers and body.
     pub(super) fn sent_on(&self, attempt: u32, reason: Option<&str>) -> Message {
-        let ours = Ours { attempt, reason, first_seen: self.first_seen, routing_key: &self.routing_key };
+        let trace = traces::traceparent().or_else(|| self.header(TRACE));
+        let (first_seen, routing_key) = (self.first_seen, self.routing_key.as_str());
+        let ours = Ours { attempt, reason, first_seen, routing_key, trace: trace.as_deref() };
         Message::with_properties(self.body.clone(), sent_on(&self.properties, &ours))
     }
 }
@@ -184,6 +208,8 @@ const REASON: &str = "x-course-sharing-reason";
 pub(crate) const FIRST_SEEN: &str = "x-course-sharing-first-seen";
 /// The routing key it was first published with: a delay queue replaces the key by the name of the queue.
 pub(crate) const ROUTING_KEY: &str = "x-course-sharing-routing-key";
+/// The trace in which it was last handled here, as a `traceparent`; the sender's own header stays.
+pub(crate) const TRACE: &str = "x-course-sharing-traceparent";
 /// That a message is a hint, and when its course changed, by the Catalog's clock; RFC 3339.
 pub(crate) const HINT: &str = "x-course-sharing-hint";
 /// Why the properties cannot be read. Such a message is a dead letter.
@@ -252,6 +278,7 @@ struct Ours<'a> {
     reason: Option<&'a str>,
     first_seen: DateTime<Utc>,
     routing_key: &'a str,
+    trace: Option<&'a str>,
 }
 
 /// The properties of a message that is sent on: its own, with our headers replaced.
@@ -265,6 +292,9 @@ fn sent_on(properties: &BasicProperties, ours: &Ours) -> BasicProperties {
     headers.insert(ROUTING_KEY.into(), long(ours.routing_key));
     if let Some(reason) = ours.reason {
         headers.insert(REASON.into(), long(&one_line(reason)));
+    }
+    if let Some(trace) = ours.trace {
+        headers.insert(TRACE.into(), long(trace));
     }
     let mut sent = BasicProperties::default().with_headers(headers);
     macro_rules! keep {
@@ -309,7 +339,7 @@ fn is_ours_or_the_brokers(name: &str) -> bool {
     let broker = ["x-death", "x-first-death-", "x-last-death-"];
     broker.iter().any(|prefix| name.starts_with(prefix))
         || counts_deliveries(name)
-        || [ATTEMPT, REASON, FIRST_SEEN, ROUTING_KEY, UNREADABLE]
+        || [ATTEMPT, REASON, FIRST_SEEN, ROUTING_KEY, TRACE, UNREADABLE]
             .iter()
             .any(|ours| name.eq_ignore_ascii_case(ours))
         || matches!(name, "CC" | "BCC")
@@ -356,7 +386,8 @@ mod tests {
 
     fn send_on(properties: &BasicProperties, reason: Option<&str>) -> BasicProperties {
         let first_seen = DateTime::from_timestamp(1_000_000_000, 0).unwrap();
-        sent_on(properties, &Ours { attempt: 3, reason, first_seen, routing_key: "course-publish" })
+        let ours = Ours { attempt: 3, reason, first_seen, routing_key: "course-publish", trace: None };
+        sent_on(properties, &ours)
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use self::connection::{Broker, Connection, Role};
 pub use self::consumer::{Attachment, Consumer, Stopped};
 pub use self::dead_letters::{DeadLetters, Feed};
 pub use self::error::BrokerError;
-pub(crate) use self::message::{FIRST_SEEN, HINT, ROUTING_KEY};
+pub(crate) use self::message::{FIRST_SEEN, HINT, ROUTING_KEY, TRACE};
 pub use self::message::{Message, Received};
 pub use self::publisher::Publisher;
 pub use self::session::{Delivery, ack_many};

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tracing::{Instrument, Span};
 
 use super::connection::{ANSWER_LIMIT, Broker, Connection, Role, answer};
 use super::error::{BrokerError, Refusal, refusal, timed_out};
 use super::message::{Message, short};
+use crate::telemetry::traces;
 
 /// Messages that are sent at once.
 const AT_ONCE: usize = 32;
@@ -62,6 +64,12 @@ impl Publisher {
         routing_key: &str,
         message: &Message,
     ) -> Result<(), BrokerError> {
+        let span = span(exchange, routing_key, message);
+        let sent = self.send(exchange, routing_key, message).instrument(span.clone()).await;
+        sent.inspect_err(|error| traces::fail(&span, error.into(), error))
+    }
+
+    async fn send(&self, exchange: &str, routing_key: &str, message: &Message) -> Result<(), BrokerError> {
         // Fails only if the semaphore is closed, which never happens.
         let _turn = self.0.at_once.acquire().await;
         let link = self.link().await?;
@@ -152,7 +160,7 @@ impl Link {
         // Mandatory: a confirmation alone does not mean that a queue has it.
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let (to, key) = (short(exchange)?, short(routing_key)?);
-        let properties = message.properties.clone();
+        let properties = message.traced();
         let asked = channel.basic_publish(to, key, options, &message.body, properties);
         let confirm = answer("publishing", asked).await?;
         let confirmation = answer("waiting for a confirmation", confirm).await?;
@@ -195,6 +203,28 @@ impl Link {
         answer("asking for confirmations", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(channel)
     }
+}
+
+/// The span of sending, by OpenTelemetry's conventions for messaging. None outside a trace.
+fn span(exchange: &str, routing_key: &str, message: &Message) -> Span {
+    if !traces::is_running() {
+        return Span::none();
+    }
+    let destination = match exchange {
+        "" => routing_key.to_owned(),
+        _ => format!("{exchange}:{routing_key}"),
+    };
+    tracing::info_span!(
+        "send",
+        otel.name = format!("send {destination}"),
+        otel.kind = "producer",
+        messaging.system = "rabbitmq",
+        messaging.operation.name = "send",
+        messaging.operation.r#type = "send",
+        messaging.destination.name = destination,
+        messaging.rabbitmq.destination.routing_key = routing_key,
+        messaging.message.id = message.id(),
+    )
 }
 
 fn not_taken(exchange: &str, routing_key: &str, why: &str) -> BrokerError {

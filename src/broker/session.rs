@@ -52,6 +52,11 @@ impl std::fmt::Debug for Delivery {
 }
 
 impl Delivery {
+    /// Its number on its channel.
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
     /// False once its connection is gone: then the broker delivers the message again, and this one can be dropped.
     pub fn is_live(&self) -> bool {
         self.session.is_live()

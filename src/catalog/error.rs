@@ -144,7 +144,7 @@ impl CatalogError {
     }
 
     /// What it counts as.
-    pub(super) fn outcome(&self) -> RequestOutcome {
+    pub(crate) fn outcome(&self) -> RequestOutcome {
         match self {
             Self::Unreachable { .. } => RequestOutcome::Unreachable,
             Self::Timeout(_) => RequestOutcome::Timeout,

@@ -1,10 +1,10 @@
 //! One request to the Catalog: token, rate limiter, transport and reading, attempted again as the retry policy says.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::header::AUTHORIZATION;
-use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::model::extra_columns::AlsoColumn;
@@ -79,7 +79,7 @@ impl Requests {
         purpose: Purpose,
         read: Read<T>,
     ) -> Result<Answered<T>, CatalogError> {
-        let mut attempts = Attempts::new(kind);
+        let (mut attempts, mut resends) = (Attempts::new(kind), 0);
         loop {
             let begun = Instant::now();
             let token = match self.token().await {
@@ -96,7 +96,8 @@ impl Requests {
             let permit =
                 entered.inspect_err(|_| metrics::get().catalog_request(RequestOutcome::Shut, None))?;
             let begun = Instant::now();
-            let error = match self.send(target, attempts.limit(self.timeout), token.as_ref(), read).await {
+            let limit = attempts.limit(self.timeout);
+            let error = match self.send(target, limit, resends, token.as_ref(), read).await {
                 Ok(answered) => {
                     permit.report(Feedback::Healthy);
                     return Ok(answered);
@@ -108,6 +109,7 @@ impl Requests {
             if !self.wait(next, purpose, &mut attempts, token.as_ref()).await {
                 return Err(self.last_error(error, token.is_some()));
             }
+            resends += 1;
             tracing::debug!(error = %error, "the Catalog is asked again");
         }
     }
@@ -164,19 +166,24 @@ impl Requests {
         &self,
         target: &Target,
         limit: Duration,
+        resends: i64,
         token: Option<&Token>,
         read: Read<T>,
     ) -> Result<Answered<T>, CatalogError> {
-        let span = span(target);
+        let span = transport::span("GET", &target.url, target.path);
+        if resends > 0 {
+            span.record("http.request.resend_count", resends);
+        }
         let begun = Instant::now();
         self.sent.fetch_add(1, Ordering::Relaxed);
         let result = self.exchange(target, limit, token, read).instrument(span.clone()).await;
         let elapsed = begun.elapsed();
         let outcome = result.as_ref().map_or_else(CatalogError::outcome, |_| RequestOutcome::Ok);
-        if result.is_err() {
-            span.record("error.type", <&str>::from(outcome)).record("otel.status_code", "ERROR");
+        if let Err(error) = &result {
+            traces::fail(&span, &error_type(error, outcome), error);
         }
-        metrics::get().catalog_request(outcome, Some(elapsed));
+        // Within the span, to which the measurement then leads.
+        span.in_scope(|| metrics::get().catalog_request(outcome, Some(elapsed)));
         let (list, bytes) = result?;
         Ok(Answered { list, bytes, elapsed })
     }
@@ -215,23 +222,10 @@ impl Requests {
     }
 }
 
-/// The span of one request, by OpenTelemetry's conventions for HTTP clients. Numbers are `i64`, as others are exported
-/// as text. User name and password of the URL are left out.
-fn span(target: &Target) -> Span {
-    let Target { url, path, .. } = target;
-    let mut shown = url.clone();
-    // An error says that such a URL cannot have any.
-    let _ = shown.set_username("").and_then(|()| shown.set_password(None));
-    tracing::info_span!(
-        "GET",
-        otel.name = format!("GET {path}"),
-        otel.kind = "client",
-        http.request.method = "GET",
-        http.response.status_code = Empty,
-        url.full = shown.as_str(),
-        server.address = url.host_str().unwrap_or_default(),
-        server.port = url.port_or_known_default().map(i64::from),
-        error.type = Empty,
-        otel.status_code = Empty,
-    )
+/// The status where that is what is wrong, as the conventions have it.
+fn error_type(error: &CatalogError, outcome: RequestOutcome) -> Cow<'static, str> {
+    match error {
+        CatalogError::Status { code, .. } => code.to_string().into(),
+        _ => <&str>::from(outcome).into(),
+    }
 }

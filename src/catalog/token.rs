@@ -9,11 +9,13 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use tracing::Instrument;
 use url::Url;
 
 use super::error::CatalogError;
 use super::rate_limiter::bounded_pause;
 use super::transport::{self, Answer};
+use crate::telemetry::traces;
 
 /// An answer with a token has one or two kilobytes; no more than this is read.
 const CAP: usize = 64 * 1024;
@@ -143,16 +145,26 @@ impl Tokens {
             ("token_type", "jwt"),
         ];
         let begun = Instant::now();
-        let sent = transport::send(self.http.post(self.url.clone()).form(&form), self.timeout, CAP).await;
-        let answer = sent.map_err(|error| (not_sent(&error), None))?;
-        match answer.status() {
-            200 => granted(&answer, begun, number).map_err(|error| (error, None)),
-            429 => {
-                let pause = bounded_pause(answer.retry_after().unwrap_or_default());
-                Err((failed("it throttles (429)", true), Some(pause)))
-            }
-            status => Err((refusal(status, &answer), None)),
+        let span = transport::span("POST", &self.url, self.url.path());
+        let sent = transport::send(self.http.post(self.url.clone()).form(&form), self.timeout, CAP);
+        let answer = sent.instrument(span.clone()).await.map_err(|error| (not_sent(&error), None));
+        let token = answer.and_then(|answer| {
+            span.record("http.response.status_code", i64::from(answer.status()));
+            read(&answer, begun, number)
+        });
+        token.inspect_err(|(error, _)| traces::fail(&span, error.outcome().into(), error))
+    }
+}
+
+/// What an answer gives; else the error, and how long the endpoint wants to be left alone, if it says so.
+fn read(answer: &Answer, begun: Instant, number: u64) -> Result<Token, (CatalogError, Option<Duration>)> {
+    match answer.status() {
+        200 => granted(answer, begun, number).map_err(|error| (error, None)),
+        429 => {
+            let pause = bounded_pause(answer.retry_after().unwrap_or_default());
+            Err((failed("it throttles (429)", true), Some(pause)))
         }
+        status => Err((refusal(status, answer), None)),
     }
 }
 

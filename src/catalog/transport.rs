@@ -4,11 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{self, HeaderMap};
 use reqwest::{RequestBuilder, Response, StatusCode, redirect};
+use tracing::Span;
+use tracing::field::Empty;
 use url::Url;
 
 use super::error::{CatalogError, Defect, quote};
 
 use crate::clock;
+use crate::telemetry::traces;
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// Shorter than the 5 s after which gunicorn and many proxies close idle connections.
@@ -120,6 +123,29 @@ impl Answer {
             None => "a redirect without a location".to_owned(),
         }
     }
+}
+
+/// The span of one request, by OpenTelemetry's conventions for HTTP clients. None outside a trace. User name and password
+/// of the URL are left out.
+pub(super) fn span(method: &'static str, url: &Url, path: &str) -> Span {
+    if !traces::is_running() {
+        return Span::none();
+    }
+    let mut shown = url.clone();
+    // An error says that such a URL cannot have any.
+    let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+    tracing::info_span!(
+        "request",
+        otel.name = format!("{method} {path}"),
+        otel.kind = "client",
+        http.request.method = method,
+        http.request.resend_count = Empty,
+        http.response.status_code = Empty,
+        url.full = shown.as_str(),
+        url.template = path,
+        server.address = url.host_str().unwrap_or_default(),
+        server.port = url.port_or_known_default().map(i64::from),
+    )
 }
 
 pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {

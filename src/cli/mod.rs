@@ -20,11 +20,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use strum::IntoStaticStr;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use self::context::{Context, Courses, Exit, Output, Source};
 use crate::config::{self, Config, Settings};
 use crate::model::course_key::CourseKey;
-use crate::telemetry::{LogLevel, report};
+use crate::telemetry::{LogLevel, report, traces};
 
 /// Keeps the share links of Open edX courses true: from the Catalog to the LMS, by events and by a nightly pass.
 #[derive(Debug, Parser)]
@@ -51,7 +54,8 @@ file that COURSE_SHARING_<SECTION>__<KEY>_FILE names.
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but incomplete (part of the Catalog could not be \
 read), 4 refused by the mass-change brake.";
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Subcommand, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 enum Command {
     /// Consume events, run the scheduled jobs and serve HTTP, until SIGTERM or SIGINT
     Worker,
@@ -123,7 +127,7 @@ pub fn main() -> ExitCode {
                 config.log.level = "warn".to_owned();
             }
             let log = config.log.clone();
-            in_runtime(&log, |level| run(command, Context { config, settings, source, output }, level))
+            in_runtime(&log, |level| traced(command, Context { config, settings, source, output }, level))
         }),
     };
     let exit = ended.unwrap_or_else(|refused| {
@@ -190,6 +194,24 @@ fn in_runtime<C: Future<Output = anyhow::Result<Exit>>>(
     });
     telemetry.shutdown();
     Ok(exit)
+}
+
+/// A command is one trace; the worker has one for each thing that it does.
+async fn traced(command: Command, context: Context, level: LogLevel) -> anyhow::Result<Exit> {
+    let name: &str = (&command).into();
+    let span = match command {
+        Command::Worker => Span::none(),
+        _ => tracing::info_span!(
+            "command",
+            otel.name = format!("{} {name}", env!("CARGO_PKG_NAME")),
+            process.executable.name = env!("CARGO_PKG_NAME"),
+            process.exit.code = Empty,
+            course_sharing.command = name,
+        ),
+    };
+    let ended = run(command, context, level).instrument(span.clone()).await;
+    span.record("process.exit.code", ended.as_ref().map_or(Exit::Failed, |exit| *exit) as i64);
+    ended.inspect_err(|error| traces::fail(&span, "failed", &report(error.as_ref())))
 }
 
 async fn run(command: Command, context: Context, level: LogLevel) -> anyhow::Result<Exit> {

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
+use tracing::Span;
 
 use super::context::{Context, Courses, Exit, Output};
 use super::output;
@@ -11,6 +12,7 @@ use crate::broker::{Broker, Message, Publisher};
 use crate::clock;
 use crate::event::{Event, EventKind};
 use crate::model::text::counted;
+use crate::telemetry::traces;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,6 +32,7 @@ const A_LINE_EACH: usize = 10;
 
 pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<Exit> {
     let (kind, courses) = (args.kind, &args.courses.courses);
+    traces::about(&Span::current(), courses.iter());
     let has_lines = context.output == Output::Human && courses.len() <= A_LINE_EACH;
     let publisher = Publisher::new(Broker::new(&context.config.amqp)?);
     let bar = if has_lines { ProgressBar::hidden() } else { output::bar("{bar:30} {pos}/{len} events") };

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::context::{Context, Exit, Output};
 use super::output;
@@ -11,8 +12,10 @@ use crate::engine::{Outcome, Policy};
 use crate::model::course_key::CourseKey;
 use crate::model::text::{counted, escape};
 use crate::store::Healed;
+use crate::telemetry::traces;
 
 pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Result<Exit> {
+    traces::about(&Span::current(), courses.iter());
     let engine = context.engine().await?;
     engine.restore(courses).await?;
     let (policy, never) = (Policy::default(), CancellationToken::new());

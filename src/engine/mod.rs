@@ -22,11 +22,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::catalog::{Client, Observation, Purpose};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{ChangedBy, ObservedBy, Store, StoreError};
+use crate::telemetry::traces::count;
 
 /// How often a run is asked for again whose answer the ledger refused.
 const ASKED_AGAIN: u32 = 3;
@@ -126,8 +128,12 @@ impl Engine {
             Purpose::Command => ObservedBy::Command,
         };
         let question = Question { asked_at: self.store.now().await?, by, clear_after: self.clear_after };
-        let looking = self.look_up(&courses, purpose);
-        let observed = looking.instrument(tracing::info_span!("look_up", courses = courses.len())).await;
+        let span = tracing::info_span!(
+            "look_up",
+            course_sharing.courses = count(courses.len()),
+            course_sharing.keys_asked = Empty,
+        );
+        let observed = self.look_up(&courses, purpose).instrument(span).await;
         Ok(Answered::new(courses, question, observed))
     }
 
@@ -135,12 +141,14 @@ impl Engine {
     async fn look_up(&self, courses: &[CourseKey], purpose: Purpose) -> HashMap<RunKey, Observation> {
         let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).collect();
         let runs: Vec<RunKey> = runs.into_iter().collect();
+        Span::current().record("course_sharing.keys_asked", count(runs.len()));
         let mut observed = self.catalog.look_up(&runs, purpose).await;
         let own = courses.iter().filter(|course| {
             course.is_ccx() && observed.get(&course.run_key()).is_some_and(Observation::gives_no_url)
         });
         let own: Vec<RunKey> = own.map(CourseKey::own_key).collect();
         if !own.is_empty() {
+            Span::current().record("course_sharing.keys_asked", count(runs.len() + own.len()));
             observed.extend(self.catalog.look_up(&own, purpose).await);
         }
         observed

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::answers::{Answered, Answers, Policy};
 use super::decide::{Decided, decide};
@@ -12,6 +13,7 @@ use crate::catalog::{CatalogError, Circuit, Defect, Observation, Unknown};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{Failure, Halving, MAX_ROWS, StoreError};
 use crate::telemetry::report;
+use crate::telemetry::traces::count;
 
 /// Parts of one page that are written at the same time.
 const PARTS_AT_ONCE: usize = 2;
@@ -121,7 +123,12 @@ impl Engine {
             // Whatever the LMS has written since they were read.
             decided.courses = [courses, &custom].concat();
         }
-        self.apply(decided).instrument(tracing::info_span!("apply", runs = courses.len())).await
+        let span = tracing::info_span!(
+            "apply",
+            course_sharing.courses = count(courses.len()),
+            course_sharing.rows_written = Empty,
+        );
+        self.apply(decided).instrument(span).await
     }
 
     async fn apply(&self, decided: Decided) -> Result<Observed, StoreError> {
@@ -129,6 +136,7 @@ impl Engine {
         entries.extend(self.store.confirm(same).await?);
         observed.has_clears = entries.iter().any(|entry| entry.cleared_at.is_some());
         let applied = self.store.apply(entries, courses).await?;
+        Span::current().record("course_sharing.rows_written", count(applied.overviews));
         observed.cleared = cleared.min(applied.overviews);
         observed.updated = applied.overviews - observed.cleared;
         let refused: HashSet<RunKey> = applied.refused.into_iter().collect();

@@ -3,7 +3,8 @@
 use crate::store::StoreError;
 
 /// Why a pass did not end by itself. What it had written stays, and is right; the next one goes on from there.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum PassError {
     /// The database failed.
     #[error("the pass broke off at the database")]

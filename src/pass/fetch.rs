@@ -7,12 +7,13 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::page_size::{AtOnce, PageSize};
 use super::ranges::{Range, Ranges, Read};
 use crate::catalog::{CatalogError, Client, Page, Purpose};
 use crate::store::{Store, StoreError};
+use crate::telemetry::traces;
 
 /// Pages that fail one after another, with no good one in between, until the Catalog as a whole is held to be
 /// broken. A lone broken run in the largest page makes eleven.
@@ -123,6 +124,8 @@ impl Fetcher {
                 break End::Whole;
             }
         };
+        // Requests that nobody waits for any more end with the crawl.
+        self.out.shutdown().await;
         (end, self.size.now())
     }
 
@@ -135,9 +138,16 @@ impl Fetcher {
             let catalog = self.catalog.clone();
             let together = self.out.len() + 1;
             let offset = i64::try_from(range.start).unwrap_or(i64::MAX);
-            let span = tracing::info_span!("page", offset, limit = i64::from(range.len));
+            let span = tracing::info_span!(
+                "page",
+                course_sharing.offset = offset,
+                course_sharing.limit = i64::from(range.len),
+            );
             let request = async move {
                 let answer = catalog.page(range.start, range.len, Purpose::Pass).await;
+                if let Err(error) = &answer {
+                    traces::fail(&Span::current(), error.outcome().into(), error);
+                }
                 (range, asked_at, together, answer)
             };
             self.out.spawn(request.instrument(span));

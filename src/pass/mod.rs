@@ -44,7 +44,8 @@ pub(crate) use self::suspect::FEW;
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use self::lease::Held;
 use self::page_size::{FIRST, PageSize};
@@ -54,6 +55,8 @@ use crate::config;
 use crate::engine::Engine;
 use crate::jobs::Jobs;
 use crate::store::{ChangedBy, PassKind, Verdict};
+use crate::telemetry::report as in_one_line;
+use crate::telemetry::traces::{self, count};
 
 /// How often [`Pass::resume`] resumes one pass; after that a new one is waited for.
 const RESUMED: u32 = 12;
@@ -98,8 +101,10 @@ impl Pass {
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Report, PassError> {
-        let span = tracing::info_span!("reconcile", dry_run = options.dry_run);
-        self.run_in_span(options, progress, stop).instrument(span).await
+        let span = span(options);
+        let ended = self.run_in_span(options, progress, stop).instrument(span.clone()).await;
+        note_end(&span, &ended);
+        ended
     }
 
     /// The same, unless a pass that began after `since` has ended: of several workers on one schedule one makes the
@@ -141,13 +146,16 @@ impl Pass {
         if !self.is_wanted(wanted).await? {
             return Ok(None);
         }
-        let span = tracing::info_span!("reconcile", dry_run = false);
         let page_size = self.page_size(options).await?;
         let held = Held::take(self.parts.engine.store(), &self.jobs, &stop).await?;
         // Again, with the lease: another worker may have made the whole pass since.
         match self.is_wanted(wanted).await {
             Ok(true) => {
-                self.run_held(held, options, page_size, progress, stop).instrument(span).await.map(Some)
+                let span = span(options);
+                let running = self.run_held(held, options, page_size, progress, stop);
+                let ended = running.instrument(span.clone()).await;
+                note_end(&span, &ended);
+                ended.map(Some)
             }
             other => {
                 held.release().await;
@@ -233,5 +241,41 @@ impl Pass {
                 PageSize::fixed(size.clamp(1, 10_000))
             }
         })
+    }
+}
+
+/// The span of a pass; the root of its trace, but for a command's.
+fn span(options: Options) -> Span {
+    tracing::info_span!(
+        "reconcile",
+        course_sharing.kind = options.kind.as_str(),
+        course_sharing.dry_run = options.dry_run,
+        course_sharing.pass = Empty,
+        course_sharing.outcome = Empty,
+        course_sharing.reason = Empty,
+        course_sharing.rows_written = Empty,
+        course_sharing.requests = Empty,
+        course_sharing.broken_runs = Empty,
+    )
+}
+
+/// What became of a pass.
+fn note_end(span: &Span, ended: &Result<Report, PassError>) {
+    if span.is_disabled() {
+        return;
+    }
+    let report = match ended {
+        Ok(report) => report,
+        Err(error) => return traces::fail(span, error.into(), &in_one_line(error)),
+    };
+    let reasons = report.reasons.join("; ");
+    span.record("course_sharing.pass", report.pass);
+    span.record("course_sharing.outcome", report.verdict.as_str());
+    span.record("course_sharing.reason", reasons.as_str());
+    span.record("course_sharing.rows_written", count(report.updated + report.cleared));
+    span.record("course_sharing.requests", count(report.requests));
+    span.record("course_sharing.broken_runs", count(report.broken_runs));
+    if report.verdict == Verdict::Failed {
+        traces::fail(span, "failed", &reasons);
     }
 }

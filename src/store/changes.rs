@@ -16,6 +16,7 @@ use sea_orm::{
 };
 
 use super::copy::Copying;
+use super::statement::execute_counting;
 use super::timeout::Limit::{Batch, Table};
 use super::timeout::execute;
 use super::{MAX_ROWS, Store, StoreError, keys};
@@ -105,9 +106,8 @@ impl Write {
         doing: &'static str,
     ) -> Result<u64, StoreError> {
         let Some(note) = &self.note else {
-            let count = db.query_one_raw(self.update.clone()).await.map_err(StoreError::doing(doing))?;
-            let count = count.map(|row| row.try_get_by_index::<i64>(0)).transpose();
-            return Ok(count.map_err(StoreError::doing(doing))?.map_or(0, i64::unsigned_abs));
+            let written = execute_counting(db, doing, self.update.clone()).await;
+            return written.map_err(StoreError::doing(doing));
         };
         let noted = execute(db, doing, note.clone()).await?;
         if noted == 0 && self.only_noted {

@@ -8,7 +8,8 @@ use sqlx::error::DatabaseError;
 pub(super) const COMMIT: &str = "commit";
 
 /// Why the database did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum StoreError {
     /// It cannot be reached, or lets nobody in.
     #[error("cannot connect to the database {url}: {source}")]
@@ -153,12 +154,20 @@ impl StoreError {
     }
 
     fn sqlx(&self) -> Option<&sqlx::Error> {
-        let Self::Statement { source: DbErr::Exec(e) | DbErr::Query(e) | DbErr::Conn(e), .. } = self else {
-            return None;
-        };
-        let RuntimeErr::SqlxError(e) = e else { return None };
-        Some(e.as_ref())
+        let Self::Statement { source, .. } = self else { return None };
+        sqlx(source)
     }
+}
+
+/// The code by which the database answered with an error, if it did.
+pub(super) fn code(error: &DbErr) -> Option<String> {
+    sqlx(error)?.as_database_error()?.code().map(|code| code.into_owned())
+}
+
+fn sqlx(error: &DbErr) -> Option<&sqlx::Error> {
+    let (DbErr::Exec(error) | DbErr::Query(error) | DbErr::Conn(error)) = error else { return None };
+    let RuntimeErr::SqlxError(error) = error else { return None };
+    Some(error.as_ref())
 }
 
 /// The driver says so in words for programmers.

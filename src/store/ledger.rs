@@ -11,11 +11,14 @@ use sea_orm::{
     QueryFilter, QueryTrait,
 };
 
+use super::statement::{execute, query};
 use super::timeout::Limit;
 use super::{Store, StoreError, keys};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::model::extra_columns::{Also, AlsoColumn};
 use crate::model::marketing_url::RefusedUrl;
+
+const WRITE: &str = "write the ledger";
 
 /// A URL of the Catalog that is not fit to be shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +197,7 @@ pub(super) async fn upsert(db: &DatabaseTransaction, entries: &[Entry]) -> Resul
             DbBackend::MySql => insert_on_mysql(db, entries, insert).await,
             _ => insert_returning(db, entries, insert).await,
         };
-        refused.extend(refused_of_these.map_err(StoreError::doing("write the ledger"))?);
+        refused.extend(refused_of_these.map_err(StoreError::doing(WRITE))?);
     }
     Ok(refused)
 }
@@ -205,7 +208,8 @@ async fn insert_returning(
     entries: &[Entry],
     mut insert: InsertStatement,
 ) -> Result<Vec<RunKey>, DbErr> {
-    let rows = db.query_all(insert.returning_col(Column::RunKey)).await?;
+    let insert = db.get_database_backend().build(insert.returning_col(Column::RunKey));
+    let rows = query(db, WRITE, insert).await?;
     let written = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<HashSet<String>, _>>()?;
     let refused = entries.iter().filter(|entry| !written.contains(entry.run.as_str()));
     Ok(refused.map(|entry| entry.run.clone()).collect())
@@ -218,14 +222,14 @@ async fn insert_on_mysql(
     entries: &[Entry],
     insert: InsertStatement,
 ) -> Result<Vec<RunKey>, DbErr> {
-    let affected = db.execute(&insert).await?.rows_affected();
+    let affected = execute(db, WRITE, DbBackend::MySql.build(&insert)).await?;
     if affected == 2 * entries.len() as u64 {
         return Ok(Vec::new());
     }
     let among =
         keys::one_of(DbBackend::MySql, Expr::col(Column::RunKey), entries.iter().map(|e| e.run.as_str()));
     let written = Entity::find().filter(among).into_query();
-    let rows = db.query_all(&written).await?;
+    let rows = query(db, WRITE, DbBackend::MySql.build(&written)).await?;
     let rows = rows.iter().map(|row| Model::from_query_result(row, "").map(|row| (row.run_key.clone(), row)));
     let rows = rows.collect::<Result<HashMap<_, _>, _>>()?;
     let is_written = |entry: &Entry| {

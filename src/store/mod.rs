@@ -27,6 +27,7 @@ mod prune;
 mod restore_trigger;
 mod rights;
 mod schema;
+mod statement;
 mod timeout;
 mod write;
 mod writes;

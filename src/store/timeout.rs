@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use super::error::COMMIT;
 use super::pool::{Pool, Pools, is_acquire_timeout};
+use super::statement::{self, commit, query};
 use super::{StoreError, Writes};
 
 /// How often work is tried while it fails by something that passes.
@@ -95,7 +96,7 @@ impl Db {
     ) -> Result<Vec<QueryResult>, StoreError> {
         let work = move |pool: Pool| {
             let statement = statement.clone();
-            async move { pool.db.query_all_raw(statement).await.map_err(StoreError::doing(doing)) }
+            async move { query(&pool.db, doing, statement).await.map_err(StoreError::doing(doing)) }
         };
         self.with_timeout(doing, limit, work).await
     }
@@ -278,8 +279,7 @@ pub(super) async fn execute(
     doing: &'static str,
     statement: Statement,
 ) -> Result<u64, StoreError> {
-    let done = db.execute_raw(statement).await.map_err(StoreError::doing(doing))?;
-    Ok(done.rows_affected())
+    statement::execute(db, doing, statement).await.map_err(StoreError::doing(doing))
 }
 
 async fn retry_transient<T, F: Future<Output = Result<T, StoreError>>>(
@@ -319,15 +319,4 @@ async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
     let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
     db.begin_with_options(options).await
-}
-
-/// A span of its own: when the row was there to be read is what a trace of an event is followed for.
-async fn commit(transaction: DatabaseTransaction) -> Result<(), DbErr> {
-    let system = match transaction.get_database_backend() {
-        DbBackend::MySql => "mysql",
-        DbBackend::Postgres => "postgresql",
-        _ => "sqlite",
-    };
-    let span = tracing::info_span!("commit", otel.kind = "client", db.system.name = system);
-    transaction.commit().instrument(span).await
 }

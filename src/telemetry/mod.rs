@@ -17,7 +17,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, reload};
 
@@ -70,12 +72,12 @@ pub fn init(log: &config::Log) -> Result<Guard, TelemetryError> {
         LogFormat::Auto if is_terminal => LogFormat::Pretty,
         format => format,
     };
-    let (filter, handle) = reload::Layer::new(filter);
-    let level = LogLevel(Arc::new(move |filter| handle.reload(filter)));
-    tracing_subscriber::registry()
-        .with(traces.as_ref().map(traces::layer))
-        .with(logs::layer(format, filter, colours, io::stderr))
-        .try_init()?;
+    let registry = tracing_subscriber::registry();
+    let level = match &traces {
+        Some(traces) => log_lines(registry.with(traces::layer(traces)), format, filter, colours)?,
+        // Not a layer that is none: to that, each span and each line that nobody wants would still cost a look.
+        None => log_lines(registry, format, filter, colours)?,
+    };
     if let Some(protocol) = &settings.other_protocol {
         tracing::warn!(
             event = "telemetry.protocol",
@@ -94,6 +96,21 @@ pub fn init(log: &config::Log) -> Result<Guard, TelemetryError> {
         }
     }
     Ok(Guard { traces, metrics, level })
+}
+
+/// Adds the log lines to what listens already, and has all of it listen.
+fn log_lines<S>(
+    listening: S,
+    format: LogFormat,
+    filter: EnvFilter,
+    colours: bool,
+) -> Result<LogLevel, TelemetryError>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(filter);
+    listening.with(logs::layer(format, filter, colours, io::stderr)).try_init()?;
+    Ok(LogLevel(Arc::new(move |filter| handle.reload(filter))))
 }
 
 impl Guard {

@@ -3,6 +3,7 @@
 //!
 //! OTLP goes as http/protobuf through reqwest's blocking client: the SDK's batch threads have no async runtime.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use opentelemetry::{Key, KeyValue};
@@ -61,12 +62,29 @@ impl Settings {
     }
 }
 
-/// Who speaks: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, else `course-sharing`; and our version.
+/// The conventions that the names of spans and attributes follow.
+pub const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+/// This process, unlike any other, also after a restart: in traces and, of a worker, in leases.
+pub fn instance() -> &'static str {
+    static INSTANCE: OnceLock<String> = OnceLock::new();
+    INSTANCE.get_or_init(|| {
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
+        let host: String = host.chars().take(64).collect();
+        format!("{host}:{}:{:08x}", std::process::id(), rand::random::<u32>())
+    })
+}
+
+/// Who speaks: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, else `course-sharing`; our version; and the instance,
+/// unless those say it.
 pub fn resource() -> Resource {
     let from_env = Resource::builder().build();
-    let name = from_env.get(&Key::from_static_str("service.name")).map(|name| name.to_string());
-    let builder =
-        Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let said = |name| from_env.get(&Key::from_static_str(name)).map(|value| value.to_string());
+    let name = said("service.name");
+    let id = said("service.instance.id").unwrap_or_else(|| instance().to_owned());
+    let builder = Resource::builder()
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new("service.instance.id", id));
     match name {
         // What the SDK says where nobody said anything.
         Some(name) if !name.starts_with("unknown_service") => builder.build(),

@@ -4,16 +4,20 @@
 //! Only our own spans are exported, whatever `log.level` says: so neither the exporter's HTTP nor the internals of a
 //! library are in a trace, and quiet logs do not mean no traces. Across a queue a span is *linked* to, not continued: one
 //! look-up may answer many messages.
+//!
+//! A span ends when it was last exited, and not when its last child ended: whoever is a parent of spans is exited last.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
+use opentelemetry::trace::{SpanContext, Status, TraceContextExt, TracerProvider};
+use opentelemetry::{InstrumentationScope, StringValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::{Filtered, Targets};
 use tracing_subscriber::layer::Layer;
@@ -21,7 +25,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::failures::TelemetryError;
 use super::otlp;
+use crate::model::course_key::CourseKey;
 
+/// The courses that the span of a batch names.
+const MAX_COURSES: usize = 20;
 /// What our spans' targets begin with.
 const OURS: &str = env!("CARGO_CRATE_NAME");
 
@@ -41,7 +48,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer(env!("CARGO_PKG_NAME")))
+        .with_tracer(provider.tracer_with_scope(scope()))
         // Source lines, threads and busy times are for profilers; they would make up most of a span's bytes.
         .with_location(false)
         .with_threads(false)
@@ -50,9 +57,16 @@ where
         .with_filter(Targets::new().with_target(OURS, LevelFilter::INFO))
 }
 
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(otlp::CONVENTIONS)
+        .build()
+}
+
 /// The header's name, in messages and in HTTP requests.
 pub const TRACEPARENT: &str = "traceparent";
-const TRACESTATE: &str = "tracestate";
+pub(crate) const TRACESTATE: &str = "tracestate";
 /// `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`.
 const TRACEPARENT_BYTES: usize = 55;
 /// What W3C asks everybody to carry; longer ones are dropped, as the trace is whole without them.
@@ -91,13 +105,41 @@ pub(super) fn exported() -> Option<SpanContext> {
 /// `traceparent` for what the current span sends; none outside a span, or where nothing is traced.
 pub fn traceparent() -> Option<String> {
     let mut carrier = HashMap::new();
-    TraceContextPropagator::new().inject_context(&tracing::Span::current().context(), &mut carrier);
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
     carrier.remove(TRACEPARENT)
 }
 
-/// Links the current span to the one that sent a message.
-pub fn link(sender: SpanContext) {
-    tracing::Span::current().add_link(sender);
+/// Links a span to the one that sent a message.
+pub fn link(span: &Span, sender: SpanContext) {
+    span.add_link(sender);
+}
+
+/// Whether a trace runs. What is part of many things, such as a statement, has a span only then, and never one of its own.
+pub(crate) fn is_running() -> bool {
+    !Span::current().is_disabled()
+}
+
+/// Marks a span as failed. `kind` is one of few words.
+pub(crate) fn fail(span: &Span, kind: &str, why: &dyn Display) {
+    if !span.is_disabled() {
+        span.set_attribute("error.type", kind.to_owned());
+        span.set_status(Status::error(why.to_string()));
+    }
+}
+
+/// Says which courses a span is about: the first of them.
+pub(crate) fn about<'a>(span: &Span, courses: impl Iterator<Item = &'a CourseKey>) {
+    if span.is_disabled() {
+        return;
+    }
+    let courses: Vec<StringValue> =
+        courses.take(MAX_COURSES).map(|course| course.as_str().to_owned().into()).collect();
+    span.set_attribute("course_sharing.course_ids", Value::Array(courses.into()));
+}
+
+/// A count as an attribute: other numbers than `i64` are exported as text.
+pub(crate) fn count(n: impl TryInto<i64>) -> i64 {
+    n.try_into().unwrap_or(i64::MAX)
 }
 
 /// The propagator takes short ids too; W3C does not. Versions above 00 may have more behind the flags.

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::decode;
 use super::shutdown::sleeps;
+use super::trace;
 use crate::broker::{self, BrokerError, DeadLetters, Received};
 use crate::clock;
 use crate::jobs::{Job, Jobs};
@@ -90,10 +92,11 @@ impl TakeOver {
             if let Ok(letters) = next {
                 let letters = letters?;
                 self.since += letters.len();
-                if !self.keep(&letters, stop).await {
+                let span = trace::taken_over(self.letters.queue(), &letters);
+                if !self.keep(&letters, stop).instrument(span.clone()).await {
                     return Ok(());
                 }
-                broker::ack_many(letters).await?;
+                broker::ack_many(letters).instrument(span).await?;
             }
             if let Err(error) = self.discard_old().await {
                 tracing::debug!(event = "dead_letter.not_discarded", error = report(&error));

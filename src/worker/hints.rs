@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use self::feed::{Asked, Memory, OUTAGE, Position, Step};
 use super::shutdown::sleeps;
@@ -19,6 +21,7 @@ use crate::broker::{BrokerError, Publisher, Topology};
 use crate::catalog::{CatalogError, Changed, Client};
 use crate::jobs::{Job, Jobs};
 use crate::store::{HintPosition, Lease, PassKind, Store, StoreError};
+use crate::telemetry::traces::{self, count};
 use crate::telemetry::{Latch, metrics, report};
 
 const JOB: &str = "hints";
@@ -55,7 +58,8 @@ struct State {
     failing: Latch,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 enum HintError {
     #[error("the database failed")]
     Store(#[from] StoreError),
@@ -106,6 +110,18 @@ impl Hints {
             *state = State::default();
             return Ok(());
         }
+        let span = tracing::info_span!(
+            parent: None,
+            "hints",
+            course_sharing.courses = Empty,
+            course_sharing.runs = Empty,
+        );
+        let ended = self.ask(state, job, stop).instrument(span.clone()).await;
+        ended.inspect_err(|error| traces::fail(&span, error.into(), &report(error)))
+    }
+
+    /// Asks what has changed, and sends the hints that follow.
+    async fn ask(&self, state: &mut State, job: &Job, stop: &CancellationToken) -> Result<(), HintError> {
         let now = self.store.now().await?;
         let mut row = self.position(now).await?;
         state.note_asked(now - row.asked_at);
@@ -190,6 +206,10 @@ impl Hints {
         }
         if !courses.is_empty() {
             let runs: usize = courses.iter().map(|course| course.runs.len()).sum();
+            let span = Span::current();
+            span.record("course_sharing.courses", count(courses.len()));
+            span.record("course_sharing.runs", count(runs));
+            traces::about(&span, courses.iter().flat_map(|course| &course.runs));
             tracing::info!(event = "hints.sent", courses = courses.len(), runs, "the Catalog has changed");
         }
         Ok(())

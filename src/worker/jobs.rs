@@ -31,13 +31,6 @@ const TAKEN: Duration = Duration::from_secs(5);
 /// How far the clocks of two workers may be apart for a pass to count as the one that is due.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(30);
 
-/// Who this worker is, for leases: unlike any other, also after a restart.
-pub(super) fn holder() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
-    let host: String = host.chars().take(64).collect();
-    format!("{host}:{}:{:08x}", std::process::id(), rand::random::<u32>())
-}
-
 /// The passes of one kind on their schedule, and what follows from them.
 pub(super) struct Passes {
     pub(super) kind: PassKind,

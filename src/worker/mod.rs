@@ -38,6 +38,7 @@ use self::dead_letters::TakeOver;
 use self::hints::Hints;
 use self::pipeline::Pipeline;
 use self::settler::Settler;
+use self::trace::Source;
 use crate::broker::{Acker, Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
 use crate::config::{Config, Schedule};
 use crate::engine::Engine;
@@ -45,6 +46,7 @@ use crate::jobs::Jobs;
 use crate::pass::Pass;
 use crate::status::{Health, Sources};
 use crate::store::{PassKind, needs};
+use crate::telemetry::otlp;
 
 /// How long what is in hand may take at the end; together with closing, less than the 20 s that an operator waits.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
@@ -75,7 +77,8 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     let broker = Broker::new(&config.amqp)?;
     let topology = Topology::new(&config.amqp);
     let publisher = Publisher::new(broker.clone());
-    let settler = Settler::new(Acker::new(publisher.clone(), topology.clone()), stop.clone());
+    let source = Source::new(&topology.exchange, &topology.events);
+    let settler = Settler::new(Acker::new(publisher.clone(), topology.clone()), source.clone(), stop.clone());
     let letters = DeadLetters::new(broker.clone(), topology.clone());
     let (consumer, deliveries) = Consumer::new(broker.clone(), topology.clone(), config.amqp.prefetch);
     let hints = Hints {
@@ -83,7 +86,7 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
         store: engine.store().clone(),
         publisher: publisher.clone(),
         topology: topology.clone(),
-        holder: jobs::holder(),
+        holder: otlp::instance().to_owned(),
         pass: Arc::default(),
     };
     let sources = Sources::new(
@@ -104,7 +107,8 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
 
     let turns = watched.add("events", pipeline::HEARTBEAT);
     let beat = move || turns.progress();
-    let pipeline = Pipeline::new(engine, settler, config, Box::new(beat)).run(deliveries, stop.clone());
+    let pipeline =
+        Pipeline::new(engine, settler, source, config, Box::new(beat)).run(deliveries, stop.clone());
     let ended = drive(pipeline, consumer.run(stop.clone()), &mut jobs, publisher, &stop).await;
     side.shutdown().await;
     ended

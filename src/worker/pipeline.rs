@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use super::batcher::{Batch, Batcher, Limits};
 use super::delayed_events::{DelayedEvent, DelayedEvents};
@@ -37,7 +37,7 @@ const GATHERING: Duration = Duration::from_millis(250);
 /// How often the loop turns while nothing happens.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
-type RestoreDone = (Span, Vec<Job>, Result<Restored, StoreError>);
+type RestoreDone = (Vec<Job>, Result<Restored, StoreError>);
 type AskDone = (Span, Batch<Job>, Result<Answered, StoreError>);
 type WriteDone = (Vec<Asked>, Result<HashMap<CourseKey, Outcome>, StoreError>);
 
@@ -53,6 +53,12 @@ struct Restored {
 struct Asked {
     span: Span,
     batch: Batch<Job>,
+}
+
+impl Asked {
+    fn jobs(&self) -> impl Iterator<Item = &Job> + Clone {
+        self.batch.iter().flat_map(|(_, jobs)| jobs)
+    }
 }
 
 /// Handles deliveries; a process has one.
@@ -80,6 +86,7 @@ impl Pipeline {
     pub(super) fn new(
         engine: Engine,
         settler: Settler,
+        source: Source,
         config: &config::Config,
         beat: Box<dyn Fn() + Send>,
     ) -> Self {
@@ -102,7 +109,7 @@ impl Pipeline {
             answered: VecDeque::new(),
             writing: StepPool::new(STATEMENTS),
             settling: StepPool::new(usize::MAX),
-            source: Source::new(&config.amqp.exchange, &config.amqp.queue),
+            source,
             beat,
         }
     }
@@ -161,7 +168,10 @@ impl Pipeline {
         let mut next = Some(first);
         while let Some(delivery) = next {
             match settler::read(&delivery) {
-                Ok(event) => self.arrived.push(Job::new(event, delivery)),
+                Ok(event) => {
+                    let span = self.source.span(&delivery, Some(&event));
+                    self.arrived.push(Job::new(event, delivery, span));
+                }
                 Err(settlement) => {
                     let settler = self.settler.clone();
                     self.settling.start(async move {
@@ -189,16 +199,14 @@ impl Pipeline {
     }
 
     /// Parks events while the database is down; none is lost.
-    fn database_failed(&mut self, span: &Span, jobs: Vec<Job>, error: &StoreError) {
+    fn database_failed(&mut self, jobs: Vec<Job>, error: &StoreError) {
         let reason = report(error);
         self.settler.database_failed(&reason);
-        let parked = jobs.into_iter().map(|job| (job, park(Duration::ZERO, reason.clone()))).collect();
-        self.settle(span, parked);
+        self.settle(jobs.into_iter().map(|job| (job, park(Duration::ZERO, reason.clone()))).collect());
     }
 
-    fn settle(&mut self, span: &Span, settled: Vec<(Job, Settlement)>) {
+    fn settle(&mut self, settled: Vec<(Job, Settlement)>) {
         let settler = self.settler.clone();
-        let span = tracing::info_span!(parent: span, "settle");
-        self.settling.start(async move { settler.settle(settled).await }.instrument(span));
+        self.settling.start(async move { settler.settle(settled).await });
     }
 }

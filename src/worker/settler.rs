@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::batcher::Supersedes;
 use super::decode;
@@ -12,8 +13,8 @@ use super::delayed_events::DelayedEvent;
 use super::settlement::Settlement;
 use super::shutdown::sleeps;
 use super::tally::{First, Tally};
+use super::trace::{self, EventSpan, Source, Traced, age};
 use crate::broker::{self, Acker, Delivery, HINT};
-use crate::clock;
 use crate::event::{Decoded, Event};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::Entry;
@@ -28,6 +29,8 @@ pub(super) struct Job {
     pub(super) delivery: Delivery,
     /// It is a hint of this program: the Catalog has changed something about the course.
     pub(super) is_hint: bool,
+    /// Ends with the event.
+    pub(super) span: EventSpan,
 }
 
 /// Decodes a delivery. A message that is not an event is settled at once, as the error says.
@@ -47,9 +50,14 @@ pub(super) fn read(delivery: &Delivery) -> Result<Event, Settlement> {
 
 impl Job {
     /// An event, or a hint.
-    pub(super) fn new(event: Event, delivery: Delivery) -> Self {
+    pub(super) fn new(event: Event, delivery: Delivery, span: EventSpan) -> Self {
         let is_hint = delivery.header(HINT).is_some();
-        Self { event, delivery, is_hint }
+        Self { event, delivery, is_hint, span }
+    }
+
+    /// For the spans of its steps.
+    pub(super) fn traced(&self) -> Traced<'_> {
+        (&self.span, &self.event.course)
     }
 
     /// For metrics: what sent it.
@@ -69,10 +77,10 @@ impl Job {
         self.is_hint && changed_at().is_some_and(|changed| changed > self.delivery.first_seen)
     }
 
-    /// The time since the event was sent, or since it first arrived here if its sender does not say.
-    pub(super) fn age(&self) -> Duration {
-        let since = self.event.time.or(self.delivery.published).unwrap_or(self.delivery.first_seen);
-        (clock::now() - since).to_std().unwrap_or_default()
+    /// For metrics: a change of this event's course was committed. Within its trace, to which the measurement then leads.
+    pub(super) fn wrote(&self) {
+        let (source, age) = (self.source(), age(&self.delivery, Some(&self.event)));
+        self.span.in_scope(|| metrics::get().event_to_write(source, age));
     }
 }
 
@@ -95,15 +103,16 @@ impl Supersedes for Job {
 /// Settles jobs.
 pub(super) struct Settler {
     acker: Acker,
+    source: Source,
     stop: CancellationToken,
     database: Latch,
     dead: Tally,
 }
 
 impl Settler {
-    /// Stops trying again when `stop` is cancelled.
-    pub(super) fn new(acker: Acker, stop: CancellationToken) -> Self {
-        Self { acker, stop, database: Latch::default(), dead: Tally::default() }
+    /// For messages of `source`. Stops trying again when `stop` is cancelled.
+    pub(super) fn new(acker: Acker, source: Source, stop: CancellationToken) -> Self {
+        Self { acker, source, stop, database: Latch::default(), dead: Tally::default() }
     }
 
     /// Settles all of them, moves side by side. Returns the events that delay queues have taken.
@@ -111,24 +120,46 @@ impl Settler {
         let (mut acks, mut moves) = (Vec::new(), Vec::new());
         for (job, settlement) in settled {
             metrics::get().event(job.kind(), settlement.outcome(), 1);
-            let Job { event, delivery, is_hint } = job;
+            job.span.settled(&settlement);
             match settlement {
-                Settlement::Ack(_) => acks.push(delivery),
-                // No event relies on a hint.
-                to => moves.push(self.move_on(delivery, (!is_hint).then_some(event.course), to)),
+                Settlement::Ack(_) => acks.push(job),
+                to => moves.push(self.move_job(job, to)),
             }
         }
-        let ((), delayed) = tokio::join!(ack(acks), join_all(moves));
+        let ((), delayed) = tokio::join!(self.ack_jobs(acks), join_all(moves));
         delayed.into_iter().flatten().collect()
+    }
+
+    async fn ack_jobs(&self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let span = trace::step(jobs.iter().map(Job::traced), |event| self.source.ack(event, jobs.len()));
+        // The spans of the events end when all is done.
+        let (deliveries, _spans): (Vec<_>, Vec<_>) =
+            jobs.into_iter().map(|job| (job.delivery, job.span)).unzip();
+        ack(deliveries).instrument(span).await;
+    }
+
+    async fn move_job(&self, job: Job, to: Settlement) -> Option<DelayedEvent> {
+        let Job { event, delivery, is_hint, span } = job;
+        // No event relies on a hint.
+        let course = (!is_hint).then_some(event.course);
+        self.move_on(delivery, course, to).instrument(span.clone()).await
     }
 
     /// Settles a message that is not an event.
     pub(super) async fn settle_other(&self, delivery: Delivery, settlement: Settlement) {
         metrics::get().event("unknown", settlement.outcome(), 1);
-        match settlement {
-            Settlement::Ack(_) => ack(vec![delivery]).await,
-            to => drop(self.move_on(delivery, None, to).await),
-        }
+        let span = self.source.span(&delivery, None);
+        span.settled(&settlement);
+        let settling = async {
+            match settlement {
+                Settlement::Ack(_) => ack(vec![delivery]).await,
+                to => drop(self.move_on(delivery, None, to).await),
+            }
+        };
+        settling.instrument(span.clone()).await;
     }
 
     /// Logs the new dead letters in one line, if it is time for one or this is the `last` chance.

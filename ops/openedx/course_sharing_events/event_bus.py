@@ -16,7 +16,7 @@ from openedx_events.event_bus import EventBusProducer
 from .course_id import course_run_id
 from .dispatch import after_commit
 from .message import COURSE_PUBLISH, Message, rfc3339, to_json
-from .trace import trace_headers
+from .trace import creating
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ class CloudEventsProducer(EventBusProducer):
             if course_id is None:
                 log.debug("%s left out: no course run", signal.event_type)
                 return
-            message = cloud_event(signal.event_type, field, course_id, event_metadata, trace_headers())
+            with creating(COURSE_PUBLISH, course_id) as headers:
+                message = cloud_event(signal.event_type, field, course_id, event_metadata, headers)
         except Exception:
             log.exception("event lost")
             return

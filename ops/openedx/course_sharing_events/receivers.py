@@ -12,7 +12,7 @@ from typing import Any
 from .course_id import course_run_id
 from .dispatch import after_commit
 from .message import COURSE_PUBLISH, OVERVIEW_RECREATED, native
-from .trace import trace_headers
+from .trace import creating
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ def _announce(event_type: str, key: Any, using: str | None = None) -> None:
         if course_id is None:
             log.debug("%s left out: %s is no course run", event_type, key)
             return
-        headers = trace_headers()  # now: the trace may be over at the commit
+        with creating(event_type, course_id) as headers:  # now: the trace may be over at the commit
+            pass
     except Exception:
         log.exception("event lost")
         return

@@ -161,3 +161,22 @@ def test_the_trace_goes_along(events, publish, course):
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         "tracestate": "vendor=abc",
     }
+
+
+def test_where_there_is_a_tracer_an_event_has_a_span_of_its_own(events, publish, course, monkeypatch):
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr("course_sharing_events.trace.get_tracer", provider.get_tracer)
+    key = course()
+    publish(key)
+    (arrived,) = events.receive()
+    (span,) = exporter.get_finished_spans()
+    assert (span.name, span.kind.name) == ("create course-publish", "PRODUCER")
+    assert span.attributes["course_sharing.course_id"] == str(key)
+    trace_id, span_id = f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"
+    assert arrived.headers.keys() == {"traceparent"}
+    assert arrived.headers["traceparent"].startswith(f"00-{trace_id}-{span_id}-")

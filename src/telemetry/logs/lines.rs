@@ -1,17 +1,17 @@
 //! The two forms of a log line: one flat JSON object, as Splunk and its like read it, and one line for people.
-//! tracing-subscriber's own JSON nests the fields of spans and knows no trace id.
+//! tracing-subscriber's own JSON nests the fields and knows no trace id.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::SecondsFormat;
 use serde::Serializer;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::{Event, Level, Subscriber};
 use tracing_serde::fields::AsMap;
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
-use tracing_subscriber::registry::{LookupSpan, Scope};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
 use crate::model::text;
@@ -27,25 +27,14 @@ struct Fields {
     event: Option<String>,
     /// The sentence.
     message: String,
-    /// The rest, by name. The event's own win over those of its spans, and an inner span's over an outer's.
+    /// The rest, by name.
     rest: BTreeMap<String, Value>,
 }
 
 impl Fields {
-    /// All fields of `event`, and of the spans around it.
-    fn of<S>(context: &FmtContext<'_, S, JsonFields>, event: &Event<'_>) -> Self
-    where
-        S: Subscriber + for<'a> LookupSpan<'a>,
-    {
+    /// All fields of `event`.
+    fn of(event: &Event<'_>) -> Self {
         let mut fields = Self::default();
-        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
-            let extensions = span.extensions();
-            let recorded = extensions.get::<FormattedFields<JsonFields>>();
-            let recorded = recorded.and_then(|fields| serde_json::from_str::<Map<_, _>>(fields).ok());
-            // `otel.…` fields speak to the tracing layer alone.
-            let shown = recorded.into_iter().flatten().filter(|(name, _)| !name.starts_with("otel."));
-            fields.rest.extend(shown.map(|(name, value)| (name, cut(value))));
-        }
         let Ok(Value::Object(own)) = serde_json::to_value(event.field_map()) else { return fields };
         for (name, value) in own {
             match (name.as_str(), cut(value)) {
@@ -73,17 +62,18 @@ pub(super) struct Json;
 /// Names that are ours: a field of the same name must not stand in the line a second time.
 const RESERVED: [&str; 7] = ["timestamp", "level", "event", "message", "target", "trace_id", "span_id"];
 
-impl<S> FormatEvent<S, JsonFields> for Json
+impl<S, N> FormatEvent<S, N> for Json
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(
         &self,
-        context: &FmtContext<'_, S, JsonFields>,
+        _: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Fields { event: name, message, rest } = Fields::of(context, event);
+        let Fields { event: name, message, rest } = Fields::of(event);
         let metadata = event.metadata();
         let mut members: Vec<(String, Value)> = Vec::with_capacity(RESERVED.len() + rest.len());
         let mut put = |name: &str, value: Value| members.push((name.to_owned(), value));
@@ -115,17 +105,18 @@ const PLAIN: &str = "\x1b[0m";
 
 pub(super) struct Pretty;
 
-impl<S> FormatEvent<S, JsonFields> for Pretty
+impl<S, N> FormatEvent<S, N> for Pretty
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(
         &self,
-        context: &FmtContext<'_, S, JsonFields>,
+        _: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let fields = Fields::of(context, event);
+        let fields = Fields::of(event);
         let level = event.metadata().level();
         let colours = writer.has_ansi_escapes();
         let paint = |style: &'static str| if colours { style } else { "" };

@@ -1,15 +1,15 @@
 //! Log lines, on stderr: JSON for machines, or a line for people.
 //!
 //! Every line of ours has a stable dotted name, given as `event = "reconcile.started"`, a message that reads alone,
-//! and fields.
+//! and fields. Spans are for traces alone: without a collector nothing listens to them, and none is made.
 
 mod lines;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::{Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -59,9 +59,9 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // Spans' fields are kept as JSON in both forms, so that both can show them the same way.
+    let no_spans = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
+    let filter = filter.and(no_spans);
     let lines = tracing_subscriber::fmt::layer()
-        .fmt_fields(JsonFields::new())
         .with_ansi(colours && format == LogFormat::Pretty)
         .with_writer(writer);
     match format {

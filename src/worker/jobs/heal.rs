@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::clock;
 use crate::jobs::Jobs;
 use crate::store::{Healed, Lease, Rejected, Store, StoreError};
-use crate::telemetry::{Latch, metrics, report};
+use crate::telemetry::{Latch, metrics, report, traces};
 use crate::worker::shutdown::sleeps;
 
 const HEAL: &str = "heal";
@@ -44,7 +46,10 @@ async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<Opti
     if store.acquire(HEAL, holder, period).await?.is_none() {
         return Ok(None);
     }
-    let healed = store.heal().await?;
+    let span = tracing::info_span!(parent: None, "heal", course_sharing.rows_written = Empty);
+    let healed = store.heal().instrument(span.clone()).await;
+    let healed = healed.inspect_err(|error| traces::fail(&span, error.into(), &report(error)))?;
+    span.record("course_sharing.rows_written", traces::count(healed.overviews));
     metrics::get().heal_success.set(metrics::timestamp(clock::now()));
     Ok(Some(healed))
 }

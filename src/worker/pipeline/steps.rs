@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::{AskDone, Asked, GATHERING, Pipeline, RestoreDone, Restored, WriteDone};
@@ -11,6 +12,7 @@ use crate::engine::{Answered, Engine, Observed, Outcome, Policy};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{ChangedBy, MAX_ROWS, StoreError};
 use crate::telemetry::metrics;
+use crate::telemetry::traces::count;
 use crate::worker::settlement::{CHANGED_SINCE, COALESCED, Settlement, park, settle, settle_hint};
 use crate::worker::settler::Job;
 use crate::worker::step_pool::PATIENCE;
@@ -22,18 +24,20 @@ impl Pipeline {
         while !self.arrived.is_empty() && self.restoring.has_room(self.arrived.len() >= self.max_batch, now) {
             let jobs: Vec<Job> = self.arrived.drain(..self.arrived.len().min(MAX_ROWS)).collect();
             let engine = self.engine_for(jobs.iter().all(|job| job.is_hint));
-            let span = self.source.process(jobs.iter());
-            let in_span = tracing::info_span!(parent: &span, "restore");
+            let span = trace::step(
+                jobs.iter().map(Job::traced),
+                |event| tracing::info_span!(parent: event, "restore", course_sharing.rows_written = Empty),
+            );
             let step = async move {
-                let restored = restore(&engine, &jobs).await;
-                (span, jobs, restored)
+                let restored = restore(&engine, &jobs).instrument(span).await;
+                (jobs, restored)
             };
-            self.restoring.start(step.instrument(in_span));
+            self.restoring.start(step);
         }
     }
 
     /// Handles the end of a restore.
-    pub(super) fn restored(&mut self, (span, jobs, restored): RestoreDone) {
+    pub(super) fn restored(&mut self, (jobs, restored): RestoreDone) {
         match restored {
             Ok(Restored { courses, hinted }) => {
                 self.settler.database_answered();
@@ -42,10 +46,7 @@ impl Pipeline {
                     metrics::get().healed.add_of("restore", restored.len() as u64);
                 }
                 for job in jobs.iter().filter(|job| !job.is_hint && restored.contains(&job.event.course)) {
-                    metrics::get().event_to_write(job.source(), job.age());
-                }
-                for course in restored {
-                    tracing::info!(event = "overview.restored", %course, "a lost link was restored from the ledger");
+                    job.wrote();
                 }
                 let now = Instant::now();
                 let (outdated, jobs): (Vec<Job>, Vec<Job>) =
@@ -55,10 +56,10 @@ impl Pipeline {
                 let done = done.map(|job| (job, Settlement::Ack(COALESCED)));
                 let done: Vec<_> = outdated.chain(done).collect();
                 if !done.is_empty() {
-                    self.settle(&span, done);
+                    self.settle(done);
                 }
             }
-            Err(error) => self.database_failed(&span, jobs, &error),
+            Err(error) => self.database_failed(jobs, &error),
         }
     }
 
@@ -78,10 +79,9 @@ impl Pipeline {
     pub(super) fn make_room(&mut self) {
         if self.batcher.early() > self.prefetch / 2 {
             let jobs = self.batcher.take_early();
-            let span = self.source.process(jobs.iter());
             let reason = "its run was looked up moments ago";
             let parked = jobs.into_iter().map(|job| (job, park(Duration::ZERO, reason.to_owned())));
-            self.settle(&span, parked.collect());
+            self.settle(parked.collect());
         }
     }
 
@@ -104,15 +104,19 @@ impl Pipeline {
             self.part_since = None;
             let Some(batch) = self.batcher.next(now) else { return };
             let engine = self.engine.clone();
-            let span = self.source.process(batch.iter().flat_map(|(_, jobs)| jobs));
-            let in_span = span.clone();
+            let jobs = batch.iter().flat_map(|(_, jobs)| jobs);
+            let span = trace::step(
+                jobs.clone().map(Job::traced),
+                |event| tracing::info_span!(parent: event, "batch", course_sharing.events = count(jobs.clone().count())),
+            );
+            trace::link_back(jobs.map(Job::traced), &span);
             let purpose = if is_of_hints(&batch) { Purpose::Hint } else { Purpose::Event };
             let step = async move {
                 let courses = courses(batch.iter().flat_map(|(_, jobs)| jobs));
-                let answered = engine.ask(courses, purpose).await;
+                let answered = engine.ask(courses, purpose).instrument(span.clone()).await;
                 (span, batch, answered)
             };
-            self.asking.start(step.instrument(in_span));
+            self.asking.start(step);
         }
     }
 
@@ -135,7 +139,7 @@ impl Pipeline {
             Err(error) => {
                 self.batcher.done(batch.iter().map(|(run, _)| run));
                 let jobs = batch.into_iter().flat_map(|(_, jobs)| jobs).collect();
-                self.database_failed(&span, jobs, &error);
+                self.database_failed(jobs, &error);
             }
         }
     }
@@ -159,21 +163,23 @@ impl Pipeline {
             }
             let (asked, answered): (Vec<Asked>, Vec<Answered>) = self.answered.drain(..count).unzip();
             let engine = self.engine_for(is_of_hints);
-            let span = trace::joint(
-                asked.iter().map(|asked| &asked.span),
-                |first| tracing::info_span!(parent: first, "write", batches = count),
+            let jobs = asked.iter().flat_map(Asked::jobs);
+            let span = trace::step(
+                jobs.map(Job::traced),
+                |event| tracing::info_span!(parent: event, "write", course_sharing.rows_written = Empty),
             );
+            // Into the traces of the others there is a way from their look-ups.
+            asked.iter().skip(1).for_each(|asked| _ = asked.span.follows_from(&span));
             let step = async move {
-                let observed = engine.observe(answered, Policy::default()).await;
+                let observed = write(&engine, answered).instrument(span).await;
                 (asked, observed.map(Observed::into_outcomes))
             };
-            self.writing.start(step.instrument(span));
+            self.writing.start(step);
         }
     }
 
     /// Handles the end of a write.
     pub(super) fn written(&mut self, (asked, written): WriteDone) {
-        let span = asked.first().map_or_else(Span::none, |asked| asked.span.clone());
         self.batcher.done(asked.iter().flat_map(|asked| asked.batch.iter().map(|(run, _)| run)));
         let jobs = asked.into_iter().flat_map(|asked| asked.batch).flat_map(|(_, jobs)| jobs);
         match written {
@@ -183,10 +189,8 @@ impl Pipeline {
                 let settled = jobs.filter_map(|job| {
                     let outcome = outcomes.get(&job.event.course)?;
                     match outcome {
-                        Outcome::Updated | Outcome::Cleared => {
-                            metrics::get().event_to_write(job.source(), job.age());
-                        }
-                        Outcome::Rejected(why) => rejected(&job.event.course, why),
+                        Outcome::Updated | Outcome::Cleared => job.wrote(),
+                        Outcome::Rejected(why) => job.span.in_scope(|| rejected(&job.event.course, why)),
                         _ => {}
                     }
                     let settle = if job.is_hint { settle_hint } else { settle };
@@ -194,9 +198,9 @@ impl Pipeline {
                     Some((job, settlement))
                 });
                 let settled = settled.collect();
-                self.settle(&span, settled);
+                self.settle(settled);
             }
-            Err(error) => self.database_failed(&span, jobs.collect(), &error),
+            Err(error) => self.database_failed(jobs.collect(), &error),
         }
     }
 }
@@ -214,11 +218,24 @@ fn is_of_hints(batch: &[(RunKey, Vec<Job>)]) -> bool {
 
 /// Restores the links of these courses, and reads what is known of those that hints are about.
 async fn restore(engine: &Engine, jobs: &[Job]) -> Result<Restored, StoreError> {
-    let courses = engine.restore(&courses(jobs.iter())).await?;
+    let mut courses = engine.restore(&courses(jobs.iter())).await?;
+    courses.sort_unstable();
+    courses.dedup();
+    Span::current().record("course_sharing.rows_written", count(courses.len()));
+    for course in &courses {
+        tracing::info!(event = "overview.restored", %course, "a lost link was restored from the ledger");
+    }
     let runs: HashSet<RunKey> =
         jobs.iter().filter(|job| job.is_hint).map(|job| job.event.course.run_key()).collect();
     let runs: Vec<RunKey> = runs.into_iter().collect();
     Ok(Restored { courses, hinted: engine.store().entries(&runs).await? })
+}
+
+/// Writes what was answered.
+async fn write(engine: &Engine, answered: Vec<Answered>) -> Result<Observed, StoreError> {
+    let observed = engine.observe(answered, Policy::default()).await?;
+    Span::current().record("course_sharing.rows_written", count(observed.updated + observed.cleared));
+    Ok(observed)
 }
 
 /// Logs each try: seven in five hours.

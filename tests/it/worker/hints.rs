@@ -47,7 +47,7 @@ fn series(outcome: &str) -> String {
 }
 
 /// As if the delay of this queue were over: its messages go where the broker would send them.
-async fn time_is_up(stage: &Stage, seconds: u32) -> u32 {
+pub(super) async fn time_is_up(stage: &Stage, seconds: u32) -> u32 {
     let connection = stage.rig.connection().await;
     let channel = connection.channel().await.unwrap();
     let (queue, events) = (stage.rig.topology.delay(seconds), &stage.rig.topology.events);

@@ -12,7 +12,8 @@ from django.core.management.base import BaseCommand, CommandError
 from course_sharing_events import conf
 from course_sharing_events.bulk import Totals, publish_all
 from course_sharing_events.course_id import checked_by_opaque_keys, course_run_id
-from course_sharing_events.message import COURSE_PUBLISH, native
+from course_sharing_events.message import COURSE_PUBLISH, Message, native
+from course_sharing_events.trace import creating
 
 WRONG_USAGE = 2
 
@@ -37,7 +38,7 @@ class Command(BaseCommand):
         config = _config()
         ids = self._overviews() if options["all"] else _checked(options["course_ids"])
         totals = Totals()
-        for totals in publish_all(config, (native(COURSE_PUBLISH, i, {}) for i in ids)):
+        for totals in publish_all(config, map(_message, ids)):
             if options["verbosity"] > 1:
                 self.stderr.write(f"{totals.confirmed} of {totals.asked} confirmed so far")
         self.stdout.write(f"{totals.confirmed} of {totals.asked} confirmed")
@@ -61,6 +62,11 @@ class Command(BaseCommand):
                 self.stderr.write(f"left out, no course run: {key}")
                 continue
             yield course_id
+
+
+def _message(course_id: str) -> Message:
+    with creating(COURSE_PUBLISH, course_id) as headers:
+        return native(COURSE_PUBLISH, course_id, headers)
 
 
 def _config() -> conf.Config:
