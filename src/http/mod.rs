@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
@@ -63,8 +63,15 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
     (answer::ok_or_unavailable(report.ready), Json(report)).into_response()
 }
 
-async fn render() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::get().render())
+/// As OpenMetrics, which has exemplars, to whoever asks for it, as Prometheus does.
+async fn render(headers: HeaderMap) -> impl IntoResponse {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let metrics = metrics::get();
+    if accepted.any(|accept| accept.contains("application/openmetrics-text")) {
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        return ([(header::CONTENT_TYPE, kind)], metrics.render_open_metrics());
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
 }
 
 async fn explain(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {

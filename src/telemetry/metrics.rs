@@ -9,6 +9,7 @@
 //! everything is counted locally.
 
 mod empty;
+mod open_metrics;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -21,10 +22,12 @@ use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 use strum::{IntoStaticStr, VariantArray};
 
 use self::empty::Known;
+use self::open_metrics::Exemplars;
 
 /// From a restore in milliseconds to what only the nightly pass sees, a day later.
 const EVENT_BOUNDS: [f64; 19] = [
@@ -37,20 +40,19 @@ const REQUEST_BOUNDS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 const SOURCES: [&str; 5] = ["event", "hint", "light", "full", "heal"];
 
 /// The two histograms, as they are shown before anything was measured.
-const HISTOGRAMS: [Known; 2] = [
-    Known {
-        name: "course_sharing_event_to_write_seconds",
-        help: EVENT_TO_WRITE,
-        bounds: &EVENT_BOUNDS,
-        label: Some(("source", &SOURCES)),
-    },
-    Known {
-        name: "course_sharing_catalog_request_seconds",
-        help: CATALOG_REQUEST,
-        bounds: &REQUEST_BOUNDS,
-        label: None,
-    },
-];
+const HISTOGRAMS: [Known; 2] = [TO_WRITE, REQUEST];
+const TO_WRITE: Known = Known {
+    name: "course_sharing_event_to_write_seconds",
+    help: EVENT_TO_WRITE,
+    bounds: &EVENT_BOUNDS,
+    label: Some(("source", &SOURCES)),
+};
+const REQUEST: Known = Known {
+    name: "course_sharing_catalog_request_seconds",
+    help: CATALOG_REQUEST,
+    bounds: &REQUEST_BOUNDS,
+    label: None,
+};
 const EVENT_TO_WRITE: &str =
     "From a change to the commit of its row, by what brought it; of passes and heal at most";
 const CATALOG_REQUEST: &str = "One request to the Catalog, from connecting to the last byte";
@@ -161,6 +163,7 @@ pub struct Instruments {
     events: Counter<u64>,
     event_to_write: Histogram<f64>,
     catalog_request: Histogram<f64>,
+    exemplars: Exemplars,
     blank: Value<u64>,
     blank_age: Value<f64>,
     pub catalog_requests: Count,
@@ -246,6 +249,7 @@ impl Instruments {
             registry,
             provider,
             events: counter("course_sharing.events", "{event}", "Events settled, by what became of them"),
+            exemplars: Exemplars::default(),
             event_to_write: times("course_sharing.event_to_write", &EVENT_BOUNDS, EVENT_TO_WRITE),
             catalog_request: times("course_sharing.catalog_request", &REQUEST_BOUNDS, CATALOG_REQUEST),
             blank: gauge("course_sharing.blank", "{overview}", ("reason", words::<Reason>()), "Course overviews without a marketing URL, by the reason why"),
@@ -284,6 +288,7 @@ impl Instruments {
     /// at which the Catalog says that the course of a `hint` changed.
     pub fn event_to_write(&self, source: &'static str, elapsed: Duration) {
         self.event_to_write.record(elapsed.as_secs_f64(), &[KeyValue::new("source", source)]);
+        self.exemplars.note(&TO_WRITE, source, elapsed.as_secs_f64());
     }
 
     /// The same for `n` links that a `light` or `full` pass or `heal` wrote together, whose changes are at most so old:
@@ -297,6 +302,7 @@ impl Instruments {
         self.catalog_requests.add_of(outcome.into(), 1);
         if let Some(elapsed) = elapsed {
             self.catalog_request.record(elapsed.as_secs_f64(), &[]);
+            self.exemplars.note(&REQUEST, "", elapsed.as_secs_f64());
         }
     }
 
@@ -314,10 +320,19 @@ impl Instruments {
 
     /// All metrics as Prometheus text (`text/plain; version=0.0.4`).
     pub fn render(&self) -> String {
+        // Only a metric without samples is refused, and the registry leaves those out.
+        TextEncoder::new().encode_to_string(&self.families()).unwrap_or_default()
+    }
+
+    /// The same as OpenMetrics text (`application/openmetrics-text; version=1.0.0`), with the traces of measurements.
+    pub fn render_open_metrics(&self) -> String {
+        open_metrics::text(&self.families(), &self.exemplars)
+    }
+
+    fn families(&self) -> Vec<MetricFamily> {
         let mut families = self.registry.gather();
         HISTOGRAMS.iter().for_each(|known| known.add_to(&mut families));
-        // Only a metric without samples is refused, and the registry leaves those out.
-        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+        families
     }
 
     /// Sends what is left to the collector and ends counting. True if all went well. Blocks.

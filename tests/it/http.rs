@@ -187,6 +187,15 @@ async fn the_status_is_shown_to_programs_and_people() {
         let (status, body) = port.get("/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(body.as_str().unwrap().contains("course_sharing_consumer_up 0\n"), "{body}");
+        let mut stream = TcpStream::connect(port.address).await.unwrap();
+        let accept = "application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1";
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0;"), "{answer}");
+        assert!(answer.ends_with("# EOF\n"), "{answer}");
     })
     .await;
 }

@@ -1,6 +1,9 @@
 //! What `/metrics` shows: names, units, labels and the zeros that are there from the start.
 
+use tracing_subscriber::layer::SubscriberExt;
+
 use super::*;
+use crate::telemetry::traces;
 
 fn local() -> Instruments {
     Instruments::new(SdkMeterProvider::builder())
@@ -149,6 +152,34 @@ fn what_is_measured_takes_the_place_of_the_empty_histogram() {
         assert_eq!(found, [value], "{source} in\n{text}");
     }
     assert_eq!(text.matches("# TYPE course_sharing_event_to_write_seconds ").count(), 1);
+}
+
+#[test]
+fn a_measurement_that_is_made_in_a_trace_leads_to_it() {
+    let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
+    let subscriber = tracing_subscriber::registry().with(traces::layer(&provider));
+    let ours = local();
+    ours.event_to_write("event", Duration::from_secs(2));
+    let trace = tracing::subscriber::with_default(subscriber, || {
+        tracing::info_span!("request").in_scope(|| {
+            ours.catalog_request(RequestOutcome::Ok, Some(Duration::from_millis(700)));
+            traces::trace_id().unwrap()
+        })
+    });
+    let text = ours.render_open_metrics();
+    for line in [
+        format!(
+            r#"course_sharing_catalog_request_seconds_bucket{{le="1.0"}} 1 # {{trace_id="{trace}"}} 0.7 "#
+        ),
+        r#"course_sharing_event_to_write_seconds_bucket{source="event",le="+Inf"} 1"#.to_owned() + "\n",
+        "# TYPE course_sharing_catalog_requests counter\n".to_owned(),
+        "course_sharing_catalog_requests_total{outcome=\"ok\"} 1.0\n".to_owned(),
+        "course_sharing_consumer_up 0.0\n".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line} in\n{text}");
+    }
+    assert_eq!(text.matches("trace_id").count(), 1, "{text}");
+    assert!(text.ends_with("\n# EOF\n"));
 }
 
 #[test]
