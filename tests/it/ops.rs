@@ -11,6 +11,8 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::support::project::{self, all_metrics, read, root};
 
+mod collector;
+
 /// Those of [`project::files`], but of what has tests of its own: the Python packages, whose building leaves files
 /// behind, and the chart. Some of theirs are templates and parse only when they are rendered.
 fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
@@ -113,11 +115,59 @@ fn panels_have_ids_of_their_own_and_the_data_source_that_is_chosen() {
         for panel in board["panels"].as_array().unwrap() {
             assert!(ids.insert(panel["id"].as_u64().unwrap()), "{}: {}", path.display(), panel["title"]);
             for target in panel["targets"].as_array().into_iter().flatten() {
-                assert_eq!(target["datasource"]["uid"], "${datasource}", "{}", panel["title"]);
+                let chosen = match target["datasource"]["type"].as_str() {
+                    Some("prometheus") => "${datasource}",
+                    Some("tempo") => "${traces}",
+                    _ => "${logs}",
+                };
+                assert_eq!(target["datasource"]["uid"], chosen, "{}", panel["title"]);
             }
             assert!(panel["type"] == "row" || panel["description"].is_string(), "{}", panel["title"]);
         }
     }
+}
+
+#[test]
+fn from_every_panel_there_is_a_way_to_the_traces_of_its_time() {
+    for path in
+        files("ops/grafana/dashboards", &["json"]).iter().filter(|path| !path.ends_with("traces.json"))
+    {
+        let board: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        for panel in board["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row") {
+            let leads = |links: &serde_json::Value, time: &str| {
+                let url = links[0]["url"].as_str().unwrap_or_default();
+                url.starts_with("/d/course-sharing-traces?") && url.contains(time)
+            };
+            let title = &panel["title"];
+            assert!(leads(&panel["links"], "${__url_time_range}"), "{title}");
+            let points = &panel["fieldConfig"]["defaults"]["links"];
+            assert!(panel["type"] != "timeseries" || leads(points, "time=${__value.time}"), "{title}");
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_of_traces_and_the_collector_name_attributes_that_there_are() {
+    let documented = read("ops/reference/traces.md");
+    let sources: String =
+        files("src", &["rs"]).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let mut named = 0;
+    for path in ["ops/grafana/dashboards/traces.json", "ops/otel/collector.yaml"] {
+        let text = read(path);
+        for rest in between(&text, "course_sharing.", '\0') {
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+            let attribute = format!("course_sharing.{}", &rest[..end]);
+            assert!(sources.contains(&attribute), "{path}: no span has {attribute}");
+            named += 1;
+        }
+        // The names of spans, quoted in JSON.
+        for name in
+            between(&text.replace("\\\"", "\""), "name = \"", '"').filter(|name| *name != "course-sharing")
+        {
+            assert!(documented.contains(&format!("`{name}`")), "{path}: no span is called {name}");
+        }
+    }
+    assert!(named > 5, "only {named} attributes were found");
 }
 
 #[test]
