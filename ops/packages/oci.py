@@ -56,7 +56,11 @@ class Layout:
         """Keep a blob, and return its descriptor."""
         digest = hashlib.sha256(content).hexdigest()
         self.blobs[f"blobs/sha256/{digest}"] = content
-        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(content)}
+        return {
+            "mediaType": f"application/vnd.oci.image.{kind}",
+            "digest": f"sha256:{digest}",
+            "size": len(content),
+        }
 
     def put_json(self, kind: str, value: object) -> dict[str, object]:
         """Keep a document, and return its descriptor."""
@@ -113,7 +117,10 @@ def main() -> None:
         },
     )
     name = f"course-sharing:{arguments.version}"
-    manifest["annotations"] = {"org.opencontainers.image.ref.name": arguments.version, "io.containerd.image.name": name}
+    manifest["annotations"] = {
+        "org.opencontainers.image.ref.name": arguments.version,
+        "io.containerd.image.name": name,
+    }
     files = {
         "oci-layout": json.dumps({"imageLayoutVersion": "1.0.0"}).encode(),
         "index.json": json.dumps({"schemaVersion": 2, "manifests": [manifest]}, sort_keys=True).encode(),

@@ -20,7 +20,15 @@ def main() -> None:
     parser.add_argument("document", type=Path)
     arguments = parser.parse_args()
 
-    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", arguments.target]
+    command = [
+        "cargo",
+        "metadata",
+        "--format-version",
+        "1",
+        "--locked",
+        "--filter-platform",
+        arguments.target,
+    ]
     metadata = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     packages = {package["id"]: package for package in metadata["packages"]}
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
@@ -29,7 +37,9 @@ def main() -> None:
 
     def uses(key: str) -> list[str]:
         # What only builds or tests need is not in the program.
-        kept = [dep["pkg"] for dep in nodes[key]["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])]
+        kept = [
+            dep["pkg"] for dep in nodes[key]["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])
+        ]
         return sorted(kept, key=lambda other: purl(other))
 
     def purl(key: str) -> str:
@@ -69,7 +79,9 @@ def main() -> None:
             "component": component(program) | {"type": "application"},
         },
         "components": [component(key) for key in order if key != program],
-        "dependencies": [{"ref": purl(key), "dependsOn": [purl(other) for other in uses(key)]} for key in order],
+        "dependencies": [
+            {"ref": purl(key), "dependsOn": [purl(other) for other in uses(key)]} for key in order
+        ],
     }
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
