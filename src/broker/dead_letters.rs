@@ -67,6 +67,11 @@ impl Feed {
         Ok(letters)
     }
 
+    /// Closes the connection, once what was acknowledged has been sent.
+    pub async fn close(self) {
+        self.session.connection.close().await;
+    }
+
     fn taken(&self, next: Option<lapin::Result<lapin::message::Delivery>>) -> Result<Delivery, BrokerError> {
         match next {
             Some(Ok(message)) => Ok(self.session.take(message)),

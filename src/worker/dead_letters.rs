@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::decode;
 use super::shutdown::sleeps;
 use super::trace;
-use crate::broker::{self, BrokerError, DeadLetters, Received};
+use crate::broker::{self, BrokerError, DeadLetters, Feed, Received};
 use crate::clock;
 use crate::jobs::{Job, Jobs};
 use crate::model::course_key::CourseKey;
@@ -59,11 +59,7 @@ impl TakeOver {
         while !stop.is_cancelled() {
             self.job.progress();
             let begun = Instant::now();
-            let ended = tokio::select! {
-                () = stop.cancelled() => return,
-                ended = self.take_over(&stop) => ended,
-            };
-            if let Err(error) = ended {
+            if let Err(error) = self.take_over(&stop).await {
                 // A warning comes from the consumer of events.
                 tracing::debug!(error = report(&error), "dead letters are not taken over");
             }
@@ -80,15 +76,26 @@ impl TakeOver {
     /// Takes over letters on one connection, until `stop` or a failure.
     async fn take_over(&mut self, stop: &CancellationToken) -> Result<(), BrokerError> {
         // Before any letter is delivered: one that goes back to the queue counts as delivered.
-        if let Err(error) = self.store.check_schema().await {
+        let Some(schema) = stop.run_until_cancelled(self.store.check_schema()).await else { return Ok(()) };
+        if let Err(error) = schema {
             self.failed(&error);
             return Ok(());
         }
-        let mut feed = self.letters.consume().await?;
+        let Some(feed) = stop.run_until_cancelled(self.letters.consume()).await else { return Ok(()) };
+        let mut feed = feed?;
         self.recovered();
-        while !stop.is_cancelled() {
+        let ended = self.take_from(&mut feed, stop).await;
+        feed.close().await;
+        ended
+    }
+
+    /// The same from this feed. A stop waits for what is in hand: a letter that is committed and not acknowledged comes
+    /// again, also where it was discarded meanwhile.
+    async fn take_from(&mut self, feed: &mut Feed, stop: &CancellationToken) -> Result<(), BrokerError> {
+        loop {
             self.job.progress();
-            let next = tokio::time::timeout(INTERVAL / 2, feed.next()).await;
+            let next = tokio::time::timeout(INTERVAL / 2, feed.next());
+            let Some(next) = stop.run_until_cancelled(next).await else { return Ok(()) };
             if let Ok(letters) = next {
                 let letters = letters?;
                 self.since += letters.len();
@@ -102,7 +109,6 @@ impl TakeOver {
                 tracing::debug!(event = "dead_letter.not_discarded", error = report(&error));
             }
         }
-        Ok(())
     }
 
     /// Holds the letters until they are committed. False if that takes too long, or at `stop`.
