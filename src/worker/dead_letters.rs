@@ -89,8 +89,8 @@ impl TakeOver {
         ended
     }
 
-    /// The same from this feed. A stop waits for what is in hand: a letter that is committed and not acknowledged comes
-    /// again, also where it was discarded meanwhile.
+    /// The same from this feed. A stop waits for the letters that were taken: one that is committed and not acknowledged
+    /// comes again, also where it was discarded meanwhile.
     async fn take_from(&mut self, feed: &mut Feed, stop: &CancellationToken) -> Result<(), BrokerError> {
         loop {
             self.job.progress();
