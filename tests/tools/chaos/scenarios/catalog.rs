@@ -98,9 +98,21 @@ pub(super) async fn faults(stage: &mut Stage, size: Size) -> Result {
     tokio::time::sleep(size.lasting(Duration::from_secs(30))).await;
     load.catalog.state().faults.ratios = Ratios::default();
     // A URL that must not be shared is an answer, and ends its event. Whoever mends it in the Catalog publishes again.
-    tokio::time::sleep(ANSWERED).await;
-    let mended = load.publish_refused_again().await?;
-    stage.settle(size.settling()).await?;
+    // Not once: a bad answer may be on its way for long.
+    let mut mended = 0;
+    let mend = async {
+        loop {
+            tokio::time::sleep(ANSWERED).await;
+            match load.publish_refused_again().await {
+                Ok(refused) => mended += refused,
+                Err(error) => return error,
+            }
+        }
+    };
+    tokio::select! {
+        settled = stage.settle(size.settling()) => settled?,
+        failed = mend => return Err(failed),
+    }
     let verdict = stage.judge().await?;
     let demands = vec![no_dead_letters(&verdict), Demand::new("runs mended", mended.to_string(), true)];
     Ok((verdict, demands))
