@@ -63,7 +63,7 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
     (answer::ok_or_unavailable(report.ready), Json(report)).into_response()
 }
 
-/// As OpenMetrics, which has exemplars, to whoever asks for it, as Prometheus does.
+/// As OpenMetrics, which has exemplars, where the request asks for it, as Prometheus does.
 async fn render(headers: HeaderMap) -> impl IntoResponse {
     let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let metrics = metrics::get();

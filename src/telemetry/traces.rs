@@ -5,7 +5,7 @@
 //! library are in a trace, and quiet logs do not mean no traces. Across a queue a span is *linked* to, not continued: one
 //! look-up may answer many messages.
 //!
-//! A span ends when it was last exited, and not when its last child ended: whoever is a parent of spans is exited last.
+//! A span ends when it was last exited, and not when its last child ended: so a parent is exited after its children.
 
 use std::collections::HashMap;
 use std::fmt::Display;

@@ -1,4 +1,5 @@
-//! Deletes the rows that the ledger, the table of passes and the history of links need not keep, once an hour, in one worker of several.
+//! Deletes the rows that the ledger, the table of passes and the history of links need not keep, once an hour, in one
+//! worker of several.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ const DIALECT: [(&str, usize); 8] = [
     ("tell", 4),
     ("none:", 15),
     ("vouch", 0),
-    ("whoever", 2),
+    ("whoever", 0),
     ("anew", 0),
     ("in hand", 4),
     ("crowd", 0),
