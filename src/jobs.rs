@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+/// The job that heals, and its lease.
+pub(crate) const HEAL: &str = "heal";
 /// A job is overdue after so many of its intervals.
 const INTERVALS: u32 = 3;
 /// A shorter interval counts as this: a run may wait so long for a single statement.

@@ -19,7 +19,7 @@ use super::{
 use crate::broker::{Attachment, Broker, BrokerError, Counts, Role, Topology};
 use crate::catalog::Client;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Schedule};
 use crate::store::{LetterFilter, PassKind, Reason, Store, StoreError};
 use crate::telemetry::report;
 
@@ -101,10 +101,15 @@ impl Sources {
         Self { store, catalog, broker, topology, attachment, timetable, cache }
     }
 
-    /// The same, of a worker that runs its jobs as this says.
+    /// The same, of a worker that runs its jobs as this says, full and light passes by these schedules.
     #[must_use]
-    pub fn scheduled_by(self, config: &Config) -> Self {
-        Self { timetable: Timetable::new(config), ..self }
+    pub fn scheduled_by(
+        self,
+        config: &Config,
+        full: watch::Receiver<Option<Schedule>>,
+        light: watch::Receiver<Option<Schedule>>,
+    ) -> Self {
+        Self { timetable: Timetable::new(config, full, light), ..self }
     }
 
     /// The database.

@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::clock;
-use crate::config::{self, Config};
+use crate::config::{Config, Schedule};
+use crate::jobs::HEAL;
 use crate::store::LeaseRow;
 
-/// The lease of the heal.
-const HEAL: &str = "heal";
+/// The schedule that is in force; a reload of the configuration may replace it.
+type InForce = watch::Receiver<Option<Schedule>>;
 
-/// What this worker's configuration says of scheduled jobs.
+/// What this worker's configuration says of scheduled jobs. By default there are none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Timetable {
-    full: Option<config::Schedule>,
-    light: Option<config::Schedule>,
+    full: Option<InForce>,
+    light: Option<InForce>,
     heal: Option<Duration>,
     hints: Option<Duration>,
 }
@@ -53,14 +55,9 @@ pub struct Lease {
 }
 
 impl Timetable {
-    pub(super) fn new(config: &Config) -> Self {
-        let passes = &config.reconcile;
-        Self {
-            full: passes.schedule.clone(),
-            light: passes.light_schedule.clone(),
-            heal: config.heal.interval,
-            hints: passes.delta_interval,
-        }
+    pub(super) fn new(config: &Config, full: InForce, light: InForce) -> Self {
+        let (heal, hints) = (config.heal.interval, config.reconcile.delta_interval);
+        Self { full: Some(full), light: Some(light), heal, hints }
     }
 
     /// `hinted` is when the Catalog was last asked what has changed.
@@ -68,8 +65,8 @@ impl Timetable {
         let now = clock::now();
         let interval = self.hints.and_then(|interval| TimeDelta::from_std(interval).ok());
         let hints = hinted.zip(interval).map(|(asked_at, interval)| asked_at + interval);
-        let next = |schedule: &Option<config::Schedule>| {
-            schedule.as_ref().and_then(|schedule| schedule.0.find_next_occurrence(&now, false).ok())
+        let next = |schedule: &Option<InForce>| {
+            schedule.as_ref()?.borrow().as_ref()?.0.find_next_occurrence(&now, false).ok()
         };
         Next { full_pass: next(&self.full), light_pass: next(&self.light), hints }
     }

@@ -96,7 +96,7 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
         topology,
         consumer.attachment(),
     )
-    .scheduled_by(config);
+    .scheduled_by(config, schedules.full.clone(), schedules.light.clone());
     let mut side = JoinSet::new();
     side.spawn(watch_consumer(consumer.attachment(), health.clone()));
     side.spawn(serve(health.clone(), sources.clone()));

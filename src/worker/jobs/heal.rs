@@ -7,12 +7,10 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::clock;
-use crate::jobs::Jobs;
+use crate::jobs::{HEAL, Jobs};
 use crate::store::{Healed, Lease, Rejected, Store, StoreError};
 use crate::telemetry::{Latch, metrics, report, traces};
 use crate::worker::shutdown::sleeps;
-
-const HEAL: &str = "heal";
 
 /// Heals every `every` until told to stop, if the lease is ours.
 pub(in crate::worker) async fn heal(

@@ -1,11 +1,13 @@
 //! The worker as a service: what systemd hears of it, and what it takes over at SIGHUP.
 
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::support::databases::Kind;
 use crate::support::process::Program;
-use crate::support::stage::with_stage;
+use crate::support::stage::{SOON, with_stage};
+use crate::support::wait_until;
 
 /// The next message of these that says `words`; others in between are signs of life.
 fn hears(systemd: &UnixDatagram, words: &str) -> String {
@@ -26,7 +28,7 @@ async fn systemd_hears_of_it_and_a_hangup_takes_over_log_level_and_schedule() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("notify");
         let systemd = UnixDatagram::bind(&socket).unwrap();
-        systemd.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        systemd.set_read_timeout(Some(SOON)).unwrap();
         let path = dir.path().join("course-sharing.toml");
         let file = path.to_str().unwrap();
         let configure = |text: &str| std::fs::write(&path, text).unwrap();
@@ -55,6 +57,11 @@ async fn systemd_hears_of_it_and_a_hangup_takes_over_log_level_and_schedule() {
         let reloaded = worker.until_logged("worker.reloaded").await;
         assert_eq!(reloaded["needs_restart"], "sync.max_batch", "{reloaded}");
         worker.until_logged("reconcile.finished").await;
+        wait_until(SOON, "the status has the new schedule", || async {
+            let (_, status) = worker.get("/api/v1/status").await.unwrap();
+            serde_json::from_str::<Value>(&status).unwrap()["next"]["full_pass"].is_string()
+        })
+        .await;
         let ended = worker.stop().await.expect(0);
         assert!(ended.logged("worker.started").is_empty(), "the level was warn");
         hears(&systemd, "STOPPING=1");
