@@ -180,15 +180,16 @@ impl Load {
         .await
     }
 
-    /// Sends an event for each run whose URL the worker has refused and not seen mended yet; how many there were.
-    pub(crate) async fn publish_refused_again(&self) -> anyhow::Result<usize> {
-        let refused = self.lms.refused().await?;
+    /// Sends an event for each run of which the Catalog said that it has no link, or one that is refused, and of which
+    /// the worker has not seen since that this is mended; how many there were.
+    pub(crate) async fn publish_mended(&self) -> anyhow::Result<usize> {
+        let mended = self.lms.without_answered_link().await?;
         let mut state = self.state.lock().await;
-        for &run in &refused {
+        for &run in &mended {
             state.publish(run, false, Form::Full).await;
         }
         state.publisher.flush().await;
-        Ok(refused.len())
+        Ok(mended.len())
     }
 
     /// Publishes a message with these properties, which count as bad ones whatever its body says.

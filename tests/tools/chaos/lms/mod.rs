@@ -67,9 +67,10 @@ impl Lms {
         Ok(())
     }
 
-    /// The runs whose newest URL the worker has refused.
-    pub(crate) async fn refused(&self) -> anyhow::Result<Vec<usize>> {
-        let sql = "SELECT run_key AS k FROM course_sharing_ledger WHERE refused_since IS NOT NULL";
+    /// The runs whose newest answer ended their events and gave no link: a URL that is refused, or a null.
+    pub(crate) async fn without_answered_link(&self) -> anyhow::Result<Vec<usize>> {
+        let sql = "SELECT run_key AS k FROM course_sharing_ledger \
+                   WHERE refused_since IS NOT NULL OR pending_clear_since IS NOT NULL";
         let rows = self.db.query_all_raw(self.statement(sql)).await?;
         let keys: Result<Vec<String>, DbErr> = rows.iter().map(|row| row.try_get("", "k")).collect();
         Ok(keys?.iter().filter_map(|key| run_of(key)).collect())

@@ -97,14 +97,14 @@ pub(super) async fn faults(stage: &mut Stage, size: Size) -> Result {
     // What was parked meanwhile shall meet them too.
     tokio::time::sleep(size.lasting(Duration::from_secs(30))).await;
     load.catalog.state().faults.ratios = Ratios::default();
-    // A URL that must not be shared is an answer, and ends its event. Whoever mends it in the Catalog publishes again.
-    // Not once: a bad answer may be on its way for long.
+    // A null, or a URL that must not be shared, is an answer, and ends its event. Mended in the Catalog, it is published
+    // again, and not only once: a bad answer may be on its way for long.
     let mut mended = 0;
     let mend = async {
         loop {
             tokio::time::sleep(ANSWERED).await;
-            match load.publish_refused_again().await {
-                Ok(refused) => mended += refused,
+            match load.publish_mended().await {
+                Ok(runs) => mended += runs,
                 Err(error) => return error,
             }
         }
