@@ -30,82 +30,28 @@ struct Question {
     example: &'static str,
     /// Whether it may stay at its default.
     optional: bool,
+    /// What can be tested after it.
+    part: Option<Part>,
 }
 
-/// What is asked, and after which question a part can be tested.
-const QUESTIONS: [(Question, Option<Part>); 8] = [
-    (
-        Question {
-            key: "database.url",
-            about: "The LMS's database, where this program's tables are too",
-            example: "mysql://course_sharing:password@mysql.example.org/edxapp",
-            optional: false,
-        },
-        Some(Part::Database),
-    ),
-    (
-        Question {
-            key: "amqp.url",
-            about: "RabbitMQ, where Studio and the LMS publish events",
-            example: "amqp://course_sharing:password@rabbitmq.example.org:5672/%2f",
-            optional: false,
-        },
-        Some(Part::Broker),
-    ),
-    (
-        Question {
-            key: "catalog.url",
-            about: "course-discovery, by its public host name",
-            example: "https://discovery.example.org",
-            optional: false,
-        },
-        None,
-    ),
-    (
-        Question {
-            key: "catalog.token_url",
-            about: "The LMS's endpoint for OAuth2 tokens; empty: course-discovery asks for none",
-            example: "https://lms.example.org/oauth2/access_token",
-            optional: true,
-        },
-        None,
-    ),
-    (
-        Question {
-            key: "catalog.client_id",
-            about: "The OAuth2 client's id",
-            example: "course-sharing",
-            optional: true,
-        },
-        None,
-    ),
-    (
-        Question {
-            key: "catalog.client_secret",
-            about: "The OAuth2 client's secret; it is not shown",
-            example: "",
-            optional: true,
-        },
-        Some(Part::Catalog),
-    ),
-    (
-        Question {
-            key: "lms.root_url",
-            about: "LMS_ROOT_URL, for the About page of a course without another link",
-            example: "https://lms.example.org",
-            optional: false,
-        },
-        None,
-    ),
-    (
-        Question {
-            key: "marketing_url.allowed_hosts",
-            about: "Hosts of the marketing site, with commas between; empty: any host",
-            example: "www.example.org, *.example.org",
-            optional: true,
-        },
-        None,
-    ),
+/// What is asked, in this order.
+#[rustfmt::skip]
+const QUESTIONS: [Question; 8] = [
+    Question { key: "database.url", optional: false, part: Some(Part::Database),
+        about: "The LMS's database, where this program's tables are too", example: "mysql://course_sharing:password@mysql.example.org/edxapp" },
+    Question { key: "amqp.url", optional: false, part: Some(Part::Broker),
+        about: "RabbitMQ, where Studio and the LMS publish events", example: "amqp://course_sharing:password@rabbitmq.example.org:5672/%2f" },
+    Question { key: "catalog.url", optional: false, part: None,
+        about: "course-discovery, by its public host name", example: "https://discovery.example.org" },
+    Question { key: "catalog.token_url", optional: true, part: None,
+        about: "The LMS's endpoint for OAuth2 tokens; empty: course-discovery asks for none", example: "https://lms.example.org/oauth2/access_token" },
+    Question { key: "catalog.client_id", optional: true, part: None, about: "The OAuth2 client's id", example: "course-sharing" },
+    Question { key: "catalog.client_secret", optional: true, part: Some(Part::Catalog),
+        about: "The OAuth2 client's secret; it is not shown", example: "" },
+    Question { key: "lms.root_url", optional: false, part: None,
+        about: "LMS_ROOT_URL, for the About page of a course without another link", example: "https://lms.example.org" },
+    Question { key: "marketing_url.allowed_hosts", optional: true, part: None,
+        about: "Hosts of the marketing site, with commas between; empty: any host", example: "www.example.org, *.example.org" },
 ];
 
 #[derive(Clone, Copy)]
@@ -139,7 +85,6 @@ pub(super) async fn run(
     let asks = output::asks();
     let missing: Vec<_> = QUESTIONS
         .iter()
-        .map(|(question, _)| question)
         .filter(|question| !question.optional && !settings.is_set(question.key))
         .map(|question| format!("--set {}={}", question.key, question.example))
         .collect();
@@ -155,12 +100,12 @@ pub(super) async fn run(
         return Ok(Exit::Usage);
     }
     let mut checks = Vec::new();
-    for (question, part) in &QUESTIONS {
+    for question in &QUESTIONS {
         if asks && !settings.is_set(question.key) && applies(question.key, &settings) {
             ask(question, &mut settings)?;
         }
-        if let Some(part) = part {
-            checks.extend(test(*part, question, &mut settings, asks, output).await?);
+        if let Some(part) = question.part {
+            checks.extend(test(part, question, &mut settings, asks, output).await?);
         }
     }
     settings.config()?;
@@ -180,7 +125,7 @@ fn applies(key: &str, settings: &Settings) -> bool {
 
 /// Asks until the answer can be a value of the key.
 fn ask(question: &Question, settings: &mut Settings) -> anyhow::Result<()> {
-    let Question { key, about, example, optional } = question;
+    let Question { key, about, example, optional, .. } = question;
     eprintln!("\n{about}");
     if !example.is_empty() {
         eprintln!("  like {example}");
@@ -260,7 +205,7 @@ async fn test(
             _ => &[question.key],
         };
         again.iter().for_each(|key| settings.unset(key));
-        for (question, _) in QUESTIONS.iter().filter(|(question, _)| again.contains(&question.key)) {
+        for question in QUESTIONS.iter().filter(|question| again.contains(&question.key)) {
             if applies(question.key, settings) {
                 ask(question, settings)?;
             }
