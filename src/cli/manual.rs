@@ -3,26 +3,19 @@
 use std::io;
 use std::path::Path;
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap_complete::Shell;
 
 use super::context::Exit;
 use super::output;
 
-/// A shell that we make completions for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Shell {
-    Bash,
-    Zsh,
-    Fish,
+/// Reads the name of a shell that we make completions for.
+pub(super) fn shell() -> impl TypedValueParser<Value = Shell> {
+    PossibleValuesParser::new(["bash", "zsh", "fish"]).try_map(|name| name.parse::<Shell>())
 }
 
 /// Prints the completions for a shell.
 pub(super) fn completions(shell: Shell, mut program: clap::Command) -> Result<Exit, String> {
-    let shell = match shell {
-        Shell::Bash => clap_complete::Shell::Bash,
-        Shell::Zsh => clap_complete::Shell::Zsh,
-        Shell::Fish => clap_complete::Shell::Fish,
-    };
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut program, "course-sharing", &mut text);
     output::print(&String::from_utf8_lossy(&text)).map_err(|error| error.to_string())?;

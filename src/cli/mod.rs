@@ -66,7 +66,7 @@ enum Command {
     /// Restore links that were wiped, from the last URLs known; the Catalog is not asked
     Heal,
     /// Show the link that the LMS shares for each course, and where it comes from
-    ShareLink(share_link::Arguments),
+    ShareLink(Courses),
     /// Show why a course's link is as it is, who changed it when, and everything that is known of the course
     Explain {
         /// A course key, like course-v1:edX+DemoX+2026
@@ -96,8 +96,8 @@ enum Command {
     },
     /// Print completions for a shell, to be put where it looks for them
     Completions {
-        #[arg(value_enum)]
-        shell: manual::Shell,
+        #[arg(value_parser = manual::shell())]
+        shell: clap_complete::Shell,
     },
     /// Write the man pages into a folder
     #[command(hide = true)]
@@ -220,7 +220,7 @@ async fn run(command: Command, context: Context, level: LogLevel) -> anyhow::Res
         Command::Reconcile(args) => reconcile::run(&context, &args).await,
         Command::Sync(args) => sync::run(&context, &args.courses).await,
         Command::Heal => sync::heal(&context).await,
-        Command::ShareLink(args) => share_link::run(&context, &args).await,
+        Command::ShareLink(args) => share_link::run(&context, &args.courses).await,
         Command::Explain { course } => explain::run(&context, &course).await,
         Command::Publish(args) => publish::run(&context, &args).await,
         Command::DeadLetters { action } => dead_letters::run(&context, &action).await,

@@ -2,24 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use clap::Args;
 use serde_json::json;
 
-use super::context::{Context, Courses, Exit, Output};
+use super::context::{Context, Exit, Output};
 use super::output;
 use crate::model::course_key::CourseKey;
 use crate::model::text::escape;
 use crate::share_link;
 use crate::store::MAX_ROWS;
 
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    courses: Courses,
-}
-
-pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<Exit> {
-    let courses = &args.courses.courses;
+pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Result<Exit> {
     let store = context.store().await?;
     let mut links = BTreeMap::new();
     for courses in courses.chunks(MAX_ROWS) {
