@@ -10,7 +10,7 @@ use crate::catalog::Client;
 use crate::config::{Config, ConfigError, Settings};
 use crate::engine::Engine;
 use crate::model::course_key::CourseKey;
-use crate::store::Store;
+use crate::store::{Store, Verdict};
 
 /// How a command ended; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,18 @@ pub(super) enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+/// How the command `reconcile` ends, by the verdict of its pass.
+impl From<Verdict> for Exit {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Complete => Self::Done,
+            Verdict::Running | Verdict::Failed => Self::Failed,
+            Verdict::Incomplete => Self::Incomplete,
+            Verdict::Refused => Self::Refused,
+        }
     }
 }
 
@@ -91,5 +103,23 @@ impl Context {
     /// The engine on both.
     pub(super) async fn engine(&self) -> anyhow::Result<Engine> {
         Ok(Engine::new(self.store().await?, self.catalog()?, self.config.sync.clear_after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_is_the_exit_code() {
+        for (verdict, code) in [
+            (Verdict::Complete, 0),
+            (Verdict::Failed, 1),
+            (Verdict::Running, 1),
+            (Verdict::Incomplete, 3),
+            (Verdict::Refused, 4),
+        ] {
+            assert_eq!(Exit::from(verdict) as u8, code);
+        }
     }
 }

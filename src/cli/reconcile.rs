@@ -49,12 +49,7 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
         }
     };
     screen.finish(&report)?;
-    Ok(match report.exit_code() {
-        0 => Exit::Done,
-        3 => Exit::Incomplete,
-        4 => Exit::Refused,
-        _ => Exit::Failed,
-    })
+    Ok(report.verdict.into())
 }
 
 /// What the operator sees while the pass runs. The changes of a dry run are printed as they come, so that they need no

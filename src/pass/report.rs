@@ -140,16 +140,6 @@ pub struct Broken {
 }
 
 impl Report {
-    /// The exit code of the command: 0 complete, 1 failed, 3 incomplete, 4 refused by the brake.
-    pub fn exit_code(&self) -> u8 {
-        match self.verdict {
-            Verdict::Complete => 0,
-            Verdict::Running | Verdict::Failed => 1,
-            Verdict::Incomplete => 3,
-            Verdict::Refused => 4,
-        }
-    }
-
     /// Requests, pages and rows that failed; for the pass's row.
     pub fn failures(&self) -> u64 {
         self.failed_pages + self.odd_rows
@@ -248,18 +238,5 @@ mod tests {
         let report = Report { verdict: Verdict::Refused, listed: 7, seconds: 1.5, ..Report::default() };
         assert_eq!(serde_json::from_str::<Report>(&report.for_row()).unwrap(), report);
         assert_eq!(serde_json::from_str::<Report>("{}").unwrap(), Report::default());
-    }
-
-    #[test]
-    fn the_verdict_is_the_exit_code() {
-        for (verdict, code) in [
-            (Verdict::Complete, 0),
-            (Verdict::Failed, 1),
-            (Verdict::Running, 1),
-            (Verdict::Incomplete, 3),
-            (Verdict::Refused, 4),
-        ] {
-            assert_eq!(Report { verdict, ..Report::default() }.exit_code(), code);
-        }
     }
 }

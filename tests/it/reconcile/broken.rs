@@ -57,7 +57,7 @@ async fn an_overview_that_hangs_on_a_broken_run_makes_the_pass_incomplete_and_is
     for kind in KINDS {
         let (rig, keys) = with_broken(kind, &[30], true).await;
         let report = rig.run().await;
-        assert_eq!((report.verdict, report.exit_code()), (Verdict::Incomplete, 3), "{:?}", report.reasons);
+        assert_eq!(report.verdict, Verdict::Incomplete, "{:?}", report.reasons);
         assert_eq!((report.settled_by_crawl, report.unsettled), (59, 1), "{kind:?}");
         assert!(report.unsettled_keys[0].starts_with(&keys[30]), "{:?}", report.unsettled_keys);
         rig.drop().await;

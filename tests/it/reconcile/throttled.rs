@@ -68,7 +68,7 @@ async fn a_catalog_that_lets_nothing_through_any_more_ends_the_pass() {
     let refusals = std::iter::repeat_n(Fault::Throttled(RetryAfter::Seconds(1)), 1000);
     rig.catalog.script([Fault::Ok].into_iter().chain(refusals));
     let report = rig.run().await;
-    assert_eq!((report.verdict, report.exit_code()), (Verdict::Incomplete, 3), "{:?}", report.reasons);
+    assert_eq!(report.verdict, Verdict::Incomplete, "{:?}", report.reasons);
     assert!(report.reasons[0].contains("the Catalog was gone at run"), "{:?}", report.reasons);
     assert_eq!(rig.catalog.stats().requests, 13, "each as long after the other as was said");
     rig.drop().await;
