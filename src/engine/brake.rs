@@ -5,25 +5,7 @@ use super::{UrlChange, Why};
 use crate::model::marketing_url::host_of;
 use crate::store::Entry;
 
-/// What a change does to the link that learners have now, if it is one of the two that the brake is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Risk {
-    /// It takes the link away.
-    Clear,
-    /// It leads to another host.
-    Rehost,
-}
-
-impl From<Risk> for Why {
-    fn from(risk: Risk) -> Self {
-        match risk {
-            Risk::Clear => Self::Cleared,
-            Risk::Rehost => Self::Rehosted,
-        }
-    }
-}
-
-/// How many such changes one pass may make without --allow-mass-change, where `linked` overviews have a link.
+/// How many changes that are a risk one pass may make without --allow-mass-change, where `linked` overviews have a link.
 pub fn allowance(linked: u64, max_change_ratio: f64) -> u64 {
     #[expect(clippy::cast_precision_loss, reason = "no LMS has 2^52 courses")]
     let share = (linked as f64 * max_change_ratio).floor();
@@ -36,17 +18,17 @@ pub fn allowance(linked: u64, max_change_ratio: f64) -> u64 {
     share.max(10)
 }
 
-/// Whether making `planned` of what is `known` is a risk, where learners have `shown` now.
+/// Why making what is `planned` is a risk, where learners have `shown` now: their link goes, or leads to another host.
 ///
 /// Giving a link back that the ledger has in force already is no risk: healing does that every minute. Replacing
 /// something without a host is none either, as it leads nowhere.
-pub(super) fn risk(shown: Option<&str>, planned: &Entry, change: UrlChange) -> Option<Risk> {
+pub(super) fn risk(shown: Option<&str>, planned: &Entry, change: UrlChange) -> Option<Why> {
     let shown = shown?;
     match planned.in_force() {
-        None if planned.cleared_at.is_some() && planned.refused.is_none() => Some(Risk::Clear),
+        None if planned.cleared_at.is_some() && planned.refused.is_none() => Some(Why::Cleared),
         Some(url) if change == UrlChange::Set => {
             let (old, new) = (host_of(shown), host_of(url));
-            (old.is_some() && old != new).then_some(Risk::Rehost)
+            (old.is_some() && old != new).then_some(Why::Rehosted)
         }
         _ => None,
     }
@@ -94,10 +76,10 @@ mod tests {
     #[test]
     fn clears_and_new_hosts_are_risks_and_nothing_else_is() {
         let old = Some("https://old.example/a");
-        assert_eq!(risk(old, &entry(old, true), UrlChange::Clear), Some(Risk::Clear));
+        assert_eq!(risk(old, &entry(old, true), UrlChange::Clear), Some(Why::Cleared));
         assert_eq!(risk(None, &entry(old, true), UrlChange::Clear), None, "nobody sees it");
         let new = entry(Some("https://new.example/a"), false);
-        assert_eq!(risk(old, &new, UrlChange::Set), Some(Risk::Rehost));
+        assert_eq!(risk(old, &new, UrlChange::Set), Some(Why::Rehosted));
         assert_eq!(risk(old, &new, UrlChange::Same), None, "healing would do it too");
         assert_eq!(risk(None, &new, UrlChange::Set), None, "a new link");
         assert_eq!(risk(Some("course/a"), &new, UrlChange::Set), None, "it led nowhere");

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::answers::{Answers, Policy};
-use super::brake::{Risk, risk};
+use super::brake::risk;
 use super::{Change, Observed, Outcome, Plan, Risky, Settled, UrlChange, Why, plan};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{Entry, Snapshot};
@@ -26,7 +26,7 @@ pub(super) struct Decided {
     pub(super) observed: Observed,
 }
 
-type Plans = HashMap<RunKey, (Plan, Option<Risk>)>;
+type Plans = HashMap<RunKey, (Plan, Option<Why>)>;
 
 /// Decides about `snapshots`.
 pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) -> Decided {
@@ -57,8 +57,8 @@ pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) 
         }
         // Of a custom course on the list the parent is not known here: the ledger decides at the end.
         let outcome = planned.map_or(Outcome::Unchanged, |(plan, _)| outcome(snapshot, plan));
-        let asked_by = planned.map(|(plan, _)| plan.entry.observed_by.as_str());
-        let before = snapshot.entry.as_ref().filter(|known| Some(known.observed_by.as_str()) == asked_by);
+        let asked_by = planned.map(|(plan, _)| plan.entry.observed_by);
+        let before = snapshot.entry.as_ref().filter(|known| Some(known.observed_by) == asked_by);
         decided.observed.settled.push(Settled {
             course: snapshot.course.clone(),
             outcome,
@@ -75,11 +75,11 @@ fn differs(known: Option<&Entry>, plan: &Plan) -> bool {
 }
 
 /// The run whose row an overview follows, by what is planned or known, with what is planned for it.
-fn followed<'p>(snapshot: &Snapshot, plans: &'p Plans) -> (RunKey, Option<&'p (Plan, Option<Risk>)>) {
+fn followed<'p>(snapshot: &Snapshot, plans: &'p Plans) -> (RunKey, Option<&'p (Plan, Option<Why>)>) {
     let (run, own) = (snapshot.course.run_key(), snapshot.course.own_key());
     let of_run = plans.get(&run);
     if snapshot.course.is_ccx() {
-        let entry = |planned: Option<&'p (Plan, Option<Risk>)>| planned.map(|(plan, _)| &plan.entry);
+        let entry = |planned: Option<&'p (Plan, Option<Why>)>| planned.map(|(plan, _)| &plan.entry);
         let of_own = plans.get(&own);
         let parent = entry(of_run).or(snapshot.entry.as_ref());
         let chosen = Entry::choose(parent, entry(of_own).or(snapshot.own.as_ref()));
@@ -140,7 +140,7 @@ impl Decided {
                 let from = shown.get(&run).copied().or(in_force);
                 let risk = risk(from, &plan.entry, plan.change);
                 if let Some(risk) = risk {
-                    let change = change(run.as_str(), from, plan.entry.in_force(), risk.into());
+                    let change = change(run.as_str(), from, plan.entry.in_force(), risk);
                     let (question, observation) = (*question, observation.clone());
                     self.observed.risky.push(Risky { run: run.clone(), change, question, observation });
                 }
@@ -168,7 +168,7 @@ impl Decided {
     }
 
     /// What becomes of the overview.
-    fn link(&mut self, snapshot: &Snapshot, plan: &Plan, risk: Option<Risk>, policy: Policy) {
+    fn link(&mut self, snapshot: &Snapshot, plan: &Plan, risk: Option<Why>, policy: Policy) {
         let Some(overview) = &snapshot.overview else { return };
         let (entry, key) = (&plan.entry, snapshot.course.as_str());
         let from = overview.marketing_url.as_deref();
@@ -193,7 +193,7 @@ impl Decided {
         let known = snapshot.followed().and_then(Entry::in_force);
         let why = match (risk, from) {
             _ if stays => Why::Also,
-            (Some(Risk::Rehost), _) => Why::Rehosted,
+            (Some(Why::Rehosted), _) => Why::Rehosted,
             _ if to.is_none() => Why::Cleared,
             _ if to == known => Why::Restored,
             (_, None) => Why::Linked,

@@ -12,7 +12,8 @@ use crate::model::extra_columns::AlsoChange;
 use crate::model::marketing_url::RefusedUrl;
 
 /// How it ended for one course: what events are settled by, and what `sync` prints.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// The overview has got its URL, or a column of `sync.also`: it had none, or another.
     Updated,
@@ -40,18 +41,7 @@ pub enum Outcome {
 impl Outcome {
     /// The word for logs, metrics and output.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-            Self::Cleared => "cleared",
-            Self::NoPage => "no_page",
-            Self::Refused(_) => "refused",
-            Self::NotListed => "not_listed",
-            Self::NoOverview => "no_overview",
-            Self::Rejected(_) => "rejected",
-            Self::Superseded => "superseded",
-            Self::Unknown(_) => "unknown",
-        }
+        self.into()
     }
 }
 
@@ -85,8 +75,9 @@ pub struct Change {
 }
 
 /// Why an overview changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Why {
     /// It had none.
     Linked,
@@ -107,15 +98,7 @@ pub enum Why {
 impl Why {
     /// The word in lists and logs.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Linked => "linked",
-            Self::Changed => "changed",
-            Self::Rehosted => "rehosted",
-            Self::Restored => "restored",
-            Self::Cleared => "cleared",
-            Self::Absent => "absent",
-            Self::Also => "also",
-        }
+        self.into()
     }
 }
 
