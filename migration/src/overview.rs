@@ -7,7 +7,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use crate::planned::{LOCK_WAIT_SECONDS, Planned, waiting};
+use crate::planned::{Planned, bounded};
 
 pub(crate) const TABLE: &str = "course_overviews_courseoverview";
 const COLUMN: &str = "marketing_url";
@@ -32,35 +32,30 @@ pub(crate) async fn plan(manager: &SchemaManager<'_>, create: bool) -> Result<Ve
     if manager.has_column(TABLE, COLUMN).await? {
         return Ok(vec![]);
     }
-    let about = format!("The LMS's table {TABLE} gets the column {COLUMN}.");
-    let text = Planned::plain(format!("ALTER TABLE \"{TABLE}\" ADD COLUMN \"{COLUMN}\" text NULL"));
-    let (limit, cost, alter, back) = match backend {
+    let mut about = vec![format!("The LMS's table {TABLE} gets the column {COLUMN}.")];
+    let mut alter = Planned::plain(format!("ALTER TABLE \"{TABLE}\" ADD COLUMN \"{COLUMN}\" text NULL"));
+    match backend {
         DbBackend::MySql => {
             let (rows, bytes) = size(manager.get_connection()).await?;
+            about.extend(words(rows, bytes));
             // `longtext`, as the LMS's own migration has it.
             let mut ways = WAYS.iter().map(|(clause, _)| {
                 format!("ALTER TABLE `{TABLE}` ADD COLUMN `{COLUMN}` longtext NULL, {clause}")
             });
             let sql = ways.next().unwrap_or_default();
-            let alter = Planned { sql, or: ways.collect(), note: Vec::new() };
-            let limit = format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}");
-            let cost = [words(rows, bytes), waiting("a metadata lock")].concat();
-            (limit, cost, alter, "SET SESSION lock_wait_timeout = DEFAULT")
+            alter = Planned { sql, or: ways.collect(), note: Vec::new() };
         }
-        DbBackend::Postgres => {
-            let cost = "PostgreSQL changes its catalogue only, as the column may be NULL and has no default: some \
-                        milliseconds, whatever the table's size.";
-            let cost = [vec![cost.to_owned()], waiting("ACCESS EXCLUSIVE")].concat();
-            (format!("SET lock_timeout = '{LOCK_WAIT_SECONDS}s'"), cost, text, "RESET lock_timeout")
-        }
-        _ => {
-            let cost = "SQLite changes its catalogue only: milliseconds. It waits for the one who writes now, if any.";
-            return Ok(vec![Planned { note: vec![about, cost.to_owned()], ..text }]);
-        }
-    };
-    let note = [vec![about], cost].concat();
-    let limit = Planned { note, ..Planned::plain(limit) };
-    Ok(vec![limit, alter, Planned::plain(back.to_owned())])
+        DbBackend::Postgres => about.push(
+            "PostgreSQL changes its catalogue only, as the column may be NULL and has no default: some milliseconds, \
+             whatever the table's size."
+                .to_owned(),
+        ),
+        _ => about.push(
+            "SQLite changes its catalogue only: milliseconds. It waits for the one who writes now, if any."
+                .to_owned(),
+        ),
+    }
+    Ok(bounded(backend, about, vec![alter]))
 }
 
 /// What is going to be tried, and what it costs for a table of this size; a line each.

@@ -8,7 +8,7 @@ use sea_orm_migration::sea_orm::{
 };
 
 /// The longest that anybody waits in line behind our ALTER.
-pub(crate) const LOCK_WAIT_SECONDS: u32 = 5;
+const LOCK_WAIT_SECONDS: u32 = 5;
 
 /// A statement that is to be executed, and what there is to know before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,9 +86,24 @@ impl MigrateError {
     }
 }
 
-/// The lines that say what a lock on the LMS's table means.
-pub(crate) fn waiting(lock: &str) -> Vec<String> {
-    vec![
+/// These statements about the LMS's table, with a limit on how long the LMS's own wait in line behind them. `about` is
+/// noted at the first of them, a line each.
+pub(crate) fn bounded(backend: DbBackend, mut about: Vec<String>, mut planned: Vec<Planned>) -> Vec<Planned> {
+    let (limit, back, lock) = match backend {
+        DbBackend::MySql => (
+            format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}"),
+            "SET SESSION lock_wait_timeout = DEFAULT",
+            "a metadata lock",
+        ),
+        DbBackend::Postgres => {
+            (format!("SET lock_timeout = '{LOCK_WAIT_SECONDS}s'"), "RESET lock_timeout", "ACCESS EXCLUSIVE")
+        }
+        _ => {
+            planned.iter_mut().take(1).for_each(|first| first.note = std::mem::take(&mut about));
+            return planned;
+        }
+    };
+    about.extend([
         format!(
             "It needs the table to itself for that moment ({lock}), so it waits for transactions that use it,"
         ),
@@ -96,7 +111,10 @@ pub(crate) fn waiting(lock: &str) -> Vec<String> {
             "and the LMS's own statements wait behind it: {LOCK_WAIT_SECONDS} s at most, then it gives up and"
         ),
         "nothing has changed.".to_owned(),
-    ]
+    ]);
+    planned.insert(0, Planned { note: about, ..Planned::plain(limit) });
+    planned.push(Planned::plain(back.to_owned()));
+    planned
 }
 
 /// Executes what was planned, on one connection, as a limit is the connection's. Returns the statement by which the

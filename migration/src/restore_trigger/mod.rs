@@ -12,7 +12,7 @@ pub use self::standing::{State, obstacle, state};
 
 use self::parts::{Part, parts};
 use self::standing::{Standing, schema_of_ledger, standing};
-use crate::planned::{LOCK_WAIT_SECONDS, Planned, waiting};
+use crate::planned::{Planned, bounded};
 
 /// What all names of its parts begin with; the number of the version follows.
 const PREFIX: &str = "course_sharing_restore_v";
@@ -70,101 +70,17 @@ fn make(backend: DbBackend, wanted: &[Part], standing: &[Standing]) -> Vec<Plann
         DbBackend::MySql => create.chain(drop).collect(),
         _ => drop.chain(create).collect(),
     };
-    bounded(backend, "The LMS's table course_overviews_courseoverview gets the restore trigger.", statements)
+    with_note(backend, "gets", statements)
 }
 
 fn drop_all(backend: DbBackend, standing: &[Standing]) -> Vec<Planned> {
     if standing.is_empty() {
         return Vec::new();
     }
-    let statements = standing.iter().map(|part| part.drop(backend)).collect();
-    bounded(backend, "The LMS's table course_overviews_courseoverview loses the restore trigger.", statements)
+    with_note(backend, "loses", standing.iter().map(|part| part.drop(backend)).collect())
 }
 
-/// With a limit on how long the LMS's statements wait in line behind these.
-fn bounded(backend: DbBackend, about: &str, statements: Vec<String>) -> Vec<Planned> {
-    let (limit, back, lock) = match backend {
-        DbBackend::MySql => (
-            format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}"),
-            "SET SESSION lock_wait_timeout = DEFAULT",
-            "a metadata lock",
-        ),
-        DbBackend::Postgres => {
-            (format!("SET lock_timeout = '{LOCK_WAIT_SECONDS}s'"), "RESET lock_timeout", "ACCESS EXCLUSIVE")
-        }
-        _ => {
-            let mut planned: Vec<Planned> = statements.into_iter().map(Planned::plain).collect();
-            planned.iter_mut().take(1).for_each(|first| first.note.push(about.to_owned()));
-            return planned;
-        }
-    };
-    let note = [vec![about.to_owned()], waiting(lock)].concat();
-    let first = Planned { note, sql: limit, or: Vec::new() };
-    let statements = statements.into_iter().chain([back.to_owned()]).map(Planned::plain);
-    std::iter::once(first).chain(statements).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BACKENDS: [DbBackend; 3] = [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite];
-
-    fn all_of(version: u32, backend: DbBackend) -> Vec<Standing> {
-        let rename = |name: String| name.replace(&format!("_v{VERSION}"), &format!("_v{version}"));
-        let parts = parts(backend, "public").into_iter();
-        parts
-            .rev()
-            .map(|part| Standing {
-                kind: part.kind.to_owned(),
-                name: rename(part.name),
-                definer: None,
-                is_off: false,
-            })
-            .collect()
-    }
-
-    fn sql(planned: &[Planned]) -> Vec<&str> {
-        planned.iter().map(|step| step.sql.as_str()).collect()
-    }
-
-    #[test]
-    fn where_all_parts_stand_there_is_nothing_to_do() {
-        for backend in BACKENDS {
-            assert_eq!(make(backend, &parts(backend, "public"), &all_of(VERSION, backend)), []);
-        }
-    }
-
-    #[test]
-    fn an_older_version_goes_and_on_mysql_only_when_the_new_one_stands() {
-        for backend in BACKENDS {
-            let planned = make(backend, &parts(backend, "public"), &all_of(0, backend));
-            let place = |words: &str| sql(&planned).iter().position(|sql| sql.starts_with(words)).unwrap();
-            let (create, drop) = (place("CREATE TRIGGER"), place("DROP TRIGGER course_sharing_restore_v0"));
-            assert_eq!(create < drop, backend == DbBackend::MySql, "{planned:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_dropped_is_dropped_before_what_it_needs() {
-        for backend in BACKENDS {
-            let planned = drop_all(backend, &all_of(VERSION, backend));
-            let sql = sql(&planned);
-            let last_trigger = sql.iter().rposition(|sql| sql.starts_with("DROP TRIGGER")).unwrap();
-            let other =
-                sql.iter().position(|sql| sql.starts_with("DROP") && !sql.contains("TRIGGER")).unwrap();
-            assert!(last_trigger < other, "{sql:?}");
-        }
-    }
-
-    #[test]
-    fn no_statement_names_another_column_of_the_lms_s() {
-        for backend in BACKENDS {
-            for part in parts(backend, "public") {
-                for sql in part.make {
-                    assert!(!sql.contains("language") && !sql.contains("eligible"), "{sql}");
-                }
-            }
-        }
-    }
+fn with_note(backend: DbBackend, what: &str, statements: Vec<String>) -> Vec<Planned> {
+    let about = format!("The LMS's table course_overviews_courseoverview {what} the restore trigger.");
+    bounded(backend, vec![about], statements.into_iter().map(Planned::plain).collect())
 }
