@@ -168,7 +168,7 @@ async fn list(store: &Store, filter: &LetterFilter, output: Output) -> anyhow::R
     loop {
         let page = store.letters(filter, after, PAGE).await?;
         for letter in &page {
-            letters.put(|| line(letter), || document(letter))?;
+            letters.put(|| line(letter), || json!(letter))?;
         }
         match page.last() {
             Some(last) => after = last.id,
@@ -256,18 +256,6 @@ fn line(letter: &LetterHead) -> String {
     format!("{}  {first_seen}  {key}  {course}  {} bytes  {reason}\n", letter.id, letter.body_bytes)
 }
 
-/// The same for programs.
-fn document(letter: &LetterHead) -> Value {
-    json!({
-        "id": letter.id,
-        "first_seen": letter.first_seen,
-        "routing_key": letter.routing_key,
-        "course_id": letter.course_id,
-        "bytes": letter.body_bytes,
-        "reason": letter.reason,
-    })
-}
-
 fn head(letter: &Letter) -> LetterHead {
     LetterHead {
         id: letter.id,
@@ -281,7 +269,7 @@ fn head(letter: &Letter) -> LetterHead {
 
 /// All of it, for programs.
 fn document_of(letter: &Letter) -> Value {
-    let mut all = document(&head(letter));
+    let mut all = json!(head(letter));
     let message = received(letter.clone());
     all["attempt"] = letter.attempt.into();
     all["content_type"] = letter.content_type.clone().into();

@@ -161,7 +161,7 @@ fn note(backend: DbBackend, now: DateTime<Utc>, waiting: Duration) -> InsertStat
             ledger::Entity,
             Expr::col((ledger::Entity, ledger::Column::RunKey)).eq(run_of_overview(backend)),
         )
-        .left_join(Entity, noted(Column::CourseId).eq(id_of_overview(backend)))
+        .left_join(Entity, noted(Column::CourseId).eq(Expr::cust(own_key(backend))))
         .and_where(is_blank())
         .and_where(noted(Column::CourseId).is_null().or(noted(Column::Reason).ne(reason)))
         .limit(ROUND);
@@ -183,10 +183,10 @@ fn gone(backend: DbBackend) -> SelectStatement {
     let noted = Expr::col((Entity, Column::CourseId));
     if backend == DbBackend::MySql {
         // The overviews' own collation is not known, so that their index is of no use here: they are read once.
-        blank.expr(id_of_overview(backend));
+        blank.expr(Expr::cust(own_key(backend)));
         gone.and_where(noted.not_in_subquery(blank));
     } else {
-        blank.expr(Expr::cust("1")).and_where(id_of_overview(backend).eq(noted));
+        blank.expr(Expr::cust("1")).and_where(Expr::cust(own_key(backend)).eq(noted));
         gone.and_where(Expr::exists(blank).not());
     }
     gone
@@ -194,15 +194,6 @@ fn gone(backend: DbBackend) -> SelectStatement {
 
 fn is_blank() -> Expr {
     Expr::cust("COALESCE(course_overviews_courseoverview.marketing_url, '') = ''")
-}
-
-/// The overview's id as our table compares it: byte for byte.
-fn id_of_overview(backend: DbBackend) -> Expr {
-    let id = Expr::col((Alias::new("course_overviews_courseoverview"), Alias::new("id")));
-    if backend != DbBackend::MySql {
-        return id;
-    }
-    Expr::cust("CONVERT(course_overviews_courseoverview.id USING utf8mb4) COLLATE utf8mb4_bin")
 }
 
 /// The reason of an overview that is blank, in SQL, where its rows of ledger and blanks are joined to it or NULL.
@@ -249,7 +240,7 @@ fn dead_since(backend: DbBackend) -> Expr {
         .expr(Expr::col((dead_letter::Entity, dead_letter::Column::FirstSeen)).max())
         .from(dead_letter::Entity)
         .and_where(
-            Expr::col((dead_letter::Entity, dead_letter::Column::CourseId)).eq(id_of_overview(backend)),
+            Expr::col((dead_letter::Entity, dead_letter::Column::CourseId)).eq(Expr::cust(own_key(backend))),
         )
         .to_owned();
     Expr::SubQuery(None, Box::new(newest.into()))

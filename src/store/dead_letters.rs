@@ -29,11 +29,12 @@ const READ: &str = "read dead letters";
 const DISCARD: &str = "discard dead letters";
 
 /// What a list shows of a dead letter: all but body and properties.
-#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult, serde::Serialize)]
 pub struct LetterHead {
     /// By which it is named.
     pub id: i64,
     /// How long the body was.
+    #[serde(rename = "bytes")]
     pub body_bytes: i64,
     /// The routing key it was first published with.
     pub routing_key: String,
@@ -98,7 +99,7 @@ impl Store {
         }
         let sql = "SELECT CAST(@@max_allowed_packet AS SIGNED)";
         let ask = Statement::from_string(DbBackend::MySql, sql);
-        let packet = self.db.values_of::<i64>(TAKE, Batch, ask).await?.first().copied().unwrap_or_default();
+        let packet = self.db.values::<i64>(TAKE, Batch, ask).await?.first().copied().unwrap_or_default();
         Ok(usize::try_from(packet).unwrap_or(0).saturating_sub(BESIDE_BODY).min(MAX_BODY))
     }
 

@@ -81,7 +81,7 @@ impl Store {
         let table = overview::Entity.table_name();
         let question = Statement::from_sql_and_values(DbBackend::MySql, sql, [table.into()]);
         let found: Vec<Option<String>> =
-            self.db.values_of("read the character set of overviews", Limit::Batch, question).await?;
+            self.db.values("read the character set of overviews", Limit::Batch, question).await?;
         let charset = found.into_iter().flatten().next().unwrap_or_default();
         if !matches!(charset.as_str(), "utf8" | "utf8mb3" | "ucs2") {
             return Ok(Cow::Borrowed(courses));

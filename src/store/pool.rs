@@ -5,7 +5,6 @@
 //! Over TLS the driver waits for the server's farewell before a connection gives up its place, so that a pool whose
 //! connections hang has no room for others.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use sea_orm::{ConnAcquireErr, ConnectOptions, Database, DatabaseConnection, DbEr
 use secrecy::ExposeSecret;
 use sqlx::Connection;
 use sqlx::pool::PoolOptions;
+use tokio_util::sync::CancellationToken;
 
 use crate::config;
 
@@ -84,19 +84,8 @@ pub(super) struct Pool {
     lost: Lost,
 }
 
-/// Whether the connections of one pool may not be used any more.
-#[derive(Clone, Default)]
-struct Lost(Arc<AtomicBool>);
-
-impl Lost {
-    fn get(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    fn set(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
+/// Cancelled once the connections of one pool may not be used any more.
+type Lost = CancellationToken;
 
 impl Pool {
     async fn open(settings: &config::Database, lazy: bool) -> Result<Self, DbErr> {
@@ -107,11 +96,11 @@ impl Pool {
 
     /// Has every connection of this pool closed, and the next work go to a new pool.
     pub(super) fn lose(&self) {
-        self.lost.set();
+        self.lost.cancel();
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        self.lost.get()
+        self.lost.is_cancelled()
     }
 }
 
@@ -189,7 +178,7 @@ fn guarded<DB: sqlx::Database>(pool: PoolOptions<DB>, lost: &Lost) -> PoolOption
     pool.before_acquire(move |connection, meta| {
         let lost = before.clone();
         Box::pin(async move {
-            Ok(!lost.get() && (meta.idle_for < TESTED_AFTER || pings(connection, &lost).await))
+            Ok(!lost.is_cancelled() && (meta.idle_for < TESTED_AFTER || pings(connection, &lost).await))
         })
     })
     .after_release(move |connection, _| {
@@ -197,7 +186,7 @@ fn guarded<DB: sqlx::Database>(pool: PoolOptions<DB>, lost: &Lost) -> PoolOption
         Box::pin(async move {
             // The pool then asks it whether it lives, and has it send what was still to be sent, such as a ROLLBACK. Without
             // a limit of ours: where that hangs, so do the others, and the first that does so in use has all replaced.
-            Ok(!lost.get() && !connection.is_in_transaction())
+            Ok(!lost.is_cancelled() && !connection.is_in_transaction())
         })
     })
 }
@@ -206,7 +195,7 @@ fn guarded<DB: sqlx::Database>(pool: PoolOptions<DB>, lost: &Lost) -> PoolOption
 async fn pings<C: Connection>(connection: &mut C, lost: &Lost) -> bool {
     let answers = matches!(tokio::time::timeout(PING, connection.ping()).await, Ok(Ok(())));
     if !answers {
-        lost.set();
+        lost.cancel();
     }
     answers
 }

@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use super::error::COMMIT;
 use super::pool::{Pool, Pools, is_acquire_timeout};
-use super::statement::{self, commit, query};
+use super::statement::{self, commit};
 use super::{StoreError, Writes};
 
 /// How often work is tried while it fails by something that passes.
@@ -82,21 +82,12 @@ impl Db {
         &self,
         doing: &'static str,
         limit: Limit,
-        query: &impl StatementBuilder,
+        query: impl IntoStatement,
     ) -> Result<Vec<QueryResult>, StoreError> {
-        self.rows_of(doing, limit, self.backend().build(query)).await
-    }
-
-    /// The same for a statement in plain SQL.
-    pub(super) async fn rows_of(
-        &self,
-        doing: &'static str,
-        limit: Limit,
-        statement: Statement,
-    ) -> Result<Vec<QueryResult>, StoreError> {
+        let statement = query.for_database(self.backend);
         let work = move |pool: Pool| {
             let statement = statement.clone();
-            async move { query(&pool.db, doing, statement).await.map_err(StoreError::doing(doing)) }
+            async move { statement::query(&pool.db, doing, statement).await.map_err(StoreError::doing(doing)) }
         };
         self.with_timeout(doing, limit, work).await
     }
@@ -106,7 +97,7 @@ impl Db {
         &self,
         doing: &'static str,
         limit: Limit,
-        query: &impl StatementBuilder,
+        query: impl IntoStatement,
     ) -> Result<Vec<M>, StoreError> {
         let rows = self.rows(doing, limit, query).await?;
         let models = rows.iter().map(|row| M::from_query_result(row, ""));
@@ -118,7 +109,7 @@ impl Db {
         &self,
         doing: &'static str,
         limit: Limit,
-        query: &impl StatementBuilder,
+        query: impl IntoStatement,
     ) -> Result<Option<M>, StoreError> {
         Ok(self.all(doing, limit, query).await?.into_iter().next())
     }
@@ -128,19 +119,9 @@ impl Db {
         &self,
         doing: &'static str,
         limit: Limit,
-        query: &impl StatementBuilder,
+        query: impl IntoStatement,
     ) -> Result<Vec<T>, StoreError> {
-        self.values_of(doing, limit, self.backend().build(query)).await
-    }
-
-    /// The same for a statement in plain SQL.
-    pub(super) async fn values_of<T: TryGetableMany>(
-        &self,
-        doing: &'static str,
-        limit: Limit,
-        statement: Statement,
-    ) -> Result<Vec<T>, StoreError> {
-        let rows = self.rows_of(doing, limit, statement).await?;
+        let rows = self.rows(doing, limit, query).await?;
         let values = rows.iter().map(QueryResult::try_get_many_by_index);
         values.collect::<Result<_, _>>().map_err(StoreError::doing(doing))
     }
@@ -162,9 +143,9 @@ impl Db {
         &self,
         doing: &'static str,
         limit: Limit,
-        statement: &impl StatementBuilder,
+        statement: impl IntoStatement,
     ) -> Result<u64, StoreError> {
-        let statement = self.backend().build(statement);
+        let statement = statement.for_database(self.backend);
         let work = move |pool: Pool| {
             let statement = statement.clone();
             async move { execute(&pool.db, doing, statement).await }
@@ -264,6 +245,24 @@ impl Db {
             }
         };
         tokio::spawn(task.in_current_span()).await.map_err(|_| StoreError::Aborted)?
+    }
+}
+
+/// A statement of the query builder, or one in plain SQL.
+pub(super) trait IntoStatement {
+    /// As this database reads it.
+    fn for_database(self, backend: DbBackend) -> Statement;
+}
+
+impl<Q: StatementBuilder> IntoStatement for &Q {
+    fn for_database(self, backend: DbBackend) -> Statement {
+        backend.build(self)
+    }
+}
+
+impl IntoStatement for Statement {
+    fn for_database(self, _: DbBackend) -> Statement {
+        self
     }
 }
 

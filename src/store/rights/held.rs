@@ -68,7 +68,7 @@ impl Store {
     pub(super) async fn beyond(&self, needs: &[Need], user: &str) -> Result<Vec<String>, StoreError> {
         let ask = |sql, values: Vec<sea_orm::Value>| {
             let question = Statement::from_sql_and_values(self.backend(), sql, values);
-            self.db.values_of::<Row>(DOING, Limit::Batch, question)
+            self.db.values::<Row>(DOING, Limit::Batch, question)
         };
         let mut held = Held::default();
         match self.backend() {

@@ -158,7 +158,7 @@ impl Store {
     /// The server checks rights, and whether it only reads, before it looks for rows.
     async fn try_one(&self, need: &Need, columns: &[&str]) -> Result<Tried, StoreError> {
         let probe = Statement::from_string(self.backend(), need.probe(self.backend(), columns));
-        let Err(error) = self.db.rows_of(DOING, Limit::Batch, probe).await else { return Ok(Tried::Well) };
+        let Err(error) = self.db.rows(DOING, Limit::Batch, probe).await else { return Ok(Tried::Well) };
         match error.refusal() {
             Some(Refusal::Right) => Ok(Tried::Denied),
             Some(_) => Ok(Tried::Refused(report(&error))),
@@ -175,7 +175,7 @@ impl Store {
         };
         let ask = Statement::from_string(self.backend(), sql);
         let users: Vec<(String, String, String, Option<String>)> =
-            self.db.values_of(DOING, Limit::Batch, ask).await?;
+            self.db.values(DOING, Limit::Batch, ask).await?;
         let Some((mut name, place, database, shut)) = users.into_iter().next() else {
             return Ok(User::default());
         };
