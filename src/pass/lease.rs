@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::PassError;
 use crate::jobs::{Job, Jobs};
-use crate::store::{Lease, Store};
+use crate::store::Store;
 
 const JOB: &str = "reconcile";
 /// What `/healthz` calls the renewing.
@@ -21,7 +21,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The lease while it is held.
 pub(super) struct Held {
     store: Store,
-    lease: Lease,
+    /// What the lease calls this pass.
+    me: String,
     /// Cancelled when the lease is lost, as another pass may be running, and when the pass is to stop.
     pub(super) halt: CancellationToken,
     _renewal: AbortOnDropHandle<()>,
@@ -40,23 +41,22 @@ impl Held {
         let me = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
         let mut other: Option<(String, DateTime<Utc>)> = None;
         loop {
-            let lease = store.acquire(JOB, &me, TTL).await?;
-            match (lease, other.take()) {
-                (None, None) => other = store.holder(JOB).await?,
+            match (store.acquire(JOB, &me, TTL).await?, other.take()) {
+                (false, None) => other = store.holder(JOB).await?,
                 // Renewed or not: that shows when its end has moved.
-                (None, Some((holder, until))) => match store.holder(JOB).await? {
+                (false, Some((holder, until))) => match store.holder(JOB).await? {
                     Some((now, end)) if now == holder && end == until => other = Some((holder, until)),
                     _ => return Err(PassError::Taken { holder }),
                 },
                 // Given back before its time: its pass has just ended, and several workers on one schedule
                 // are to make one pass.
-                (Some(lease), Some((holder, until))) if store.now().await? < until => {
-                    store.release(&lease).await?;
+                (true, Some((holder, until))) if store.now().await? < until => {
+                    store.release(JOB, &me).await?;
                     return Err(PassError::Taken { holder });
                 }
-                (Some(lease), _) => {
+                (true, _) => {
                     let (halt, job) = (stop.child_token(), jobs.add(LEASE_JOB, RENEW));
-                    return Ok(Self::keep(store.clone(), lease, halt, job));
+                    return Ok(Self::keep(store.clone(), me, halt, job));
                 }
             }
             tokio::select! {
@@ -66,32 +66,32 @@ impl Held {
         }
     }
 
-    fn keep(store: Store, lease: Lease, halt: CancellationToken, job: Job) -> Self {
-        let renewal = tokio::spawn(renew(store.clone(), lease.clone(), halt.clone(), job));
-        Self { store, lease, halt, _renewal: AbortOnDropHandle::new(renewal) }
+    fn keep(store: Store, me: String, halt: CancellationToken, job: Job) -> Self {
+        let renewal = tokio::spawn(renew(store.clone(), me.clone(), halt.clone(), job));
+        Self { store, me, halt, _renewal: AbortOnDropHandle::new(renewal) }
     }
 
     /// Gives the lease back. If that fails it runs out by itself.
     pub(super) async fn release(self) {
-        let Self { store, lease, halt: _, _renewal } = self;
+        let Self { store, me, halt: _, _renewal } = self;
         drop(_renewal);
-        if let Err(error) = store.release(&lease).await {
+        if let Err(error) = store.release(JOB, &me).await {
             tracing::warn!(event = "reconcile.lease_not_released", error = %error);
         }
     }
 }
 
-async fn renew(store: Store, lease: Lease, halt: CancellationToken, job: Job) {
+async fn renew(store: Store, me: String, halt: CancellationToken, job: Job) {
     let mut held_since = Instant::now();
     loop {
         tokio::time::sleep(RENEW).await;
         let asked = Instant::now();
         job.begin();
-        let renewed = store.acquire(&lease.job, &lease.holder, TTL).await;
+        let renewed = store.acquire(JOB, &me, TTL).await;
         job.end();
         match renewed {
-            Ok(Some(_)) => held_since = asked,
-            Ok(None) => return halt.cancel(),
+            Ok(true) => held_since = asked,
+            Ok(false) => return halt.cancel(),
             Err(error) => {
                 tracing::warn!(event = "reconcile.lease_not_renewed", error = %error);
                 if held_since.elapsed() >= TTL {

@@ -1,4 +1,5 @@
-//! Leases for scheduled jobs: a row with a holder and an end, on the database's clock.
+//! Leases for scheduled jobs: a row with a holder and an end, on the database's clock. Renew one while doing the job, and
+//! release it after.
 
 use std::time::Duration;
 
@@ -13,23 +14,9 @@ use sea_orm::{
 use super::timeout::Limit::Batch;
 use super::{Store, StoreError};
 
-/// A job that is ours to do until it ends; renew it while doing it, release it after.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// The job.
-    pub job: String,
-    /// Whose it is.
-    pub holder: String,
-}
-
 impl Store {
-    /// Takes or renews the lease for `job` until `for_how_long` from now. Nothing if another holder has it.
-    pub async fn acquire(
-        &self,
-        job: &str,
-        holder: &str,
-        for_how_long: Duration,
-    ) -> Result<Option<Lease>, StoreError> {
+    /// Takes or renews the lease for `job` until `for_how_long` from now. False if another holder has it.
+    pub async fn acquire(&self, job: &str, holder: &str, for_how_long: Duration) -> Result<bool, StoreError> {
         let now = self.now().await?;
         let expires_at = now + for_how_long;
         let doing = "take a lease";
@@ -39,9 +26,8 @@ impl Store {
             .filter(Column::Job.eq(job))
             .filter(Condition::any().add(Column::Holder.eq(holder)).add(Column::ExpiresAt.lt(now)));
         let taken = self.db.execute(doing, Batch, &taking.into_query()).await?;
-        let lease = Lease { job: job.to_owned(), holder: holder.to_owned() };
         if taken == 1 {
-            return Ok(Some(lease));
+            return Ok(true);
         }
         let row = ActiveModel {
             job: Set(job.to_owned()),
@@ -53,7 +39,7 @@ impl Store {
             .on_conflict(OnConflict::column(Column::Job).update_column(Column::Job).to_owned());
         self.db.execute(doing, Batch, &inserting.into_query()).await?;
         let ours = self.db.one::<Model>(doing, Batch, &Entity::find_by_id(job).into_query()).await?;
-        Ok(ours.is_some_and(|row| row.holder == holder && row.expires_at > now).then_some(lease))
+        Ok(ours.is_some_and(|row| row.holder == holder && row.expires_at > now))
     }
 
     /// Who holds the lease for `job`, and until when; none if it is free.
@@ -74,16 +60,16 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] if it had run out and was taken over: two may have done the job.
-    pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+    pub async fn release(&self, job: &str, holder: &str) -> Result<(), StoreError> {
         let now = self.now().await?;
         let releasing = Entity::update_many()
             .col_expr(Column::ExpiresAt, now.into())
-            .filter(Column::Job.eq(lease.job.as_str()))
-            .filter(Column::Holder.eq(lease.holder.as_str()));
+            .filter(Column::Job.eq(job))
+            .filter(Column::Holder.eq(holder));
         let released = self.db.execute("release a lease", Batch, &releasing.into_query()).await?;
         if released == 1 {
             return Ok(());
         }
-        Err(StoreError::LeaseLost { job: lease.job.clone(), holder: lease.holder.clone() })
+        Err(StoreError::LeaseLost { job: job.to_owned(), holder: holder.to_owned() })
     }
 }

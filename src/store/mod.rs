@@ -41,7 +41,7 @@ pub use self::failures::{Failure, RefusedCourse};
 pub use self::halving::Halving;
 pub use self::heal::{Healed, Rejected};
 pub use self::hints::HintPosition;
-pub use self::lease::{Lease, LeaseRow};
+pub use self::lease::LeaseRow;
 pub use self::ledger::{Entry, ObservedBy, UrlRefusal};
 pub use self::overviews::{Counts, Overview, Snapshot};
 pub use self::passes::{PassKind, PassRow, Verdict};

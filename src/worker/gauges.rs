@@ -10,7 +10,7 @@ use crate::broker::STEPS;
 use crate::jobs::Jobs;
 use crate::pass::Report;
 use crate::status::Sources;
-use crate::store::{BlankCount, Lease, LetterFilter, PassRow, Store, StoreError, Verdict};
+use crate::store::{BlankCount, LetterFilter, PassRow, Store, StoreError, Verdict};
 use crate::telemetry::{Latch, metrics, report};
 
 const JOB: &str = "blanks";
@@ -70,8 +70,7 @@ impl Gauges {
             }
         }
         // The next worker need not wait for the lease to run out. If this fails, it runs out.
-        let lease = Lease { job: JOB.to_owned(), holder: self.holder.clone() };
-        let _ = self.store().release(&lease).await;
+        let _ = self.store().release(JOB, &self.holder).await;
     }
 
     fn store(&self) -> &Store {
@@ -80,10 +79,7 @@ impl Gauges {
 
     /// Notes which overviews are blank, if this worker has the lease and it is time.
     async fn note(&mut self) -> Result<(), StoreError> {
-        if self.store().acquire(JOB, &self.holder, EVERY).await?.is_none() {
-            return Ok(());
-        }
-        if Instant::now() < self.due {
+        if !self.store().acquire(JOB, &self.holder, EVERY).await? || Instant::now() < self.due {
             return Ok(());
         }
         let begun = Instant::now();

@@ -20,7 +20,7 @@ use super::shutdown::sleeps;
 use crate::broker::{BrokerError, Publisher, Topology};
 use crate::catalog::{CatalogError, Changed, Client};
 use crate::jobs::{Job, Jobs};
-use crate::store::{HintPosition, Lease, PassKind, Store, StoreError};
+use crate::store::{HintPosition, PassKind, Store, StoreError};
 use crate::telemetry::traces::{self, count};
 use crate::telemetry::{Latch, metrics, report};
 
@@ -93,7 +93,7 @@ impl Hints {
             }
         }
         // So that the next worker need not wait until the lease expires; if this fails, it expires.
-        let _ = self.store.release(&Lease { job: JOB.to_owned(), holder: self.holder }).await;
+        let _ = self.store.release(JOB, &self.holder).await;
     }
 
     /// Asks once, if this worker has the lease.
@@ -106,7 +106,7 @@ impl Hints {
     ) -> Result<(), HintError> {
         // A little longer than the period, so that it stays with one worker, which remembers what it has sent.
         let lease = period + period.clamp(GAUGE, Duration::from_secs(60));
-        if self.store.acquire(JOB, &self.holder, lease).await?.is_none() {
+        if !self.store.acquire(JOB, &self.holder, lease).await? {
             *state = State::default();
             return Ok(());
         }

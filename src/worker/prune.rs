@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shutdown::sleeps;
 use crate::jobs::{Job, Jobs};
-use crate::store::{Lease, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::telemetry::{metrics, report};
 
 const JOB: &str = "prune";
@@ -49,7 +49,7 @@ pub(super) async fn run(store: Store, holder: String, jobs: Jobs, stop: Cancella
         }
     }
     // So that the next worker need not wait until the lease expires; if that fails, it expires.
-    let _ = store.release(&Lease { job: JOB.to_owned(), holder }).await;
+    let _ = store.release(JOB, &holder).await;
 }
 
 /// One batch after the other, with the lease. Adds what is gone to `pruned`, also where it fails half way.
@@ -60,7 +60,7 @@ async fn prune(
     stop: &CancellationToken,
     pruned: &mut Pruned,
 ) -> Result<(), StoreError> {
-    if store.acquire(JOB, holder, EVERY).await?.is_none() {
+    if !store.acquire(JOB, holder, EVERY).await? {
         return Ok(());
     }
     pruned.passes = store.prune_passes().await?;

@@ -312,14 +312,14 @@ async fn a_lease_has_one_holder_until_it_ends() {
         let database = TestDatabase::new(kind).await;
         let store = &database.store;
         let minute = Duration::from_secs(60);
-        let a = store.acquire("reconcile", "a", minute).await.unwrap().unwrap();
-        assert!(store.acquire("reconcile", "b", minute).await.unwrap().is_none(), "{kind:?}");
-        assert!(store.acquire("reconcile", "a", minute).await.unwrap().is_some(), "{kind:?}: renewed");
-        assert!(store.acquire("heal", "b", minute).await.unwrap().is_some(), "{kind:?}: another job");
-        store.release(&a).await.unwrap();
-        let b = store.acquire("reconcile", "b", minute).await.unwrap().unwrap();
-        assert!(store.release(&a).await.is_err(), "{kind:?}: taken over");
-        store.release(&b).await.unwrap();
+        assert!(store.acquire("reconcile", "a", minute).await.unwrap(), "{kind:?}");
+        assert!(!store.acquire("reconcile", "b", minute).await.unwrap(), "{kind:?}");
+        assert!(store.acquire("reconcile", "a", minute).await.unwrap(), "{kind:?}: renewed");
+        assert!(store.acquire("heal", "b", minute).await.unwrap(), "{kind:?}: another job");
+        store.release("reconcile", "a").await.unwrap();
+        assert!(store.acquire("reconcile", "b", minute).await.unwrap(), "{kind:?}");
+        assert!(store.release("reconcile", "a").await.is_err(), "{kind:?}: taken over");
+        store.release("reconcile", "b").await.unwrap();
         database.drop().await;
     }
 }

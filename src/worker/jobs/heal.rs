@@ -8,7 +8,7 @@ use tracing::field::Empty;
 
 use crate::clock;
 use crate::jobs::{HEAL, Jobs};
-use crate::store::{Healed, Lease, Rejected, Store, StoreError};
+use crate::store::{Healed, Rejected, Store, StoreError};
 use crate::telemetry::{Latch, metrics, report, traces};
 use crate::worker::shutdown::sleeps;
 
@@ -35,13 +35,13 @@ pub(in crate::worker) async fn heal(
         }
     }
     // So that the next worker need not wait for the lease to run out; if that fails, it runs out.
-    let _ = store.release(&Lease { job: HEAL.to_owned(), holder }).await;
+    let _ = store.release(HEAL, &holder).await;
 }
 
 /// None if another worker heals.
 async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<Option<Healed>, StoreError> {
     // As long as the period: one heal in each, by the first worker that asks after the last one's time.
-    if store.acquire(HEAL, holder, period).await?.is_none() {
+    if !store.acquire(HEAL, holder, period).await? {
         return Ok(None);
     }
     let span = tracing::info_span!(parent: None, "heal", course_sharing.rows_written = Empty);

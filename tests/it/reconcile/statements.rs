@@ -107,9 +107,9 @@ async fn a_lease_says_who_holds_it() {
         let database = TestDatabase::new(kind).await;
         let store = &database.store;
         assert_eq!(store.holder("reconcile").await.unwrap(), None, "{kind:?}");
-        let lease = store.acquire("reconcile", "a", Duration::from_secs(60)).await.unwrap().unwrap();
+        assert!(store.acquire("reconcile", "a", Duration::from_secs(60)).await.unwrap(), "{kind:?}");
         assert_eq!(store.holder("reconcile").await.unwrap().unwrap().0, "a", "{kind:?}");
-        store.release(&lease).await.unwrap();
+        store.release("reconcile", "a").await.unwrap();
         assert_eq!(store.holder("reconcile").await.unwrap(), None, "{kind:?}");
         database.drop().await;
     }

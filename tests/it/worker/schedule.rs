@@ -72,14 +72,14 @@ async fn a_full_pass_that_is_due_while_another_pass_runs_begins_when_that_has_en
         stage.course(KEY, None, Some(PAGE)).await;
         let store = &stage.database.store;
         let (holder, ttl) = ("a light pass", Duration::from_secs(60));
-        let lease = store.acquire("reconcile", holder, ttl).await.unwrap().unwrap();
+        assert!(store.acquire("reconcile", holder, ttl).await.unwrap());
         // The date after the next comes in a day.
         let due = (Utc::now() + TimeDelta::seconds(2)).format("%S %M %H * * *").to_string();
         let worker = stage.worker(&[("reconcile.schedule", &due)]).await;
         let waiting = worker.until_logged("reconcile.waiting");
         let renewing = async {
             loop {
-                store.acquire("reconcile", holder, ttl).await.unwrap().unwrap();
+                assert!(store.acquire("reconcile", holder, ttl).await.unwrap());
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
@@ -87,7 +87,7 @@ async fn a_full_pass_that_is_due_while_another_pass_runs_begins_when_that_has_en
             _ = waiting => {}
             () = renewing => {}
         }
-        store.release(&lease).await.unwrap();
+        store.release("reconcile", holder).await.unwrap();
         stage.until_link(KEY, Some(PAGE)).await;
         until_passes(stage, 1).await;
         worker.stop().await.expect(0);
