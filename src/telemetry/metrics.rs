@@ -57,13 +57,42 @@ const EVENT_TO_WRITE: &str =
     "From a change to the commit of its row, by what brought it; of passes and heal at most";
 const CATALOG_REQUEST: &str = "One request to the Catalog, from connecting to the last byte";
 
-/// `type` and `outcome` of `course_sharing_events_total`.
+/// `type` of `course_sharing_events_total`.
 const EVENT_TYPES: [&str; 4] = ["course-publish", "overview-recreated", "hint", "unknown"];
-#[rustfmt::skip]
-const EVENT_OUTCOMES: [&str; 14] = [
-    "applied", "unchanged", "coalesced", "no_page", "refused", "not_listed", "no_overview", "superseded",
-    "changed_since", "ignored", "parked", "dead_lettered", "dropped", "expired",
-];
+
+/// `outcome` of `course_sharing_events_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum EventOutcome {
+    /// A link was written.
+    Applied,
+    /// The link was right.
+    Unchanged,
+    /// It shared the look-up of another event.
+    Coalesced,
+    /// The Catalog lists the run without a page.
+    NoPage,
+    /// The Catalog lists a URL that must not be shared.
+    Refused,
+    /// The Catalog does not list the run.
+    NotListed,
+    /// The LMS has no overview of the course.
+    NoOverview,
+    /// The ledger has an answer to a later question.
+    Superseded,
+    /// A hint after which an answer has brought another URL.
+    ChangedSince,
+    /// It is not about a course run.
+    Ignored,
+    /// It was put into a delay queue.
+    Parked,
+    /// It became a dead letter.
+    DeadLettered,
+    /// A dead letter was dropped, as its course was found right.
+    Dropped,
+    /// A dead letter was discarded, as it was old.
+    Expired,
+}
 
 /// `outcome` of `course_sharing_catalog_requests_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -227,7 +256,7 @@ impl Instruments {
             .build();
         let instruments = Self::declare(registry, &provider.meter_with_scope(scope), provider.clone());
         for kind in EVENT_TYPES {
-            EVENT_OUTCOMES.iter().for_each(|outcome| instruments.event(kind, outcome, 0));
+            EventOutcome::VARIANTS.iter().for_each(|outcome| instruments.event(kind, *outcome, 0));
         }
         instruments.catalog_breaker.choose("closed");
         instruments
@@ -279,9 +308,10 @@ impl Instruments {
         }
     }
 
-    /// Counts `n` events of one of `EVENT_TYPES` that ended as one of `EVENT_OUTCOMES`.
-    pub fn event(&self, kind: &'static str, outcome: &'static str, n: u64) {
-        self.events.add(n, &[KeyValue::new("type", kind), KeyValue::new("outcome", outcome)]);
+    /// Counts `n` events of one of `EVENT_TYPES` that ended so.
+    pub fn event(&self, kind: &'static str, outcome: EventOutcome, n: u64) {
+        let outcome = KeyValue::new("outcome", <&str>::from(outcome));
+        self.events.add(n, &[KeyValue::new("type", kind), outcome]);
     }
 
     /// How long it took from a change to the commit: from an `event`'s `time` header, or else its arrival; from the time

@@ -17,7 +17,8 @@ use crate::clock;
 use crate::jobs::{Job, Jobs};
 use crate::model::course_key::CourseKey;
 use crate::store::{Letter, MAX_ROWS, Snapshot, Store, StoreError};
-use crate::telemetry::{Latch, metrics, report};
+use crate::telemetry::metrics::{self, EventOutcome};
+use crate::telemetry::{Latch, report};
 
 /// How long letters are kept.
 const MAX_AGE: TimeDelta = TimeDelta::days(90);
@@ -134,7 +135,7 @@ impl TakeOver {
         let discarded = self.store.discard_old_letters(MAX_AGE, MAX_LETTERS).await?;
         (self.discarded, self.since) = (Some(Instant::now()), 0);
         if discarded > 0 {
-            metrics::get().event("unknown", "expired", discarded);
+            metrics::get().event("unknown", EventOutcome::Expired, discarded);
             tracing::warn!(event = "dead_letter.expired", discarded, "the oldest dead letters are discarded");
         }
         Ok(())

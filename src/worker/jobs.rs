@@ -20,7 +20,8 @@ use crate::config::{PageSize, Schedule};
 use crate::jobs::{Job, Jobs};
 use crate::pass::{Options, Pass, PassError, Progress, Report, Status};
 use crate::store::{PassKind, Store, StoreError, Verdict};
-use crate::telemetry::{metrics, report};
+use crate::telemetry::metrics::{self, EventOutcome};
+use crate::telemetry::report;
 
 /// The longest that a pass may wait for the Catalog's throttle, or for `catalog.requests_per_hour`.
 const PASS_INTERVAL: Duration = Duration::from_secs(3600);
@@ -210,7 +211,7 @@ impl Passes {
         match dead_letters::drop_settled(&self.store).await {
             Ok(0) => {}
             Ok(dropped) => {
-                metrics::get().event("unknown", "dropped", dropped);
+                metrics::get().event("unknown", EventOutcome::Dropped, dropped);
                 tracing::info!(event = "dead_letter.dropped", dropped, "dead letters of courses found right");
             }
             Err(error) => {

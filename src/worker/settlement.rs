@@ -4,21 +4,16 @@ use std::time::{Duration, Instant};
 
 use crate::broker::{LONGEST_STEP, next_step, step_for};
 use crate::engine::Outcome;
+use crate::telemetry::metrics::EventOutcome;
 
 /// The shortest wait for the Catalog or the database to come back.
 const SHORTEST_PARK: Duration = Duration::from_secs(10);
 
-/// The outcome of an event that shares the look-up of another one.
-pub const COALESCED: &str = "coalesced";
-
-/// The outcome of a hint after which an answer has brought another URL.
-pub const CHANGED_SINCE: &str = "changed_since";
-
 /// What to do with a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
-    /// Acknowledge it; the word is the outcome in the metrics.
-    Ack(&'static str),
+    /// Acknowledge it; with its outcome.
+    Ack(EventOutcome),
     /// Put it into the delay queue of this many seconds.
     Delay {
         /// The delay of the queue.
@@ -34,11 +29,11 @@ pub enum Settlement {
 
 impl Settlement {
     /// The outcome of the event in the metrics.
-    pub fn outcome(&self) -> &'static str {
+    pub fn outcome(&self) -> EventOutcome {
         match self {
-            Self::Ack(outcome) => outcome,
-            Self::Delay { .. } => "parked",
-            Self::Dead(_) => "dead_lettered",
+            Self::Ack(outcome) => *outcome,
+            Self::Delay { .. } => EventOutcome::Parked,
+            Self::Dead(_) => EventOutcome::DeadLettered,
         }
     }
 }
@@ -46,29 +41,31 @@ impl Settlement {
 /// Decides by the outcome of the event's course; `attempt` delays have counted so far.
 pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
     match outcome {
-        Outcome::Updated | Outcome::Cleared => Settlement::Ack("applied"),
-        Outcome::Unchanged => Settlement::Ack("unchanged"),
-        Outcome::NoPage => Settlement::Ack("no_page"),
+        Outcome::Updated | Outcome::Cleared => Settlement::Ack(EventOutcome::Applied),
+        Outcome::Unchanged => Settlement::Ack(EventOutcome::Unchanged),
+        Outcome::NoPage => Settlement::Ack(EventOutcome::NoPage),
         // The ledger has this answer; the next event or pass finds a URL that was corrected.
-        Outcome::Refused(_) => Settlement::Ack("refused"),
+        Outcome::Refused(_) => Settlement::Ack(EventOutcome::Refused),
         Outcome::NotListed => {
-            retry(attempt, "not_listed", "the Catalog does not list the run yet".to_owned())
+            retry(attempt, EventOutcome::NotListed, "the Catalog does not list the run yet".to_owned())
         }
         Outcome::NoOverview => {
-            retry(attempt, "no_overview", "the LMS has no overview of the course yet".to_owned())
+            retry(attempt, EventOutcome::NoOverview, "the LMS has no overview of the course yet".to_owned())
         }
         // What rejects the row may change. If it does not, an operator has to look.
-        Outcome::Rejected(why) => match retry(attempt, "dead_lettered", why.clone()) {
+        Outcome::Rejected(why) => match retry(attempt, EventOutcome::DeadLettered, why.clone()) {
             Settlement::Ack(_) => Settlement::Dead(why.clone()),
             delayed => delayed,
         },
         // Again, as the event may be newer than the answer in the ledger.
-        Outcome::Superseded => {
-            retry(attempt, "superseded", "the ledger has an answer to a later question".to_owned())
-        }
+        Outcome::Superseded => retry(
+            attempt,
+            EventOutcome::Superseded,
+            "the ledger has an answer to a later question".to_owned(),
+        ),
         // Not an outage: a run about which the Catalog can say nothing must not be asked for without end.
         Outcome::Unknown(why) if why.is_of_the_run_alone() => {
-            match retry(attempt, "unchanged", why.to_string()) {
+            match retry(attempt, EventOutcome::Unchanged, why.to_string()) {
                 // If the Catalog failed, it may still be an outage, and those are waited for.
                 Settlement::Ack(_) if why.error().is_some() => park(LONGEST_STEP, why.to_string()),
                 other => other,
@@ -85,10 +82,10 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
 /// and most courses of a Catalog may be in no LMS.
 pub fn settle_hint(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
     match outcome {
-        Outcome::NotListed => Settlement::Ack("not_listed"),
-        Outcome::NoOverview => Settlement::Ack("no_overview"),
-        Outcome::Superseded => Settlement::Ack("superseded"),
-        Outcome::Unknown(why) if why.is_of_the_run_alone() => Settlement::Ack("unchanged"),
+        Outcome::NotListed => Settlement::Ack(EventOutcome::NotListed),
+        Outcome::NoOverview => Settlement::Ack(EventOutcome::NoOverview),
+        Outcome::Superseded => Settlement::Ack(EventOutcome::Superseded),
+        Outcome::Unknown(why) if why.is_of_the_run_alone() => Settlement::Ack(EventOutcome::Unchanged),
         _ => settle(outcome, attempt, now),
     }
 }
@@ -99,7 +96,7 @@ pub fn park(wait: Duration, reason: String) -> Settlement {
 }
 
 /// Tries again what may succeed later, step by step. After the last step it is left to the nightly pass.
-fn retry(attempt: u32, at_the_end: &'static str, reason: String) -> Settlement {
+fn retry(attempt: u32, at_the_end: EventOutcome, reason: String) -> Settlement {
     match next_step(attempt) {
         Some(seconds) => Settlement::Delay { seconds, counts: true, reason },
         None => Settlement::Ack(at_the_end),
@@ -121,10 +118,10 @@ mod tests {
     fn what_is_right_is_acknowledged() {
         let now = Instant::now();
         for (outcome, word) in [
-            (Outcome::Updated, "applied"),
-            (Outcome::Cleared, "applied"),
-            (Outcome::Unchanged, "unchanged"),
-            (Outcome::NoPage, "no_page"),
+            (Outcome::Updated, EventOutcome::Applied),
+            (Outcome::Cleared, EventOutcome::Applied),
+            (Outcome::Unchanged, EventOutcome::Unchanged),
+            (Outcome::NoPage, EventOutcome::NoPage),
         ] {
             assert_eq!(settle(&outcome, 0, now), Settlement::Ack(word));
         }
@@ -134,9 +131,9 @@ mod tests {
     fn what_may_succeed_later_takes_each_step_and_is_then_left_to_the_pass() {
         let now = Instant::now();
         for (outcome, word) in [
-            (Outcome::NotListed, "not_listed"),
-            (Outcome::NoOverview, "no_overview"),
-            (Outcome::Superseded, "superseded"),
+            (Outcome::NotListed, EventOutcome::NotListed),
+            (Outcome::NoOverview, EventOutcome::NoOverview),
+            (Outcome::Superseded, EventOutcome::Superseded),
         ] {
             for (attempt, step) in (0..).zip(crate::broker::STEPS) {
                 assert!(delay(step, true)(&settle(&outcome, attempt, now)), "{attempt}");
@@ -150,7 +147,7 @@ mod tests {
         let refused = UrlPolicy::default().accept("course/x").unwrap_err();
         let outcome = Outcome::Refused(RefusedUrl::new("course/x", &refused));
         for attempt in [0, 6] {
-            assert_eq!(settle(&outcome, attempt, Instant::now()), Settlement::Ack("refused"));
+            assert_eq!(settle(&outcome, attempt, Instant::now()), Settlement::Ack(EventOutcome::Refused));
         }
     }
 
@@ -164,7 +161,7 @@ mod tests {
             assert!(delay(step, true)(&settle(&row, attempt, now)), "{attempt}");
             assert!(delay(step, true)(&settle(&broken, attempt, now)), "{attempt}");
         }
-        assert_eq!(settle(&row, 6, now), Settlement::Ack("unchanged"));
+        assert_eq!(settle(&row, 6, now), Settlement::Ack(EventOutcome::Unchanged));
         assert!(delay(14_400, false)(&settle(&broken, 6, now)), "it may have been an outage");
     }
 
@@ -182,11 +179,11 @@ mod tests {
     fn a_hint_waits_for_no_course_and_like_an_event_for_the_end_of_an_outage() {
         let now = Instant::now();
         for (outcome, word) in [
-            (Outcome::NotListed, "not_listed"),
-            (Outcome::NoOverview, "no_overview"),
-            (Outcome::Superseded, "superseded"),
-            (Outcome::Unknown(Unknown::Row("it is there twice")), "unchanged"),
-            (Outcome::Updated, "applied"),
+            (Outcome::NotListed, EventOutcome::NotListed),
+            (Outcome::NoOverview, EventOutcome::NoOverview),
+            (Outcome::Superseded, EventOutcome::Superseded),
+            (Outcome::Unknown(Unknown::Row("it is there twice")), EventOutcome::Unchanged),
+            (Outcome::Updated, EventOutcome::Applied),
         ] {
             assert_eq!(settle_hint(&outcome, 0, now), Settlement::Ack(word));
         }

@@ -18,7 +18,8 @@ use crate::broker::{self, Acker, Delivery, HINT};
 use crate::event::{Decoded, Event};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::Entry;
-use crate::telemetry::{Latch, metrics, report};
+use crate::telemetry::metrics::{self, EventOutcome};
+use crate::telemetry::{Latch, report};
 
 /// Between two tries to move a message. Meanwhile the broker still has it, unacknowledged.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -42,7 +43,7 @@ pub(super) fn read(delivery: &Delivery) -> Result<Event, Settlement> {
         Ok(Decoded::Event(event)) => Ok(event),
         Ok(Decoded::Ignored(why)) => {
             tracing::debug!(event = "event.ignored", why, "the message is not about a course run");
-            Err(Settlement::Ack("ignored"))
+            Err(Settlement::Ack(EventOutcome::Ignored))
         }
         Err(error) => Err(Settlement::Dead(error.to_string())),
     }

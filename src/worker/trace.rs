@@ -98,7 +98,7 @@ impl EventSpan {
         if self.is_disabled() {
             return;
         }
-        self.record("course_sharing.outcome", settlement.outcome());
+        self.record("course_sharing.outcome", <&str>::from(settlement.outcome()));
         let (reason, is_failure) = match settlement {
             Settlement::Ack(_) => return,
             // What is tried again by a schedule is not there yet, which is no failure.
@@ -107,7 +107,7 @@ impl EventSpan {
         };
         self.record("course_sharing.reason", reason.as_str());
         if is_failure {
-            traces::fail(self, settlement.outcome(), reason);
+            traces::fail(self, settlement.outcome().into(), reason);
         }
     }
 }

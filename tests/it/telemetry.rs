@@ -186,7 +186,7 @@ fn a_collector_that_hangs_does_not_hold_the_process() {
     if std::env::var_os(CHILD).is_some() {
         let guard = course_sharing::telemetry::init(&course_sharing::config::Log::default()).unwrap();
         process_one();
-        metrics::get().event("course-publish", "applied", 1);
+        metrics::get().event("course-publish", metrics::EventOutcome::Applied, 1);
         return guard.shutdown();
     }
     // Takes connections, as the kernel does that by itself, and never answers.

@@ -45,7 +45,7 @@ const KNOWN: [(&str, &str); 31] = [
 
 /// Every kind of instrument is used.
 fn use_all(ours: &Instruments) {
-    ours.event("course-publish", "applied", 1);
+    ours.event("course-publish", EventOutcome::Applied, 1);
     ours.event_to_write("event", Duration::from_millis(3));
     ours.catalog_request(RequestOutcome::Ok, Some(Duration::from_millis(700)));
     ours.catalog_request(RequestOutcome::Shut, None);

@@ -11,9 +11,9 @@ use crate::catalog::{self, Purpose};
 use crate::engine::{Answered, Engine, Observed, Outcome, Policy};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{ChangedBy, MAX_ROWS, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, EventOutcome};
 use crate::telemetry::traces::count;
-use crate::worker::settlement::{CHANGED_SINCE, COALESCED, Settlement, park, settle, settle_hint};
+use crate::worker::settlement::{Settlement, park, settle, settle_hint};
 use crate::worker::settler::Job;
 use crate::worker::step_pool::PATIENCE;
 use crate::worker::trace;
@@ -51,9 +51,10 @@ impl Pipeline {
                 let now = Instant::now();
                 let (outdated, jobs): (Vec<Job>, Vec<Job>) =
                     jobs.into_iter().partition(|job| job.is_outdated(&hinted));
-                let outdated = outdated.into_iter().map(|job| (job, Settlement::Ack(CHANGED_SINCE)));
+                let outdated =
+                    outdated.into_iter().map(|job| (job, Settlement::Ack(EventOutcome::ChangedSince)));
                 let done = jobs.into_iter().filter_map(|job| self.look_up(job, now));
-                let done = done.map(|job| (job, Settlement::Ack(COALESCED)));
+                let done = done.map(|job| (job, Settlement::Ack(EventOutcome::Coalesced)));
                 let done: Vec<_> = outdated.chain(done).collect();
                 if !done.is_empty() {
                     self.settle(done);
