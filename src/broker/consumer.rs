@@ -7,18 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lapin::options::{BasicCancelOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::options::BasicCancelOptions;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Broker, Role, answer};
-use super::error::{BrokerError, Refusal, refusal};
-use super::message::short;
+use super::error::BrokerError;
 use super::session::{Delivery, Session};
 use super::topology::Topology;
 use crate::clock;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, report};
 
 /// The pause before reconnecting.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -113,7 +111,7 @@ impl Consumer {
             () = stop.cancelled() => return Ok(Stopped(None)),
             started = Session::start(broker, Role::Consumer, topology, &topology.events, *prefetch) => started,
         };
-        let (session, mut consumer) = started.map_err(|error| chain(&error))?;
+        let (session, mut consumer) = started.map_err(|error| report(&error))?;
         self.attached();
         tokio::select! {
             biased;
@@ -126,7 +124,7 @@ impl Consumer {
         }
         let cancelled = session.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
         if let Err(error) = answer("cancelling the consumer", cancelled).await {
-            tracing::debug!(error = chain(&error), "the consumer could not be cancelled");
+            tracing::debug!(error = report(&error), "the consumer could not be cancelled");
         }
         self.detached("stopped".to_owned());
         Ok(Stopped(Some(session)))
@@ -149,29 +147,22 @@ impl Consumer {
 
     /// Why RabbitMQ cancelled the consumer. It does not say whether the queue was deleted.
     async fn why_cancelled(&self, session: &Session) -> String {
-        let mut looked = self.look_for_queue(session).await;
+        let queue = &self.topology.events;
+        let mut looked = self.topology.count(&session.connection, queue).await;
         if looked.is_ok() {
             tokio::time::sleep(GONE_AFTER).await;
-            looked = self.look_for_queue(session).await;
+            looked = self.topology.count(&session.connection, queue).await;
         }
-        let queue = &self.topology.events;
         match looked {
-            Ok(()) => format!(
+            Ok(_) => format!(
                 "RabbitMQ cancelled the consumer, and the queue {queue} exists: a message was unacknowledged for longer than its \
                  consumer_timeout, or the queue was recreated or moved to another node"
             ),
-            Err(error) if matches!(&error, BrokerError::Lost { source, .. } if is_missing(source)) => {
+            Err(BrokerError::Missing { .. }) => {
                 format!("RabbitMQ cancelled the consumer: the queue {queue} was deleted")
             }
             Err(_) => "RabbitMQ cancelled the consumer; was the queue deleted?".to_owned(),
         }
-    }
-
-    async fn look_for_queue(&self, session: &Session) -> Result<(), BrokerError> {
-        let channel = session.connection.channel().await?;
-        let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let declaring = channel.queue_declare(short(&self.topology.events)?, options, FieldTable::default());
-        answer("looking for the queue", declaring).await.map(drop)
     }
 
     fn attached(&self) {
@@ -191,10 +182,6 @@ impl Consumer {
             *attachment = Attachment::Detached { since, why };
         });
     }
-}
-
-fn is_missing(error: &lapin::Error) -> bool {
-    matches!(refusal(error).0, Refusal::NotFound)
 }
 
 /// Why the channel ended, with more than RabbitMQ says where the cause is known.
@@ -223,13 +210,6 @@ impl Stopped {
 fn pause(failures: u32, random: f64) -> Duration {
     let grown = SHORTEST_PAUSE.mul_f64(GROWTH.powf(f64::from(failures.saturating_sub(1).min(50))));
     grown.min(LONGEST_PAUSE).mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0).max(SHORTEST_PAUSE)
-}
-
-fn chain(error: &BrokerError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 #[cfg(test)]

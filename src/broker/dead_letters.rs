@@ -48,7 +48,7 @@ impl DeadLetters {
     /// The number of letters in the queue. Touches none of them.
     pub async fn waiting(&self) -> Result<u32, BrokerError> {
         let connection = self.broker.open(Role::Operator).await?;
-        let waiting = self.topology.count_dead(&connection).await;
+        let waiting = self.topology.count(&connection, self.queue()).await;
         connection.close().await;
         waiting
     }

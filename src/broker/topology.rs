@@ -191,9 +191,9 @@ impl Topology {
         Ok(counts)
     }
 
-    /// The number of dead letters ready in their queue.
-    pub(super) async fn count_dead(&self, connection: &Connection) -> Result<u32, BrokerError> {
-        let queue = QueueSpec { name: self.dead.clone(), arguments: FieldTable::default() };
+    /// The number of messages ready in one of the queues.
+    pub(super) async fn count(&self, connection: &Connection, queue: &str) -> Result<u32, BrokerError> {
+        let queue = QueueSpec { name: queue.to_owned(), arguments: FieldTable::default() };
         Ok(declare_queue(connection, &queue, true).await?.message_count())
     }
 
