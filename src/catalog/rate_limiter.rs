@@ -43,12 +43,12 @@ impl RateLimiter {
 
     /// Since when the circuit has not been closed.
     pub(super) fn failing_since(&self) -> Option<Instant> {
-        self.limits().failing_since()
+        self.limits().breaker.open_since()
     }
 
     /// Requests in the last hour, if there is a budget, and the budget.
     pub(super) fn spent(&self) -> (Option<u64>, u32) {
-        self.limits().spent(Instant::now())
+        self.limits().budget.spent(Instant::now())
     }
 
     /// Waits for a place. A pass also waits until it is not throttled and the circuit is closed.

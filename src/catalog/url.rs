@@ -4,6 +4,7 @@
 //! ignores `page_size` without `page`; so this uses `limit` and `offset`, which it never ignores.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use url::Url;
 
 use crate::model::course_key::RunKey;
@@ -19,6 +20,9 @@ const ALWAYS: &str = "exclude_utm=1&fields=key,marketing_url";
 const SLACK: usize = 20;
 /// The rest of the query, with the longest numbers that it may have.
 const AROUND: usize = "keys=&limit=100000&".len();
+
+/// All but letters, digits and these.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
 
 /// The URL of one request.
 #[derive(Debug)]
@@ -76,7 +80,7 @@ impl Urls {
     /// These runs, at least one: an empty `keys=` means all runs. With some rows more, as the Catalog ignores case.
     pub(super) fn keys(&self, keys: &[RunKey]) -> Target {
         debug_assert!(!keys.is_empty());
-        let list = keys.iter().map(|key| encode(key.as_str())).collect::<Vec<_>>().join(",");
+        let list = keys.iter().map(|key| encoded(key.as_str()).to_string()).collect::<Vec<_>>().join(",");
         let rows = keys.len() + SLACK;
         self.with_query(&format!("keys={list}&limit={rows}&{}{}", self.always, self.unique), rows)
     }
@@ -110,7 +114,7 @@ fn with_query(list: &Url, path: &'static str, query: &str, rows: usize) -> Targe
 
 /// The bytes that a key takes in `keys=`: percent-encoded, with its comma.
 pub(crate) fn key_cost(key: &RunKey) -> usize {
-    key.as_str().bytes().map(|byte| if is_plain(byte) { 1 } else { 3 }).sum::<usize>() + 1
+    encoded(key.as_str()).map(str::len).sum::<usize>() + 1
 }
 
 /// How many of the first keys fit into `budget` bytes; at least one.
@@ -123,20 +127,9 @@ pub(super) fn fitting<'a>(keys: impl Iterator<Item = &'a RunKey>, budget: usize)
     fit.count().max(1)
 }
 
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b':')
-}
-
-fn encode(key: &str) -> String {
-    let mut text = String::with_capacity(key.len() + 8);
-    for byte in key.bytes() {
-        if is_plain(byte) {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
+/// Percent-encoded, in pieces.
+fn encoded(key: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(key, ENCODED)
 }
 
 #[cfg(test)]

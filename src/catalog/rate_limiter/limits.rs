@@ -21,8 +21,8 @@ pub(super) struct Limits {
     pub(super) throttled: Option<Instant>,
     /// The failure that opened the circuit or kept it open.
     pub(super) why: String,
+    pub(super) budget: Budget,
     unsaid: u32,
-    budget: Budget,
     free: usize,
     urgent: usize,
 }
@@ -131,16 +131,6 @@ impl Limits {
             },
             (None, circuit) => circuit,
         }
-    }
-
-    /// Since when the circuit has not been closed.
-    pub(super) fn failing_since(&self) -> Option<Instant> {
-        self.breaker.open_since()
-    }
-
-    /// Requests in the last hour, if there is a budget, and the budget.
-    pub(super) fn spent(&mut self, now: Instant) -> (Option<u64>, u32) {
-        self.budget.spent(now)
     }
 
     fn throttle(&mut self, now: Instant, said: Option<Duration>) {
