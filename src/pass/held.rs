@@ -1,16 +1,17 @@
 //! Changes that wait for the end of the pass, as the brake is for them: the ledger does not know of them, so that a pass
 //! that is taken up meets them again.
 
+use std::collections::HashSet;
+
 use super::report::Report;
-use super::seen::Seen;
 use crate::engine::{Answered, Risky};
-use crate::model::course_key::CourseKey;
+use crate::model::course_key::{CourseKey, RunKey};
 
 /// What waits.
 #[derive(Default)]
 pub(super) struct Waiting {
     /// Runs whose change waits or is held back for good: they are not asked for again.
-    runs: Seen,
+    runs: HashSet<RunKey>,
     /// The answers about them; empty once there are more than the allowance.
     answers: Answered,
     /// Overviews, custom courses not included, that the list showed and that wait.
@@ -35,7 +36,7 @@ impl Waiting {
     /// Has these changes wait, each once, and counts them as held back; `unlimited` is without the brake.
     pub(super) fn hold(&mut self, risky: Vec<Risky>, report: &mut Report, unlimited: bool) {
         for Risky { run, change, question, observation } in risky {
-            if !self.runs.insert(&run) {
+            if !self.runs.insert(run.clone()) {
                 continue;
             }
             report.hold(1, [change]);

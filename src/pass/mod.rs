@@ -30,7 +30,6 @@ mod ranges;
 mod report;
 mod resume;
 mod running;
-mod seen;
 mod settle_page;
 mod suspect;
 mod table;

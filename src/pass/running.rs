@@ -1,5 +1,6 @@
 //! A pass while it runs: its row and its counters.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -9,11 +10,10 @@ use super::page_size::PageSize;
 use super::position::LowWater;
 use super::progress::{Phase, Progress, Status};
 use super::resume::first_row;
-use super::seen::Seen;
 use super::{PassError, Report, age::Age, log};
 use crate::config::{self, Absent};
 use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why, allowance};
-use crate::model::course_key::CourseKey;
+use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{PassKind, PassRow, Store, StoreError};
 
 /// The row is written no more often than this: being killed costs this much work.
@@ -61,8 +61,9 @@ pub(super) struct Running<'a> {
     pub(super) row: Option<PassRow>,
     pub(super) report: Report,
     pub(super) low: LowWater,
-    /// In a dry run only.
-    pub(super) seen: Seen,
+    /// What a dry run has seen; a real pass notes it in the ledger. The one thing in this module that grows: by some 100 MB
+    /// for a million runs.
+    pub(super) seen: HashSet<RunKey>,
     /// Courses on the list of whose runs the ledger has later answers, or other ones than a list from the cache, up to
     /// [`ASKED_AGAIN`]: they are asked for by key.
     pub(super) to_ask: Vec<CourseKey>,
@@ -123,7 +124,7 @@ impl<'a> Running<'a> {
             page_size,
             row,
             low: LowWater::new(position),
-            seen: Seen::default(),
+            seen: HashSet::new(),
             to_ask: Vec::new(),
             to_ask_beyond: 0,
             has_cleared: report.resumed > 0,

@@ -92,7 +92,7 @@ impl Running<'_> {
                 push(&mut report.odd, format!("{key}: its {field} is not valid and is ignored"));
             }
             let run = key.own_key();
-            let again = self.options.dry_run && !self.seen.insert(&run);
+            let again = self.options.dry_run && !self.seen.insert(run.clone());
             if again || answers.contains_key(&run) {
                 report.seen_twice += 1;
                 continue;
