@@ -120,27 +120,16 @@ impl Sources {
     /// The whole status.
     pub async fn status(&self) -> Status {
         let cache = &self.cache;
-        let [
-            for_overviews,
-            for_blanks,
-            for_refused,
-            for_hints,
-            for_passes,
-            for_light,
-            for_queues,
-            for_letters,
-            for_leases,
-        ] = [(); 9].map(|()| self.clone());
         let (overviews, blanks, refused, hints, passes, light, queues, letters, leases) = tokio::join!(
-            read(async move { for_overviews.overviews().await }),
-            read(async move { blanks(&for_blanks.store).await }),
-            read(async move { refused(&for_refused.store).await }),
-            read(async move { for_hints.store.hint_position().await }),
-            read(async move { for_passes.store.last_passes(PassKind::Full, PASSES).await }),
-            read(async move { for_light.store.last_passes(PassKind::Light, 1).await }),
-            read(async move { for_queues.queue_counts().await }),
-            read(async move { letters(&for_letters.store).await }),
-            read(async move { for_leases.leases().await }),
+            self.read(|sources| async move { sources.overviews().await }),
+            self.read(|sources| async move { blanks(&sources.store).await }),
+            self.read(|sources| async move { refused(&sources.store).await }),
+            self.read(|sources| async move { sources.store.hint_position().await }),
+            self.read(|sources| async move { sources.store.last_passes(PassKind::Full, PASSES).await }),
+            self.read(|sources| async move { sources.store.last_passes(PassKind::Light, 1).await }),
+            self.read(|sources| async move { sources.queue_counts().await }),
+            self.read(|sources| async move { letters(&sources.store).await }),
+            self.read(|sources| async move { sources.leases().await }),
         );
         self.note_database(passes.is_ok() || leases.is_ok());
         // While the database is out, the queues are shown with the last number of letters.
@@ -166,6 +155,16 @@ impl Sources {
             next: self.timetable.next(asked_at),
             leases: cache.leases.reading(leases),
         }
+    }
+
+    /// The answer to a question if it comes in time, else why not.
+    async fn read<T, E, F>(&self, ask: impl FnOnce(Self) -> F) -> Result<T, String>
+    where
+        T: Send + 'static,
+        E: std::error::Error + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        with_deadline(LIMIT, ask(self.clone())).await?.map_err(|error| report(&error))
     }
 
     fn database(&self) -> Database {
@@ -237,15 +236,6 @@ impl Sources {
             failing.and_then(|age| TimeDelta::from_std(age).ok()).map(|age| clock::now() - age);
         Catalog { state, until, failing_since, requests_last_hour, requests_per_hour }
     }
-}
-
-/// The answer to a question if it comes in time, else why not.
-async fn read<T, E>(question: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, String>
-where
-    T: Send + 'static,
-    E: std::error::Error + Send + 'static,
-{
-    with_deadline(LIMIT, question).await?.map_err(|error| report(&error))
 }
 
 /// Those that should not be blank come first, however many others there are.

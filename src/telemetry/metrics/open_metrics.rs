@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
 use super::empty::Known;
+use super::timestamp;
 use crate::clock;
 use crate::telemetry::traces;
 
@@ -110,7 +111,7 @@ fn write_histogram(
         let le = [labels, &[format!("le=\"{}\"", number(bound))]].concat();
         write!(text, "{name}_bucket{} {count}", braces(&le))?;
         if let Some(Exemplar { trace_id, value, at }) = exemplars.get(place).and_then(Option::as_ref) {
-            write!(text, " # {{trace_id=\"{trace_id}\"}} {} {}", number(*value), number(seconds(*at)))?;
+            write!(text, " # {{trace_id=\"{trace_id}\"}} {} {}", number(*value), number(timestamp(*at)))?;
         }
         text.push('\n');
     }
@@ -130,10 +131,6 @@ fn braces(labels: &[String]) -> String {
 
 fn escape(text: &str) -> String {
     text.replace('\\', r"\\").replace('\n', r"\n").replace('"', r#"\""#)
-}
-
-fn seconds(at: DateTime<Utc>) -> f64 {
-    at.timestamp_millis() as f64 / 1000.0
 }
 
 /// As OpenMetrics writes floats: `1.0`, and `+Inf`.
