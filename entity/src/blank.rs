@@ -17,21 +17,8 @@ pub struct Model {
 }
 
 /// Why an overview has no link. Each blank one has exactly one reason, by the first of these that applies.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    EnumIter,
-    DeriveActiveEnum,
-    Display,
-    IntoStaticStr,
-    VariantArray,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(EnumIter, DeriveActiveEnum, Display, IntoStaticStr, VariantArray)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Reason {

@@ -1,6 +1,7 @@
 //! One row a pass over the Catalog: what it saw, what it changed, and how far to believe it.
 
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr, VariantArray};
 
 /// A pass, running or done.
@@ -40,21 +41,8 @@ pub struct Model {
 }
 
 /// The two kinds of a pass.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Default,
-    serde::Serialize,
-    serde::Deserialize,
-    EnumIter,
-    DeriveActiveEnum,
-    Display,
-    IntoStaticStr,
-    VariantArray,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(EnumIter, DeriveActiveEnum, Display, IntoStaticStr, VariantArray)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(8))", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -74,21 +62,8 @@ impl PassKind {
 }
 
 /// How far a pass is to be believed.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Default,
-    serde::Serialize,
-    serde::Deserialize,
-    EnumIter,
-    DeriveActiveEnum,
-    Display,
-    IntoStaticStr,
-    VariantArray,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(EnumIter, DeriveActiveEnum, Display, IntoStaticStr, VariantArray)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
