@@ -4,9 +4,10 @@
 //! fails has ended too: only a job that hangs, or has died, is overdue, and not one whose database is out.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 /// The job that heals, and its lease.
@@ -56,24 +57,19 @@ impl Jobs {
 
     fn add_at(&self, name: &'static str, interval: Duration, now: Instant) -> Job {
         let limit = interval.max(SHORTEST).saturating_mul(INTERVALS);
-        self.states().insert(name, State { limit, running: false, last: now });
+        self.0.lock().insert(name, State { limit, running: false, last: now });
         Job { jobs: self.clone(), name }
     }
 
     /// Every job, as it stands at `now`.
     pub fn standing(&self, now: Instant) -> BTreeMap<&'static str, Standing> {
-        let states = self.states();
+        let states = self.0.lock();
         let standing = |state: &State| Standing {
             running: state.running,
             seconds: now.saturating_duration_since(state.last).as_secs(),
             limit_seconds: state.limit.as_secs(),
         };
         states.iter().map(|(name, state)| (*name, standing(state))).collect()
-    }
-
-    fn states(&self) -> MutexGuard<'_, BTreeMap<&'static str, State>> {
-        // Each change is one assignment, so a panic elsewhere leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,7 +104,7 @@ impl Job {
     }
 
     fn note(&self, running: Option<bool>, now: Instant) {
-        if let Some(state) = self.jobs.states().get_mut(self.name) {
+        if let Some(state) = self.jobs.0.lock().get_mut(self.name) {
             state.running = running.unwrap_or(state.running);
             state.last = now;
         }
@@ -118,7 +114,7 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.jobs.states().remove(self.name);
+            self.jobs.0.lock().remove(self.name);
         }
     }
 }

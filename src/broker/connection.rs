@@ -5,13 +5,14 @@
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_rs::Tokio;
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use lapin::{Channel, ConnectionProperties, ErrorKind};
+use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use url::{Host, Url};
 
@@ -222,7 +223,7 @@ enum SocketState {
 
 impl Socket {
     fn hold(&self, stream: TcpStream) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         if matches!(*state, SocketState::HungUp) {
             let _ = stream.shutdown(Shutdown::Both);
         } else {
@@ -231,7 +232,7 @@ impl Socket {
     }
 
     fn hang_up(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         if let SocketState::Open(stream) = &*state {
             // An error means that it is closed already.
             let _ = stream.shutdown(Shutdown::Both);

@@ -3,11 +3,12 @@
 //! The publisher has a connection of its own, and each message a channel of its own until it is confirmed: lapin passes a
 //! returned message to the next confirmation of the channel, which may be that of another message.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
+use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tracing::{Instrument, Span};
 
@@ -164,7 +165,7 @@ impl Link {
         let asked = channel.basic_publish(to, key, options, &message.body, properties);
         let confirm = answer("publishing", asked).await?;
         let confirmation = answer("waiting for a confirmation", confirm).await?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+        self.idle.lock().push(channel);
         match confirmation {
             Confirmation::Ack(None) => Ok(()),
             // The default exchange leads to every queue that exists.
@@ -195,7 +196,7 @@ impl Link {
     }
 
     async fn channel(&self) -> Result<Channel, BrokerError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle.lock().pop();
         if let Some(channel) = idle.filter(|channel| channel.status().connected()) {
             return Ok(channel);
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
+use parking_lot::Mutex;
 
 use super::connection::{Broker, Connection, Role, answer};
 use super::error::BrokerError;
@@ -111,13 +112,13 @@ impl Session {
     /// Takes a delivery of this session; to be called in the order of delivery.
     pub(super) fn take(self: &Arc<Self>, message: lapin::message::Delivery) -> Delivery {
         let tag = message.delivery_tag;
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).delivered(tag);
+        self.window.lock().delivered(tag);
         Delivery { tag, received: Received::new(message, clock::now()), session: self.clone() }
     }
 
     async fn ack(&self, tags: impl IntoIterator<Item = u64>) -> Result<(), BrokerError> {
         let _guard = self.one_at_a_time.lock().await;
-        let acks = self.window.lock().unwrap_or_else(PoisonError::into_inner).settle(tags);
+        let acks = self.window.lock().settle(tags);
         for Ack { tag, multiple } in acks {
             // Not by lapin's acker, which answers Ok(false) if nothing was sent.
             let sent = self.channel.basic_ack(tag, BasicAckOptions { multiple });

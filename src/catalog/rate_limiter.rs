@@ -2,9 +2,9 @@
 
 mod limits;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::limits::{Admission, Limits};
@@ -38,17 +38,17 @@ impl RateLimiter {
 
     /// What an event would meet now.
     pub(super) fn circuit(&self) -> Circuit {
-        self.limits().circuit(Instant::now())
+        self.limits.lock().circuit(Instant::now())
     }
 
     /// Since when the circuit has not been closed.
     pub(super) fn failing_since(&self) -> Option<Instant> {
-        self.limits().breaker.open_since()
+        self.limits.lock().breaker.open_since()
     }
 
     /// Requests in the last hour, if there is a budget, and the budget.
     pub(super) fn spent(&self) -> (Option<u64>, u32) {
-        self.limits().budget.spent(Instant::now())
+        self.limits.lock().budget.spent(Instant::now())
     }
 
     /// Waits for a place. A pass also waits until it is not throttled and the circuit is closed.
@@ -79,7 +79,7 @@ impl RateLimiter {
                 }
                 Admission::Throttled(until) => return Err(CatalogError::Throttled { until }),
                 Admission::Open { until, .. } => {
-                    return Err(CatalogError::CircuitOpen { until, why: self.limits().why.clone() });
+                    return Err(CatalogError::CircuitOpen { until, why: self.limits.lock().why.clone() });
                 }
             };
             tokio::select! {
@@ -90,7 +90,7 @@ impl RateLimiter {
     }
 
     fn admit(&self, now: Instant, purpose: Purpose) -> Admission {
-        let mut limits = self.limits();
+        let mut limits = self.limits.lock();
         let before = (limits.breaker.circuit(), limits.throttled);
         let admission = limits.admit(now, purpose);
         log_change(before, &limits, now);
@@ -99,17 +99,12 @@ impl RateLimiter {
 
     fn report(&self, probe: bool, feedback: Feedback) {
         let now = Instant::now();
-        let mut limits = self.limits();
+        let mut limits = self.limits.lock();
         let before = (limits.breaker.circuit(), limits.throttled);
         limits.report(probe, now, feedback, rand::random());
         log_change(before, &limits, now);
         drop(limits);
         self.changed.notify_waiters();
-    }
-
-    fn limits(&self) -> MutexGuard<'_, Limits> {
-        // No change of the limits panics half-way.
-        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -162,14 +157,14 @@ struct Urgent<'a>(&'a RateLimiter);
 
 impl<'a> Urgent<'a> {
     fn new(limiter: &'a RateLimiter) -> Self {
-        limiter.limits().urgent(true);
+        limiter.limits.lock().urgent(true);
         Self(limiter)
     }
 }
 
 impl Drop for Urgent<'_> {
     fn drop(&mut self) {
-        self.0.limits().urgent(false);
+        self.0.limits.lock().urgent(false);
         self.0.changed.notify_waiters();
     }
 }

@@ -1,11 +1,11 @@
 //! `reconcile`: one pass, now, with a progress bar on a terminal and a report at the end.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
+use parking_lot::Mutex;
 
 use super::context::{Context, Exit, Output};
 use super::output;
@@ -69,7 +69,7 @@ impl Screen {
     }
 
     fn print(&self, text: &str) {
-        let mut failed = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut failed = self.failed.lock();
         if let Err(error) = self.bar.suspend(|| output::print(text)) {
             failed.get_or_insert(error);
         }
@@ -86,7 +86,7 @@ impl Screen {
     /// Prints the report, as the last thing on stdout.
     fn finish(&self, report: &Report) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
-        if let Some(error) = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+        if let Some(error) = self.failed.lock().take() {
             return Err(error);
         }
         match self.output {

@@ -2,9 +2,9 @@
 //! nobody waits for them without a limit.
 
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 /// How old an answer may be.
@@ -31,13 +31,13 @@ impl<T: Clone> Cached<T> {
             return answer;
         }
         let answer = ask().await;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), answer.clone()));
+        *self.last.lock() = Some((Instant::now(), answer.clone()));
         answer
     }
 
     /// The last answer, unless it is older than `max_age`. Does not wait.
     pub(crate) fn last(&self, max_age: Duration) -> Option<T> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last.lock();
         last.as_ref().filter(|(at, _)| at.elapsed() < max_age).map(|(_, answer)| answer.clone())
     }
 }

@@ -2,11 +2,12 @@
 //! others; the last value of each part is kept for that case.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
 use strum::VariantArray;
 use tokio::sync::watch;
 
@@ -77,7 +78,7 @@ impl<T> Default for Memory<T> {
 
 impl<T: Clone> Memory<T> {
     fn reading(&self, read: Result<T, String>) -> Reading<T> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         match read {
             Ok(value) => {
                 *last = Some(Last { as_of: clock::now(), value: value.clone() });
@@ -169,7 +170,7 @@ impl Sources {
 
     fn database(&self) -> Database {
         let unwritable = self.store.writes().refused();
-        Database::new(unwritable.map(|refused| (refused.since, refused.why)), *self.silent_since())
+        Database::new(unwritable.map(|refused| (refused.since, refused.why)), *self.cache.silent_since.lock())
     }
 
     fn consumer(&self) -> Consumer {
@@ -183,12 +184,8 @@ impl Sources {
 
     /// Notes whether the database has just answered.
     pub(crate) fn note_database(&self, answers: bool) {
-        let mut since = self.silent_since();
+        let mut since = self.cache.silent_since.lock();
         *since = if answers { None } else { since.or_else(|| Some(clock::now())) };
-    }
-
-    fn silent_since(&self) -> MutexGuard<'_, Option<DateTime<Utc>>> {
-        self.cache.silent_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn leases(&self) -> Result<Leases, StoreError> {

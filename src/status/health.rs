@@ -2,9 +2,9 @@
 //! been detached for no longer than reconnecting takes. An open connection proves nothing: its consumer may be gone.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::jobs::{Jobs, Standing};
@@ -28,12 +28,12 @@ impl Health {
 
     /// The consumer is attached to its queue.
     pub fn consumer_attached(&self) {
-        *self.detached_since() = None;
+        *self.detached_since.lock() = None;
     }
 
     /// The consumer is detached, since `now` if it was attached until now.
     pub fn consumer_detached(&self, now: Instant) {
-        self.detached_since().get_or_insert(now);
+        self.detached_since.lock().get_or_insert(now);
     }
 
     /// Where each job of the process registers.
@@ -43,7 +43,7 @@ impl Health {
 
     /// The state at `now`.
     pub fn verdict(&self, now: Instant) -> Verdict {
-        let detached = self.detached_since().map(|since| now.saturating_duration_since(since));
+        let detached = self.detached_since.lock().map(|since| now.saturating_duration_since(since));
         let jobs = self.jobs.standing(now);
         let overdue: Vec<String> = jobs.iter().filter_map(|(name, job)| job.overdue(name)).collect();
         let gone = detached.filter(|gone| *gone > RECONNECT_LIMIT);
@@ -57,11 +57,6 @@ impl Health {
             reasons,
             overdue,
         }
-    }
-
-    fn detached_since(&self) -> MutexGuard<'_, Option<Instant>> {
-        // Each change is one assignment, so a panic elsewhere leaves nothing half done.
-        self.detached_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,10 +3,10 @@
 //! A reading may be behind, never ahead: who believes to be ahead overwrites newer answers, and who is behind is
 //! refused by the ledger and asks again.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use parking_lot::Mutex;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
 use super::StoreError;
@@ -33,14 +33,14 @@ struct Reading {
 
 impl DatabaseClock {
     fn get(&self) -> Option<DateTime<Utc>> {
-        let reading = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let reading = *self.0.lock();
         let Reading { time, answered } = reading?;
         let passed = answered.elapsed();
         (passed < GOOD_FOR).then(|| time + passed)
     }
 
     fn set(&self, reading: Option<Reading>) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reading;
+        *self.0.lock() = reading;
     }
 
     /// The time, to the microsecond, or a little earlier; costs a statement once a minute.

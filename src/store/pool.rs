@@ -5,9 +5,10 @@
 //! Over TLS the driver waits for the server's farewell before a connection gives up its place, so that a pool whose
 //! connections hang has no room for others.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use sea_orm::{ConnAcquireErr, ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 use secrecy::ExposeSecret;
 use sqlx::Connection;
@@ -118,7 +119,7 @@ impl Pools {
 
     /// The pool in use, whether or not its connections are good.
     pub(super) fn get(&self) -> Pool {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().clone()
     }
 
     /// A pool whose connections may be used. What still runs by an old one goes on; its connections close as they are
@@ -129,7 +130,7 @@ impl Pools {
             return Ok(current);
         }
         let new = Pool::open(&self.settings, true).await?;
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write();
         // Another may have replaced it meanwhile.
         if current.is_lost() {
             *current = new;

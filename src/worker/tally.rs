@@ -1,8 +1,9 @@
 //! Logs many events in one line with their number, so that a faulty sender does not fill the log. Pure: it is given the
 //! time.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// The pause between two lines.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -29,7 +30,7 @@ pub(super) struct First {
 impl Tally {
     /// Adds an event.
     pub(super) fn add(&self, first: impl FnOnce() -> First) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.waiting += 1;
         state.first.get_or_insert_with(first);
     }
@@ -37,7 +38,7 @@ impl Tally {
     /// The number of events to log now, and the first of them. None before the pause is over, unless this is the `last`
     /// chance.
     pub(super) fn due(&self, now: Instant, last: bool) -> Option<(u64, First)> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let paused = state.logged_at.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
         if !paused && !last {
             return None;
@@ -45,10 +46,6 @@ impl Tally {
         let first = state.first.take()?;
         state.logged_at = Some(now);
         Some((std::mem::take(&mut state.waiting), first))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
 use super::empty::Known;
@@ -32,7 +32,7 @@ impl Exemplars {
     pub(super) fn note(&self, known: &Known, label: &'static str, value: f64) {
         let Some(trace_id) = traces::trace_id() else { return };
         let bucket = known.bounds.iter().position(|bound| value <= *bound).unwrap_or(known.bounds.len());
-        let mut all = self.all();
+        let mut all = self.0.lock();
         let buckets = all.entry((known.name, label)).or_insert_with(|| vec![None; known.bounds.len() + 1]);
         if let Some(kept) = buckets.get_mut(bucket) {
             *kept = Some(Exemplar { trace_id, value, at: clock::now() });
@@ -42,15 +42,12 @@ impl Exemplars {
     fn of(&self, family: &str, metric: &Metric) -> Vec<Option<Exemplar>> {
         let label = metric.get_label().first().map_or("", LabelPair::value);
         let found = self
-            .all()
+            .0
+            .lock()
             .iter()
             .find(|((name, of), _)| *name == family && *of == label)
             .map(|(_, kept)| kept.clone());
         found.unwrap_or_default()
-    }
-
-    fn all(&self) -> MutexGuard<'_, HashMap<Series, Vec<Option<Exemplar>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
