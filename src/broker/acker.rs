@@ -1,14 +1,14 @@
-//! Ends a delivery: it is done, waits in a delay queue, or is a dead letter.
+//! Moves a delivery to a delay queue, or to the dead letters.
 //!
 //! To move a message, a copy is sent and confirmed first, and the delivery acknowledged after that. A stop in between makes
 //! a duplicate, which changes nothing; the other order would lose the message.
 
 use super::error::BrokerError;
 use super::publisher::Publisher;
-use super::session::{Delivery, ack};
+use super::session::Delivery;
 use super::topology::Topology;
 
-/// Ends deliveries. Cheap to clone.
+/// Moves deliveries. Cheap to clone.
 ///
 /// After [`BrokerError::Stale`], drop the delivery: it is delivered again. After any other error it is unchanged: keep it
 /// and try again after a pause. It is not put back into its queue, as it would be delivered again at once.
@@ -22,11 +22,6 @@ impl Acker {
     /// Sends with this publisher to the queues of this topology.
     pub fn new(publisher: Publisher, topology: Topology) -> Self {
         Self { publisher, topology }
-    }
-
-    /// Acknowledges a delivery. For many at once see [`super::ack_many`].
-    pub async fn ack(&self, delivery: &Delivery) -> Result<(), BrokerError> {
-        ack(delivery).await
     }
 
     /// Delivers it again after `step` seconds, one of the topology's steps, as attempt number `attempt`: one more than its
@@ -63,6 +58,6 @@ impl Acker {
             delivery.hang_up();
         }
         sent?;
-        ack(delivery).await
+        delivery.ack().await
     }
 }

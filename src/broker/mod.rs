@@ -1,7 +1,7 @@
 //! RabbitMQ: topology, consuming, publishing, and how a delivery ends. Does not know courses.
 //!
-//! [`Broker`] opens connections. [`Consumer`] takes [`Delivery`]s from the events queue. [`Acker`] acknowledges them, or
-//! moves them to a delay queue or to the dead letters, which [`DeadLetters`] reads.
+//! [`Broker`] opens connections. [`Consumer`] takes [`Delivery`]s from the events queue. Each can be acknowledged;
+//! [`Acker`] moves them to a delay queue or to the dead letters, which [`DeadLetters`] reads.
 
 mod acker;
 mod connection;

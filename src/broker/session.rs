@@ -63,6 +63,14 @@ impl Delivery {
         self.session.is_live()
     }
 
+    /// Acknowledges it. A second time does nothing. For many at once see [`ack_many`].
+    ///
+    /// # Errors
+    /// [`BrokerError::Stale`] if the broker delivers it again.
+    pub async fn ack(&self) -> Result<(), BrokerError> {
+        self.session.ack([self.tag]).await
+    }
+
     /// Ends its connection: the broker delivers it again, and all others of the connection.
     pub(super) fn hang_up(&self) {
         self.session.connection.hang_up();
@@ -152,11 +160,6 @@ pub async fn ack_many(deliveries: Vec<Delivery>) -> Result<(), BrokerError> {
         }
     }
     result
-}
-
-/// Acknowledges one delivery. A second time it does nothing.
-pub(super) async fn ack(delivery: &Delivery) -> Result<(), BrokerError> {
-    delivery.session.ack([delivery.tag]).await
 }
 
 fn stale(error: &BrokerError) -> BrokerError {

@@ -25,8 +25,8 @@ async fn what_is_published_is_consumed_and_gone_when_acknowledged() {
         assert_eq!(delivery.routing_key, "course-publish");
         assert_eq!(delivery.content_type.as_deref(), Some("application/json"));
         assert_eq!((delivery.attempt, &delivery.reason), (0, &None));
-        rig.acker().ack(&delivery).await.unwrap();
-        rig.acker().ack(&delivery).await.expect("a second time does nothing");
+        delivery.ack().await.unwrap();
+        delivery.ack().await.expect("a second time does nothing");
         consumer.stop().await.close().await;
         rig.wait_for_ready(0, 0, 0).await;
     })
@@ -116,7 +116,7 @@ async fn a_cut_wire_loses_nothing() {
         proxy.cut();
         consumer.wait_for(false, SOON).await;
         assert!(!stale.is_live());
-        let error = rig.acker().ack(&stale).await.unwrap_err();
+        let error = stale.ack().await.unwrap_err();
         assert!(matches!(&error, BrokerError::Stale(_)), "{error:?}");
         assert!(error.to_string().contains("deliver it again"), "{error}");
         let error = rig.acker().dead(&stale, "x").await.unwrap_err();

@@ -49,7 +49,7 @@ async fn a_delayed_message_comes_back_as_it_was() {
             assert_eq!((&after.body, &after.content_type), (&before.body, &before.content_type));
             before = after;
         }
-        settler.ack(&before).await.unwrap();
+        before.ack().await.unwrap();
         consumer.stop().await.close().await;
         rig.wait_for_ready(0, 0, 0).await;
     })
@@ -86,7 +86,7 @@ async fn a_copy_that_leads_to_no_queue_gives_the_delivery_back_to_the_broker() {
         let again = consumer.next().await;
         assert!(again.body == delivery.body && !delivery.is_live());
         settler.delay(&again, 1, 1, "x").await.unwrap();
-        settler.ack(&consumer.next().await).await.unwrap();
+        consumer.next().await.ack().await.unwrap();
         consumer.stop().await.close().await;
         rig.wait_for_ready(0, 0, 0).await;
     })
@@ -121,7 +121,7 @@ async fn after_its_delay_queue_was_deleted_the_next_session_declares_the_topolog
         rig.publish("{}").await;
         settler.delay(&consumer.next().await, 1, 1, "x").await.unwrap_err();
         settler.delay(&consumer.next().await, 1, 1, "x").await.unwrap();
-        settler.ack(&consumer.next().await).await.unwrap();
+        consumer.next().await.ack().await.unwrap();
         consumer.stop().await.close().await;
     })
     .await;
