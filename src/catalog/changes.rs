@@ -48,7 +48,7 @@ impl Client {
         let (mut changes, mut rows) = (Changes::default(), 0);
         for _ in 0..MOST_PAGES {
             let target = fresh.urls.changed_since(since, rows, LIMIT);
-            let list = fresh.shared.requests.ask_for_courses(&target, Purpose::Hint).await?.list;
+            let list = fresh.requests.ask_for_courses(&target, Purpose::Hint).await?.list;
             let is_last = list.rows.is_empty() || !list.has_next;
             rows += list.rows.len();
             list.rows.into_iter().for_each(|row| changes.add(row));

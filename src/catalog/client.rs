@@ -23,13 +23,9 @@ use super::{Purpose, transport};
 /// The Catalog. Clones share connections, token and rate limiter; a process has one.
 #[derive(Clone)]
 pub struct Client {
-    pub(super) shared: Arc<Shared>,
+    pub(super) requests: Arc<Requests>,
+    pub(super) policy: Arc<UrlPolicy>,
     pub(super) urls: Arc<Urls>,
-}
-
-pub(super) struct Shared {
-    pub(super) requests: Requests,
-    pub(super) policy: UrlPolicy,
 }
 
 /// One page of the whole list.
@@ -88,14 +84,14 @@ impl Client {
             sent: AtomicU64::new(0),
         };
         let urls = Arc::new(Urls::new(&settings.url, settings.max_url_bytes, also));
-        Ok(Self { shared: Arc::new(Shared { requests, policy }), urls })
+        Ok(Self { requests: Arc::new(requests), policy: Arc::new(policy), urls })
     }
 
     /// The same Catalog, asked past its cache: it keeps whole answers by URL, and forgets them only when it sees a row of
     /// its own saved, which it does not see of everything.
     #[must_use]
     pub(crate) fn past_cache(&self) -> Self {
-        Self { shared: self.shared.clone(), urls: Arc::new(self.urls.past_cache(rand::random())) }
+        Self { urls: Arc::new(self.urls.past_cache(rand::random())), ..self.clone() }
     }
 
     /// The runs from `offset` on, `limit` of them (at least one), with quick retries.
@@ -104,10 +100,10 @@ impl Client {
     /// The last failure. A single broken run of the page may cause a 500.
     pub async fn page(&self, offset: u64, limit: u32, purpose: Purpose) -> Result<Page, CatalogError> {
         let target = self.urls.page(offset, limit);
-        let answered = self.shared.requests.ask(&target, Kind::Page, purpose).await?;
+        let answered = self.requests.ask(&target, Kind::Page, purpose).await?;
         let run = |row: &Row| ListedRun {
             key: listed_key(row),
-            observation: observation(&row.url, &row.also, &self.shared.policy),
+            observation: observation(&row.url, &row.also, &self.policy),
             odd: row.odd.clone(),
         };
         Ok(Page {
@@ -121,22 +117,22 @@ impl Client {
     /// For `check`: fetches a token and a list of one run, in one attempt. Returns the number of runs.
     pub async fn probe(&self) -> Result<u64, CatalogError> {
         let target = self.urls.page(0, 1);
-        Ok(self.shared.requests.ask(&target, Kind::Probe, Purpose::Command).await?.list.count)
+        Ok(self.requests.ask(&target, Kind::Probe, Purpose::Command).await?.list.count)
     }
 
     /// What an event would meet now.
     pub fn circuit(&self) -> Circuit {
-        self.shared.requests.limiter.circuit()
+        self.requests.limiter.circuit()
     }
 
     /// Since when the Catalog fails, where requests are held back for that.
     pub fn failing_since(&self) -> Option<Instant> {
-        self.shared.requests.limiter.failing_since()
+        self.requests.limiter.failing_since()
     }
 
     /// Requests in the last hour, if `catalog.requests_per_hour` is set, and that setting.
     pub fn budget(&self) -> (Option<u64>, u32) {
-        self.shared.requests.limiter.spent()
+        self.requests.limiter.spent()
     }
 
     /// The bytes that the value of `keys=` may take in one request; see [`super::key_cost`].
@@ -146,6 +142,6 @@ impl Client {
 
     /// Requests sent to the Catalog so far, with retries and without those for tokens.
     pub fn requests(&self) -> u64 {
-        self.shared.requests.sent.load(Ordering::Relaxed)
+        self.requests.sent.load(Ordering::Relaxed)
     }
 }

@@ -28,11 +28,11 @@ impl Client {
         let mut observations = HashMap::with_capacity(distinct.len());
         let mut batches = Batches::new(distinct, self.urls.key_budget());
         while let Some(batch) = batches.next() {
-            match self.shared.requests.ask(&self.urls.keys(&batch.keys), batch.kind, purpose).await {
+            match self.requests.ask(&self.urls.keys(&batch.keys), batch.kind, purpose).await {
                 Ok(Answered { list, .. }) => {
                     batches.succeeded(&batch);
                     log_ignored_values(&list);
-                    observations.extend(observe(&list, &batch.keys, &self.shared.policy));
+                    observations.extend(observe(&list, &batch.keys, &self.policy));
                 }
                 Err(error) => {
                     let lost = batches.failed(batch, &error);
