@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 }
 
 fn event_kind(text: &str) -> Result<EventKind, String> {
-    EventKind::from_name(text).ok_or_else(|| "expected course-publish or overview-recreated".to_owned())
+    text.parse().map_err(|_| "expected course-publish or overview-recreated".to_owned())
 }
 
 /// Of so many courses or fewer, each has a line of its own.

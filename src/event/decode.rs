@@ -91,8 +91,8 @@ fn binary(raw: &Raw, name: &str, body: &Value) -> Result<Decoded, DecodeError> {
 
 fn native(raw: &Raw, body: &Value) -> Result<Decoded, DecodeError> {
     let kind = match fields::text(body, "", "type")? {
-        Some(name) => EventKind::from_name(name).ok_or_else(|| unknown_type(name))?,
-        None => EventKind::from_name(raw.routing_key).ok_or_else(|| {
+        Some(name) => name.parse().map_err(|_| unknown_type(name))?,
+        None => raw.routing_key.parse().map_err(|_| {
             let key = cut(raw.routing_key, SHOWN_CHARS);
             wrong("type", format!("is missing, and the routing key {key:?} is no type either"))
         })?,
@@ -114,7 +114,7 @@ impl About {
 
     /// None for a known type that is not about a course run.
     fn from_type(name: &str) -> Result<Option<Self>, DecodeError> {
-        if let Some(kind) = EventKind::from_name(name) {
+        if let Ok(kind) = name.parse() {
             return Ok(Some(Self::native(kind)));
         }
         let objects: &[&str] = match name.strip_prefix(AUTHORING) {

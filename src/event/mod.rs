@@ -28,11 +28,6 @@ impl EventKind {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
-
-    /// The kind of that name, if there is one.
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        name.parse().ok()
-    }
 }
 
 /// A message that asks for a course to be checked.
