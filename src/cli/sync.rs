@@ -17,7 +17,7 @@ use crate::telemetry::traces;
 pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Result<Exit> {
     traces::about(&Span::current(), courses.iter());
     let engine = context.engine().await?;
-    engine.restore(courses).await?;
+    engine.store().restore(courses).await?;
     let (policy, never) = (Policy::default(), CancellationToken::new());
     let observed = engine.refresh(courses.to_vec(), Purpose::Command, policy, &never).await?;
     let outcomes = observed.into_outcomes();

@@ -1,4 +1,4 @@
-//! The engine that events, commands and the pass share: restore, ask, and observe what was answered.
+//! The engine that events, commands and the pass share: ask, and observe what was answered.
 //!
 //! ```text
 //! ask ─▶ Answered ─▶ observe: snapshot ─▶ decide (plan, brake; pure) ─▶ apply ─▶ Observed
@@ -75,12 +75,6 @@ impl Engine {
     /// The Catalog.
     pub fn catalog(&self) -> &Client {
         &self.catalog
-    }
-
-    /// Gives these courses' overviews the last known URL back where they lost it, and returns which had. The Catalog is
-    /// not asked.
-    pub async fn restore(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
-        self.store.restore(courses).await
     }
 
     /// Asks the Catalog for the runs of these courses, and applies what it says. Runs of which the ledger has a later

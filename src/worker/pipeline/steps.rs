@@ -219,7 +219,7 @@ fn is_of_hints(batch: &[(RunKey, Vec<Job>)]) -> bool {
 
 /// Restores the links of these courses, and reads what is known of those that hints are about.
 async fn restore(engine: &Engine, jobs: &[Job]) -> Result<Restored, StoreError> {
-    let mut courses = engine.restore(&courses(jobs.iter())).await?;
+    let mut courses = engine.store().restore(&courses(jobs.iter())).await?;
     courses.sort_unstable();
     courses.dedup();
     Span::current().record("course_sharing.rows_written", count(courses.len()));
