@@ -100,10 +100,14 @@ impl Pass {
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Report, PassError> {
-        let span = span(options);
-        let ended = self.run_in_span(options, progress, stop).instrument(span.clone()).await;
-        note_end(&span, &ended);
-        ended
+        let page_size = self.page_size(options).await?;
+        if options.dry_run {
+            // It writes nothing, so it needs no lease either, which would be a write.
+            let halt = stop.child_token();
+            return run(&self.parts, options, page_size, progress, stop, halt).await;
+        }
+        let held = Held::take(self.parts.engine.store(), &self.jobs, &stop).await?;
+        self.run_held(held, options, page_size, progress, stop).await
     }
 
     /// The same, unless a pass that began after `since` has ended: of several workers on one schedule one makes the
@@ -149,13 +153,7 @@ impl Pass {
         let held = Held::take(self.parts.engine.store(), &self.jobs, &stop).await?;
         // Again, with the lease: another worker may have made the whole pass since.
         match self.is_wanted(wanted).await {
-            Ok(true) => {
-                let span = span(options);
-                let running = self.run_held(held, options, page_size, progress, stop);
-                let ended = running.instrument(span.clone()).await;
-                note_end(&span, &ended);
-                ended.map(Some)
-            }
+            Ok(true) => self.run_held(held, options, page_size, progress, stop).await.map(Some),
             other => {
                 held.release().await;
                 other.map(|_| None)
@@ -177,23 +175,6 @@ impl Pass {
         })
     }
 
-    async fn run_in_span(
-        &self,
-        options: Options,
-        progress: &dyn Progress,
-        stop: CancellationToken,
-    ) -> Result<Report, PassError> {
-        let page_size = self.page_size(options).await?;
-        if options.dry_run {
-            // It writes nothing, so it needs no lease either, which would be a write.
-            let halt = stop.child_token();
-            let running = Running::begin(&self.parts, options, page_size, progress, stop, halt).await?;
-            return running.complete().await;
-        }
-        let held = Held::take(self.parts.engine.store(), &self.jobs, &stop).await?;
-        self.run_held(held, options, page_size, progress, stop).await
-    }
-
     async fn run_held(
         &self,
         held: Held,
@@ -207,11 +188,7 @@ impl Pass {
             PassKind::Light => ChangedBy::LightPass,
         };
         let parts = Parts { engine: self.parts.engine.writing_as(by), ..self.parts.clone() };
-        let ended = match Running::begin(&parts, options, page_size, progress, stop, held.halt.clone()).await
-        {
-            Ok(running) => running.complete().await,
-            Err(error) => Err(error),
-        };
+        let ended = run(&parts, options, page_size, progress, stop, held.halt.clone()).await;
         if !matches!(ended, Err(PassError::LeaseLost)) {
             held.release().await;
         }
@@ -241,6 +218,23 @@ impl Pass {
             }
         })
     }
+}
+
+/// One pass, in a span of its own.
+async fn run(
+    parts: &Parts,
+    options: Options,
+    page_size: PageSize,
+    progress: &dyn Progress,
+    stop: CancellationToken,
+    halt: CancellationToken,
+) -> Result<Report, PassError> {
+    let span = span(options);
+    let pass =
+        async { Running::begin(parts, options, page_size, progress, stop, halt).await?.complete().await };
+    let ended = pass.instrument(span.clone()).await;
+    note_end(&span, &ended);
+    ended
 }
 
 /// The span of a pass; the root of its trace, but for a command's.

@@ -52,13 +52,11 @@ impl Running<'_> {
             ));
         }
         if unsettled > 0 {
-            let first = report.unsettled_keys.first().map(|first| format!(", for one {first}"));
-            let first = first.unwrap_or_default();
+            let first = for_one(&report.unsettled_keys);
             report.reason(format!("{unsettled} overviews could not be settled{first}"));
         }
         if report.refused > 0 {
-            let first = report.refused_urls.first().map(|first| format!(", for one {first}"));
-            let (refused, first) = (report.refused, first.unwrap_or_default());
+            let (refused, first) = (report.refused, for_one(&report.refused_urls));
             report.reason(format!("{refused} courses have a URL in the Catalog that is refused{first}"));
         }
         if broken > 0 && unsettled == 0 {
@@ -172,4 +170,9 @@ impl Running<'_> {
              pass; --allow-mass-change lets them through"
         )
     }
+}
+
+/// The first of a list, as the end of a sentence.
+fn for_one(list: &[String]) -> String {
+    list.first().map_or(String::new(), |first| format!(", for one {first}"))
 }
