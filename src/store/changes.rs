@@ -120,7 +120,7 @@ impl Write {
 impl Copying<'_> {
     /// Writes the links, and their history.
     pub(super) fn write(self, note: &Note) -> Write {
-        let backend = self.backend();
+        let backend = self.backend;
         if backend == DbBackend::Postgres {
             let count = Query::select().expr(Expr::cust("COUNT(*)")).from(WRITTEN).take();
             return Write { note: None, update: self.update_and_note(note, count), only_noted: false };
@@ -156,7 +156,7 @@ impl Copying<'_> {
         let _ = insert.select_from(note.rows(links));
         let mut noted = CommonTableExpression::new();
         noted.table_name("noted").query(insert);
-        self.backend().build(&WithClause::new().cte(written).cte(noted).to_owned().query(answer))
+        self.backend.build(&WithClause::new().cte(written).cte(noted).to_owned().query(answer))
     }
 }
 

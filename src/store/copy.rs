@@ -38,7 +38,7 @@ pub(super) enum Clears {
 /// One copy.
 #[derive(Clone, Copy)]
 pub(super) struct Copying<'a> {
-    backend: DbBackend,
+    pub(super) backend: DbBackend,
     from: From,
     scope: Scope<'a>,
     clears: Clears,
@@ -109,10 +109,6 @@ impl Copying<'_> {
     /// Whether the update writes nothing where no link differs, and reads a whole table to find that.
     pub(super) fn is_of_all_links(self) -> bool {
         self.also.is_empty() && !self.scope.is_of_courses()
-    }
-
-    pub(super) fn backend(self) -> DbBackend {
-        self.backend
     }
 
     /// The ledger's rows that differ from an overview, locked. Without the lock an update that waits for another's
@@ -189,15 +185,11 @@ fn of_runs(backend: DbBackend, from: From, courses: &[CourseKey]) -> Expr {
 }
 
 fn col_o(name: &'static str) -> Expr {
-    Expr::col((Alias::new(overview_table()), Alias::new(name)))
+    Expr::col((overview::Entity, Alias::new(name)))
 }
 
 fn col_l(name: &'static str) -> Expr {
-    Expr::col((Alias::new("course_sharing_ledger"), Alias::new(name)))
-}
-
-fn overview_table() -> &'static str {
-    sea_orm::EntityName::table_name(&overview::Entity)
+    Expr::col((ledger::Entity, Alias::new(name)))
 }
 
 /// The URL that the ledger says an overview should have.

@@ -74,7 +74,6 @@ pub struct Store {
     db: Db,
     clock: Arc<DatabaseClock>,
     also: Arc<[AlsoColumn]>,
-    writes: Writes,
     by: ChangedBy,
 }
 
@@ -105,14 +104,7 @@ impl Store {
                 return Err(StoreError::Connect { url: config::without_password(url), source });
             }
         };
-        let writes = Writes::default();
-        Ok(Self {
-            db: Db::new(pools, writes.clone()),
-            clock: Arc::new(DatabaseClock::default()),
-            also: Arc::new([]),
-            writes,
-            by: ChangedBy::default(),
-        })
+        Ok(Self { db: Db::new(pools), clock: Arc::default(), also: Arc::new([]), by: ChangedBy::default() })
     }
 
     /// The time on the database's clock, to the microsecond, or a little earlier; costs a statement once a minute.
@@ -129,7 +121,7 @@ impl Store {
 
     /// Whether the database writes, as far as is known.
     pub fn writes(&self) -> &Writes {
-        &self.writes
+        &self.db.writes
     }
 
     /// The same store with other limits on how long work may take.

@@ -3,7 +3,6 @@
 //! A statement runs on a task of its own, so that a caller who stops waiting leaves no connection in the middle of an
 //! answer. At its limit the task is dropped, and with it its connection: what comes after goes by a new pool.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,14 +53,14 @@ pub(super) type Work<'w, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 pub(super) struct Db {
     pools: Arc<Pools>,
     backend: DbBackend,
-    writes: Writes,
+    pub(super) writes: Writes,
     timeouts: Timeouts,
 }
 
 impl Db {
-    pub(super) fn new(pools: Pools, writes: Writes) -> Self {
+    pub(super) fn new(pools: Pools) -> Self {
         let backend = pools.get().db.get_database_backend();
-        Self { pools: Arc::new(pools), backend, writes, timeouts: Timeouts::default() }
+        Self { pools: Arc::new(pools), backend, writes: Writes::default(), timeouts: Timeouts::default() }
     }
 
     pub(super) fn with_timeouts(self, timeouts: Timeouts) -> Self {
@@ -263,12 +262,6 @@ impl<Q: StatementBuilder> IntoStatement for &Q {
 impl IntoStatement for Statement {
     fn for_database(self, _: DbBackend) -> Statement {
         self
-    }
-}
-
-impl fmt::Debug for Db {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Db").field("backend", &self.backend()).finish_non_exhaustive()
     }
 }
 

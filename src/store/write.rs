@@ -92,7 +92,7 @@ impl Store {
         let copying = self.copying(from, scope, Clears::Leave);
         if self.backend() == DbBackend::Postgres {
             let written = self.db.values(RESTORE, Limit::Batch, copying.write_for_ids(note)).await;
-            return written.inspect_err(|error| self.writes.note(error));
+            return written.inspect_err(|error| self.writes().note(error));
         }
         // On MySQL an update returns nothing, and on SQLite one that changes nothing waits for other writers.
         let lost: Vec<String> = self.db.values(RESTORE, Limit::Batch, &copying.due()).await?;
@@ -131,7 +131,7 @@ impl Store {
         let writes = [From::Run, From::Own].map(|from| self.copying(from, scope, clears).write(&note));
         let overviews = self.write_all(COPY, Limit::Table, writes.into()).await?;
         if overviews > 0 {
-            self.writes.committed();
+            self.writes().committed();
         }
         Ok(overviews)
     }
@@ -184,7 +184,7 @@ impl Store {
                 })
             })
             .await?;
-        self.writes.committed();
+        self.writes().committed();
         if !applied.refused.is_empty() {
             metrics::get().ledger_refused.add(applied.refused.len() as u64);
             self.clock.doubt();

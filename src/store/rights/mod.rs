@@ -128,7 +128,7 @@ impl Store {
                 done => done.map(|_| None)?,
             },
         };
-        self.writes.set(refused.clone());
+        self.writes().set(refused.clone());
         Ok(refused)
     }
 
