@@ -107,13 +107,6 @@ enum Command {
     },
 }
 
-impl Command {
-    /// Whether it ends by itself, for somebody who waits for it.
-    fn is_brief(&self) -> bool {
-        !matches!(self, Self::Worker)
-    }
-}
-
 /// Runs the program with the process's own arguments and environment.
 pub fn main() -> ExitCode {
     let Cli { config: file, set, output, command } = Cli::parse();
@@ -123,7 +116,8 @@ pub fn main() -> ExitCode {
         Command::Man { folder } => manual::pages(&folder, Cli::command()),
         command => configured(file, set).and_then(|(mut config, settings, source)| {
             // A line of progress, or what was asked for, would be lost between lines of a log.
-            if io::stderr().is_terminal() && command.is_brief() && !settings.is_set("log.level") {
+            let is_brief = !matches!(command, Command::Worker);
+            if io::stderr().is_terminal() && is_brief && !settings.is_set("log.level") {
                 config.log.level = "warn".to_owned();
             }
             let log = config.log.clone();

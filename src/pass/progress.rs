@@ -3,21 +3,15 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::engine::Change;
 
 /// Receives what a pass says while it runs; called from one task, in order, and not to be blocked for long.
 pub trait Progress: Send + Sync {
     /// After every page and every batch of look-ups.
-    fn at(&self, status: &Status) {
-        let _ = status;
-    }
+    fn at(&self, _status: &Status) {}
 
     /// In a dry run: an overview that a real pass would change.
-    fn change(&self, change: &Change) {
-        let _ = change;
-    }
+    fn change(&self, _change: &Change) {}
 }
 
 /// Says nothing.
@@ -27,8 +21,7 @@ pub struct Silent;
 impl Progress for Silent {}
 
 /// What the pass is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Reading the Catalog's list.
     Crawl,

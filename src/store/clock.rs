@@ -33,14 +33,9 @@ struct Reading {
 
 impl DatabaseClock {
     fn get(&self) -> Option<DateTime<Utc>> {
-        let reading = *self.0.lock();
-        let Reading { time, answered } = reading?;
+        let Reading { time, answered } = (*self.0.lock())?;
         let passed = answered.elapsed();
         (passed < GOOD_FOR).then(|| time + passed)
-    }
-
-    fn set(&self, reading: Option<Reading>) {
-        *self.0.lock() = reading;
     }
 
     /// The time, to the microsecond, or a little earlier; costs a statement once a minute.
@@ -60,13 +55,13 @@ impl DatabaseClock {
                 Box::pin(async move { read(transaction, sql).await.map_err(StoreError::doing(DOING)) })
             })
             .await?;
-        self.set(Some(reading));
+        *self.0.lock() = Some(reading);
         Ok((reading.time + reading.answered.elapsed()).trunc_subsecs(6))
     }
 
     /// Has the clock be read again before it is used.
     pub(super) fn doubt(&self) {
-        self.set(None);
+        *self.0.lock() = None;
     }
 }
 

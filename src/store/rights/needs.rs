@@ -83,18 +83,15 @@ impl Need {
     pub(super) fn probe(&self, backend: DbBackend, columns: &[&str]) -> String {
         let Self { right, table, whole, .. } = self;
         let listed = columns.join(", ");
+        let from_dual = if backend == DbBackend::MySql { " FROM DUAL" } else { "" };
         let statement = match *right {
-            "INSERT" => format!("INSERT INTO {table} ({listed}) SELECT NULL{}", from_dual(backend)),
+            "INSERT" => format!("INSERT INTO {table} ({listed}) SELECT NULL{from_dual}"),
             "UPDATE" => format!("UPDATE {table} SET {} = NULL", columns.join(" = NULL, ")),
             "DELETE" => format!("DELETE FROM {table}"),
             _ => format!("SELECT {} FROM {table}", if *whole { "*" } else { &listed }),
         };
         format!("{statement} WHERE 1 = 0")
     }
-}
-
-fn from_dual(backend: DbBackend) -> &'static str {
-    if backend == DbBackend::MySql { " FROM DUAL" } else { "" }
 }
 
 /// As GRANT has it: `SELECT (id, marketing_url) ON course_overviews_courseoverview`.

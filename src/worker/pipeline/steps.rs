@@ -149,9 +149,9 @@ impl Pipeline {
     pub(super) fn write(&mut self, now: Instant) {
         loop {
             let mut events = 0;
-            let is_of_hints = self.answered.front().is_some_and(|(asked, _)| asked.is_of_hints());
+            let of_hints = self.answered.front().is_some_and(|(asked, _)| is_of_hints(&asked.batch));
             let fits = self.answered.iter().take_while(|(asked, _)| {
-                if asked.is_of_hints() != is_of_hints {
+                if is_of_hints(&asked.batch) != of_hints {
                     return false;
                 }
                 let before = events;
@@ -163,7 +163,7 @@ impl Pipeline {
                 return;
             }
             let (asked, answered): (Vec<Asked>, Vec<Answered>) = self.answered.drain(..count).unzip();
-            let engine = self.engine_for(is_of_hints);
+            let engine = self.engine_for(of_hints);
             let jobs = asked.iter().flat_map(Asked::jobs);
             let span = trace::step(
                 jobs.map(Job::traced),
@@ -203,12 +203,6 @@ impl Pipeline {
             }
             Err(error) => self.database_failed(jobs.collect(), &error),
         }
-    }
-}
-
-impl Asked {
-    fn is_of_hints(&self) -> bool {
-        is_of_hints(&self.batch)
     }
 }
 
