@@ -5,7 +5,8 @@ use migration::restore_trigger::State;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::context::{Context, Exit, Output};
+use super::context::{Context, Output};
+use super::exit::Exit;
 use super::output;
 use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::{CatalogError, Client, Purpose};

@@ -5,7 +5,8 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::context::{Context, Exit, Output};
+use super::context::{Context, Output};
+use super::exit::Exit;
 use super::output;
 use crate::broker::{self, Broker, BrokerError, Publisher, Received, Topology};
 use crate::model::course_key::CourseKey;

@@ -1,6 +1,7 @@
 //! `explain`: why a course's link is as it is, who changed it when, and everything else that is known of the course.
 
-use super::context::{Context, Exit, Output};
+use super::context::{Context, Output};
+use super::exit::Exit;
 use super::output;
 use crate::model::course_key::CourseKey;
 use crate::model::text::escape;

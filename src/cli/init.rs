@@ -11,7 +11,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::check::{self, Found};
-use super::context::{Context, Exit, Output, Source};
+use super::context::{Context, Output, Source};
+use super::exit::Exit;
 use super::output;
 use crate::config::{DEFAULT_FILE, Settings};
 use crate::telemetry::report;

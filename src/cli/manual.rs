@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::Shell;
 
-use super::context::Exit;
+use super::exit::Exit;
 use super::output;
 
 /// Reads the name of a shell that we make completions for.

@@ -6,7 +6,8 @@ use migration::{Direction, MigrateError, Migrator, MigratorTrait, Planned, resto
 use sea_orm::DatabaseConnection;
 use serde_json::json;
 
-use super::context::{Context, Exit, Output};
+use super::context::{Context, Output};
+use super::exit::Exit;
 use super::output;
 use crate::store::Store;
 

@@ -3,6 +3,7 @@
 mod check;
 mod context;
 mod dead_letters;
+mod exit;
 mod explain;
 mod init;
 mod manual;
@@ -24,7 +25,8 @@ use strum::IntoStaticStr;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use self::context::{Context, Courses, Exit, Output, Source};
+use self::context::{Context, Courses, Output, Source};
+use self::exit::Exit;
 use crate::config::{self, Config, Settings};
 use crate::model::course_key::CourseKey;
 use crate::telemetry::{LogLevel, report, traces};

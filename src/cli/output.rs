@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::context::Exit;
+use super::exit::Exit;
 
 /// Writes to stdout. If the reader has closed the pipe (`| head`), the text is dropped without an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {

@@ -6,7 +6,8 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use tracing::Span;
 
-use super::context::{Context, Courses, Exit, Output};
+use super::context::{Context, Courses, Output};
+use super::exit::Exit;
 use super::output;
 use crate::broker::{Broker, Message, Publisher};
 use crate::clock;

@@ -7,7 +7,8 @@ use clap::Args;
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
 
-use super::context::{Context, Exit, Output};
+use super::context::{Context, Output};
+use super::exit::Exit;
 use super::output;
 use crate::config::PageSize;
 use crate::engine::Change;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::context::{Context, Exit, Output};
+use super::context::{Context, Output};
+use super::exit::Exit;
 use super::output;
 use crate::model::course_key::CourseKey;
 use crate::model::text::escape;

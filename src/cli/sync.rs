@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::context::{Context, Exit, Output};
+use super::context::{Context, Output};
+use super::exit::Exit;
 use super::output;
 use crate::catalog::Purpose;
 use crate::engine::{Outcome, Policy};

@@ -5,7 +5,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, Exit, Source};
+use super::context::{Context, Source};
+use super::exit::Exit;
 use crate::config::{Schedule, Settings, without_password};
 use crate::engine::Engine;
 use crate::http::{App, Server};
