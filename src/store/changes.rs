@@ -15,10 +15,10 @@ use sea_orm::{
     QuerySelect, QueryTrait, Statement,
 };
 
-use super::copy::Copying;
 use super::statement::execute_counting;
 use super::timeout::Limit::{Batch, Table};
 use super::timeout::execute;
+use super::update_links::Copying;
 use super::{MAX_ROWS, Store, StoreError, keys};
 use crate::telemetry::trace_id;
 

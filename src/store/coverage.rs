@@ -6,8 +6,8 @@ use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, Func, FunctionCall, 
 use sea_orm::{ColumnTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryTrait};
 
 use super::choice::{has_own, is_ccx, own_is_due, own_key, own_serves, rank, run_of_overview};
-use super::copy::{Clears, is_due_any};
 use super::timeout::Limit::{Batch, Table};
+use super::update_links::{Clears, is_due_any};
 use super::{ObservedBy, Store, StoreError};
 
 impl Store {

@@ -6,9 +6,9 @@ use entity::overview;
 use sea_orm::sea_query::{Expr, ExprTrait, Order};
 
 use super::choice::From;
-use super::copy::{Clears, Scope};
 use super::custom_courses::Of;
 use super::timeout::Limit;
+use super::update_links::{Clears, Scope};
 use super::{ChangedBy, Halving, MAX_ROWS, Store, StoreError};
 use crate::model::course_key::CourseKey;
 use crate::telemetry::report;

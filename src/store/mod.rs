@@ -2,13 +2,12 @@
 //! MySQL or MariaDB alike.
 //!
 //! The ledger decides. Every write of a link is one statement that copies the ledger's URL to overviews that
-//! differ from it (`copy.rs`); restoring, applying and healing differ only in which overviews they copy to.
+//! differ from it (`update_links.rs`); restoring, applying and healing differ only in which overviews they copy to.
 
 mod blanks;
 mod changes;
 mod choice;
 mod clock;
-mod copy;
 mod coverage;
 mod custom_courses;
 mod dead_letters;
@@ -29,8 +28,9 @@ mod rights;
 mod schema;
 mod statement;
 mod timeout;
+mod update_links;
+mod writable;
 mod write;
-mod writes;
 
 pub use self::blanks::{Blank, BlankCount, BlankFilter, Reason};
 pub use self::changes::{ChangedBy, LinkChange};
@@ -49,8 +49,8 @@ pub use self::prune::PrunedRuns;
 pub(crate) use self::rights::{Need, Rights, needs};
 pub use self::schema::SchemaProblem;
 pub use self::timeout::Timeouts;
+pub use self::writable::{Refused, Writes};
 pub use self::write::Applied;
-pub use self::writes::{Refused, Writes};
 
 use std::sync::Arc;
 

@@ -7,9 +7,9 @@ use sea_orm::DbBackend;
 
 use super::changes::{Note, Write};
 use super::choice::From;
-use super::copy::{Clears, Scope};
 use super::custom_courses::Of;
 use super::timeout::Limit;
+use super::update_links::{Clears, Scope};
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::telemetry::{metrics, report};

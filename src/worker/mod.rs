@@ -5,7 +5,7 @@
 //!                       │ restore, look up, write (engine), in batches (batcher, pure)
 //!                       │ how many of each at once (step_pool)    which need no look-up (batcher, delayed_events: pure)
 //!                       └ what happens to each event (settlement, pure)
-//! jobs: heal, pass, hints, gauges, writes
+//! jobs: heal, pass, hints, gauges, writable, prune, dead letters
 //! ```
 
 pub mod batcher;
@@ -24,7 +24,7 @@ mod step_pool;
 pub mod systemd;
 mod tally;
 mod trace;
-mod writes;
+mod writable;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -128,7 +128,7 @@ fn start_jobs(
     let (store, holder) = (|| engine.store().clone(), || hints.holder.clone());
     let (watching, stopping) = (|| watched.clone(), || stop.clone());
     jobs.spawn(jobs::heal(store(), config.heal.interval, holder(), watching(), stopping()));
-    jobs.spawn(writes::watch(store(), needs(config), holder(), watching(), stopping()));
+    jobs.spawn(writable::watch(store(), needs(config), holder(), watching(), stopping()));
     jobs.spawn(prune::run(store(), holder(), watching(), stopping()));
     jobs.spawn(gauges::Gauges::new(sources, holder()).run(watching(), stopping()));
     let settings = &config.reconcile;

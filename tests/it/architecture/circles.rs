@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{code, sources};
 
-/// A module, as in `store/copy`, with the modules that it uses.
+/// A module, as in `store/write`, with the modules that it uses.
 type Edges = BTreeMap<String, BTreeSet<String>>;
 
 /// The source of each module, without comments and tests.
