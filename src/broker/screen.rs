@@ -9,7 +9,7 @@
 use lapin::protocol::basic::parse_properties;
 use lapin::types::AMQPType;
 
-use super::message::{PROPERTIES, UNREADABLE};
+use super::headers::{PROPERTIES, UNREADABLE};
 
 /// Levels of nested tables and arrays; RabbitMQ's own headers need three.
 const MAX_DEPTH: usize = 32;
