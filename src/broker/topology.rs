@@ -7,8 +7,6 @@
 //!                     └────────────────────────────────────▶ <prefix>.dead
 //! ```
 
-use std::time::Duration;
-
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{ExchangeKind, Queue};
@@ -16,6 +14,7 @@ use lapin::{ExchangeKind, Queue};
 use super::connection::{Connection, answer};
 use super::error::{BrokerError, Refusal, refusal};
 use super::message::short;
+use super::retry_schedule::STEPS;
 use crate::config::Amqp;
 
 /// The routing keys of Studio and the LMS.
@@ -120,25 +119,6 @@ fn dead_letters_to(queue: &str) -> Vec<(&'static str, AMQPValue)> {
 
 fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
-}
-
-/// How long a message waits before it is tried again, in seconds; each step has a queue of its own. With one queue for
-/// all, a message would wait behind others with longer delays. A new course appears in the Catalog after a minute to some hours; the sum of the steps is
-/// longer.
-pub const STEPS: [u32; 6] = [10, 60, 180, 900, 3600, 14_400];
-
-/// The last step.
-pub(crate) const LONGEST_STEP: Duration = Duration::from_secs(STEPS[STEPS.len() - 1] as u64);
-
-/// The step after `attempt` delays, in seconds. None after the last.
-pub(crate) fn next_step(attempt: u32) -> Option<u32> {
-    STEPS.get(usize::try_from(attempt).ok()?).copied()
-}
-
-/// The shortest step that lasts at least as long as `wait`, in seconds; else the longest.
-pub(crate) fn step_for(wait: Duration) -> u32 {
-    let [shorter @ .., longest] = STEPS;
-    shorter.into_iter().find(|step| Duration::from_secs(u64::from(*step)) >= wait).unwrap_or(longest)
 }
 
 /// The number of messages ready in each queue, without those that are delivered and unacknowledged.
@@ -291,8 +271,6 @@ fn argument(said: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn shown(spec: &QueueSpec) -> String {
@@ -334,32 +312,6 @@ mod tests {
         assert!(short(&"x".repeat(255)).is_ok());
         let error = short(&"x".repeat(256)).unwrap_err().to_string();
         assert!(error.contains("256 bytes") && error.contains("255"), "{error}");
-    }
-
-    #[test]
-    fn every_step_is_taken_once_and_then_no_more() {
-        let taken: Vec<u32> = (0..).map_while(next_step).collect();
-        assert_eq!(taken, STEPS);
-        assert_eq!(next_step(u32::MAX), None);
-        assert!(STEPS.is_sorted());
-    }
-
-    #[test]
-    fn a_wait_is_rounded_up() {
-        for (wait, step) in [(0, 10), (10, 10), (11, 60), (3599, 3600), (14_400, 14_400), (99_999, 14_400)] {
-            assert_eq!(step_for(Duration::from_secs(wait)), step);
-        }
-        assert_eq!(step_for(Duration::from_millis(10_001)), 60);
-    }
-
-    proptest! {
-        #[test]
-        fn no_wait_is_cut_short_but_by_the_longest(millis: u64) {
-            let wait = Duration::from_millis(millis);
-            let step = step_for(wait);
-            prop_assert!(STEPS.contains(&step));
-            prop_assert!(Duration::from_secs(u64::from(step)) >= wait || step == 14_400);
-        }
     }
 
     #[test]
