@@ -12,3 +12,8 @@ use chrono::{DateTime, Utc};
 pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
+
+/// A time as metrics have it: seconds since 1970. The milliseconds fit the 53 bits of a float for 285,000 years.
+pub fn timestamp(at: DateTime<Utc>) -> f64 {
+    at.timestamp_millis() as f64 / 1000.0
+}

@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use entity::blank::Reason;
 use entity::pass::{PassKind, Verdict};
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
@@ -178,11 +177,6 @@ impl Value<u64> {
     pub fn choose(&self, chosen: &str) {
         self.words.iter().for_each(|word| self.set_of(word, (*word == chosen).into()));
     }
-}
-
-/// A time as metrics have it: seconds since 1970. The milliseconds fit the 53 bits of a float for 285,000 years.
-pub fn timestamp(at: DateTime<Utc>) -> f64 {
-    at.timestamp_millis() as f64 / 1000.0
 }
 
 /// The instruments of this process. What they count stands in their descriptions.

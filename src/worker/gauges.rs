@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shutdown::sleeps;
 use crate::broker::STEPS;
+use crate::clock;
 use crate::jobs::Jobs;
 use crate::pass::Report;
 use crate::status::Sources;
@@ -115,7 +116,7 @@ impl Gauges {
             set_changes(&last);
         }
         if let Some(at) = complete.and_then(|pass| pass.finished_at) {
-            metrics.reconcile_success.set(metrics::timestamp(at));
+            metrics.reconcile_success.set(clock::timestamp(at));
         }
         Ok(())
     }

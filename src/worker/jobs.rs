@@ -96,7 +96,7 @@ impl Passes {
                 return true;
             };
             let (Due::New(mut at) | Due::Rest(mut at)) = due;
-            metrics::get().reconcile_next.set_of(self.kind.as_str(), metrics::timestamp(at));
+            metrics::get().reconcile_next.set_of(self.kind.as_str(), clock::timestamp(at));
             // In steps, as clocks are set and machines sleep: a single long wait would end at the wrong time.
             while clock::now() < at {
                 let left = (at - clock::now()).to_std().unwrap_or_default();
@@ -152,7 +152,7 @@ impl Passes {
                 }
                 metrics::get().reconcile_verdict.choose(report.verdict.as_str());
                 if report.verdict == Verdict::Complete {
-                    metrics::get().reconcile_success.set(metrics::timestamp(clock::now()));
+                    metrics::get().reconcile_success.set(clock::timestamp(clock::now()));
                     self.drop_settled_letters().await;
                 }
                 return true;

@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
 use super::empty::Known;
-use super::timestamp;
 use crate::clock;
 use crate::telemetry::traces;
 
@@ -108,7 +107,12 @@ fn write_histogram(
         let le = [labels, &[format!("le=\"{}\"", number(bound))]].concat();
         write!(text, "{name}_bucket{} {count}", braces(&le))?;
         if let Some(Exemplar { trace_id, value, at }) = exemplars.get(place).and_then(Option::as_ref) {
-            write!(text, " # {{trace_id=\"{trace_id}\"}} {} {}", number(*value), number(timestamp(*at)))?;
+            write!(
+                text,
+                " # {{trace_id=\"{trace_id}\"}} {} {}",
+                number(*value),
+                number(clock::timestamp(*at))
+            )?;
         }
         text.push('\n');
     }

@@ -1,8 +1,10 @@
 //! What `/metrics` shows: names, units, labels and the zeros that are there from the start.
 
+use chrono::DateTime;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
+use crate::clock;
 use crate::telemetry::traces;
 
 fn local() -> Instruments {
@@ -61,7 +63,8 @@ fn use_all(ours: &Instruments) {
     ours.pruned.add_of("ledger", 5);
     ours.dead_letters.set(7);
     ours.consumer_up.set(1);
-    ours.reconcile_success.set(timestamp(DateTime::from_timestamp(1_795_363_200, 500_000_000).unwrap()));
+    ours.reconcile_success
+        .set(clock::timestamp(DateTime::from_timestamp(1_795_363_200, 500_000_000).unwrap()));
     ours.reconcile_changes.set_of("held_back", 12);
     ours.queue_messages.set_of("events", 8);
     ours.reconcile_duration.set(61.0);

@@ -48,7 +48,7 @@ async fn heal_once(store: &Store, period: Duration, holder: &str) -> Result<Opti
     let healed = store.heal().instrument(span.clone()).await;
     let healed = healed.inspect_err(|error| traces::fail(&span, error.into(), &report(error)))?;
     span.record("course_sharing.rows_written", traces::count(healed.overviews));
-    metrics::get().heal_success.set(metrics::timestamp(clock::now()));
+    metrics::get().heal_success.set(clock::timestamp(clock::now()));
     Ok(Some(healed))
 }
 
