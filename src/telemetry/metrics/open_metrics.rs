@@ -107,12 +107,8 @@ fn write_histogram(
         let le = [labels, &[format!("le=\"{}\"", number(bound))]].concat();
         write!(text, "{name}_bucket{} {count}", braces(&le))?;
         if let Some(Exemplar { trace_id, value, at }) = exemplars.get(place).and_then(Option::as_ref) {
-            write!(
-                text,
-                " # {{trace_id=\"{trace_id}\"}} {} {}",
-                number(*value),
-                number(clock::timestamp(*at))
-            )?;
+            let (value, at) = (number(*value), number(clock::timestamp(*at)));
+            write!(text, " # {{trace_id=\"{trace_id}\"}} {value} {at}")?;
         }
         text.push('\n');
     }
