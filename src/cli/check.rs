@@ -10,7 +10,8 @@ use super::exit::Exit;
 use super::output;
 use crate::broker::{Broker, BrokerError, Role, Topology};
 use crate::catalog::{CatalogError, Client, Purpose};
-use crate::config::without_password;
+use crate::config::{Config, without_password};
+use crate::http::Protection;
 use crate::model::course_key::CourseKey;
 use crate::model::text::{counted, escape};
 use crate::pass::FEW;
@@ -22,8 +23,7 @@ use crate::telemetry::report;
 const SHOWN: usize = 6;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
-    // Without a valid configuration no command runs.
-    let configuration = Found::Well("valid".to_owned());
+    let configuration = configuration(&context.config);
     if context.output == Output::Human {
         line("configuration", &configuration)?;
     }
@@ -42,6 +42,17 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     }
     let failed = checks.iter().any(|(_, found)| matches!(found, Found::Wrong(_)));
     Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+/// Without a valid configuration no command runs; but the files that it names for the port are the worker's alone.
+fn configuration(config: &Config) -> Found {
+    match Protection::read(&config.http) {
+        Err(error) => Found::Wrong(report(&error)),
+        Ok(protection) => match protection.doubt() {
+            Some(why) => Found::Doubtful(why.to_owned()),
+            None => Found::Well("valid".to_owned()),
+        },
+    }
 }
 
 /// Whether a database without this program's tables is in order: before the first migration it is.

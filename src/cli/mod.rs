@@ -27,7 +27,7 @@ use tracing::{Instrument, Span};
 
 use self::context::{Context, Courses, Output, Source};
 use self::exit::Exit;
-use crate::config::{self, Config, Settings};
+use crate::config::{self, Config, ConfigError, Settings};
 use crate::model::course_key::CourseKey;
 use crate::telemetry::{LogLevel, report, traces};
 
@@ -183,10 +183,11 @@ fn in_runtime<C: Future<Output = anyhow::Result<Exit>>>(
     };
     let exit = ended.unwrap_or_else(|error| {
         // The only place that prints a command's error, with each of its causes once.
+        let is_usage = error.is::<ConfigError>();
         let error = report(error.as_ref());
         tracing::debug!(event = "command.failed", error);
         eprintln!("course-sharing: {error}");
-        Exit::Failed
+        if is_usage { Exit::Usage } else { Exit::Failed }
     });
     telemetry.shutdown();
     Ok(exit)

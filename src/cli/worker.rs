@@ -1,4 +1,6 @@
-//! `worker`: puts the parts together and runs them; and reads log level and schedules again at SIGHUP.
+//! `worker`: puts the parts together and runs them; and reads again, at SIGHUP, what a running worker takes over.
+
+use std::net::SocketAddr;
 
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,7 +11,7 @@ use super::context::{Context, Source};
 use super::exit::Exit;
 use crate::config::{Schedule, Settings, without_password};
 use crate::engine::Engine;
-use crate::http::{App, Server};
+use crate::http::{App, Protection, Server};
 use crate::store::{SchemaProblem, Store};
 use crate::telemetry::{LogLevel, report};
 use crate::worker::{self, Schedules, shutdown, systemd};
@@ -29,14 +31,15 @@ pub(super) async fn run(context: &Context, level: LogLevel) -> anyhow::Result<Ex
     let store = Store::connect_lazy(&config.database).await?.with_also(&config.sync.also);
     tokio::spawn(check_schema(store.clone()));
     let engine = Engine::new(store, context.catalog()?, config.sync.clear_after);
+    let protection = Sender::new(Protection::read(&config.http)?);
     let server = match config.http.listen {
         Some(address) => Some(Server::bind(address).await?),
         None => None,
     };
-    let (lms, http) = (config.lms.clone(), config.http.clone());
+    let (lms, http, protected) = (config.lms.clone(), config.http.clone(), protection.subscribe());
     let serve = move |health, sources| async move {
         if let Some(server) = server {
-            server.run(App::new(health, sources, lms, &http), CancellationToken::new()).await;
+            server.run(App::new(health, sources, lms, &http), protected, CancellationToken::new()).await;
         }
     };
     let (full, light) = (
@@ -44,8 +47,8 @@ pub(super) async fn run(context: &Context, level: LogLevel) -> anyhow::Result<Ex
         Sender::new(config.reconcile.light_schedule.clone()),
     );
     let schedules = Schedules { full: full.subscribe(), light: light.subscribe() };
-    let reload =
-        Reload { level, source: context.source.clone(), settings: context.settings.clone(), full, light };
+    let (source, settings, listen) = (context.source.clone(), context.settings.clone(), config.http.listen);
+    let reload = Reload { level, source, settings, full, light, listen, protection };
     tokio::spawn(reload.at_each_hangup(signal(SignalKind::hangup())?));
     worker::run(config, schedules, engine, serve, stop).await?;
     tracing::info!(event = "worker.stopped", "worker stopped");
@@ -53,7 +56,15 @@ pub(super) async fn run(context: &Context, level: LogLevel) -> anyhow::Result<Ex
 }
 
 /// What a running worker takes over from a configuration that has changed.
-const RELOADED: [&str; 3] = ["log.level", "reconcile.schedule", "reconcile.light_schedule"];
+const RELOADED: [&str; 7] = [
+    "log.level",
+    "reconcile.schedule",
+    "reconcile.light_schedule",
+    "http.tokens_file",
+    "http.anonymous",
+    "http.tls_certificate_file",
+    "http.tls_key_file",
+];
 
 /// Reads the configuration again.
 struct Reload {
@@ -63,6 +74,9 @@ struct Reload {
     settings: Settings,
     full: Sender<Option<Schedule>>,
     light: Sender<Option<Schedule>>,
+    /// Where the port is, whatever the configuration says by now.
+    listen: Option<SocketAddr>,
+    protection: Sender<Protection>,
 }
 
 impl Reload {
@@ -73,7 +87,7 @@ impl Reload {
                 Ok(left) => tracing::info!(
                     event = "worker.reloaded",
                     needs_restart = left.join(", "),
-                    "the configuration was read again: log level and schedules are in effect"
+                    "the configuration was read again: log level, schedules, tokens and certificate are in effect"
                 ),
                 Err(error) => tracing::error!(
                     event = "worker.reload_refused",
@@ -88,9 +102,12 @@ impl Reload {
     /// Returns the keys that have changed, and need a restart.
     fn once(&mut self) -> Result<Vec<String>, String> {
         let settings = self.source.read().map_err(|error| report(&error))?;
-        let config = settings.config().map_err(|error| report(&error))?;
+        let mut config = settings.config().map_err(|error| report(&error))?;
+        config.http.listen = self.listen;
+        let protection = Protection::read(&config.http).map_err(|error| report(&error))?;
         // Last of what may fail, so that a reload that is refused changes nothing.
         self.level.set(&config.log.level).map_err(|error| report(&error))?;
+        self.protection.send_replace(protection);
         self.full.send_replace(config.reconcile.schedule);
         self.light.send_replace(config.reconcile.light_schedule);
         let mut changed = settings.differing(&self.settings);

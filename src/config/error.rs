@@ -23,7 +23,8 @@ impl ConfigError {
         Self { place: None, key: None, why: why.to_string() }
     }
 
-    pub(super) fn invalid(key: &str, why: impl fmt::Display) -> Self {
+    /// What is wrong with the value of this key.
+    pub(crate) fn invalid(key: &str, why: impl fmt::Display) -> Self {
         Self::new(why).of(key)
     }
 

@@ -167,7 +167,9 @@ fn variables(
     for (name, _) in &others {
         let (plain, ending) =
             name.strip_suffix("_FILE").map_or((name.as_str(), ""), |plain| (plain, "_FILE"));
-        if let Some(key) = sample::with_one_underscore(plain) {
+        // The names of some keys end like this themselves.
+        let whole = sample::with_one_underscore(name).map(|key| (key, ""));
+        if let Some((key, ending)) = whole.or_else(|| Some((sample::with_one_underscore(plain)?, ending))) {
             let right = sample::variable(&key.to_string());
             let why = format!("two underscores stand between section and key: {right}{ending}");
             return Err(ConfigError::new(why).at(Some(name.clone())));
@@ -179,7 +181,7 @@ fn variables(
             let name = name.chars().take(80).collect();
             ConfigError::new(why).at(Some(name))
         };
-        let plain = name.strip_suffix("_FILE");
+        let plain = name.strip_suffix("_FILE").filter(|_| !sample::is_variable(name));
         if let Some(plain) = plain.filter(|plain| ours.iter().any(|(other, _)| other == plain)) {
             return Err(ConfigError::new(format!(
                 "{plain} and {plain}_FILE are both set; leave one of them away"
@@ -204,9 +206,9 @@ fn content(path: &OsString) -> Result<String, String> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// The content of a file that holds a secret.
+/// The content of a file that holds a secret, or a certificate.
 /// Only of a regular file: a pipe or a device could go on for ever.
-fn read_secret(path: &Path) -> io::Result<String> {
+pub(crate) fn read_secret(path: &Path) -> io::Result<String> {
     let is_file = |is_file: bool| {
         let why = || io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
         is_file.then_some(()).ok_or_else(why)

@@ -15,6 +15,7 @@ mod values;
 
 pub use self::address::{TlsFiles, TraceUrl, WebUrl};
 pub use self::error::ConfigError;
+pub(crate) use self::load::read_secret;
 pub use self::load::{DEFAULT_FILE, file};
 pub(crate) use self::mask::without_password;
 pub use self::sections::{

@@ -119,6 +119,11 @@ pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase().replacen('.', "__", 1))
 }
 
+/// Whether this is the variable of a key.
+pub(super) fn is_variable(name: &str) -> bool {
+    keys().any(|key| variable(&key.to_string()) == name)
+}
+
 /// The key whose variable this would be with a second underscore between section and key.
 pub(super) fn with_one_underscore(variable: &str) -> Option<Key> {
     let rest = variable.strip_prefix(PREFIX)?.to_ascii_lowercase();

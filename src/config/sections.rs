@@ -1,6 +1,7 @@
 //! The sections, with the default of every key.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -271,6 +272,14 @@ pub struct Http {
     /// Where health, metrics, links and the status page are served.
     #[serde(deserialize_with = "address")]
     pub listen: Option<SocketAddr>,
+    /// The file with the tokens that requests need, one a line.
+    pub tokens_file: Option<PathBuf>,
+    /// Whether requests without a token are answered though others than this machine can send some.
+    pub anonymous: bool,
+    /// The port's certificate, with those between it and its authority, in PEM; with it, the port speaks TLS.
+    pub tls_certificate_file: Option<PathBuf>,
+    /// The key of the certificate, in PEM.
+    pub tls_key_file: Option<PathBuf>,
     /// Where people have Grafana; the page links to it.
     pub grafana_url: Option<WebUrl>,
     /// Where people see a trace, with `{trace_id}` in its place; the page links to it.
@@ -281,6 +290,10 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            tokens_file: None,
+            anonymous: false,
+            tls_certificate_file: None,
+            tls_key_file: None,
             grafana_url: None,
             trace_url: None,
         }

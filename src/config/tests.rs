@@ -94,6 +94,17 @@ fn a_secret_may_come_from_a_file_and_is_never_shown() {
 }
 
 #[test]
+fn the_variable_of_a_key_that_names_a_file_holds_the_path_and_not_the_content() {
+    let path = file("/run/tokens\n");
+    let environment = env(&[("COURSE_SHARING_HTTP__TOKENS_FILE", "/nowhere")]);
+    let config = Config::load(None, environment, &[]).unwrap();
+    assert_eq!(config.http.tokens_file.as_deref(), Some(Path::new("/nowhere")));
+    let environment = env(&[("COURSE_SHARING_HTTP__TOKENS_FILE_FILE", path.path().to_str().unwrap())]);
+    let config = Config::load(None, environment, &[]).unwrap();
+    assert_eq!(config.http.tokens_file.as_deref(), Some(Path::new("/run/tokens")));
+}
+
+#[test]
 fn a_web_url_is_shown_without_its_password_and_used_with_it() {
     let url: WebUrl = "https://u:hush@catalog.example/x".parse().unwrap();
     for shown in [format!("{url}"), format!("{url:?}")] {
@@ -125,6 +136,16 @@ fn what_is_wrong_is_named() {
         (error("", &[("COURSE_SHARING_AMQP__PREFETCH", "many")], &[]), "amqp.prefetch"),
         (error("[catalog]\ntimeout = \"soon\"", &[], &[]), "catalog.timeout"),
         (error("[http]\nlisten = \"8080\"", &[], &[]), "http.listen"),
+        (
+            error("[http]\ntls_key_file = \"k\"", &[], &[]),
+            "http.tls_key_file: needs http.tls_certificate_file",
+        ),
+        (error("[http]\ntls_certificate_file = \"c\"", &[], &[]), "needs http.tls_key_file too"),
+        (error("[http]\nanonymous = true\ntokens_file = \"t\"", &[], &[]), "http.anonymous: with"),
+        (
+            error("", &[("COURSE_SHARING_HTTP_TOKENS_FILE", "t")], &[]),
+            "two underscores stand between section and key: COURSE_SHARING_HTTP__TOKENS_FILE",
+        ),
         (error("[reconcile]\nschedule = \"0 3 * * *\"", &[], &[]), "reconcile.schedule"),
         (error("[reconcile]\nschedule = \"0 0 0 30 2 *\"", &[], &[]), "never comes"),
         (

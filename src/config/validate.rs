@@ -153,7 +153,17 @@ fn http(http: &Http) -> Valid {
             "expected a URL without a user name or password: the page shows it",
         );
     }
-    Ok(())
+    if http.anonymous && http.tokens_file.is_some() {
+        return invalid(
+            "http.anonymous",
+            "with http.tokens_file no request is anonymous; leave one of them away",
+        );
+    }
+    match (&http.tls_certificate_file, &http.tls_key_file) {
+        (Some(_), None) => invalid("http.tls_certificate_file", "needs http.tls_key_file too"),
+        (None, Some(_)) => invalid("http.tls_key_file", "needs http.tls_certificate_file too"),
+        _ => Ok(()),
+    }
 }
 
 fn invalid(key: &str, why: impl std::fmt::Display) -> Valid {

@@ -1,7 +1,10 @@
 //! The worker's HTTP port: health, metrics, share links, explanations, and pages for people.
 //!
+//! What is not a probe or a metric may need a token, and the port may speak TLS: see [`Protection`].
+//!
 //! It only reads. Connections, times and sizes have limits, so that no client can exhaust the process.
 
+mod access;
 mod answer;
 mod app;
 mod body;
@@ -9,11 +12,14 @@ mod body;
 #[path = "../../tests/fuzz/properties/share_links.rs"]
 pub(crate) mod fuzzing;
 mod page;
+mod protection;
 mod server;
 mod share_links;
 mod slots;
+mod tls;
 
 pub use self::app::App;
+pub use self::protection::Protection;
 pub use self::server::{HttpError, Server};
 
 use std::sync::Arc;
@@ -24,11 +30,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
+use tokio::sync::watch;
 
 use crate::telemetry::metrics;
 
 /// All routes, with limits and headers around them.
-fn router(app: App) -> Router {
+fn router(app: App, protection: watch::Receiver<Protection>) -> Router {
     Router::new()
         .route("/", get(page::show))
         .route("/blank", get(page::blank))
@@ -49,6 +56,7 @@ fn router(app: App) -> Router {
         })
         .layer(middleware::from_fn(answer::within_time))
         .layer(middleware::from_fn_with_state(body::Budget::new(), body::read_first))
+        .layer(middleware::from_fn_with_state(protection, protection::demand))
         .layer(middleware::map_response(answer::with_headers))
         .with_state(Arc::new(app))
 }

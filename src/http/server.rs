@@ -15,16 +15,21 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::App;
 use super::slots::{Slots, TakenSlot};
+use super::{App, Protection};
 
 /// Connections at once; never more than half of the files that the process may open, as database and broker need some.
 const MAX_CONNECTIONS: usize = 512;
+/// For the handshake of TLS.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// For the headers of a request, and for the next request on a connection that is kept open.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
 /// For the first line and the headers of a request. A thousand ids take some 50 kB; longer ones need `POST`.
@@ -75,13 +80,31 @@ impl Server {
     }
 
     /// Serves until `shutdown`, and then for at most five seconds more.
-    pub async fn run(self, app: App, shutdown: CancellationToken) {
-        tracing::info!(event = "http.listening", address = %self.address, "the HTTP port is open");
+    pub async fn run(self, app: App, protection: watch::Receiver<Protection>, shutdown: CancellationToken) {
         let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        self.run_with(super::router(app), max_connections(&limits), shutdown).await;
+        let now = protection.borrow().clone();
+        tracing::info!(
+            event = "http.listening",
+            address = %self.address,
+            access = <&str>::from(&now.access),
+            tls = now.tls.is_some(),
+            "the HTTP port is open"
+        );
+        if let Some(why) = now.doubt() {
+            tracing::warn!(event = "http.locked", why, "the HTTP port answers probes and metrics alone");
+        }
+        let router = super::router(app, protection.clone());
+        let acceptor = || protection.borrow().tls.clone();
+        self.run_with(router, acceptor, max_connections(&limits), shutdown).await;
     }
 
-    async fn run_with(self, router: Router, max_connections: usize, shutdown: CancellationToken) {
+    async fn run_with(
+        self,
+        router: Router,
+        acceptor: impl Fn() -> Option<TlsAcceptor>,
+        max_connections: usize,
+        shutdown: CancellationToken,
+    ) {
         let service = TowerToHyperService::new(router);
         let slots = Slots::new(max_connections);
         let connections = TaskTracker::new();
@@ -90,7 +113,11 @@ impl Server {
             loop {
                 let stream = accept(&self.listener, &slots, &mut logged).await;
                 let taken = slots.take().await;
-                connections.spawn(serve(stream, taken, service.clone(), shutdown.clone()));
+                let (service, shutdown) = (service.clone(), shutdown.clone());
+                match acceptor() {
+                    None => drop(connections.spawn(serve(stream, taken, service, shutdown))),
+                    Some(tls) => drop(connections.spawn(serve_tls(tls, stream, taken, service, shutdown))),
+                }
             }
         };
         shutdown.run_until_cancelled(accepting).await;
@@ -127,8 +154,8 @@ async fn accept(listener: &TcpListener, slots: &Slots, logged: &mut Option<Insta
 }
 
 /// Serves one connection until it ends. Its errors are the client's and are not logged.
-async fn serve(
-    stream: TcpStream,
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     taken: TakenSlot,
     service: TowerToHyperService<Router>,
     shutdown: CancellationToken,
@@ -154,6 +181,24 @@ async fn serve(
     tokio::select! {
         _ = timeout(GRACE, connection) => {}
         () = taken.slot().evicted() => {}
+    }
+}
+
+/// The same behind TLS. While hands are shaken, the connection waits for its client like any other.
+async fn serve_tls(
+    tls: TlsAcceptor,
+    stream: TcpStream,
+    taken: TakenSlot,
+    service: TowerToHyperService<Router>,
+    shutdown: CancellationToken,
+) {
+    let shaken = tokio::select! {
+        shaken = timeout(HANDSHAKE_LIMIT, tls.accept(stream)) => shaken,
+        () = taken.slot().evicted() => return,
+        () = shutdown.cancelled() => return,
+    };
+    if let Ok(Ok(stream)) = shaken {
+        serve(stream, taken, service, shutdown).await;
     }
 }
 
@@ -184,7 +229,7 @@ mod tests {
         let router = Router::new().route("/", axum::routing::get(handler));
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (address, shutdown) = (server.address(), CancellationToken::new());
-        let served = tokio::spawn(server.run_with(router, 2, shutdown.clone()));
+        let served = tokio::spawn(server.run_with(router, || None, 2, shutdown.clone()));
         let mut slow = Vec::new();
         for _ in 0..20 {
             let mut stream = TcpStream::connect(address).await.unwrap();

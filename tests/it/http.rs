@@ -1,7 +1,9 @@
 //! The worker's port as its callers see it: the real router on a real port, with a real database and broker.
 #![expect(clippy::unwrap_used, reason = "a failed step of a test fails the test")]
 
+mod access;
 mod port;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -30,6 +30,7 @@ EVERYTHING = {
     "tolerations": [{"key": "dedicated", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {}},
 }
+TOKENS = {"secret": {"keys": {"httpTokens": "http-tokens"}}}
 NOTHING = {
     "migrate": {"enabled": False},
     "podDisruptionBudget": {"enabled": False},
@@ -124,6 +125,23 @@ def test_the_schema_has_every_value():
 
 # Maps that an operator fills.
 FREE = {("resources", "requests"), ("resources", "limits"), ("dashboards", "labels")}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, {"ANONYMOUS": "true"}),
+        ({"http": {"anonymous": False}}, {}),
+        (TOKENS, {"TOKENS_FILE": "/run/secrets/course-sharing/http-tokens"}),
+    ],
+    ids=["anonymous", "locked", "tokens"],
+)
+def test_the_port_is_for_whom_the_values_say(values, expected):
+    worker = manifests(values)["Deployment", "course-sharing"]
+    environment = dig(worker, "spec.template.spec")["containers"][0]["env"]
+    prefix = "COURSE_SHARING_HTTP__"
+    given = {one["name"].removeprefix(prefix): one["value"] for one in environment if prefix in one["name"]}
+    assert given == expected
 
 
 def test_two_releases_in_one_namespace_share_nothing():

@@ -24,7 +24,17 @@ def test_the_worker_is_given_every_key_there_is(site, changed):
     sample = re.sub(r"^# (\w+ = )", r"\1", (ROOT / "ops/course-sharing.toml").read_text(), flags=re.MULTILINE)
     # Some keys are given only where they are set.
     given = [keys(tomllib.loads(each.worker_configuration().read_text())) for each in (site, changed)]
-    assert set.union(*given) == keys(tomllib.loads(sample))
+    # Nobody reaches the port from outside of Tutor's network, so it needs no TLS.
+    without = {"http.tls_certificate_file", "http.tls_key_file"}
+    assert set.union(*given) == keys(tomllib.loads(sample)) - without
+
+
+def test_links_need_a_token_where_there_are_some(site, changed):
+    assert tomllib.loads(site.worker_configuration().read_text())["http"]["anonymous"]
+    named = tomllib.loads(changed.worker_configuration().read_text())["http"]["tokens_file"]
+    assert named == "/etc/course-sharing/tokens"
+    tokens = changed.worker_configuration().with_name("tokens").read_text().splitlines()
+    assert [line for line in tokens if not line.startswith("#")] == ["0123456789abcdef", "fedcba9876543210"]
 
 
 def test_a_setting_that_yaml_takes_for_a_boolean_is_still_off(changed):
@@ -94,7 +104,8 @@ def test_kubernetes_knows_every_field(which, request, tmp_path):
 
 def test_kubernetes_mounts_what_docker_compose_mounts(site):
     secret = site.manifests()["Secret", "course-sharing"]["stringData"]
-    assert secret == {"course-sharing.toml": site.worker_configuration().read_text()}
+    folder = site.worker_configuration().parent
+    assert secret == {name: (folder / name).read_text() for name in ("course-sharing.toml", "tokens")}
     broker = site.manifests()["Secret", "course-sharing-rabbitmq"]["stringData"]
     for name, text in broker.items():
         assert text == site.read(f"plugins/course-sharing/apps/rabbitmq/{name}")

@@ -95,6 +95,8 @@ _WORKER: dict[str, Any] = {
     "RECONCILE_ABSENT": "keep",
     "RECONCILE_RESUME_WITHIN": "2h",
     "HEAL_INTERVAL": "60s",
+    # For the worker's file of tokens.
+    "HTTP_TOKENS": [],
     "HTTP_GRAFANA_URL": "",
     "HTTP_TRACE_URL": "",
     "LOG_FORMAT": "json",

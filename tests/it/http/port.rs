@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use course_sharing::broker::{Attachment, Broker, Topology};
 use course_sharing::catalog::Client;
 use course_sharing::config::Config;
-use course_sharing::http::{App, Server};
+use course_sharing::http::{App, Protection, Server};
 use course_sharing::status::{Health, Sources};
 use course_sharing::store::Store;
 use reqwest::{Method, StatusCode};
@@ -27,15 +27,20 @@ pub(super) struct Port {
     pub(super) health: Arc<Health>,
     shutdown: CancellationToken,
     served: tokio::task::JoinHandle<()>,
-    client: reqwest::Client,
+    pub(super) client: reqwest::Client,
 }
 
 /// Runs a test with a port, on a database with [`KNOWN`] in it and a broker with the topology.
 pub(super) async fn with_port(test: impl AsyncFnOnce(&Port)) {
+    with_port_of(&[], test).await;
+}
+
+/// The same, with these settings; the port is on loopback, whatever they say.
+pub(super) async fn with_port_of(settings: &[(&str, &str)], test: impl AsyncFnOnce(&Port)) {
     with_stage(Kind::Sqlite, async |stage| {
         stage.rig.declare().await;
         stage.database.insert_overview(KNOWN, Some("https://www.campus.example/c")).await;
-        let port = Port::open(stage, &[]).await;
+        let port = Port::open(stage, settings).await;
         test(&port).await;
         port.close().await;
     })
@@ -61,9 +66,10 @@ impl Port {
         );
         let health = Arc::new(Health::new(Instant::now()));
         let app = App::new(health.clone(), sources, config.lms.clone(), &config.http);
+        let (_, protection) = tokio::sync::watch::channel(Protection::read(&config.http).unwrap());
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (address, shutdown) = (server.address(), CancellationToken::new());
-        let served = tokio::spawn(server.run(app, shutdown.clone()));
+        let served = tokio::spawn(server.run(app, protection, shutdown.clone()));
         let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap();
         Self { address, health, shutdown, served, client }
     }
