@@ -47,6 +47,7 @@ fn router(app: App, protection: watch::Receiver<Protection>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
+        .route("/api/v1/openapi.json", get(openapi))
         .route("/api/v1/share-links", get(share_links::by_query).post(share_links::by_body))
         .route("/api/v1/explain", get(explain))
         .route("/api/v1/status", get(status))
@@ -80,6 +81,11 @@ async fn render(headers: HeaderMap) -> impl IntoResponse {
         return ([(header::CONTENT_TYPE, kind)], metrics.render_open_metrics());
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
+}
+
+/// The description of this port, for programs that write clients.
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
 }
 
 async fn explain(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {

@@ -16,8 +16,16 @@ const SHORT: &str = "too-short-1";
 /// `anybody` and [`TOKEN`].
 const BASIC: &str = "Basic YW55Ym9keTowMTIzNDU2Nzg5YWJjZGVmLWEtdG9rZW4=";
 /// What needs a token: what is there, and what is not.
-const GUARDED: [&str; 7] =
-    ["/", "/blank.csv", "/runbook", "/style.css", "/api/v1/status", "/nothing", "/healthz/"];
+const GUARDED: [&str; 8] = [
+    "/",
+    "/blank.csv",
+    "/runbook",
+    "/style.css",
+    "/api/v1/status",
+    "/api/v1/openapi.json",
+    "/nothing",
+    "/healthz/",
+];
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// A file with this text.
