@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use crate::pass::Report;
 use crate::store::{HintPosition, LetterHead, PassRow, RefusedCourse};
 
 /// Everything that is known, as JSON in this form.
@@ -329,6 +330,8 @@ pub struct Pass {
     pub held_back: i64,
     /// Requests, pages and rows that failed.
     pub failures: i64,
+    /// Why it did not end complete, and what else is worth knowing.
+    pub reasons: Vec<String>,
 }
 
 impl Pass {
@@ -350,6 +353,7 @@ impl From<PassRow> for Pass {
             cleared: row.cleared,
             held_back: row.held_back,
             failures: row.failures,
+            reasons: serde_json::from_str::<Report>(&row.report).map_or(Vec::new(), |report| report.reasons),
         }
     }
 }

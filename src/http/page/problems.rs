@@ -176,15 +176,21 @@ fn pass(passes: &[Pass], now: DateTime<Utc>) -> Option<Problem> {
     let complete = passes.iter().filter(|pass| pass.verdict == "complete").find_map(|pass| pass.finished_at);
     if complete.is_none_or(|at| now - at > PASS_OVERDUE) {
         let age = complete.map_or("among those shown".to_owned(), |at| format!("for {}", span(now - at)));
-        let why = format!("the last one ended {}", last.verdict);
+        let why = format!("the last one ended {}{}", last.verdict, because(last));
         let problem = Problem::new(Fault::PassOverdue, format!("No complete pass {age}"), why);
         return Some(problem.since(complete));
     }
     (last.verdict != "complete").then(|| {
-        let why = "a complete one is less than 26 h old";
+        let why = last.reasons.first().map_or("the log says why, in reconcile.finished", String::as_str);
         let what = format!("The last pass ended {}", last.verdict);
         Problem::new(Fault::PassIncomplete, what, why).since(last.finished_at)
     })
+}
+
+/// The first reason why it did not end complete.
+fn because(pass: &Pass) -> String {
+    let reason = pass.reasons.first().filter(|_| pass.verdict != "complete");
+    reason.map_or(String::new(), |reason| format!(": {reason}"))
 }
 
 fn backlog(queues: &Queues) -> Option<Problem> {

@@ -33,6 +33,7 @@ fn pass(hours_ago: i64, verdict: &str) -> Pass {
         cleared: 0,
         held_back: 0,
         failures: 0,
+        reasons: Vec::new(),
     }
 }
 
@@ -187,6 +188,17 @@ fn one_outage_is_one_problem_and_the_worst_comes_first() {
     let view = Page { database: "no answer".to_owned(), ..with(|status| status.queues = waiting(0, 2)) };
     assert_eq!(says(&view).0, "The database does not answer, and 1 other thing");
     assert!(html(&view).contains("2 dead letters"));
+}
+
+#[test]
+fn an_incomplete_pass_says_why() {
+    let why = "200 of 200 linked courses are not listed".to_owned();
+    let incomplete = Pass { reasons: vec![why.clone()], ..pass(1, "incomplete") };
+    for since in [9, 30] {
+        let passes = vec![incomplete.clone(), pass(since, "complete")];
+        let page = html(&with(|status| status.passes = Reading::Now(passes)));
+        assert!(page.contains(&why), "{page}");
+    }
 }
 
 #[test]
