@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
+
 use crate::config;
 use crate::model::course_key::{CourseKey, CourseKeyError};
 use crate::model::extra_columns::AlsoColumn;
@@ -19,6 +21,15 @@ use super::token::Tokens;
 use super::url::Urls;
 use super::wire::Row;
 use super::{Purpose, transport};
+
+/// What [`Client::probe`] has found.
+#[derive(Debug)]
+pub struct Probed {
+    /// The number of runs that the Catalog lists.
+    pub runs: u64,
+    /// By how much the Catalog's clock is ahead of ours, to the second, if it says.
+    pub clock_ahead: Option<TimeDelta>,
+}
 
 /// The Catalog. Clones share connections, token and rate limiter; a process has one.
 #[derive(Clone)]
@@ -114,10 +125,11 @@ impl Client {
         })
     }
 
-    /// For `check`: fetches a token and a list of one run, in one attempt. Returns the number of runs.
-    pub async fn probe(&self) -> Result<u64, CatalogError> {
+    /// For `check`: fetches a token and a list of one run, in one attempt.
+    pub async fn probe(&self) -> Result<Probed, CatalogError> {
         let target = self.urls.page(0, 1);
-        Ok(self.requests.ask(&target, Kind::Probe, Purpose::Command).await?.list.count)
+        let answered = self.requests.ask(&target, Kind::Probe, Purpose::Command).await?;
+        Ok(Probed { runs: answered.list.count, clock_ahead: answered.clock_ahead })
     }
 
     /// What an event would meet now.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use reqwest::header::AUTHORIZATION;
 use tracing::{Instrument, Span};
 
@@ -48,6 +49,8 @@ pub(super) struct Answered<T = Row> {
     pub(super) bytes: usize,
     /// From sending the request to the last byte, without waits and retries.
     pub(super) elapsed: Duration,
+    /// By how much the Catalog's clock is ahead of ours, to the second, if it says.
+    pub(super) clock_ahead: Option<TimeDelta>,
 }
 
 impl Requests {
@@ -184,8 +187,8 @@ impl Requests {
         }
         // Within the span, to which the measurement then leads.
         span.in_scope(|| metrics::get().catalog_request(outcome, Some(elapsed)));
-        let (list, bytes) = result?;
-        Ok(Answered { list, bytes, elapsed })
+        let (list, bytes, clock_ahead) = result?;
+        Ok(Answered { list, bytes, elapsed, clock_ahead })
     }
 
     async fn exchange<T>(
@@ -194,7 +197,7 @@ impl Requests {
         limit: Duration,
         token: Option<&Token>,
         read: Read<T>,
-    ) -> Result<(List<T>, usize), CatalogError> {
+    ) -> Result<(List<T>, usize, Option<TimeDelta>), CatalogError> {
         let mut request = self.http.get(target.url.clone());
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token.header());
@@ -205,8 +208,9 @@ impl Requests {
         let secret = token.and_then(Token::secret);
         let answer = transport::send(request, limit, self.max_body_bytes).await?;
         Span::current().record("http.response.status_code", i64::from(answer.status()));
+        let clock_ahead = answer.clock_ahead();
         let body = answer.into_body(secret)?;
-        Ok((read(&body, target.rows, secret)?, body.len()))
+        Ok((read(&body, target.rows, secret)?, body.len(), clock_ahead))
     }
 
     /// The error for the caller: 401 and 429 have variants of their own.

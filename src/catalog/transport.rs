@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{self, HeaderMap};
 use reqwest::{RequestBuilder, Response, StatusCode, redirect};
 use tracing::Span;
@@ -104,6 +105,13 @@ impl Answer {
         }
         let said = if self.status.is_redirection() { self.leads_to() } else { quote(&self.body, secret) };
         Err(CatalogError::Status { code: self.status(), said, retry_after: self.retry_after() })
+    }
+
+    /// By how much the Catalog's clock is ahead of ours, to the second, if the answer says what time it is.
+    pub(super) fn clock_ahead(&self) -> Option<TimeDelta> {
+        let date = self.headers.get(header::DATE)?.to_str().ok()?;
+        let date: DateTime<Utc> = httpdate::parse_http_date(date).ok()?.into();
+        Some(date - clock::now())
     }
 
     /// `Retry-After`, in seconds or as a date.

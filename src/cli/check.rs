@@ -1,5 +1,6 @@
 //! `check`: one line for each part, with what to do about each failure.
 
+use chrono::TimeDelta;
 use console::{Color, style};
 use migration::restore_trigger::State;
 use secrecy::ExposeSecret;
@@ -9,7 +10,7 @@ use super::context::{Context, Output};
 use super::exit::Exit;
 use super::output;
 use crate::broker::{Broker, BrokerError, Role, Topology};
-use crate::catalog::{CatalogError, Client, Purpose};
+use crate::catalog::{CatalogError, Client, Probed, Purpose};
 use crate::config::{Config, without_password};
 use crate::http::Protection;
 use crate::model::course_key::CourseKey;
@@ -19,6 +20,8 @@ use crate::status::read_only;
 use crate::store::{Rights, SchemaProblem, Store, StoreError, needs};
 use crate::telemetry::report;
 
+/// As far as two clocks may be apart for hints, which ask again for what is not older than that.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(4);
 /// Unneeded rights that are named.
 const SHOWN: usize = 6;
 
@@ -232,18 +235,32 @@ pub(super) async fn catalog(context: &Context) -> (Found, Found) {
         Err(error) => return (Found::Wrong(format!("{error:#}")), unasked()),
     };
     match catalog.probe().await {
-        Ok(count) => {
-            let hint = if count == 0 { ": is this the right partner's host?" } else { "" };
-            let text = format!("{}: {} listed{hint}", settings.url, counted(count, "run"));
-            let found = match doubt(context, &catalog).await {
-                Some(doubt) => Found::Doubtful(format!("{text}; {doubt}")),
-                None => Found::Well(text),
+        Ok(Probed { runs, clock_ahead }) => {
+            let hint = if runs == 0 { ": is this the right partner's host?" } else { "" };
+            let text = format!("{}: {} listed{hint}", settings.url, counted(runs, "run"));
+            let doubts: Vec<String> =
+                doubt(context, &catalog).await.into_iter().chain(clocks(clock_ahead)).collect();
+            let found = if doubts.is_empty() {
+                Found::Well(text)
+            } else {
+                Found::Doubtful(format!("{text}; {}", doubts.join("; and ")))
             };
             (token, found)
         }
         Err(error @ CatalogError::Token { .. }) => (Found::Wrong(report(&error)), unasked()),
         Err(error) => (token, Found::Wrong(report(&error))),
     }
+}
+
+/// What is wrong with the Catalog's clock, if it is too far from ours.
+fn clocks(ahead: Option<TimeDelta>) -> Option<String> {
+    let ahead = ahead.filter(|ahead| ahead.abs() > CLOCKS_DIFFER)?;
+    let way = if ahead > TimeDelta::zero() { "ahead of" } else { "behind" };
+    Some(format!(
+        "its clock is {} {way} this machine's: hints go by its clock and may miss changes, and tokens may be refused. Set \
+         the one that is wrong (timedatectl shows whether it is synchronized)",
+        counted(ahead.num_minutes().unsigned_abs(), "minute")
+    ))
 }
 
 /// Runs on the page that is compared with the LMS.
@@ -279,6 +296,14 @@ fn is_strange(shown: usize, known: usize, linked: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clocks_that_are_minutes_apart_are_named() {
+        let said = |seconds| clocks(Some(TimeDelta::seconds(seconds)));
+        assert_eq!((clocks(None), said(240), said(-240)), (None, None, None));
+        assert!(said(-3_600).unwrap().starts_with("its clock is 60 minutes behind this machine's"));
+        assert!(said(241).unwrap().contains("4 minutes ahead of"));
+    }
 
     #[test]
     fn a_page_with_hardly_any_known_run_is_strange_where_there_are_links() {

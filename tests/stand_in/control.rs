@@ -3,7 +3,7 @@
 //! `PUT run {"key", "marketing_url", "broken": "bad_key" | "no_type"}` · `DELETE run {"key"}` ·
 //! `PUT draft {"key", "marketing_url", "official_after_ms"}` · `POST publish` (all drafts) · `POST off` · `POST on` ·
 //! `GET stats` · `POST revoke` · `POST faults {"script": ["500", …], "token_script", "ratios": {"cut": 0.1, …},
-//! "seed", "latency_ms", "ms_per_run", "churn": "insert" | "delete" | "none"}`; what is left out stays.
+//! "seed", "latency_ms", "ms_per_run", "clock_ahead": SECONDS, "churn": "insert" | "delete" | "none"}`; what is left out stays.
 
 use std::time::Duration;
 
@@ -53,6 +53,7 @@ struct Orders {
     seed: Option<u64>,
     latency_ms: Option<u64>,
     ms_per_run: Option<f64>,
+    clock_ahead: Option<i64>,
     churn: Option<String>,
 }
 
@@ -138,6 +139,9 @@ fn faults(state: &mut State, body: &[u8]) -> Result<serde_json::Value, String> {
     }
     if let Some(seed) = orders.seed {
         state.chance = StdRng::seed_from_u64(seed);
+    }
+    if let Some(seconds) = orders.clock_ahead.filter(|seconds| seconds.unsigned_abs() < 1_000_000_000) {
+        state.setup.clock_ahead = seconds;
     }
     if let Some(latency) = orders.latency_ms {
         state.setup.latency = Duration::from_millis(latency);

@@ -39,7 +39,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
     // An error is the other side's going away, which ends this side too.
     while let Ok(Some(request)) = wire::read(&stream, &mut buffer).await {
         let counted = Counted::new(&state, &request);
-        let (reply, latency) = answer(&mut lock(&state), &request);
+        let (reply, latency) = dated(&mut lock(&state), &request);
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
@@ -49,6 +49,13 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
             return;
         }
     }
+}
+
+/// The same with the time, by the Catalog's clock.
+fn dated(state: &mut State, request: &Request) -> (Reply, Duration) {
+    let (reply, latency) = answer(state, request);
+    let time = chrono::Utc::now() + chrono::TimeDelta::seconds(state.setup.clock_ahead);
+    (reply.with("Date", httpdate::fmt_http_date(time.into())), latency)
 }
 
 /// The reply, and how long it takes.

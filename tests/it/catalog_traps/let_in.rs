@@ -10,7 +10,7 @@ fn guarded() -> Setup {
 async fn a_token_is_fetched_once_and_used() {
     let (stand_in, client) = started(guarded()).await;
     assert_eq!(crawl(&client, 100).await.len(), 241);
-    assert_eq!(client.probe().await.unwrap(), 241);
+    assert_eq!(client.probe().await.unwrap().runs, 241);
     assert_eq!(stand_in.stats().tokens, 1);
 }
 
@@ -133,13 +133,13 @@ async fn the_probe_names_each_failure() {
     stand_in.unplug().await;
     assert!(matches!(client.probe().await, Err(CatalogError::Unreachable { closed: false, .. })));
     stand_in.plug().await;
-    assert_eq!(client.probe().await.unwrap(), 241);
+    assert_eq!(client.probe().await.unwrap().runs, 241);
 }
 
 #[tokio::test]
 async fn a_path_in_the_root_is_kept_and_a_wrong_one_is_a_404() {
     let (stand_in, client) = started(Setup { root: "/discovery".into(), ..Setup::default() }).await;
-    assert_eq!(client.probe().await.unwrap(), 241);
+    assert_eq!(client.probe().await.unwrap().runs, 241);
     let mut settings = settings(&stand_in);
     let mut url = (*settings.url).clone();
     url.set_path("/nowhere");

@@ -66,7 +66,7 @@ async fn a_slow_drip_ends_at_the_time_limit() {
     stand_in.script([Fault::Hang]);
     assert!(matches!(client.probe().await, Err(CatalogError::Timeout(_))));
     stand_in.script([Fault::Drip(5000, 1)]);
-    assert_eq!(client.probe().await.unwrap(), 241);
+    assert_eq!(client.probe().await.unwrap().runs, 241);
 }
 
 #[tokio::test]

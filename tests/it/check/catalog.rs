@@ -98,6 +98,20 @@ async fn the_secret_may_come_from_a_file() {
 }
 
 #[tokio::test]
+async fn a_clock_of_the_catalogs_that_is_wrong_is_named() {
+    with_all_well(Kind::Sqlite, async |stage| {
+        stage.catalog.state().setup.clock_ahead = -3_600;
+        let ended = checked(stage, &[]).await.expect(0);
+        let line = ended.stdout.lines().find(|line| line.contains("catalog  ")).unwrap();
+        assert!(
+            line.starts_with("warn") && line.contains("its clock is ") && line.contains(" behind "),
+            "{line}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_list_of_which_the_lms_has_hardly_any_course_may_be_another_partners() {
     for kind in [Kind::Sqlite, Kind::Postgres, Kind::Mysql] {
         with_all_well(kind, async |stage| {
