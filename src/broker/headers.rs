@@ -5,6 +5,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
+/// In the name of each delay queue, between the others' part and the seconds.
+pub(super) const DELAY: &str = ".delay.";
 /// The number of delays that counted as attempts; an integer.
 pub(super) const ATTEMPT: &str = "x-course-sharing-attempt";
 /// Why it was delayed or is dead; one line of at most 255 bytes.
@@ -181,10 +183,19 @@ pub(super) fn given_up_from(headers: &FieldTable) -> Option<String> {
     text(keys.as_slice().first()?)
 }
 
-/// Why the broker gave the message up, if it did. "expired" only means the end of a delay.
+/// Why the broker gave the message up, if it did. In a delay queue "expired" only means the end of the delay.
 pub(super) fn given_up_by_broker(headers: &FieldTable) -> Option<String> {
-    let reason = find(last_death(headers)?, "reason").and_then(text)?;
-    (reason != "expired").then(|| format!("given up by RabbitMQ: {reason}"))
+    let death = last_death(headers)?;
+    let reason = find(death, "reason").and_then(text)?;
+    let queue = find(death, "queue").and_then(text).unwrap_or_default();
+    match reason.as_str() {
+        "expired" if queue.contains(DELAY) => None,
+        "expired" => Some(format!(
+            "given up by RabbitMQ: expired in {queue} (message-ttl of a policy, or the sender's expiration; \
+             rabbitmqctl list_policies)"
+        )),
+        _ => Some(format!("given up by RabbitMQ: {reason}")),
+    }
 }
 
 #[cfg(test)]

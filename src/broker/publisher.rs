@@ -179,7 +179,8 @@ impl Link {
                 Err(not_taken(exchange, routing_key, &why))
             }
             Confirmation::Nack(None) => {
-                let why = "RabbitMQ refused it; is the queue full or without a leader?";
+                let why = "RabbitMQ refused it; is the queue full (by max-length of a policy: rabbitmqctl list_policies) or \
+                           without a leader?";
                 Err(not_taken(exchange, routing_key, why))
             }
             Confirmation::NotRequested => {

@@ -13,6 +13,7 @@ use lapin::{ExchangeKind, Queue};
 
 use super::connection::{Connection, answer};
 use super::error::{BrokerError, Refusal, refusal};
+use super::headers::DELAY;
 use super::message::short;
 use super::retry_schedule::STEPS;
 use crate::config::Amqp;
@@ -72,7 +73,7 @@ impl Topology {
 
     /// The queue where messages wait `step` seconds.
     pub fn delay(&self, step: u32) -> String {
-        format!("{}.delay.{step}", self.prefix)
+        format!("{}{DELAY}{step}", self.prefix)
     }
 
     /// All queues, each after those to which it sends.
@@ -235,7 +236,8 @@ fn explain(error: BrokerError, what: &str, passive: bool) -> BrokerError {
     let (meaning, said) = refusal(source);
     match meaning {
         Refusal::NotFound => {
-            let fix = "create it, or let this program do so with amqp.declare = true";
+            let fix = "create it, or let the worker do so when it connects, with amqp.declare = true. If it was there \
+                       before: did somebody delete it, or a policy with expires (rabbitmqctl list_policies)?";
             BrokerError::Missing { what: what.to_owned(), fix: fix.to_owned() }
         }
         Refusal::Forbidden if passive => {

@@ -6,6 +6,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptio
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::support::broker::{Rig, SOON, dead_letter, with_rig};
+use crate::support::{raw, wait_until};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -123,6 +124,23 @@ async fn after_its_delay_queue_was_deleted_the_next_session_declares_the_topolog
         settler.delay(&consumer.next().await, 1, 1, "x").await.unwrap();
         consumer.next().await.ack().await.unwrap();
         consumer.stop().await.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_waited_too_long_is_buried_by_the_broker_with_its_reason() {
+    with_rig(|rig| async move {
+        rig.declare().await;
+        // What message-ttl of a policy does to all.
+        let expiration = [1, 0, 1, b'1'];
+        raw::publish(&rig.config, &rig.config.exchange, "course-publish", &expiration, b"{}").await;
+        let buried = || async { rig.ready().await.2 == 1 };
+        wait_until(SOON, "the message is a dead letter", buried).await;
+        let letter = dead_letter(&rig).await;
+        let reason = letter.reason.as_deref().unwrap_or_default();
+        assert!(reason.contains("expired in") && reason.contains("list_policies"), "{reason}");
+        assert_eq!(letter.routing_key, "course-publish", "with which it can be replayed");
     })
     .await;
 }
