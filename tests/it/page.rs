@@ -23,6 +23,9 @@ const UNKNOWN: &str = "course-v1:CampusX+Unlisted.The-Quite-Long-Name_Of_A_Cours
 const DEAD: &str = "course-v1:CampusX+Dead+1";
 const REFUSED: &str = "course-v1:CampusX+Relative+2026";
 const LMS: &str = "course_overviews_courseoverview";
+/// Width, colours, and what the picture's name ends with.
+const LOOKS: [(u32, &str, &str); 3] =
+    [(1100, "light", ""), (1100, "dark", "-dark"), (360, "light", "-phone")];
 const MOVED: &str = "course-v1:CampusX+Moved+2026";
 
 /// A worker some weeks old, on which some things are wrong.
@@ -340,8 +343,12 @@ async fn six_states_are_told_apart() {
             worker.until_page(SOON, &["<h1>", headline]).await;
             browser.look(1100, 900, "light").await;
             browser.open(&home(worker).await).await;
-            assert_eq!(browser.inaccessible().await, json!([]), "{state}");
-            browser.screenshot(state).await;
+            for (width, scheme, looks) in LOOKS {
+                browser.look(width, 900, scheme).await;
+                assert_eq!(browser.inaccessible().await, json!([]), "{state}{looks}");
+                nothing_sticks_out(browser).await;
+                browser.screenshot(&format!("{state}{looks}")).await;
+            }
         };
         with_browser(async |browser| {
             let worker = stage.worker(&[]).await;

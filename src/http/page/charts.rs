@@ -18,8 +18,8 @@ pub(super) const BAR: f64 = 22.0;
 /// One chart.
 pub(super) struct Chart {
     pub(super) title: &'static str,
-    /// The largest value, for people.
-    pub(super) most: String,
+    /// With the largest value.
+    pub(super) caption: String,
     /// The oldest pass first.
     pub(super) bars: Vec<Bar>,
 }
@@ -58,12 +58,18 @@ fn chart(
         let left = STEP * (BARS - passes.len() + n) as f64 + 4.0;
         Bar { level: Level::of_verdict(&pass.verdict), left, height }
     };
-    Chart { title, most: shown(most), bars: passes.iter().rev().enumerate().map(bar).collect() }
+    let caption =
+        if most == 0 { format!("{title}: none") } else { format!("{title}, at most {}", shown(most)) };
+    Chart { title, caption, bars: passes.iter().rev().enumerate().map(bar).collect() }
 }
 
 /// How long a pass took, for people.
 pub(super) fn took(pass: &Pass) -> String {
-    pass.took().map_or("–".to_owned(), span)
+    match pass.took() {
+        None => "–".to_owned(),
+        Some(took) if took.num_seconds() < 1 => "under 1 s".to_owned(),
+        Some(took) => span(took),
+    }
 }
 
 /// What a pass did, each as a number and a word.

@@ -98,6 +98,12 @@ pub(super) fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 
+/// A text with a capital letter at its beginning.
+pub(super) fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
+}
+
 /// A word of the tables as people write it.
 pub(super) fn words(word: &str) -> String {
     word.replace('_', " ")

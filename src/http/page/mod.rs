@@ -128,6 +128,11 @@ impl Page {
         problems::headline(&self.problems())
     }
 
+    /// How many overviews have no link now. The reasons may be half a minute older.
+    fn blank(&self, status: &Status) -> u64 {
+        status.overviews.latest().map_or(0, |overviews| overviews.blank)
+    }
+
     /// How many dead letters there are, where these are the first.
     fn letters(&self, status: &Status, rows: &[DeadLetter]) -> u64 {
         status.queues.latest().map_or(rows.len() as u64, |queues| queues.dead)

@@ -38,12 +38,16 @@ impl Page {
     }
 
     fn catalog(&self, catalog: &Catalog) -> Part {
-        let until = catalog.until.map_or(String::new(), |at| format!(" until {}", self.moment(&at)));
+        let left = catalog.until.map(|at| self.ahead(&at));
+        let (more, probe) = match left {
+            Some(left) => (format!(" for {left} more"), format!("next probe in {left}")),
+            None => (String::new(), "then a probe".to_owned()),
+        };
         let (level, state) = match catalog.state {
             "closed" => (Level::Fine, "breaker closed: requests go through".to_owned()),
-            "throttled" => (Level::Watch, format!("throttled{until}")),
+            "throttled" => (Level::Watch, format!("throttled{more}")),
             "half_open" => (Level::Watch, "breaker half open: a probe is out".to_owned()),
-            _ => (Level::Watch, format!("breaker open{until}, then a probe")),
+            _ => (Level::Watch, format!("breaker open, {probe}")),
         };
         Part { name: "Catalog", level, state }
     }

@@ -164,7 +164,7 @@ fn refused_urls(refused: &Refused) -> Option<Problem> {
 fn pass(passes: &[Pass], now: DateTime<Utc>) -> Option<Problem> {
     let ended = passes.iter().find(|pass| pass.finished_at.is_some());
     let Some(last) = ended else {
-        let why = "a course without an event so far has no link";
+        let why = "the first one runs at reconcile.schedule, or when you start it";
         return Some(Problem::new(Fault::NoPassYet, "No pass over the Catalog has ended yet", why));
     };
     if last.verdict == "refused" {

@@ -216,6 +216,14 @@ fn what_is_out_comes_before_what_follows_from_it_and_says_since_when() {
 }
 
 #[test]
+fn a_link_that_was_just_lost_has_no_reason_yet() {
+    assert!(html(&fine()).contains("No link is blank."));
+    let lost = Overviews { linked: 13_911, blank: 1, counted_at: now() };
+    let page = html(&with(|status| status.overviews = Reading::Now(lost)));
+    assert!(page.contains("Why is not known yet") && !page.contains("No link is blank."), "{page}");
+}
+
+#[test]
 fn a_course_shows_what_changed_its_link_and_leads_to_the_trace() {
     let change = LinkChange {
         course_id: "course-v1:a+b+c".to_owned(),
