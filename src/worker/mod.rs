@@ -14,6 +14,7 @@ pub mod decode;
 mod delayed_events;
 mod gauges;
 mod hints;
+mod in_hand;
 mod jobs;
 mod pipeline;
 mod prune;

@@ -17,16 +17,17 @@ use tracing::Span;
 
 use super::batcher::{Batch, Batcher, Limits};
 use super::delayed_events::{DelayedEvent, DelayedEvents};
+use super::in_hand::InHand;
 use super::settlement::{Settlement, park};
 use super::settler::{self, Job, Settler};
 use super::step_pool::StepPool;
-use super::trace::Source;
+use super::trace::{Source, waiting_since};
 use crate::broker::Delivery;
-use crate::config;
 use crate::engine::{Answered, Engine, Outcome};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{Entry, StoreError};
-use crate::telemetry::report;
+use crate::telemetry::{metrics, report};
+use crate::{clock, config};
 
 /// Restores at once, and writes at once: while one waits for a lock, the next goes on.
 const STATEMENTS: usize = 2;
@@ -67,6 +68,7 @@ pub(super) struct Pipeline {
     settler: Arc<Settler>,
     prefetch: usize,
     max_batch: usize,
+    in_hand: InHand,
     arrived: Vec<Job>,
     restoring: StepPool<RestoreDone>,
     batcher: Batcher<Job>,
@@ -100,6 +102,7 @@ impl Pipeline {
             settler: Arc::new(settler),
             prefetch: config.amqp.prefetch.into(),
             max_batch: config.sync.max_batch,
+            in_hand: InHand::default(),
             arrived: Vec::new(),
             restoring: StepPool::new(STATEMENTS),
             batcher: Batcher::new(limits),
@@ -141,11 +144,15 @@ impl Pipeline {
                 Some(done) = self.writing.ended() => self.written(done?),
                 Some(done) = self.settling.ended() => self.delayed.add(done?),
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {}
-                _ = heartbeat.tick() => {}
+                _ = heartbeat.tick() => self.measure(),
             }
         }
         self.settler.log_dead_letters(true);
         Ok(())
+    }
+
+    fn measure(&self) {
+        metrics::get().queue_oldest.set(self.in_hand.oldest(clock::now()).as_secs_f64());
     }
 
     fn is_busy(&self) -> bool {
@@ -170,7 +177,8 @@ impl Pipeline {
             match settler::read(&delivery) {
                 Ok(event) => {
                     let span = self.source.span(&delivery, Some(&event));
-                    self.arrived.push(Job::new(event, delivery, span));
+                    let held = self.in_hand.hold(waiting_since(&delivery, &event));
+                    self.arrived.push(Job::new(event, delivery, span, held));
                 }
                 Err(settlement) => {
                     let settler = self.settler.clone();

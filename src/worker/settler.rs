@@ -10,6 +10,7 @@ use tracing::Instrument;
 use super::batcher::Supersedes;
 use super::decode;
 use super::delayed_events::DelayedEvent;
+use super::in_hand::Held;
 use super::settlement::Settlement;
 use super::shutdown::sleeps;
 use super::tally::{First, Tally};
@@ -32,6 +33,8 @@ pub(super) struct Job {
     pub(super) is_hint: bool,
     /// Ends with the event.
     pub(super) span: EventSpan,
+    /// Ends with the event, too.
+    held: Held,
 }
 
 /// Decodes a delivery. A message that is not an event is settled at once, as the error says.
@@ -51,9 +54,9 @@ pub(super) fn read(delivery: &Delivery) -> Result<Event, Settlement> {
 
 impl Job {
     /// An event, or a hint.
-    pub(super) fn new(event: Event, delivery: Delivery, span: EventSpan) -> Self {
+    pub(super) fn new(event: Event, delivery: Delivery, span: EventSpan, held: Held) -> Self {
         let is_hint = delivery.header(HINT).is_some();
-        Self { event, delivery, is_hint, span }
+        Self { event, delivery, is_hint, span, held }
     }
 
     /// For the spans of its steps.
@@ -136,14 +139,14 @@ impl Settler {
             return;
         }
         let span = trace::step(jobs.iter().map(Job::traced), |event| self.source.ack(event, jobs.len()));
-        // The spans of the events end when all is done.
-        let (deliveries, _spans): (Vec<_>, Vec<_>) =
-            jobs.into_iter().map(|job| (job.delivery, job.span)).unzip();
+        // What ends with the events ends when all is done.
+        let (deliveries, _until_then): (Vec<_>, Vec<_>) =
+            jobs.into_iter().map(|job| (job.delivery, (job.span, job.held))).unzip();
         ack(deliveries).instrument(span).await;
     }
 
     async fn move_job(&self, job: Job, to: Settlement) -> Option<DelayedEvent> {
-        let Job { event, delivery, is_hint, span } = job;
+        let Job { event, delivery, is_hint, span, held: _held } = job;
         // No event relies on a hint.
         let course = (!is_hint).then_some(event.course);
         self.move_on(delivery, course, to).instrument(span.clone()).await

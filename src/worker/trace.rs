@@ -8,6 +8,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use opentelemetry::trace::SpanContext;
 use tracing::Span;
 use tracing::field::Empty;
@@ -174,6 +175,12 @@ pub(super) fn taken_over(queue: &str, letters: &[Delivery]) -> Span {
         traces::about(&span, courses.iter());
     }
     span
+}
+
+/// Since when an event waits to be settled: since it was sent, or has come back from a delay queue.
+pub(super) fn waiting_since(delivery: &Delivery, event: &Event) -> DateTime<Utc> {
+    let said = event.time.or(delivery.published).filter(|_| !delivery.sent_on_before);
+    said.unwrap_or_else(clock::now)
 }
 
 /// The time since an event was sent, or since it first arrived here if its sender does not say.

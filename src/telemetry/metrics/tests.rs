@@ -11,7 +11,7 @@ fn local() -> Instruments {
     Instruments::new(SdkMeterProvider::builder())
 }
 
-const KNOWN: [(&str, &str); 31] = [
+const KNOWN: [(&str, &str); 32] = [
     ("course_sharing_event_to_write_seconds", "histogram"),
     ("course_sharing_catalog_request_seconds", "histogram"),
     ("course_sharing_events_total", "counter"),
@@ -35,6 +35,7 @@ const KNOWN: [(&str, &str); 31] = [
     ("course_sharing_database_up", "gauge"),
     ("course_sharing_database_writable", "gauge"),
     ("course_sharing_queue_messages", "gauge"),
+    ("course_sharing_queue_oldest_seconds", "gauge"),
     ("course_sharing_reconcile_duration_seconds", "gauge"),
     ("course_sharing_reconcile_next_timestamp_seconds", "gauge"),
     ("course_sharing_heal_last_success_timestamp_seconds", "gauge"),

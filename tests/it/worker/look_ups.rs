@@ -177,3 +177,25 @@ async fn an_answer_of_far_more_rows_than_were_asked_for_takes_no_more_memory_tha
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_age_of_the_oldest_event_in_hand_is_measured_until_it_is_settled() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let key = "course-v1:Acme+Old+1";
+        stage.course(key, None, Some(PAGE)).await;
+        stage.rig.declare().await;
+        // Longer than from one measurement to the next. After it the Catalog answers.
+        stage.catalog.script([Fault::Hang]);
+        let worker = stage.worker(&[("catalog.timeout", "12s")]).await;
+        let sent = chrono::Utc::now() - chrono::TimeDelta::hours(2);
+        stage.rig.publish(&format!(r#"{{"course_id": "{key}", "time": "{}"}}"#, sent.to_rfc3339())).await;
+        let oldest = "course_sharing_queue_oldest_seconds";
+        let is_old =
+            async || worker.metric(oldest).await.is_some_and(|age| (7_200.0..7_300.0).contains(&age));
+        wait_until(SOON, "the event is two hours old", is_old).await;
+        stage.until_link(key, Some(PAGE)).await;
+        worker.until_metric(oldest, 0.0).await;
+        worker.stop().await.expect(0);
+    })
+    .await;
+}

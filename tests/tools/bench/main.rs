@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "it has no part in the program's time")]
 
 mod database;
+mod day;
 mod floors;
 mod freshness;
 mod idle;
@@ -65,6 +66,8 @@ enum Bench {
     Restore(restore::Args),
     /// From a change to its row by event, hint, light pass and heal
     Freshness(freshness::Args),
+    /// Light passes and questions of a day without a change
+    Day(day::Args),
     /// Share links over HTTP
     Links(links::Args),
     /// A storm against a Catalog that gives so many requests an hour
@@ -153,7 +156,10 @@ async fn best(bench: &Bench, cli: &Cli) -> anyhow::Result<Report> {
 
 /// Whether once is enough for a result: what counts of these is requests, or hardly differs.
 fn takes_minutes(bench: &Bench) -> bool {
-    matches!(bench, Bench::Throttled(_) | Bench::Reconcile(_) | Bench::Trigger(_) | Bench::Freshness(_))
+    matches!(
+        bench,
+        Bench::Throttled(_) | Bench::Reconcile(_) | Bench::Trigger(_) | Bench::Freshness(_) | Bench::Day(_)
+    )
 }
 
 async fn run(bench: &Bench, kind: Kind) -> anyhow::Result<Report> {
@@ -163,6 +169,7 @@ async fn run(bench: &Bench, kind: Kind) -> anyhow::Result<Report> {
         Bench::Idle(args) => idle::run(kind, args).await,
         Bench::Restore(args) => restore::run(kind, args).await,
         Bench::Freshness(args) => freshness::run(kind, args).await,
+        Bench::Day(args) => day::run(kind, args).await,
         Bench::Links(args) => links::run(kind, args).await,
         Bench::Throttled(args) => throttled::run(kind, args).await,
         Bench::Reconcile(args) => reconcile::run(kind, args).await,
@@ -183,6 +190,7 @@ fn of_record() -> Vec<Bench> {
         "idle",
         "restore",
         "freshness",
+        "day",
         "links",
         "throttled",
         "throttled --rhythms",
