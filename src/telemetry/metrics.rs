@@ -296,7 +296,7 @@ impl Instruments {
             database_up: gauge("course_sharing.database_up", "{database}", ONE, "1 while the database answers"),
             database_writable: gauge("course_sharing.database_writable", "{database}", ONE, "1 while the database writes what the worker needs; 0: it refuses to, or has not been looked at yet"),
             queue_messages: gauge("course_sharing.queue_messages", "{message}", ("queue", vec!["events", "delay", "dead"]), "Messages that wait in a queue: events, all delay queues together, dead"),
-            queue_oldest: seconds("course_sharing.queue_oldest", ONE, "How long the oldest event that this worker has in hand has waited; 0: it has none"),
+            queue_oldest: seconds("course_sharing.queue_oldest", ONE, "How long the oldest event that this worker has not settled has waited; 0: it has none"),
             reconcile_duration: seconds("course_sharing.reconcile_duration", ONE, "How long the last full pass took"),
             reconcile_next: seconds("course_sharing.reconcile_next_timestamp", ("kind", words::<PassKind>()), "When this worker's next pass of a kind is due, in seconds since 1970; 0: none is"),
             heal_success: seconds("course_sharing.heal_last_success_timestamp", ONE, "When this worker last healed, in seconds since 1970; 0: not yet, or another worker does"),

@@ -14,7 +14,6 @@ pub mod decode;
 mod delayed_events;
 mod gauges;
 mod hints;
-mod in_hand;
 mod jobs;
 mod pipeline;
 mod prune;
@@ -25,6 +24,7 @@ mod step_pool;
 pub mod systemd;
 mod tally;
 mod trace;
+mod unsettled;
 mod writable;
 
 use std::sync::Arc;

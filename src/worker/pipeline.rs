@@ -17,17 +17,18 @@ use tracing::Span;
 
 use super::batcher::{Batch, Batcher, Limits};
 use super::delayed_events::{DelayedEvent, DelayedEvents};
-use super::in_hand::InHand;
 use super::settlement::{Settlement, park};
 use super::settler::{self, Job, Settler};
 use super::step_pool::StepPool;
 use super::trace::{Source, waiting_since};
+use super::unsettled::Unsettled;
 use crate::broker::Delivery;
+use crate::clock;
+use crate::config;
 use crate::engine::{Answered, Engine, Outcome};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{Entry, StoreError};
 use crate::telemetry::{metrics, report};
-use crate::{clock, config};
 
 /// Restores at once, and writes at once: while one waits for a lock, the next goes on.
 const STATEMENTS: usize = 2;
@@ -68,7 +69,7 @@ pub(super) struct Pipeline {
     settler: Arc<Settler>,
     prefetch: usize,
     max_batch: usize,
-    in_hand: InHand,
+    unsettled: Unsettled,
     arrived: Vec<Job>,
     restoring: StepPool<RestoreDone>,
     batcher: Batcher<Job>,
@@ -102,7 +103,7 @@ impl Pipeline {
             settler: Arc::new(settler),
             prefetch: config.amqp.prefetch.into(),
             max_batch: config.sync.max_batch,
-            in_hand: InHand::default(),
+            unsettled: Unsettled::default(),
             arrived: Vec::new(),
             restoring: StepPool::new(STATEMENTS),
             batcher: Batcher::new(limits),
@@ -152,7 +153,7 @@ impl Pipeline {
     }
 
     fn measure(&self) {
-        metrics::get().queue_oldest.set(self.in_hand.oldest(clock::now()).as_secs_f64());
+        metrics::get().queue_oldest.set(self.unsettled.oldest(clock::now()).as_secs_f64());
     }
 
     fn is_busy(&self) -> bool {
@@ -177,8 +178,8 @@ impl Pipeline {
             match settler::read(&delivery) {
                 Ok(event) => {
                     let span = self.source.span(&delivery, Some(&event));
-                    let held = self.in_hand.hold(waiting_since(&delivery, &event));
-                    self.arrived.push(Job::new(event, delivery, span, held));
+                    let unsettled = self.unsettled.add(waiting_since(&delivery, &event));
+                    self.arrived.push(Job::new(event, delivery, span, unsettled));
                 }
                 Err(settlement) => {
                     let settler = self.settler.clone();

@@ -10,11 +10,11 @@ use tracing::Instrument;
 use super::batcher::Supersedes;
 use super::decode;
 use super::delayed_events::DelayedEvent;
-use super::in_hand::Held;
 use super::settlement::Settlement;
 use super::shutdown::sleeps;
 use super::tally::{First, Tally};
 use super::trace::{self, EventSpan, Source, Traced, age};
+use super::unsettled::UnsettledEvent;
 use crate::broker::{self, Acker, Delivery, HINT};
 use crate::event::{Decoded, Event};
 use crate::model::course_key::{CourseKey, RunKey};
@@ -34,7 +34,7 @@ pub(super) struct Job {
     /// Ends with the event.
     pub(super) span: EventSpan,
     /// Ends with the event, too.
-    held: Held,
+    unsettled: UnsettledEvent,
 }
 
 /// Decodes a delivery. A message that is not an event is settled at once, as the error says.
@@ -54,9 +54,9 @@ pub(super) fn read(delivery: &Delivery) -> Result<Event, Settlement> {
 
 impl Job {
     /// An event, or a hint.
-    pub(super) fn new(event: Event, delivery: Delivery, span: EventSpan, held: Held) -> Self {
+    pub(super) fn new(event: Event, delivery: Delivery, span: EventSpan, unsettled: UnsettledEvent) -> Self {
         let is_hint = delivery.header(HINT).is_some();
-        Self { event, delivery, is_hint, span, held }
+        Self { event, delivery, is_hint, span, unsettled }
     }
 
     /// For the spans of its steps.
@@ -141,12 +141,12 @@ impl Settler {
         let span = trace::step(jobs.iter().map(Job::traced), |event| self.source.ack(event, jobs.len()));
         // What ends with the events ends when all is done.
         let (deliveries, _until_then): (Vec<_>, Vec<_>) =
-            jobs.into_iter().map(|job| (job.delivery, (job.span, job.held))).unzip();
+            jobs.into_iter().map(|job| (job.delivery, (job.span, job.unsettled))).unzip();
         ack(deliveries).instrument(span).await;
     }
 
     async fn move_job(&self, job: Job, to: Settlement) -> Option<DelayedEvent> {
-        let Job { event, delivery, is_hint, span, held: _held } = job;
+        let Job { event, delivery, is_hint, span, unsettled: _until_then } = job;
         // No event relies on a hint.
         let course = (!is_hint).then_some(event.course);
         self.move_on(delivery, course, to).instrument(span.clone()).await

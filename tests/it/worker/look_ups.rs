@@ -179,7 +179,7 @@ async fn an_answer_of_far_more_rows_than_were_asked_for_takes_no_more_memory_tha
 }
 
 #[tokio::test]
-async fn the_age_of_the_oldest_event_in_hand_is_measured_until_it_is_settled() {
+async fn the_age_of_the_oldest_event_is_measured_until_it_is_settled() {
     with_stage(Kind::Sqlite, async |stage| {
         let key = "course-v1:Acme+Old+1";
         stage.course(key, None, Some(PAGE)).await;
