@@ -2,10 +2,12 @@
 //! place where its connections may not be used any more: a statement had no answer, a connection broke, or a COMMIT or
 //! ROLLBACK failed. Such a connection may hang for ever, or still be inside its transaction.
 //!
-//! Over TLS the driver waits for the server's farewell before a connection gives up its place, so that a pool whose
-//! connections hang has no room for others.
+//! A connection that hangs while the pool asks it whether it lives keeps its place, as the pool asks without a limit; and
+//! over TLS the driver waits for the server's farewell before a connection gives up its place. So a pool may have no room
+//! left although nobody uses its connections; then there is a new one in its place too.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -83,6 +85,17 @@ fn options(settings: &config::Database, lazy: bool, lost: &Lost) -> ConnectOptio
 pub(super) struct Pool {
     pub(super) db: DatabaseConnection,
     lost: Lost,
+    places: u32,
+    working: Arc<AtomicU32>,
+}
+
+/// Work that uses a connection of a pool, or waits for one. It ends when this is dropped.
+pub(super) struct Working(Arc<AtomicU32>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Cancelled once the connections of one pool may not be used any more.
@@ -92,7 +105,19 @@ impl Pool {
     async fn open(settings: &config::Database, lazy: bool) -> Result<Self, DbErr> {
         let lost = Lost::default();
         let db = Database::connect(options(settings, lazy, &lost)).await?;
-        Ok(Self { db, lost })
+        Ok(Self { db, lost, places: settings.max_connections, working: Arc::default() })
+    }
+
+    /// Begins work, which uses one connection at a time.
+    pub(super) fn begin_work(&self) -> Working {
+        self.working.fetch_add(1, Ordering::Relaxed);
+        Working(self.working.clone())
+    }
+
+    /// Whether all work that runs has a place. Work that got no connection nevertheless waited for one that hangs, or for
+    /// a server that does not answer, and not for other work.
+    pub(super) fn has_places(&self) -> bool {
+        self.working.load(Ordering::Relaxed) <= self.places
     }
 
     /// Has every connection of this pool closed, and the next work go to a new pool.

@@ -283,6 +283,7 @@ async fn retry_transient<T, F: Future<Output = Result<T, StoreError>>>(
     let mut tries = 1;
     loop {
         let pool = pools.good().await.map_err(StoreError::doing(doing))?;
+        let begun = pool.begin_work();
         let mut working = Box::pin(work(pool.clone()));
         let Ok(done) = tokio::time::timeout_at(deadline, &mut working).await else {
             // First: what is dropped next must not be used again.
@@ -295,9 +296,13 @@ async fn retry_transient<T, F: Future<Output = Result<T, StoreError>>>(
             // Where one has died, the others that were open then have too.
             pool.lose();
         }
+        let got_none = matches!(error, StoreError::Statement { source, .. } if is_acquire_timeout(source));
         // Its connections may have taken their places with them.
-        let is_by_a_lost_pool = pool.is_lost()
-            && matches!(error, StoreError::Statement { source, .. } if is_acquire_timeout(source));
+        let is_by_a_lost_pool = got_none && pool.is_lost();
+        if got_none && pool.has_places() {
+            pool.lose();
+        }
+        drop(begun);
         if !(error.is_transient() || is_by_a_lost_pool) || tries >= TRIES {
             return done;
         }
