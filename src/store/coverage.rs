@@ -150,10 +150,16 @@ fn absent(backend: DbBackend, since: DateTime<Utc>) -> Condition {
     let by_own = has_own(backend, "other.cleared_at IS NULL AND other.marketing_url IS NOT NULL");
     let mut linked = Query::select();
     linked
-        .expr(run_of_overview(backend))
+        .expr_as(run_of_overview(backend), "run")
         .from(overview::Entity)
         .and_where(has_link())
         .and_where(Expr::cust(format!("NOT {by_own}")));
+    // MySQL, other than MariaDB, does not write a table that a subquery reads; unless it has the rows of that first, as for
+    // DISTINCT.
+    if backend == DbBackend::MySql {
+        linked.distinct();
+        linked = Query::select().column("run").from_subquery(linked, "linked").to_owned();
+    }
     let in_force = Condition::all().add(C::MarketingUrl.is_not_null()).add(C::ClearedAt.is_null());
     let has_link =
         Condition::any().add(in_force).add(Expr::col((ledger::Entity, C::RunKey)).in_subquery(linked));
