@@ -312,6 +312,10 @@ fn unless_newer(backend: DbBackend, columns: &[Column]) -> OnConflict {
                 kept_where(&format!("{brings_no_url} AND ({cleared} IS NULL OR {brings_no_clear})"))
             }
             Column::ClearedAt => kept_where(&brings_no_clear),
+            // A URL that was committed since it was read has ended the wait: it begins with this null.
+            Column::PendingClearSince => {
+                format!("CASE WHEN {null} IS NOT NULL AND {null_before} IS NULL THEN {asked} ELSE {null} END")
+            }
             Column::EligibleForFinancialAid | Column::Language => {
                 format!("COALESCE({new_value}, {old_value})")
             }

@@ -47,6 +47,31 @@ async fn a_later_answer_without_a_url_keeps_one_that_was_committed_after_it_had_
 }
 
 #[tokio::test]
+async fn a_null_over_a_url_that_was_committed_after_it_had_read_the_row_begins_its_own_wait() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        let now = store.now().await.unwrap();
+        let at = |seconds| now + TimeDelta::seconds(seconds);
+        let null =
+            |since, asked| Entry { pending_clear_since: Some(at(since)), ..entry(RUN, Some(URL), at(asked)) };
+        let run = key(RUN).run_key();
+        for (answer, pending) in [
+            (null(0, 0), Some(at(0))),
+            (null(0, 5), Some(at(0))),
+            (entry(RUN, Some(URL), at(10)), None),
+            (null(0, 20), Some(at(20))),
+            (null(20, 30), Some(at(20))),
+        ] {
+            store.apply(vec![answer.clone()], vec![]).await.unwrap();
+            let kept = store.entries(std::slice::from_ref(&run)).await.unwrap().remove(&run).unwrap();
+            assert_eq!(kept.pending_clear_since, pending, "{kind:?}: {answer:?}");
+        }
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
 async fn runs_whose_answer_was_refused_are_named_and_no_others() {
     let (other, third) = ("course-v1:edX+Other+1", "course-v1:edX+Third+1");
     for kind in KINDS {
