@@ -19,8 +19,6 @@ use crate::telemetry::traces;
 
 /// Messages that are sent at once.
 const AT_ONCE: usize = 32;
-/// From the first byte of a message to its confirmation. With an alarm on the broker, this time runs out.
-const CONFIRM_LIMIT: Duration = ANSWER_LIMIT;
 /// For so long after a failure to connect, all messages get that failure without another try.
 const SHARED_FAILURE: Duration = Duration::from_secs(1);
 
@@ -53,7 +51,8 @@ impl Publisher {
         Self(Arc::new(Shared { broker, at_once: Semaphore::new(AT_ONCE), link: AsyncMutex::default() }))
     }
 
-    /// Sends a message, and waits until a queue has it on disk. Takes 10 s at most, and 10 s more to connect. If the future
+    /// Sends a message, and waits until a queue has it on disk. Takes 10 s at most, 10 s more to connect,
+    /// and before that its turn: so many are sent at once. If the future
     /// is dropped, the message may be sent or not.
     ///
     /// # Errors
@@ -74,7 +73,8 @@ impl Publisher {
         // Fails only if the semaphore is closed, which never happens.
         let _turn = self.0.at_once.acquire().await;
         let link = self.link().await?;
-        let sent = tokio::time::timeout(CONFIRM_LIMIT, link.send(exchange, routing_key, message)).await;
+        // From its first byte to its confirmation. With an alarm on the broker, this time runs out.
+        let sent = tokio::time::timeout(ANSWER_LIMIT, link.send(exchange, routing_key, message)).await;
         let error = match sent {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
@@ -83,13 +83,19 @@ impl Publisher {
                 let why = "RabbitMQ has blocked publishing because of an alarm; look at its memory and disk";
                 return Err(not_taken(exchange, routing_key, why));
             }
-            Err(_) => timed_out("waiting for a confirmation", CONFIRM_LIMIT),
+            Err(_) => timed_out("waiting for a confirmation", ANSWER_LIMIT),
         };
-        Err(self.explain(&link, exchange, error).await)
+        Err(self.explain(&link, exchange, routing_key, error).await)
     }
 
     /// What the end of a channel means. Anything but a refusal ends the connection.
-    async fn explain(&self, link: &Arc<Link>, exchange: &str, error: BrokerError) -> BrokerError {
+    async fn explain(
+        &self,
+        link: &Arc<Link>,
+        exchange: &str,
+        routing_key: &str,
+        error: BrokerError,
+    ) -> BrokerError {
         let BrokerError::Lost { source, .. } = &error else { return error };
         match refusal(source) {
             (Refusal::NotFound, _) => {
@@ -101,6 +107,10 @@ impl Publisher {
                 let exchange = if exchange.is_empty() { "amq.default" } else { exchange };
                 let fix = format!("publishing needs the permission to write to exchange {exchange:?}");
                 BrokerError::Forbidden { fix, said }
+            }
+            // This message alone: larger than the broker's max_message_size, for example.
+            (Refusal::Differs, said) => {
+                not_taken(exchange, routing_key, &format!("RabbitMQ refuses it: {said}"))
             }
             _ => {
                 self.give_up(link).await;
