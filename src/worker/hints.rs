@@ -33,7 +33,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 const TOGETHER: usize = 50;
 /// How old the gauge may be.
 const GAUGE: Duration = Duration::from_secs(10);
-/// A pass that hints ask for is not asked for again before.
+/// How long after the beginning of a pass hints ask for another one.
 const BETWEEN_PASSES: TimeDelta = TimeDelta::hours(1);
 
 /// The job.
@@ -125,7 +125,7 @@ impl Hints {
         let now = self.store.now().await?;
         let mut row = self.position(now).await?;
         state.note_asked(now - row.asked_at);
-        self.see_to_pass(&mut row).await?;
+        self.see_to_pass(&mut row, now).await?;
         let begun = Instant::now();
         let asking = tokio::time::timeout(LIMIT, self.catalog.changed_since(row.position));
         let answer = stop.run_until_cancelled(asking).await.ok_or(HintError::Stopped)?;
@@ -148,8 +148,7 @@ impl Hints {
         self.store.set_hint_position(row).await?;
         state.memory = seen;
         state.note_asked(TimeDelta::zero());
-        self.see_to_pass(&mut row).await?;
-        Ok(())
+        self.see_to_pass(&mut row, now).await
     }
 
     /// Where to begin. After a long outage at the present, and what was missed is left to a pass.
@@ -168,22 +167,21 @@ impl Hints {
         Ok(row)
     }
 
-    /// Notes in the row that a pass is due, unless one was due a moment ago.
+    /// Notes in the row that a pass is due that begins from now on.
     fn want_pass(&self, row: &mut HintPosition, now: DateTime<Utc>, why: &str) {
-        if row.pass_due_since.is_none_or(|since| now - since > BETWEEN_PASSES) {
-            row.pass_due_since = Some(now);
+        if row.pass_due_since.replace(now).is_none() {
             tracing::warn!(event = "hints.pass_due", why, "a pass takes the place of hints");
         }
     }
 
-    /// Has a pass run where one is due, until one has begun. What is noted of it stays for a while after.
-    async fn see_to_pass(&self, row: &mut HintPosition) -> Result<(), HintError> {
+    /// Has a pass run where one is due, but not soon after another, until one has begun since.
+    async fn see_to_pass(&self, row: &mut HintPosition, now: DateTime<Utc>) -> Result<(), HintError> {
         let Some(since) = row.pass_due_since else { return Ok(()) };
         let last = self.store.last_passes(PassKind::Full, 1).await?;
-        if last.first().is_none_or(|pass| pass.started_at < since) {
-            self.pass.notify_one();
-        } else if row.asked_at - since > BETWEEN_PASSES {
-            row.pass_due_since = None;
+        match last.first() {
+            Some(pass) if pass.started_at >= since => row.pass_due_since = None,
+            Some(pass) if now - pass.started_at <= BETWEEN_PASSES => {}
+            _ => self.pass.notify_one(),
         }
         Ok(())
     }
