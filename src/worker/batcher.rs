@@ -41,8 +41,9 @@ pub struct Batcher<J> {
     runs: HashMap<RunKey, Run<J>>,
     /// Runs that may be looked up now, oldest first: those with a job that goes first, and all others.
     due: [VecDeque<RunKey>; 2],
-    /// Their totals.
-    due_runs: usize,
+    /// Since when runs that do not go first have been due and have had no turn; as of the last batch.
+    last_since: Option<Instant>,
+    /// Totals of those that are due.
     due_jobs: usize,
     due_bytes: usize,
     /// Runs that were looked up within `min_interval`, by its end, and the number of their jobs.
@@ -64,6 +65,8 @@ impl<J: Supersedes> Run<J> {
     }
 }
 
+/// While others keep coming, so often a batch begins with the runs that do not go first.
+const TURN_OF_LAST: Duration = Duration::from_secs(60);
 const FIRST: usize = 0;
 const LAST: usize = 1;
 
@@ -82,7 +85,7 @@ impl<J: Supersedes> Batcher<J> {
             limits,
             runs: HashMap::new(),
             due: Default::default(),
-            due_runs: 0,
+            last_since: None,
             due_jobs: 0,
             due_bytes: 0,
             recent: BTreeSet::new(),
@@ -126,8 +129,9 @@ impl<J: Supersedes> Batcher<J> {
     /// The next batch of runs that are due, oldest first.
     pub fn next(&mut self, now: Instant) -> Option<Batch<J>> {
         self.advance(now);
+        let order = if self.is_turn_of_last(now) { [LAST, FIRST] } else { [FIRST, LAST] };
         let (mut jobs, mut key_bytes, mut batch) = (0, 0, Vec::new());
-        while let Some((key, queue)) = self.pop_due() {
+        while let Some((key, queue)) = self.pop_due(order) {
             let Some(run) = self.runs.get_mut(&key) else { continue };
             jobs += run.jobs.len();
             key_bytes += run.key_bytes;
@@ -138,7 +142,6 @@ impl<J: Supersedes> Batcher<J> {
             }
             run.state = State::InFlight(now);
             let taken = std::mem::take(&mut run.jobs);
-            self.due_runs -= 1;
             self.due_jobs -= taken.len();
             self.due_bytes -= run.key_bytes;
             self.jobs -= taken.len();
@@ -150,13 +153,14 @@ impl<J: Supersedes> Batcher<J> {
     /// True if the runs that are due fill a batch: one more would not fit.
     pub fn is_full(&mut self, now: Instant) -> bool {
         self.advance(now);
-        let one_more = self.due_bytes.checked_div(self.due_runs).map_or(0, |mean| self.due_bytes + mean);
+        let due_runs = self.due[FIRST].len() + self.due[LAST].len();
+        let one_more = self.due_bytes.checked_div(due_runs).map_or(0, |mean| self.due_bytes + mean);
         self.due_jobs >= self.limits.events || one_more > self.limits.key_bytes
     }
 
     /// True if any run is due.
     pub fn has_due(&self) -> bool {
-        self.due_runs > 0
+        self.due.iter().any(|runs| !runs.is_empty())
     }
 
     /// True if a job that is due is like this.
@@ -212,9 +216,23 @@ impl<J: Supersedes> Batcher<J> {
         emptied.runs.into_values().flat_map(|run| run.jobs).collect()
     }
 
-    fn pop_due(&mut self) -> Option<(RunKey, usize)> {
-        let [first, last] = &mut self.due;
-        first.pop_front().map(|key| (key, FIRST)).or_else(|| last.pop_front().map(|key| (key, LAST)))
+    fn pop_due(&mut self, order: [usize; 2]) -> Option<(RunKey, usize)> {
+        order.into_iter().find_map(|queue| Some((self.due[queue].pop_front()?, queue)))
+    }
+
+    /// Whether a batch begins with the runs that do not go first. Behind an endless stream of others they would wait for
+    /// longer than the broker waits for an acknowledgement.
+    fn is_turn_of_last(&mut self, now: Instant) -> bool {
+        if self.due[LAST].is_empty() {
+            self.last_since = None;
+            return false;
+        }
+        let since = *self.last_since.get_or_insert(now);
+        let is_turn = now.saturating_duration_since(since) >= TURN_OF_LAST;
+        if is_turn {
+            self.last_since = Some(now);
+        }
+        is_turn
     }
 
     /// Moves a run that is due to those that go first, if it has got such a job now.
@@ -230,7 +248,6 @@ impl<J: Supersedes> Batcher<J> {
     fn make_due(&mut self, key: RunKey) {
         let Some(run) = self.runs.get_mut(&key) else { return };
         run.state = State::Due;
-        self.due_runs += 1;
         self.due_jobs += run.jobs.len();
         self.due_bytes += run.key_bytes;
         let queue = if run.goes_first() { FIRST } else { LAST };

@@ -66,6 +66,28 @@ fn runs_of_hints_go_after_those_of_events_and_move_up_with_one() {
 }
 
 #[test]
+fn behind_an_endless_stream_of_events_hints_have_a_turn_once_a_minute() {
+    let mut batcher = Batcher::new(LIMITS);
+    let (begun, mut turns) = (Instant::now(), Vec::new());
+    for n in 1..=6 {
+        batcher.push(run(n), 30, Sent::Hint);
+    }
+    for second in 0..=200 {
+        let now = begun + Duration::from_secs(second);
+        // Three fill a batch.
+        for n in 0..3 {
+            batcher.push(run(10 + n + 3 * (second % 8) as u8), 30, Sent::Event);
+        }
+        let batch = batcher.next(now).unwrap();
+        batcher.done(&runs(&batch));
+        if batch.iter().any(|(_, jobs)| jobs.contains(&Sent::Hint)) {
+            turns.push((second, runs(&batch)));
+        }
+    }
+    assert_eq!(turns, [(60, vec![run(1), run(2), run(3)]), (120, vec![run(4), run(5), run(6)])]);
+}
+
+#[test]
 fn idle_an_event_is_a_batch_at_once() {
     let mut batcher = Batcher::new(LIMITS);
     let now = Instant::now();
