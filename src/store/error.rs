@@ -86,7 +86,7 @@ impl StoreError {
     pub(super) fn is_transient(&self) -> bool {
         // MySQL reports deadlocks as SQLSTATE 40001 and lock time-outs as HY000 with number 1205.
         let in_the_way = self.reported().is_some_and(|error| match error.code().as_deref() {
-            Some("40001" | "40P01" | "5" | "517") => true,
+            Some("40001" | "40P01" | "55P03" | "5" | "517") => true,
             _ => error.message().contains("Lock wait timeout"),
         });
         in_the_way || self.is_broken_connection()
@@ -97,9 +97,11 @@ impl StoreError {
         match self.sqlx() {
             Some(sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
             // The server's last words on it: PostgreSQL's shutdown and crash, MySQL's shutdown and KILL, MariaDB's KILL.
-            Some(sqlx::Error::Database(error)) => {
-                matches!(error.code().as_deref(), Some("57P01" | "57P02" | "08S01" | "70100"))
-            }
+            Some(sqlx::Error::Database(error)) => match error.code().as_deref() {
+                // Its limit for a statement has the same code as a KILL.
+                Some("70100") => !error.message().contains("max_statement_time"),
+                code => matches!(code, Some("57P01" | "57P02" | "08S01")),
+            },
             _ => false,
         }
     }

@@ -15,14 +15,13 @@ use sea_orm::{ConnAcquireErr, ConnectOptions, Database, DatabaseConnection, DbEr
 use secrecy::ExposeSecret;
 use sqlx::Connection;
 use sqlx::pool::PoolOptions;
+use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const ACQUIRE: Duration = Duration::from_secs(5);
-/// No statement of ours takes longer, a heal over a million overviews included.
-const STATEMENT: Duration = Duration::from_secs(30);
 /// A connection that nobody used for so long is asked whether it lives; asking costs as much as a short statement.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
 /// How long that may take.
@@ -41,7 +40,6 @@ fn options(settings: &config::Database, lazy: bool, lost: &Lost) -> ConnectOptio
         .test_before_acquire(false)
         .sqlx_logging(false)
         .connect_lazy(lazy)
-        .statement_timeout(STATEMENT)
         .set_application_name("course-sharing")
         .map_sqlx_sqlite_opts(|sqlite| {
             sqlite
@@ -52,14 +50,17 @@ fn options(settings: &config::Database, lazy: bool, lost: &Lost) -> ConnectOptio
                 .statement_cache_capacity(8)
                 .foreign_keys(false)
         })
+        .map_sqlx_postgres_opts(without_settings)
         .map_sqlx_sqlite_pool_opts(move |pool| guarded(pool, &sqlite))
         .map_sqlx_postgres_pool_opts(move |pool| {
             guarded(pool, &postgres).after_connect(|connection, _| {
                 Box::pin(async move {
                     // Runs are looked up by key, hundreds at a time. By its default for spinning disks the planner
                     // reads the whole table for that, twenty times as slow; and it would keep a plan that it made
-                    // while the ledger was empty. A statement, as PgBouncer refuses settings at start-up.
-                    let session = "SET random_page_cost = 1.1; SET plan_cache_mode = force_custom_plan";
+                    // while the ledger was empty. No statement of ours takes half a minute, a heal over a million overviews
+                    // included; and no wait for a row that the LMS has locked may outlast the limit of a batch.
+                    let session = "SET random_page_cost = 1.1; SET plan_cache_mode = force_custom_plan; \
+                                   SET statement_timeout = '30s'; SET lock_timeout = '5s'";
                     sqlx::Executor::execute(&mut *connection, sqlx::raw_sql(session)).await?;
                     Ok(())
                 })
@@ -69,15 +70,22 @@ fn options(settings: &config::Database, lazy: bool, lost: &Lost) -> ConnectOptio
             guarded(pool, &mysql).after_connect(|connection, _| {
                 Box::pin(async move {
                     // Under the default, REPEATABLE READ, an UPDATE with a join locks every row that it looks at,
-                    // that is, the LMS's whole table; and no wait for a lock may outlast a delivery.
+                    // that is, the LMS's whole table. The limits are those of PostgreSQL above; each server reads its own
+                    // name for that of a statement, and MySQL's is for SELECT alone.
                     let session = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-                                   SET SESSION innodb_lock_wait_timeout = 10";
+                                   SET SESSION innodb_lock_wait_timeout = 5 /*M!100101 , max_statement_time = 30 */ \
+                                   /*!50708 , max_execution_time = 30000 */";
                     sqlx::Executor::execute(&mut *connection, sqlx::raw_sql(session)).await?;
                     Ok(())
                 })
             })
         });
     options
+}
+
+/// PgBouncer refuses a connection that comes with settings.
+fn without_settings(options: PgConnectOptions) -> PgConnectOptions {
+    options.extra_float_digits(None)
 }
 
 /// One pool; cheap to clone.
@@ -186,7 +194,10 @@ pub(super) async fn root_cause(url: &str, error: DbErr) -> DbErr {
     }
     let one = async {
         match url.split(':').next() {
-            Some("postgres" | "postgresql") => sqlx::PgConnection::connect(url).await.map(drop),
+            Some("postgres" | "postgresql") => {
+                let options = without_settings(url.parse()?);
+                sqlx::PgConnection::connect_with(&options).await.map(drop)
+            }
             Some("mysql" | "mariadb") => sqlx::MySqlConnection::connect(url).await.map(drop),
             _ => Ok(()),
         }

@@ -28,7 +28,7 @@ const TRIES: u32 = 3;
 pub struct Timeouts {
     /// For statements on a batch of rows; less than the 30 s in which an outage has to be noticed.
     pub batch: Duration,
-    /// For statements on a whole table; longer than the server's own limit for one statement.
+    /// For statements on a whole table; longer than the server's own limit for one, where it has one.
     pub table: Duration,
 }
 

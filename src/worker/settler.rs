@@ -182,7 +182,7 @@ impl Settler {
     /// Logs once that the database is down, however many events wait for it.
     pub(super) fn database_failed(&self, reason: &str) {
         if self.database.fails() {
-            tracing::error!(event = "database.failed", reason, "the database is down; events are parked");
+            tracing::error!(event = "database.failed", reason, "the database failed; events are parked");
         }
     }
 
