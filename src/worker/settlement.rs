@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::broker::{LONGEST_STEP, next_step, step_for};
+use crate::broker::{LONGEST_STEP, STEPS, next_step, step_for};
 use crate::engine::Outcome;
 use crate::telemetry::metrics::EventOutcome;
 
 /// The shortest wait for the Catalog or the database to come back.
 const SHORTEST_PARK: Duration = Duration::from_secs(10);
+/// An event about a run that the Catalog fails to show waits for the longest step again and again, until so many delays
+/// have counted: for three days. Without an end such events would gather.
+const MOST_FOR_A_RUN: u32 = STEPS.len() as u32 + 18;
 
 /// What to do with a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +70,13 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
         Outcome::Unknown(why) if why.is_of_the_run_alone() => {
             match retry(attempt, EventOutcome::Unchanged, why.to_string()) {
                 // If the Catalog failed, it may still be an outage, and those are waited for.
-                Settlement::Ack(_) if why.error().is_some() => park(LONGEST_STEP, why.to_string()),
+                Settlement::Ack(_) if why.error().is_some() && attempt < MOST_FOR_A_RUN => {
+                    Settlement::Delay {
+                        seconds: step_for(LONGEST_STEP),
+                        counts: true,
+                        reason: why.to_string(),
+                    }
+                }
                 other => other,
             }
         }
@@ -152,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_the_catalog_cannot_show_is_asked_for_less_and_less_often() {
+    fn a_run_that_the_catalog_cannot_show_is_asked_for_ever_less_and_at_last_left_to_the_pass() {
         let now = Instant::now();
         let row = Outcome::Unknown(Unknown::Row("it is there twice"));
         let failed = CatalogError::Status { code: 500, said: String::new(), retry_after: None };
@@ -162,7 +171,14 @@ mod tests {
             assert!(delay(step, true)(&settle(&broken, attempt, now)), "{attempt}");
         }
         assert_eq!(settle(&row, 6, now), Settlement::Ack(EventOutcome::Unchanged));
-        assert!(delay(14_400, false)(&settle(&broken, 6, now)), "it may have been an outage");
+        for attempt in 6..24 {
+            assert!(delay(14_400, true)(&settle(&broken, attempt, now)), "it may have been an outage");
+        }
+        assert_eq!(
+            settle(&broken, 24, now),
+            Settlement::Ack(EventOutcome::Unchanged),
+            "such events do not gather"
+        );
     }
 
     #[test]
