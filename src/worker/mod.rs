@@ -51,6 +51,8 @@ use crate::telemetry::otlp;
 
 /// How long what is in hand may take at the end; together with closing, less than the 20 s that an operator waits.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
+/// How long the connections to the broker may then take to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// When passes are due, as long as nothing else is said.
 #[derive(Debug)]
@@ -174,26 +176,32 @@ async fn drive(
         stop.cancel();
         anyhow::bail!("a part of the worker died: {why}");
     }
-    let drained = tokio::time::timeout(DRAIN_LIMIT, async {
+    let deadline = tokio::time::Instant::now() + DRAIN_LIMIT;
+    let drained = tokio::time::timeout_at(deadline, async {
         let stopped = (&mut consumer).await.context("the consumer died")?;
         (&mut pipeline).await.context("the pipeline died")?.context("a task of the pipeline died")?;
+        anyhow::Ok(stopped)
+    });
+    let Ok(stopped) = drained.await else {
+        // Nothing is lost: what is not acknowledged is delivered again.
+        tracing::warn!(event = "worker.undrained", "its events took too long and are left to the broker");
+        return Ok(());
+    };
+    let stopped = stopped?;
+    let ended = tokio::time::timeout_at(deadline, async {
         while let Some(ended) = jobs.join_next().await {
             ended.context("a job died")?;
         }
-        tokio::join!(stopped.close(), publisher.close());
         anyhow::Ok(())
     });
-    match drained.await {
-        Ok(ended) => ended,
-        Err(_) => {
-            // Nothing is lost: what is not acknowledged is delivered again.
-            tracing::warn!(
-                event = "worker.undrained",
-                "what was in hand took too long and is left to the broker"
-            );
-            Ok(())
-        }
+    let ended = ended.await;
+    if ended.is_err() {
+        tracing::warn!(event = "worker.undrained", "a job takes too long and is not waited for");
     }
+    let closing = async { tokio::join!(stopped.close(), publisher.close()) };
+    // A broker that does not answer is not waited for either.
+    let _ = tokio::time::timeout(CLOSE_LIMIT, closing).await;
+    ended.unwrap_or(Ok(()))
 }
 
 /// How a task that should have gone on came to its end.
