@@ -133,8 +133,10 @@ impl Pipeline {
         while open || self.is_busy() {
             (self.beat)();
             self.settler.log_dead_letters(false);
-            self.start(&stop);
-            let wake = self.wake_at();
+            let now = Instant::now();
+            self.start(now, &stop);
+            // By the same time, so that nothing becomes due unseen between the two.
+            let wake = self.wake_at(now);
             tokio::select! {
                 delivery = deliveries.recv(), if open => match delivery {
                     Some(delivery) => self.take(delivery, &mut deliveries),
@@ -163,8 +165,7 @@ impl Pipeline {
     }
 
     /// When a step may start although none has ended: a run is due, or a running step is slow.
-    fn wake_at(&self) -> Option<Instant> {
-        let now = Instant::now();
+    fn wake_at(&self, now: Instant) -> Option<Instant> {
         let waits = self.batcher.has_due() || !self.arrived.is_empty() || !self.answered.is_empty();
         let changes = [self.restoring.wake_at(now), self.asking.wake_at(now), self.writing.wake_at(now)];
         let gathered = self.part_since.map(|since| since + GATHERING).filter(|until| *until > now);
@@ -194,8 +195,7 @@ impl Pipeline {
     }
 
     /// Starts all steps that may start now.
-    fn start(&mut self, stop: &CancellationToken) {
-        let now = Instant::now();
+    fn start(&mut self, now: Instant, stop: &CancellationToken) {
         self.restore(now);
         self.write(now);
         if stop.is_cancelled() {
