@@ -80,7 +80,8 @@ impl Gauges {
 
     /// Notes which overviews are blank, if this worker has the lease and it is time.
     async fn note(&mut self) -> Result<(), StoreError> {
-        if !self.store().acquire(JOB, &self.holder, EVERY).await? || Instant::now() < self.due {
+        // Longer than a round takes, so that it stays with one worker, which knows when it is due.
+        if !self.store().acquire(JOB, &self.holder, 3 * EVERY).await? || Instant::now() < self.due {
             return Ok(());
         }
         let begun = Instant::now();
