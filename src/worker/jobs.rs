@@ -140,33 +140,31 @@ impl Passes {
             Due::Rest(_) => self.pass.resume(options, &Watched(job), stop.clone()).await,
         };
         match ended {
-            Ok(None) if matches!(due, Due::New(_)) => {
-                taken();
+            Ok(None) => {
+                if matches!(due, Due::New(_)) {
+                    taken();
+                }
                 return true;
             }
-            Ok(None) => return true,
             // The pass has told of itself.
             Ok(Some(report)) => {
-                if report.kind == PassKind::Light {
-                    return true;
-                }
-                metrics::get().reconcile_verdict.choose(report.verdict.as_str());
-                if report.verdict == Verdict::Complete {
-                    metrics::get().reconcile_success.set(clock::timestamp(clock::now()));
-                    self.drop_settled_letters().await;
+                if report.kind == PassKind::Full {
+                    metrics::get().reconcile_verdict.choose(report.verdict.as_str());
+                    if report.verdict == Verdict::Complete {
+                        metrics::get().reconcile_success.set(clock::timestamp(clock::now()));
+                        self.drop_settled_letters().await;
+                    }
                 }
                 return true;
             }
             Err(PassError::Stopped) => {}
-            Err(PassError::Taken { .. }) => {
-                taken();
-                return self.kind == PassKind::Light;
-            }
+            Err(PassError::Taken { .. }) => taken(),
             Err(error) => {
                 tracing::error!(event = "reconcile.failed", error = report(&error), "the pass failed")
             }
         }
-        false
+        // Nothing of a light pass is resumed.
+        self.kind == PassKind::Light
     }
 
     /// The pass that is due since `at`. A full one waits for the end of another that runs, until the next is due.
