@@ -138,8 +138,11 @@ where
             let planned = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
             let altered = execute(db, &planned).await?;
             execute(db, &trigger.before).await?;
-            Migrator::up(db, None).await?;
-            execute(db, &trigger.after).await?;
+            let up = Migrator::up(db, None).await;
+            // It comes back also where that failed.
+            let after = execute(db, &trigger.after).await;
+            up?;
+            after?;
             Ok(altered)
         }
         Direction::Down => {
