@@ -64,10 +64,10 @@ pub mod lease {
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "course_sharing_lease")]
     pub struct Model {
-        /// `reconcile` or `heal`.
+        /// As in `reconcile`, `heal` or `hints`.
         #[sea_orm(primary_key, auto_increment = false)]
         pub job: String,
-        /// The worker: host, process and a random part.
+        /// The worker or the command: its process and a random part; of a worker with its host.
         pub holder: String,
         /// On the database's clock; after it anybody may take the job.
         pub expires_at: DateTimeUtc,

@@ -62,7 +62,7 @@ pub fn plan(
         url: known.and_then(|known| known.url.clone()),
         listed: true,
         pending_clear_since: None,
-        cleared_at: None,
+        cleared_at: known.and_then(|known| known.cleared_at),
         changed_at: known.and_then(|known| known.changed_at),
         observed_at: question.asked_at,
         observed_by: question.by,
@@ -73,20 +73,18 @@ pub fn plan(
         Observation::Url(url, _) => {
             let same = known.and_then(Entry::in_force) == Some(url.as_str());
             let changed_at = if same { base.changed_at } else { Some(question.asked_at) };
-            let entry = Entry { url: Some(url.as_str().to_owned()), changed_at, ..base };
+            let entry = Entry { url: Some(url.as_str().to_owned()), cleared_at: None, changed_at, ..base };
             Some(Plan { entry, change: if same { UrlChange::Same } else { UrlChange::Set } })
         }
         Observation::NoUrl(_) => Some(no_url(base, known, question)),
         Observation::NotListed => {
-            let cleared_at = known.and_then(|known| known.cleared_at);
-            Some(Plan { entry: Entry { listed: false, cleared_at, ..base }, change: UrlChange::NotListed })
+            Some(Plan { entry: Entry { listed: false, ..base }, change: UrlChange::NotListed })
         }
         Observation::Refused(what) => {
             let before = known.and_then(|known| known.refused.as_ref()).filter(|before| before.what == *what);
             let since = before.map_or(question.asked_at, |before| before.since);
             let refused = Some(UrlRefusal { what: what.clone(), since });
-            let cleared_at = known.and_then(|known| known.cleared_at);
-            Some(Plan { entry: Entry { refused, cleared_at, ..base }, change: UrlChange::Refused })
+            Some(Plan { entry: Entry { refused, ..base }, change: UrlChange::Refused })
         }
         Observation::Unknown(_) => None,
     }
@@ -104,12 +102,11 @@ fn also(observation: &Observation) -> Also {
 /// A null: the first one is only noted down, as a Catalog in the middle of an edit, or one bad answer, looks alike.
 fn no_url(base: Entry, known: Option<&Entry>, question: Question) -> Plan {
     let since = known.and_then(|known| known.pending_clear_since).unwrap_or(question.asked_at);
-    let cleared_before = known.and_then(|known| known.cleared_at);
     let wait = TimeDelta::from_std(question.clear_after).unwrap_or(TimeDelta::MAX);
     let ripe = known.is_some_and(|known| known.pending_clear_since.is_some())
         && question.asked_at.signed_duration_since(since) >= wait;
-    let entry = Entry { pending_clear_since: Some(since), cleared_at: cleared_before, ..base };
-    match (cleared_before, ripe) {
+    let entry = Entry { pending_clear_since: Some(since), ..base };
+    match (entry.cleared_at, ripe) {
         (Some(_), _) => Plan { entry, change: UrlChange::NoPage },
         (None, true) => {
             let at = Some(question.asked_at);

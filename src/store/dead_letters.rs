@@ -1,7 +1,5 @@
 //! Dead letters: rows that are taken over once, looked at as often as anybody likes, and discarded.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
 pub use entity::dead_letter::Model as Letter;
 use entity::dead_letter::{ActiveModel, Column, Entity};
@@ -143,17 +141,16 @@ impl Store {
         self.delete::<Entity>(DISCARD, Column::Id, filter.condition(self.backend())).await
     }
 
-    /// The courses of the dead letters that can be understood, each with when its newest was first seen.
-    pub async fn courses_of_letters(&self) -> Result<HashMap<CourseKey, DateTime<Utc>>, StoreError> {
-        let newest = Entity::find()
+    /// The courses of the dead letters that can be understood.
+    pub async fn courses_of_letters(&self) -> Result<Vec<CourseKey>, StoreError> {
+        let courses = Entity::find()
             .select_only()
             .column(Column::CourseId)
-            .column_as(Column::FirstSeen.max(), "newest")
+            .distinct()
             .filter(Column::CourseId.is_not_null())
-            .filter(Column::Understood.eq(true))
-            .group_by(Column::CourseId);
-        let rows: Vec<(String, DateTime<Utc>)> = self.db.values(READ, Table, &newest.into_query()).await?;
-        Ok(rows.into_iter().filter_map(|(id, newest)| Some((CourseKey::parse(&id).ok()?, newest))).collect())
+            .filter(Column::Understood.eq(true));
+        let ids: Vec<String> = self.db.values(READ, Table, &courses.into_query()).await?;
+        Ok(ids.into_iter().filter_map(|id| CourseKey::parse(&id).ok()).collect())
     }
 
     /// Discards the dead letters about a course that can be understood and were first seen before `before`.

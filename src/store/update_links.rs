@@ -283,7 +283,6 @@ mod tests {
                         let named = !also.is_empty() && from == From::Run;
                         assert_eq!(sql.contains(column.name()), named, "{sql}");
                     }
-                    println!("{sql}");
                 }
             }
         }

@@ -1,7 +1,6 @@
 //! Moves dead letters from their queue to the database: a letter is committed first and then acknowledged. Discards
 //! letters whose course is fine again, and the oldest.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,6 @@ use super::trace;
 use crate::broker::{self, BrokerError, DeadLetters, Feed, Received};
 use crate::clock;
 use crate::jobs::{Job, Jobs};
-use crate::model::course_key::CourseKey;
 use crate::store::{Letter, MAX_ROWS, Snapshot, Store, StoreError};
 use crate::telemetry::metrics::{self, EventOutcome};
 use crate::telemetry::{Latch, report};
@@ -223,8 +221,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Discards the letters whose course now has the URL that the Catalog gives, and returns how many.
 pub(super) async fn drop_settled(store: &Store) -> Result<u64, StoreError> {
-    let died: HashMap<CourseKey, DateTime<Utc>> = store.courses_of_letters().await?;
-    let courses: Vec<CourseKey> = died.into_keys().collect();
+    let courses = store.courses_of_letters().await?;
     let mut dropped = 0;
     for courses in courses.chunks(MAX_ROWS) {
         for snapshot in store.snapshots(courses).await? {

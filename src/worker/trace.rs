@@ -72,9 +72,7 @@ impl Source {
         }
         EventSpan(span)
     }
-}
 
-impl Source {
     /// The span of acknowledging so many messages, the event of this span the first.
     pub(super) fn ack(&self, event: &Span, messages: usize) -> Span {
         let Self { exchange, queue } = self;
