@@ -299,7 +299,7 @@ impl Instruments {
             queue_oldest: seconds("course_sharing.queue_oldest", ONE, "How long the oldest event that this worker has not settled has waited; 0: it has none"),
             reconcile_duration: seconds("course_sharing.reconcile_duration", ONE, "How long the last full pass took"),
             reconcile_next: seconds("course_sharing.reconcile_next_timestamp", ("kind", words::<PassKind>()), "When this worker's next pass of a kind is due, in seconds since 1970; 0: none is"),
-            heal_success: seconds("course_sharing.heal_last_success_timestamp", ONE, "When this worker last healed, in seconds since 1970; 0: not yet, or another worker does"),
+            heal_success: seconds("course_sharing.heal_last_success_timestamp", ONE, "When this worker last healed, or at first when it began to, in seconds since 1970; 0: heal.interval is off"),
             catalog_budget: Value::new(budget, ONE),
         }
     }

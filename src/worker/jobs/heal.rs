@@ -23,6 +23,8 @@ pub(in crate::worker) async fn heal(
     let Some(period) = every else { return };
     let job = jobs.add(HEAL, period);
     let mut state = State::default();
+    // Without a first heal the alert would have nothing to count from.
+    metrics::get().heal_success.set(clock::timestamp(clock::now()));
     // At once, too: a worker that is started more often than it heals would otherwise never heal.
     loop {
         job.begin();
