@@ -26,11 +26,13 @@
     if (paused || inUse()) return;
     try {
       const answer = await fetch(location.href, { signal: AbortSignal.timeout(15_000) });
+      if (!answer.ok) throw new Error(answer.statusText);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const parts = ["main", "#as-of"].map((place) => [document.querySelector(place), page.querySelector(place)]);
+      // A proxy may answer with a page of its own.
+      if (!parts.flat().every(Boolean)) throw new Error("another page");
       if (paused || inUse()) return;
-      for (const place of ["main", "#as-of"]) {
-        document.querySelector(place).replaceWith(page.querySelector(place));
-      }
+      for (const [old, now] of parts) old.replaceWith(now);
       document.title = page.title;
       note.textContent = "";
     } catch {
