@@ -66,9 +66,9 @@ pub struct Shown {
 }
 
 impl Settings {
-    /// Whether nobody has configured anything.
+    /// Whether nobody has configured anything. Where to listen is what the image sets for everybody.
     pub fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.file.is_none()
+        self.set.keys().all(|key| key == "http.listen") && self.file.is_none()
     }
 
     /// Whether `section.key` is set anywhere.
