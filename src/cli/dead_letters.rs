@@ -2,12 +2,13 @@
 //! them. They are rows of a table, so looking changes nothing and needs no broker. Those still in the queue are counted.
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::context::{Context, Output};
 use super::exit::Exit;
-use super::output;
+use super::output::{self, say};
 use crate::broker::{self, Broker, BrokerError, Publisher, Received, Topology};
 use crate::model::course_key::CourseKey;
 use crate::model::text::{counted, escape};
@@ -48,7 +49,7 @@ pub(super) struct Selection {
     #[arg(long, value_name = "ID")]
     course: Option<CourseKey>,
     /// Those whose reason contains this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reason: Option<String>,
 }
 
@@ -56,7 +57,7 @@ pub(super) async fn run(context: &Context, action: &Action) -> anyhow::Result<Ex
     if let Action::Replay(selection) | Action::Discard { selection, .. } = action
         && selection.is_empty()
     {
-        eprintln!(
+        say!(
             "course-sharing: dead-letters {}: choose with --all, --id <n>, --course <id> or --reason <text>",
             if matches!(action, Action::Replay(_)) { "replay" } else { "discard" }
         );
@@ -79,7 +80,9 @@ pub(super) async fn run(context: &Context, action: &Action) -> anyhow::Result<Ex
             if context.output == Output::Human {
                 output::print(&format!("replayed {replayed} {of_all}\n"))?;
             }
-            finish(context, None, all, json!({ "replayed": replayed, "kept": kept })).await
+            let exit = if kept.is_empty() { Exit::Done } else { Exit::Failed };
+            finish(context, None, all, json!({ "replayed": replayed, "kept": kept })).await?;
+            Ok(exit)
         }
         Action::Discard { selection, yes } => {
             let what = format!("this removes {}, for ever", counted(all, "dead letter"));
@@ -104,13 +107,13 @@ async fn finish(context: &Context, shown: Option<String>, all: u64, done: Value)
     match context.output {
         Output::Human => {
             if let Some(shown) = shown {
-                eprintln!("{shown}");
+                say!("{shown}");
             }
             match waiting {
                 Ok(0) => {}
-                Ok(1) => eprintln!("1 more waits in the queue for a worker to take it over"),
-                Ok(waiting) => eprintln!("{waiting} more wait in the queue for a worker to take them over"),
-                Err(error) => eprintln!("the number in the queue is not known: {}", report(&error)),
+                Ok(1) => say!("1 more waits in the queue for a worker to take it over"),
+                Ok(waiting) => say!("{waiting} more wait in the queue for a worker to take them over"),
+                Err(error) => say!("the number in the queue is not known: {}", report(&error)),
             }
         }
         Output::Json => {
@@ -153,40 +156,53 @@ impl Many {
         }
     }
 
-    /// Returns how many they were.
-    fn end(self) -> anyhow::Result<usize> {
+    /// Returns how many they were. What has failed ends the document.
+    fn end(self, ended: anyhow::Result<()>) -> anyhow::Result<usize> {
         if self.output == Output::Json {
-            output::print(if self.printed == 0 { "{\"dead_letters\": []," } else { "\n]," })?;
+            output::print(match (&ended, self.printed) {
+                (Ok(()), 0) => "{\"dead_letters\": [],",
+                (Ok(()), _) => "\n],",
+                (Err(_), 0) => "",
+                (Err(_), _) => "\n]}\n",
+            })?;
         }
-        Ok(self.printed)
+        ended.map(|()| self.printed)
     }
 }
 
 /// Prints a line for each letter, and returns how many they were.
 async fn list(store: &Store, filter: &LetterFilter, output: Output) -> anyhow::Result<usize> {
     let mut letters = Many::new(output);
-    let mut after = 0;
-    loop {
-        let page = store.letters(filter, after, PAGE).await?;
-        for letter in &page {
-            letters.put(|| line(letter), || json!(letter))?;
+    let listing = async {
+        let mut after = 0;
+        loop {
+            let page = store.letters(filter, after, PAGE).await?;
+            for letter in &page {
+                letters.put(|| line(letter), || json!(letter))?;
+            }
+            match page.last() {
+                Some(last) => after = last.id,
+                None => return anyhow::Ok(()),
+            }
         }
-        match page.last() {
-            Some(last) => after = last.id,
-            None => return letters.end(),
-        }
-    }
+    };
+    let ended = listing.await;
+    letters.end(ended)
 }
 
 /// Prints each letter whole, and returns how many they were.
 async fn show(store: &Store, filter: &LetterFilter, output: Output) -> anyhow::Result<usize> {
     let mut letters = Many::new(output);
-    for id in ids(store, filter).await? {
-        if let Some(letter) = store.letter(id).await? {
-            letters.put(|| whole(&letter), || document_of(&letter))?;
+    let showing = async {
+        for id in ids(store, filter).await? {
+            if let Some(letter) = store.letter(id).await? {
+                letters.put(|| whole(&letter), || document_of(&letter))?;
+            }
         }
-    }
-    letters.end()
+        anyhow::Ok(())
+    };
+    let ended = showing.await;
+    letters.end(ended)
 }
 
 /// All ids now, so that a message that fails again meanwhile is not replayed for ever.
@@ -212,7 +228,7 @@ async fn replay(context: &Context, store: &Store, filter: &LetterFilter) -> anyh
     for id in ids(store, filter).await? {
         let Some(letter) = store.letter(id).await? else { continue };
         if is_cut(&letter) {
-            eprintln!("dead letter {id} stays: only the beginning of its body was kept");
+            say!("dead letter {id} stays: only the beginning of its body was kept");
             kept.push(id);
             continue;
         }

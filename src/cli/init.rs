@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -13,7 +13,7 @@ use serde_json::json;
 use super::check::{self, Found};
 use super::context::{Context, Output, Source};
 use super::exit::Exit;
-use super::output;
+use super::output::{self, say};
 use crate::config::{DEFAULT_FILE, Settings};
 use crate::telemetry::report;
 
@@ -76,7 +76,7 @@ pub(super) async fn run(
     output: Output,
 ) -> anyhow::Result<Exit> {
     if file.exists() && !args.force {
-        eprintln!(
+        say!(
             "course-sharing: {} is there already: change it with an editor and run course-sharing check, or replace it \
              with --force",
             file.display()
@@ -90,14 +90,14 @@ pub(super) async fn run(
         .map(|question| format!("--set {}={}", question.key, question.example))
         .collect();
     if !asks && !missing.is_empty() {
-        eprintln!(
+        say!(
             "course-sharing: this is no terminal to ask on; give what is missing, or the variables of these keys:\n  {}",
             missing.join("\n  ")
         );
         return Ok(Exit::Usage);
     }
     if let Err(error) = if asks { complete(&settings).config() } else { settings.config() } {
-        eprintln!("course-sharing: {}", report(&error));
+        say!("course-sharing: {}", report(&error));
         return Ok(Exit::Usage);
     }
     let mut checks = Vec::new();
@@ -127,9 +127,9 @@ fn applies(key: &str, settings: &Settings) -> bool {
 /// Asks until the answer can be a value of the key.
 fn ask(question: &Question, settings: &mut Settings) -> anyhow::Result<()> {
     let Question { key, about, example, optional, .. } = question;
-    eprintln!("\n{about}");
+    say!("\n{about}");
     if !example.is_empty() {
-        eprintln!("  like {example}");
+        say!("  like {example}");
     }
     loop {
         let answer = if *key == "catalog.client_secret" {
@@ -148,7 +148,7 @@ fn ask(question: &Question, settings: &mut Settings) -> anyhow::Result<()> {
         let mut with_it = settings.clone();
         with_it.set(key, answer)?;
         match complete(&with_it).config() {
-            Err(error) => eprintln!("  {}", error.why()),
+            Err(error) => say!("  {}", error.why()),
             Ok(_) => {
                 *settings = with_it;
                 return Ok(());
@@ -228,7 +228,7 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
         opened.sync_all()?;
         let (owner, ours) = (fs::metadata(folder)?, opened.metadata()?);
         if ours.uid() == 0 && owner.uid() != 0 {
-            chown(&new, Some(owner.uid()), Some(owner.gid()))?;
+            fchown(&opened, Some(owner.uid()), Some(owner.gid()))?;
         }
         fs::rename(&new, file)
     };

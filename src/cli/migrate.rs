@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::context::{Context, Output};
 use super::exit::Exit;
-use super::output;
+use super::output::{self, say};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -86,10 +86,10 @@ fn print(
     altered: Option<String>,
 ) -> anyhow::Result<()> {
     match context.output {
-        Output::Human if planned.is_empty() => eprintln!("nothing to do"),
+        Output::Human if planned.is_empty() => say!("nothing to do"),
         Output::Human => {
             if let Some(alter) = altered {
-                eprintln!("the LMS's table got its column by: {alter}");
+                say!("the LMS's table got its column by: {alter}");
             }
         }
         Output::Json => {

@@ -27,6 +27,7 @@ use tracing::{Instrument, Span};
 
 use self::context::{Context, Courses, Output, Source};
 use self::exit::Exit;
+use self::output::say;
 use crate::config::{self, Config, ConfigError, Settings};
 use crate::model::course_key::CourseKey;
 use crate::telemetry::{LogLevel, report, traces};
@@ -127,7 +128,7 @@ pub fn main() -> ExitCode {
         }),
     };
     let exit = ended.unwrap_or_else(|refused| {
-        eprintln!("course-sharing: {refused}");
+        say!("course-sharing: {refused}");
         Exit::Usage
     });
     exit.into()
@@ -186,7 +187,7 @@ fn in_runtime<C: Future<Output = anyhow::Result<Exit>>>(
         let is_usage = error.is::<ConfigError>();
         let error = report(error.as_ref());
         tracing::debug!(event = "command.failed", error);
-        eprintln!("course-sharing: {error}");
+        say!("course-sharing: {error}");
         if is_usage { Exit::Usage } else { Exit::Failed }
     });
     telemetry.shutdown();

@@ -1,5 +1,6 @@
 //! What goes to stdout: lines, columns, or one JSON document. A closed pipe is no error.
 
+use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,6 +14,17 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
     }
+}
+
+/// Writes a line to stderr, as `eprintln!` does; but a closed pipe is no error.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::output::line(format_args!($($text)*)) };
+}
+pub(super) use say;
+
+pub(super) fn line(text: fmt::Arguments<'_>) {
+    // There is nowhere left to say that it failed.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Exactly one JSON document.
@@ -70,12 +82,12 @@ pub(super) fn allowed(yes: bool, what: &str) -> anyhow::Result<Result<(), Exit>>
         return Ok(Ok(()));
     }
     if !asks() {
-        eprintln!("course-sharing: {what}; give --yes, as there is no terminal to ask on");
+        say!("course-sharing: {what}; give --yes, as there is no terminal to ask on");
         return Ok(Err(Exit::Usage));
     }
     if confirm(&format!("{what}. Go on?"))? {
         return Ok(Ok(()));
     }
-    eprintln!("nothing was done");
+    say!("nothing was done");
     Ok(Err(Exit::Failed))
 }
