@@ -66,9 +66,12 @@ pub struct Shown {
 }
 
 impl Settings {
-    /// Whether nobody has configured anything. Where to listen is what the image sets for everybody.
+    /// Whether nobody has configured anything. A variable that says where to listen is what the image sets for everybody.
     pub fn is_empty(&self) -> bool {
-        self.set.keys().all(|key| key == "http.listen") && self.file.is_none()
+        let by_image = |(key, setting): (&String, &Setting)| {
+            key == "http.listen" && matches!(setting.origin, Origin::Variable(_))
+        };
+        self.set.iter().all(by_image) && self.file.is_none()
     }
 
     /// Whether `section.key` is set anywhere.

@@ -93,7 +93,7 @@ async fn a_table_that_gives_no_answer_is_not_missing() {
         let long = stage.database.owner.connection().begin().await.unwrap();
         long.execute_unprepared("LOCK TABLE course_sharing_lease IN ACCESS EXCLUSIVE MODE").await.unwrap();
         let ended = checked(stage, &[]).await.expect(1);
-        ended.says(&["FAIL  database", "did not answer in time"]);
+        ended.says(&["FAIL  database", "lock timeout"]);
         assert!(!ended.stdout.contains("missing"), "{}", ended.stdout);
         long.rollback().await.unwrap();
     })
