@@ -92,6 +92,7 @@ impl State {
 pub(super) fn list(state: &mut State, request: &Request) -> (Reply, usize) {
     let query = Query::parse(request.query());
     let Ok(shape) = Shape::of(&query) else { return (Reply::server_error(), 0) };
+    let shows_hidden = query.get("include_hidden_course_runs") == Some("1");
     let since = match query.get("timestamp").filter(|text| !text.is_empty()).map(timestamp) {
         Some(None) => return (Reply::json(400, &json!({"timestamp": ["Enter a valid date/time."]})), 0),
         since => since.flatten(),
@@ -107,7 +108,7 @@ pub(super) fn list(state: &mut State, request: &Request) -> (Reply, usize) {
             return (Reply::server_error(), 0);
         }
         served += runs.len();
-        results.push(row(state, &shape, course, &runs));
+        results.push(row(state, &shape, course, &runs, shows_hidden));
     }
     (page(state, request, &window, courses.len(), results), served)
 }
@@ -138,12 +139,12 @@ fn order(course: String) -> (String, String) {
     (fold(&course).collect(), course)
 }
 
-fn row(state: &mut State, shape: &Shape, course: &str, runs: &[Run]) -> Value {
+fn row(state: &mut State, shape: &Shape, course: &str, runs: &[Run], shows_hidden: bool) -> Value {
     let mut row = Map::new();
     row.insert("key".to_owned(), json!(course));
     if shape.has("course_runs") {
-        // Hidden runs are in the list of runs and not here.
-        let nested = runs.iter().filter(|run| !run.hidden).map(|run| shape.row(state, run));
+        // Hidden runs are in the list of runs, and here only where they are asked for.
+        let nested = runs.iter().filter(|run| shows_hidden || !run.hidden).map(|run| shape.row(state, run));
         let nested = nested.collect::<Vec<_>>();
         row.insert("course_runs".to_owned(), Value::Array(nested));
     }

@@ -140,7 +140,7 @@ async fn a_stamp_is_set_before_it_can_be_read_by_a_clock_that_may_be_off() {
 }
 
 #[tokio::test]
-async fn a_hidden_run_is_listed_and_not_nested() {
+async fn a_hidden_run_is_listed_and_nested_only_where_it_is_asked_for() {
     let stand_in = of(&[RUN]).await;
     stand_in.state().setup.runs.put(Run { hidden: true, ..Run::new("course-v1:O+A+2", None) });
     let (_, _, json) = get(&stand_in, &format!("{COURSES}?fields=key,course_runs")).await;
@@ -148,6 +148,9 @@ async fn a_hidden_run_is_listed_and_not_nested() {
         json["results"].to_string(),
         format!(r#"[{{"course_runs":[{{"key":"{RUN}"}}],"key":"O+A"}}]"#)
     );
+    let with_hidden = format!("{COURSES}?fields=key,course_runs&include_hidden_course_runs=1");
+    let (_, _, json) = get(&stand_in, &with_hidden).await;
+    assert_eq!(json["results"][0]["course_runs"].as_array().map(Vec::len), Some(2));
     assert_eq!(get(&stand_in, "/api/v1/course_runs/").await.2["count"], 2);
 }
 
