@@ -165,7 +165,7 @@ fn advice(code: u16) -> &'static str {
         300..=399 => ", which is never followed: a login page, or another scheme or host in catalog.url?",
         400 | 414 => "; if it is the length, lower catalog.max_url_bytes",
         403 => "; it knows this client and does not let it read: give its user the permission",
-        404 => " for the list of all runs: catalog.url is probably wrong",
+        404 => " for a list that each Catalog has: catalog.url is probably wrong",
         _ => "",
     }
 }

@@ -20,13 +20,15 @@ use super::shutdown::sleeps;
 use crate::broker::{BrokerError, Publisher, Topology};
 use crate::catalog::{CatalogError, Changed, Client};
 use crate::jobs::{Job, Jobs};
-use crate::store::{HintPosition, PassKind, Store, StoreError};
+use crate::store::{HintPosition, PassKind, PassRow, Store, StoreError, Verdict};
 use crate::telemetry::traces::{self, count};
 use crate::telemetry::{Latch, metrics, report};
 
 const JOB: &str = "hints";
 /// The longest that one answer may take, with its pages and retries, and the wait for events that go first.
 const LIMIT: Duration = Duration::from_secs(120);
+/// So many refusals in a row are taken for the Catalog's own.
+const REFUSALS: u32 = 3;
 /// After a Catalog has refused, it is asked again so much later.
 const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Courses whose hints are sent together.
@@ -55,6 +57,8 @@ struct State {
     /// When the Catalog was last asked with success.
     asked: Option<Instant>,
     refused: Option<Instant>,
+    /// How often in a row it has refused; fewer than [`REFUSALS`] may be something on the way.
+    refusals: u32,
     failing: Latch,
 }
 
@@ -123,8 +127,7 @@ impl Hints {
     /// Asks what has changed, and sends the hints that follow.
     async fn ask(&self, state: &mut State, job: &Job, stop: &CancellationToken) -> Result<(), HintError> {
         let now = self.store.now().await?;
-        let mut row = self.position(now).await?;
-        state.note_asked(now - row.asked_at);
+        let mut row = self.position(now, state).await?;
         self.see_to_pass(&mut row, now).await?;
         let begun = Instant::now();
         let asking = tokio::time::timeout(LIMIT, self.catalog.changed_since(row.position));
@@ -151,20 +154,25 @@ impl Hints {
         self.see_to_pass(&mut row, now).await
     }
 
-    /// Where to begin. After a long outage at the present, and what was missed is left to a pass.
-    async fn position(&self, now: DateTime<Utc>) -> Result<HintPosition, HintError> {
+    /// Where to begin. After a long outage at the present, and what was missed is left to a pass; the old position stays in
+    /// the database until the Catalog answers.
+    async fn position(&self, now: DateTime<Utc>, state: &mut State) -> Result<HintPosition, HintError> {
         let known = self.store.hint_position().await?;
-        let position = |row: &HintPosition| Position { at: row.position, as_of: row.asked_at };
-        if let Some(row) = known.filter(|row| position(row).is_recent(now)) {
+        let Position { at, as_of } = Position::present(now);
+        let present = HintPosition { id: 0, position: at, asked_at: as_of, pass_due_since: None };
+        let Some(mut row) = known else {
+            self.store.set_hint_position(present).await?;
+            state.note_asked(TimeDelta::zero());
+            return Ok(present);
+        };
+        state.note_asked(now - row.asked_at);
+        let last = Position { at: row.position, as_of: row.asked_at };
+        if last.is_recent(now) {
             return Ok(row);
         }
-        let Position { at, as_of } = Position::present(now);
-        let mut row = HintPosition { id: 0, position: at, asked_at: as_of, pass_due_since: None };
-        if known.is_some() {
-            self.want_pass(&mut row, now, &format!("none were asked for in {} hours", OUTAGE.num_hours()));
-        }
+        self.want_pass(&mut row, now, &format!("none were asked for in {} hours", OUTAGE.num_hours()));
         self.store.set_hint_position(row).await?;
-        Ok(row)
+        Ok(HintPosition { pass_due_since: row.pass_due_since, ..present })
     }
 
     /// Notes in the row that a pass is due that begins from now on.
@@ -174,12 +182,14 @@ impl Hints {
         }
     }
 
-    /// Has a pass run where one is due, but not soon after another, until one has begun since.
+    /// Has a pass run where one is due, but not soon after another, until one that began since has
+    /// read the list.
     async fn see_to_pass(&self, row: &mut HintPosition, now: DateTime<Utc>) -> Result<(), HintError> {
         let Some(since) = row.pass_due_since else { return Ok(()) };
         let last = self.store.last_passes(PassKind::Full, 1).await?;
+        let has_seen = |pass: &PassRow| !matches!(pass.verdict, Verdict::Running | Verdict::Failed);
         match last.first() {
-            Some(pass) if pass.started_at >= since => row.pass_due_since = None,
+            Some(pass) if pass.started_at >= since && has_seen(pass) => row.pass_due_since = None,
             Some(pass) if now - pass.started_at <= BETWEEN_PASSES => {}
             _ => self.pass.notify_one(),
         }
@@ -222,12 +232,18 @@ impl State {
 
     /// One line when it begins to fail, and one when it works again.
     fn note(&mut self, ended: Result<(), HintError>) {
+        match &ended {
+            Ok(()) => self.refusals = 0,
+            Err(HintError::Refused(_)) => self.refusals += 1,
+            Err(_) => {}
+        }
         match ended {
             Ok(()) if self.failing.recovers() => {
                 tracing::info!(event = "hints.recovered", "the Catalog is asked again for what has changed");
             }
             Ok(()) => self.refused = None,
             Err(HintError::Stopped) => {}
+            Err(HintError::Refused(_)) if self.refusals < REFUSALS => {}
             Err(HintError::Refused(why)) => {
                 self.refused = Some(Instant::now());
                 self.asked = None;
