@@ -31,6 +31,11 @@ impl Age {
         Ok(Self { before, start })
     }
 
+    /// Whether a pass before has seen everything.
+    pub(super) fn has_before(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// So many links have just been written.
     pub(super) fn note(&self, kind: PassKind, links: u64) {
         if let Some(before) = self.before {

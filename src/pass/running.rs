@@ -61,8 +61,8 @@ pub(super) struct Running<'a> {
     pub(super) row: Option<PassRow>,
     pub(super) report: Report,
     pub(super) low: LowWater,
-    /// What a dry run has seen; a real pass notes it in the ledger. The one thing in this module that grows: by some 100 MB
-    /// for a million runs.
+    /// What a dry run has seen; a real pass notes it in the ledger. It grows by some 100 MB for a million runs, as do the runs
+    /// of [`Waiting`] where all of them have moved to another host.
     pub(super) seen: HashSet<RunKey>,
     /// Courses on the list of whose runs the ledger has later answers, or other ones than a list from the cache, up to
     /// [`ASKED_AGAIN`]: they are asked for by key.
@@ -81,7 +81,7 @@ pub(super) struct Running<'a> {
     /// the ledger.
     pub(super) absent: u64,
     /// Of what it changes.
-    age: Age,
+    pub(super) age: Age,
     began: Instant,
     began_at: u64,
     seconds_before: f64,

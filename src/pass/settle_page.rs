@@ -38,11 +38,13 @@ impl Running<'_> {
     fn count_listed_run(&mut self, settled: Settled) {
         let Settled { course, outcome, has_overview, seen_before } = settled;
         let report = &mut self.report;
+        let is_light = report.kind == PassKind::Light;
         match outcome {
-            // Asked again by key, like a run that was not shown.
+            // A full pass asks again by key, as for a run that was not shown; a light one only for what it remembers.
+            Outcome::Unknown(_) | Outcome::Rejected(_) if is_light => self.ask_for(course),
             Outcome::Unknown(_) | Outcome::Rejected(_) | Outcome::NotListed => {}
             // What only the ledger would know is for a full pass.
-            Outcome::Superseded if report.kind == PassKind::Light && !has_overview => {
+            Outcome::Superseded if is_light && !has_overview => {
                 report.without_overview += 1;
             }
             Outcome::Superseded => self.ask_for(course),

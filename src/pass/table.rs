@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::Report;
+use crate::model::text::escape;
 use crate::store::PassKind;
 
 impl Report {
@@ -100,7 +101,8 @@ impl Report {
             let _ = writeln!(out, "\nHeld back: {} of {}", self.held.len(), self.held_back);
         }
         for held in &self.held {
-            let name = |url: &Option<String>| url.clone().unwrap_or_else(|| "none".to_owned());
+            // What stands in the LMS's table may be anything.
+            let name = |url: &Option<String>| url.as_deref().map_or_else(|| "none".to_owned(), escape);
             let _ = writeln!(out, "  {}: {} -> {}", held.key, name(&held.from), name(&held.to));
         }
     }

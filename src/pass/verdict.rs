@@ -26,7 +26,9 @@ impl Running<'_> {
             verdict = Verdict::Incomplete;
         }
         self.report.verdict = verdict;
-        if !self.is_light() {
+        self.remark();
+        // Nothing can have missed what was never looked at before.
+        if !self.is_light() && self.age.has_before() {
             let (settings, changed) = (&self.parts.settings, self.report.changed);
             self.report.missed_by_light = if settings.light_schedule.is_some() { changed } else { 0 };
             self.report.missed_by_hints = if settings.delta_interval.is_some() { changed } else { 0 };
@@ -40,11 +42,11 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Whether every overview was settled; what speaks against it, and what else is worth knowing, as reasons.
+    /// Whether every overview was settled, of a light pass those that it saw; what speaks against it, as reasons.
     fn judge(&mut self, listing: Listing, asked_all: bool) -> bool {
         let empty = self.is_suddenly_empty();
         let report = &mut self.report;
-        let (linked, unsettled, broken) = (report.linked, report.unsettled, report.broken_runs);
+        let (linked, unsettled) = (report.linked, report.unsettled);
         if listing != Listing::Nothing && empty {
             report.reason(format!(
                 "the Catalog lists no run at all, while {linked} overviews have a link; does catalog.url have the \
@@ -55,18 +57,33 @@ impl Running<'_> {
             let first = for_one(&report.unsettled_keys);
             report.reason(format!("{unsettled} overviews could not be settled{first}"));
         }
+        if listing != Listing::Nothing && !asked_all && unsettled == 0 {
+            report.reason("the Catalog did not answer until the end".to_owned());
+        }
+        // Where asking by key has settled all, it does not matter that the list ended early. A light pass has only the list.
+        let is_read = if self.is_light() { listing == Listing::Whole } else { listing != Listing::Nothing };
+        is_read && asked_all && !empty && unsettled == 0
+    }
+
+    /// What is worth knowing, and makes no pass incomplete: the last of its reasons.
+    fn remark(&mut self) {
+        let is_light = self.is_light();
+        let report = &mut self.report;
         if report.refused > 0 {
             let (refused, first) = (report.refused, for_one(&report.refused_urls));
             report.reason(format!("{refused} courses have a URL in the Catalog that is refused{first}"));
         }
-        if broken > 0 && unsettled == 0 {
-            let first = report.broken.first().map_or(0, |broken| broken.position);
+        if report.broken_runs > 0 && report.unsettled == 0 {
+            let (broken, first) =
+                (report.broken_runs, report.broken.first().map_or(0, |broken| broken.position));
+            let depends = match is_light {
+                true => "a full pass finds out whether an overview depends on it",
+                false => "no overview depends on it",
+            };
             report.reason(format!(
-                "the Catalog cannot show {broken} of its runs (the first at position {first}); no overview depends on it"
+                "the Catalog cannot show {broken} of its runs (the first at position {first}); {depends}"
             ));
         }
-        // A list that ended early does not matter where asking by key has settled all.
-        listing != Listing::Nothing && asked_all && !empty && unsettled == 0
     }
 
     /// Whether most links are of courses that the Catalog does not list any more, which is said as a reason.

@@ -9,7 +9,7 @@ use course_sharing::engine::{Engine, Policy};
 use course_sharing::model::course_key::CourseKey;
 use course_sharing::pass::{Options, Report, Silent};
 use course_sharing::store::{PassKind, Verdict};
-use stand_in::{Run, Stats};
+use stand_in::{Fault, Run, Stats};
 use tokio_util::sync::CancellationToken;
 
 use super::rig::Rig;
@@ -109,7 +109,12 @@ async fn an_old_page_from_the_cache_does_not_overwrite_what_an_event_was_answere
 async fn a_full_pass_sees_what_the_cache_hides_and_counts_it_as_missed() {
     for kind in KINDS {
         let mut rig = Rig::generated(kind, 60).await;
-        rig.run().await;
+        let first = rig.run().await;
+        assert_eq!(
+            (first.changed, first.missed_by_light),
+            (60, 0),
+            "{kind:?}: no light pass could have seen them"
+        );
         rig.run_light().await;
         rig.change_silently(30);
         assert_eq!(rig.run_light().await.updated, 0, "{kind:?}: the cache hides it");
@@ -122,6 +127,18 @@ async fn a_full_pass_sees_what_the_cache_hides_and_counts_it_as_missed() {
         assert_eq!((report.changed, report.missed_by_light), (1, 0), "{kind:?}: there are none");
         rig.drop().await;
     }
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_off_makes_it_incomplete() {
+    let mut rig = Rig::generated(Kind::Sqlite, 600).await;
+    rig.reconcile.page_size = PageSize::Fixed(200);
+    rig.run().await;
+    rig.catalog.script(std::iter::once(Fault::Ok).chain((0..20).map(|_| Fault::Status(403))));
+    let report = rig.run_light().await;
+    assert_eq!(report.verdict, Verdict::Incomplete, "{report:?}");
+    assert!(report.listed < 600 && !report.reasons.is_empty(), "{report:?}");
+    rig.drop().await;
 }
 
 #[tokio::test]
