@@ -135,8 +135,9 @@ impl Decided {
                     plans.insert(run, (plan, None));
                     continue;
                 }
-                // What a custom course has beside its parent is a risk only where learners see it.
-                let in_force = known.and_then(Entry::in_force).filter(|_| !run.is_ccx());
+                // A risk is what learners see: not what a custom course has beside its parent, nor a run without an overview.
+                let is_seen = snapshot.overview.is_some() && !run.is_ccx();
+                let in_force = known.and_then(Entry::in_force).filter(|_| is_seen);
                 let from = shown.get(&run).copied().or(in_force);
                 let risk = risk(from, &plan.entry, plan.change);
                 if let Some(risk) = risk {
