@@ -118,7 +118,7 @@ pub struct Catalog {
     /// One request, from connecting to the last byte.
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
-    /// Requests in any hour, over all uses. 0: no limit but what a 429 sets.
+    /// Requests in any hour, over all uses of this process. 0: no limit but what a 429 sets.
     pub requests_per_hour: u32,
     /// The request target in bytes (path and query), at most; `keys=` lists are cut to fit.
     pub max_url_bytes: usize,

@@ -32,8 +32,8 @@ impl Explanation {
         match (link, entry.in_force()) {
             (Some(link), Some(url)) if link == url && entry.listed => match entry.pending_clear_since {
                 Some(since) => format!(
-                    "the Catalog has listed the run without a page since {}; if the next look-up says the same, the link \
-                     is cleared",
+                    "the Catalog has listed the run without a page since {}; if it says the same for sync.clear_after, the \
+                     link is cleared",
                     instant(since)
                 ),
                 None => "it is the URL that the Catalog last listed".into(),
@@ -42,6 +42,11 @@ impl Explanation {
                 "the Catalog no longer lists the run; the last URL known is kept (reconcile.absent)".into()
             }
             (_, Some(_)) => "it differs from the last URL known, which the next heal restores".into(),
+            (Some(_), None) if entry.cleared_at.is_some() => {
+                "the Catalog said twice that the run has no page; the link came back after that, and the next look-up or \
+                 full pass clears it"
+                    .into()
+            }
             (Some(_), None) => {
                 "the Catalog has no URL for the run; the link is not from this program, and is kept".into()
             }

@@ -62,6 +62,7 @@ impl Passes {
             {
                 return;
             }
+            metrics::get().reconcile_next.set_of(self.kind.as_str(), 0.0);
             tokio::select! {
                 () = changed(&mut schedule) => {}
                 () = stop.cancelled() => return,

@@ -58,7 +58,11 @@ const TABLE: &[(&str, i32, &str)] = &[
     ("dead-letters replay", 2, "course-sharing: dead-letters replay: choose with --all"),
     ("dead-letters discard --all", 0, "discarded 0 of 0 dead letters"),
     ("dead-letters discard", 2, "course-sharing: dead-letters discard: choose with --all"),
-    ("dead-letters discard --reason=", 2, "error: a value is required for '--reason <TEXT>' but none was supplied"),
+    (
+        "dead-letters discard --reason=",
+        2,
+        "error: a value is required for '--reason <TEXT>' but none was supplied",
+    ),
     ("reconcile --output json", 0, "{"),
     ("reconcile", 0, "pass complete"),
     ("reconcile --page-size 0", 2, "error: invalid value '0'"),
