@@ -288,8 +288,11 @@ async fn a_clear_is_written_over_the_null_it_was_decided_on_and_over_nothing_els
             "{kind:?}: a URL was seen in between"
         );
 
-        store.apply(vec![Entry { observed_at: at(30), ..pending.clone() }], vec![]).await.unwrap();
-        store.apply(vec![clear(at(40))], vec![key(RUN)]).await.unwrap();
+        let again = Some(at(30));
+        let null = Entry { observed_at: at(30), pending_clear_since: again, ..pending.clone() };
+        store.apply(vec![null], vec![]).await.unwrap();
+        let clear = Entry { pending_clear_since: again, ..clear(at(40)) };
+        store.apply(vec![clear], vec![key(RUN)]).await.unwrap();
         assert_eq!(database.link(RUN).await, Some(None), "{kind:?}: cleared");
         let kept = store.entries(&[key(RUN).run_key()]).await.unwrap().remove(&key(RUN).run_key()).unwrap();
         assert_eq!(
