@@ -24,7 +24,9 @@ EVERYTHING = {
     "prometheusRule": {"enabled": True},
     "dashboards": {"enabled": True},
     "imagePullSecrets": [{"name": "registry"}],
-    "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/ca.pem"}],
+    "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/authorities/ca.pem"}],
+    "extraVolumes": [{"name": "authorities", "configMap": {"name": "authorities"}}],
+    "extraVolumeMounts": [{"name": "authorities", "mountPath": "/etc/authorities", "readOnly": True}],
     "podAnnotations": {"example.org/team": "courses"},
     "nodeSelector": {"kubernetes.io/arch": "amd64"},
     "tolerations": [{"key": "dedicated", "operator": "Exists"}],
@@ -80,6 +82,15 @@ def test_the_plain_manifests_are_what_the_chart_makes():
     for path, text in plain().render().items():
         assert path.read_text() == text, f"{path} is not what the chart makes: run ops/helm/plain"
     validate(sorted((OPS / "kubernetes").glob("*.yaml")))
+
+
+def test_a_volume_of_ones_own_is_in_every_container():
+    specs = {kind: manifest.get("spec") for (kind, _), manifest in manifests(EVERYTHING).items()}
+    workloads = [specs["Deployment"], specs["Job"], specs["CronJob"]["jobTemplate"]["spec"]]
+    for workload in workloads:
+        pod = workload["template"]["spec"]
+        assert EVERYTHING["extraVolumes"][0] in pod["volumes"]
+        assert EVERYTHING["extraVolumeMounts"][0] in pod["containers"][0]["volumeMounts"]
 
 
 def validate(paths):

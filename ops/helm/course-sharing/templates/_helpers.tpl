@@ -85,6 +85,9 @@ securityContext:
 {{- define "course-sharing.volumeMounts" -}}
 - { name: config, mountPath: /etc/course-sharing, readOnly: true }
 - { name: secrets, mountPath: /run/secrets/course-sharing, readOnly: true }
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "course-sharing.volumes" -}}
@@ -92,4 +95,7 @@ securityContext:
   configMap: { name: {{ include "course-sharing.name" . }} }
 - name: secrets
   secret: { secretName: {{ .Values.secret.name }}, defaultMode: 0440 }
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
