@@ -330,7 +330,7 @@ fn no_shipped_manifest_gives_a_worker_less_memory_than_it_can_take() {
             amount(&read("ops/kubernetes/worker.yaml"), "limits:\n              memory:"),
         ),
         (amount(&compose, "AMQP__PREFETCH:"), amount(&compose, "mem_limit:")),
-        (amount(&unit, "AMQP__PREFETCH="), amount(&unit, "MemoryMax=")),
+        (amount(&read("ops/course-sharing.toml"), "\nprefetch ="), amount(&unit, "MemoryMax=")),
     ] {
         let bodies = 2 * (catalog.concurrency * catalog.max_body_bytes) as u64;
         // The formula of ops/ROLLOUT.md.
