@@ -167,11 +167,11 @@ class Installation:
 
     def start_worker(self):
         """With the environment of its container, its files being elsewhere."""
-        environment = self.site.compose()["course-sharing"]["environment"]
-        assert environment == {"COURSE_SHARING_CONFIG": "/etc/course-sharing/course-sharing.toml"}
-        self.worker = self._launch(
-            "course-sharing", "worker", COURSE_SHARING_CONFIG=str(self.site.worker_configuration())
-        )
+        environment = dict(self.site.compose()["course-sharing"]["environment"])
+        assert environment.pop("COURSE_SHARING_CONFIG") == "/etc/course-sharing/course-sharing.toml"
+        assert set(environment) == {"COURSE_SHARING_HTTP__LISTEN"}
+        environment["COURSE_SHARING_CONFIG"] = str(self.site.worker_configuration())
+        self.worker = self._launch("course-sharing", "worker", **environment)
 
     def is_healthy(self):
         """By the container's own health check."""
