@@ -32,6 +32,7 @@ def changed(tmp_path_factory):
         COURSE_SHARING_SYNC_ALSO=["language"],
         COURSE_SHARING_RETIRE_SYNC_COURSE_RUNS=False,
         COURSE_SHARING_HTTP_TOKENS=["0123456789abcdef", "fedcba9876543210"],
+        COURSE_SHARING_HTTP_PORT=9090,
         COURSE_SHARING_HTTP_GRAFANA_URL="https://grafana.example.org/d/course-sharing",
         COURSE_SHARING_HTTP_TRACE_URL="https://grafana.example.org/explore?traceId={trace_id}",
         COURSE_SHARING_OTEL_ENDPOINT="http://collector:4318",

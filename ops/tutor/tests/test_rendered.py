@@ -37,6 +37,22 @@ def test_links_need_a_token_where_there_are_some(site, changed):
     assert [line for line in tokens if not line.startswith("#")] == ["0123456789abcdef", "fedcba9876543210"]
 
 
+@pytest.mark.parametrize(("which", "port"), [("site", 8080), ("changed", 9090)])
+def test_the_port_is_one_for_worker_and_probes(which, port, request):
+    """The image names another port in a variable, which wins over the file."""
+    one = request.getfixturevalue(which)
+    address = f"0.0.0.0:{port}"
+    assert tomllib.loads(one.worker_configuration().read_text())["http"]["listen"] == address
+    for mode in ("local", "dev"):
+        service = one.compose(mode)["course-sharing"]
+        assert service["environment"]["COURSE_SHARING_HTTP__LISTEN"] == address
+        assert f"/dev/tcp/127.0.0.1/{port} " in service["healthcheck"]["test"][-1]
+    container = one.manifests()[WORKER]["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "COURSE_SHARING_HTTP__LISTEN", "value": address} in container["env"]
+    assert [port] == [each["containerPort"] for each in container["ports"] if each["name"] == "http"]
+    assert {container[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")} == {"http"}
+
+
 def test_a_setting_that_yaml_takes_for_a_boolean_is_still_off(changed):
     toml = tomllib.loads(changed.worker_configuration().read_text())
     asked = [toml["reconcile"][key] for key in ("schedule", "light_schedule", "delta_interval")]
