@@ -179,7 +179,7 @@ mod tests {
         let since = "2026-11-24T16:45:54.303022Z".parse().unwrap();
         assert_eq!(
             target(&urls("http://c.example/sub", 1300).past_cache(7).changed_since(since, 2000, 1000)),
-            "/sub/api/v1/courses/?limit=1000&offset=2000&exclude_utm=1\
+            "/sub/api/v1/courses/?limit=1000&offset=2000&exclude_utm=1&include_hidden_course_runs=1\
              &fields=key,course_runs,data_modified_timestamp&pass=00000007&timestamp=2026-11-24T16:45:54.303022Z"
         );
     }
