@@ -162,7 +162,8 @@ impl Store {
         match error.refusal() {
             Some(Refusal::Right) => Ok(Tried::Denied),
             Some(_) => Ok(Tried::Refused(report(&error))),
-            None if error.is_reported() => Ok(Tried::Well),
+            // A table that somebody has locked says nothing, and the next try of it would wait as long.
+            None if error.is_reported() && !error.is_transient() => Ok(Tried::Well),
             None => Err(error),
         }
     }
