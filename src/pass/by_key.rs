@@ -76,10 +76,13 @@ impl Running<'_> {
     /// Asks for what the list showed and the ledger refused, or has otherwise. Returns whether the Catalog answered until the end.
     async fn ask_for_remembered(&mut self) -> Result<bool, PassError> {
         for courses in std::mem::take(&mut self.to_ask).chunks(MAX_ROWS) {
-            let snapshots = self.store().snapshots(courses).await?;
-            // Of what the LMS does not have nothing depends on the answer.
-            let courses = snapshots.into_iter().filter(|snapshot| snapshot.overview.is_some());
-            let courses = courses.map(|snapshot| snapshot.course).collect();
+            let mut courses = courses.to_vec();
+            if self.is_light() {
+                // What only the ledger would know is for a full pass.
+                let snapshots = self.store().snapshots(&courses).await?.into_iter();
+                courses =
+                    snapshots.filter(|found| found.overview.is_some()).map(|found| found.course).collect();
+            }
             if matches!(self.batch(courses).await?, Catalog::Gone) {
                 return Ok(false);
             }
