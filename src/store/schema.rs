@@ -41,6 +41,11 @@ pub enum SchemaProblem {
 }
 
 impl Store {
+    /// Whether the server answers at all.
+    pub(crate) async fn answers(&self) -> bool {
+        self.db.ping().await.is_ok()
+    }
+
     /// Looks at every column that the program uses.
     ///
     /// # Errors

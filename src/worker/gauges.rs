@@ -63,7 +63,7 @@ impl Gauges {
             self.log(noted);
             job.progress();
             // One of them may fail by itself, such as a count over a very large table.
-            let answers = self.set().await.is_ok() || self.store().now().await.is_ok();
+            let answers = self.set().await.is_ok() || self.store().answers().await;
             self.sources.note_database(answers);
             metrics::get().database_up.set(answers.into());
             job.end();
