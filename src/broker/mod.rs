@@ -26,6 +26,6 @@ pub(crate) use self::headers::{FIRST_SEEN, HINT, ROUTING_KEY, TRACE};
 pub use self::message::{Message, Received};
 pub use self::publisher::Publisher;
 pub use self::retry_schedule::STEPS;
-pub(crate) use self::retry_schedule::{LONGEST_STEP, next_step, step_for};
+pub(crate) use self::retry_schedule::{next_step, step_for};
 pub use self::session::{Delivery, ack_many};
 pub use self::topology::{Counts, Topology};

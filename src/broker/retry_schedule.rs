@@ -7,9 +7,6 @@ use std::time::Duration;
 /// some hours; the sum of the steps is longer.
 pub const STEPS: [u32; 6] = [10, 60, 180, 900, 3600, 14_400];
 
-/// The last step.
-pub(crate) const LONGEST_STEP: Duration = Duration::from_secs(STEPS[STEPS.len() - 1] as u64);
-
 /// The step after `attempt` delays, in seconds. None after the last.
 pub(crate) fn next_step(attempt: u32) -> Option<u32> {
     STEPS.get(usize::try_from(attempt).ok()?).copied()

@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use crate::broker::{LONGEST_STEP, STEPS, next_step, step_for};
+use crate::broker::{STEPS, next_step, step_for};
 use crate::engine::Outcome;
 use crate::telemetry::metrics::EventOutcome;
 
 /// The shortest wait for the Catalog or the database to come back.
 const SHORTEST_PARK: Duration = Duration::from_secs(10);
-/// An event about a run that the Catalog fails to show waits for the longest step again and again, until so many delays
-/// have counted: for three days. Without an end such events would gather.
-const MOST_FOR_A_RUN: u32 = STEPS.len() as u32 + 18;
+/// Of the retry schedule, the longest.
+const LAST_STEP: u32 = STEPS.len() as u32 - 1;
+/// An event about a run that the Catalog fails to show takes the last step again and again, until so many delays have
+/// counted: for three days. Without an end such events would gather.
+const MOST_FOR_A_RUN: u32 = LAST_STEP + 19;
 
 /// What to do with a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,17 +70,10 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Instant) -> Settlement {
         ),
         // Not an outage: a run about which the Catalog can say nothing must not be asked for without end.
         Outcome::Unknown(why) if why.is_of_the_run_alone() => {
-            match retry(attempt, EventOutcome::Unchanged, why.to_string()) {
-                // If the Catalog failed, it may still be an outage, and those are waited for.
-                Settlement::Ack(_) if why.error().is_some() && attempt < MOST_FOR_A_RUN => {
-                    Settlement::Delay {
-                        seconds: step_for(LONGEST_STEP),
-                        counts: true,
-                        reason: why.to_string(),
-                    }
-                }
-                other => other,
-            }
+            // If the Catalog failed, it may still be an outage, and those are waited for.
+            let stays = why.error().is_some() && attempt < MOST_FOR_A_RUN;
+            let step = if stays { attempt.min(LAST_STEP) } else { attempt };
+            retry(step, EventOutcome::Unchanged, why.to_string())
         }
         Outcome::Unknown(why) => {
             let wait = why.reopens_at().map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
