@@ -232,22 +232,23 @@ impl State {
 
     /// One line when it begins to fail, and one when it works again.
     fn note(&mut self, ended: Result<(), HintError>) {
-        match &ended {
-            Ok(()) => self.refusals = 0,
-            Err(HintError::Refused(_)) => self.refusals += 1,
-            Err(_) => {}
-        }
         match ended {
-            Ok(()) if self.failing.recovers() => {
-                tracing::info!(event = "hints.recovered", "the Catalog is asked again for what has changed");
+            Ok(()) => {
+                (self.refused, self.refusals) = (None, 0);
+                if self.failing.recovers() {
+                    tracing::info!(
+                        event = "hints.recovered",
+                        "the Catalog is asked again for what has changed"
+                    );
+                }
             }
-            Ok(()) => self.refused = None,
             Err(HintError::Stopped) => {}
-            Err(HintError::Refused(_)) if self.refusals < REFUSALS => {}
             Err(HintError::Refused(why)) => {
-                self.refused = Some(Instant::now());
-                self.asked = None;
-                tracing::warn!(event = "hints.refused", why, "the Catalog does not say what has changed");
+                self.refusals += 1;
+                if self.refusals >= REFUSALS {
+                    (self.refused, self.asked) = (Some(Instant::now()), None);
+                    tracing::warn!(event = "hints.refused", why, "the Catalog does not say what has changed");
+                }
             }
             Err(error) if self.failing.fails() => {
                 tracing::warn!(event = "hints.failed", error = report(&error), "changes are not known yet");
