@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use url::Url;
 
 use crate::config;
 use crate::model::course_key::{CourseKey, CourseKeyError};
@@ -12,7 +13,7 @@ use crate::model::extra_columns::AlsoColumn;
 use crate::model::marketing_url::UrlPolicy;
 
 use super::circuit_breaker::Circuit;
-use super::error::CatalogError;
+use super::error::{CatalogError, ClientError};
 use super::observation::{Observation, listed_key, observation};
 use super::rate_limiter::RateLimiter;
 use super::request::Requests;
@@ -67,23 +68,21 @@ impl Client {
     /// A client; connects to nothing yet. `also` as in `sync.also`.
     ///
     /// # Errors
-    /// [`CatalogError::Unreachable`] if TLS cannot be set up; [`CatalogError::Token`] for `token_url` without id or
-    /// secret.
+    /// [`ClientError`]: TLS cannot be set up where it is needed, or `token_url` is there without id or secret.
     pub fn new(
         settings: &config::Catalog,
         policy: UrlPolicy,
         also: &[AlsoColumn],
-    ) -> Result<Self, CatalogError> {
-        let http = transport::http(settings.concurrency)?;
+    ) -> Result<Self, ClientError> {
+        let is_tls = |url: &Url| url.scheme() == "https";
+        let needs_tls = is_tls(&settings.url) || settings.token_url.as_ref().is_some_and(|url| is_tls(url));
+        let http = transport::http(settings.concurrency, needs_tls)?;
         let tokens = match (&settings.token_url, &settings.client_id, &settings.client_secret) {
             (None, _, _) => None,
             (Some(url), Some(id), Some(secret)) => {
                 Some(Tokens::new(http.clone(), (**url).clone(), id.clone(), secret.clone(), settings.timeout))
             }
-            _ => {
-                let why = "catalog.client_id and catalog.client_secret are needed too".to_owned();
-                return Err(CatalogError::Token { why, transient: false, until: None });
-            }
+            _ => return Err(ClientError::NoCredentials),
         };
         let requests = Requests {
             limiter: RateLimiter::new(settings.concurrency, settings.requests_per_hour),

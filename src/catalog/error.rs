@@ -6,6 +6,20 @@ use std::time::{Duration, Instant};
 use crate::model::text::cut;
 use crate::telemetry::metrics::RequestOutcome;
 
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// This machine has no certificate authorities, or none that can be read.
+    #[error(
+        "TLS cannot be set up: install the system's certificate authorities (package ca-certificates), or name a PEM file \
+         of them in SSL_CERT_FILE"
+    )]
+    Tls(#[source] reqwest::Error),
+    /// `catalog.token_url` is there without id or secret.
+    #[error("catalog.token_url is set: catalog.client_id and catalog.client_secret are needed too")]
+    NoCredentials,
+}
+
 /// Why there is no usable answer. No variant holds a token, a secret or a URL with one.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {

@@ -33,7 +33,7 @@ mod wire;
 pub use self::changes::{Changed, Changes};
 pub use self::circuit_breaker::Circuit;
 pub use self::client::{Client, ListedRun, Page, Probed};
-pub use self::error::{CatalogError, Defect};
+pub use self::error::{CatalogError, ClientError, Defect};
 pub use self::observation::{Observation, Unknown};
 pub(crate) use self::url::key_cost;
 

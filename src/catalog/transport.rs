@@ -9,7 +9,7 @@ use tracing::Span;
 use tracing::field::Empty;
 use url::Url;
 
-use super::error::{CatalogError, Defect, quote};
+use super::error::{CatalogError, ClientError, Defect, quote};
 
 use crate::clock;
 use crate::telemetry::traces;
@@ -28,14 +28,17 @@ pub(super) struct Answer {
     body: Vec<u8>,
 }
 
-/// An HTTP client for the Catalog and the LMS.
+/// An HTTP client for the Catalog and the LMS. One that needs no TLS trusts no certificate, and is made where the machine
+/// has none.
 ///
 /// # Errors
-/// [`CatalogError::Unreachable`] if TLS cannot be set up, for example without a certificate store.
-pub(super) fn http(connections: usize) -> Result<reqwest::Client, CatalogError> {
+/// [`ClientError::Tls`].
+pub(super) fn http(connections: usize, needs_tls: bool) -> Result<reqwest::Client, ClientError> {
     // An error says that the process has a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder();
+    let builder = if needs_tls { builder } else { builder.tls_certs_only([]) };
+    builder
         .user_agent(concat!("course-sharing/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -43,7 +46,7 @@ pub(super) fn http(connections: usize) -> Result<reqwest::Client, CatalogError> 
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(connections)
         .build()
-        .map_err(|error| unreachable("the HTTP client cannot be set up", false, error))
+        .map_err(ClientError::Tls)
 }
 
 /// Sends a request and reads the answer: at most `cap` bytes, within `limit` from connecting to the last byte. The body

@@ -232,7 +232,10 @@ pub(super) async fn catalog(context: &Context) -> (Found, Found) {
     let unasked = || Found::Unseen("not checked, as there is no token".to_owned());
     let catalog = match context.catalog() {
         Ok(catalog) => catalog,
-        Err(error) => return (Found::Wrong(format!("{error:#}")), unasked()),
+        Err(error) => {
+            let unasked = Found::Unseen("not checked, as there is no client for it".to_owned());
+            return (unasked, Found::Wrong(format!("{error:#}")));
+        }
     };
     match catalog.probe().await {
         Ok(Probed { runs, clock_ahead }) => {

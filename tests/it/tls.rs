@@ -9,8 +9,15 @@ use crate::support::stage::{Stage, with_stage};
 
 async fn checked(stage: &Stage, settings: &[(&str, &str)], authorities: Option<&str>) -> Ended {
     let mut environment = stage.environment(settings);
-    environment.extend(authorities.map(|path| ("SSL_CERT_FILE".to_owned(), path.to_owned())));
+    if let Some(file) = authorities {
+        // With no folder beside it, which this machine may name.
+        environment.extend([("SSL_CERT_FILE", file), ("SSL_CERT_DIR", "")].map(own));
+    }
     Program::start(&["check"], &environment).ended().await
+}
+
+fn own((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }
 
 /// What `check` says of one part.
@@ -56,6 +63,29 @@ async fn a_private_authority_is_known_to_broker_database_and_catalog_by_one_file
             checked(stage, &settings(&broker.replace("client.key", "none.key")), Some(&authorities)).await;
         let said = line(&missing, "broker");
         assert!(said.contains("keyfile") && said.contains("none.key"), "{missing:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_a_catalog_behind_tls_needs_authorities() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let none = Some("/dev/null");
+        let plain = checked(stage, &[], none).await;
+        assert!(line(&plain, "catalog").starts_with("ok"), "{plain:?}");
+        let behind_tls = [
+            vec![("catalog.url", "https://127.0.0.1:9")],
+            vec![
+                ("catalog.token_url", "https://127.0.0.1:9/token"),
+                ("catalog.client_id", "id"),
+                ("catalog.client_secret", "secret"),
+            ],
+        ];
+        for settings in behind_tls {
+            let checked = checked(stage, &settings, none).await;
+            let said = line(&checked, "catalog");
+            assert!(said.contains("ca-certificates") && said.contains("SSL_CERT_FILE"), "{checked:?}");
+        }
     })
     .await;
 }
