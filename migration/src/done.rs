@@ -4,6 +4,8 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbErr;
 
+use crate::steps::{LEDGER, SEEN};
+
 /// What a statement makes or drops in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Object<'a> {
@@ -38,8 +40,8 @@ fn effect(sql: &str) -> Option<(&str, Object<'_>, bool)> {
         ["CREATE", "INDEX", index, "ON", table, ..] => (table, Object::Index(index), true),
         ["ALTER", "TABLE", table, "ADD", "COLUMN", column, ..] => (table, Object::Column(column), true),
         ["ALTER", "TABLE", table, "DROP", "COLUMN", column, ..] => (table, Object::Column(column), false),
-        // Step 7 fills the ledger in from a column that it drops next.
-        ["UPDATE", table @ "course_sharing_ledger", ..] => (table, Object::Column("block"), false),
+        // The table is filled in from a column that is dropped next.
+        _ if sql == SEEN => (LEDGER, Object::Column("block"), false),
         _ => return None,
     })
 }
@@ -74,5 +76,6 @@ mod tests {
         );
         assert_eq!(effect("CREATE TABLE IF NOT EXISTS t(a int)"), Some(("t", Object::Table, true)));
         assert_eq!(effect("DELETE FROM t"), None);
+        assert_eq!(effect("UPDATE course_sharing_ledger SET listed = TRUE"), None);
     }
 }

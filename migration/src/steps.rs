@@ -21,7 +21,7 @@ impl Step {
     }
 }
 
-const LEDGER: &str = "course_sharing_ledger";
+pub(crate) const LEDGER: &str = "course_sharing_ledger";
 const PASS: &str = "course_sharing_reconcile";
 const LEASE: &str = "course_sharing_lease";
 const BLANK: &str = "course_sharing_blank";
@@ -153,7 +153,7 @@ fn refusals(backend: DbBackend) -> Vec<String> {
 }
 
 /// A row of which a block was seen later was last seen then.
-const SEEN: &str = "UPDATE course_sharing_ledger SET observed_by = 'pass', observed_at = (SELECT seen_at FROM \
+pub(crate) const SEEN: &str = "UPDATE course_sharing_ledger SET observed_by = 'pass', observed_at = (SELECT seen_at FROM \
                     course_sharing_block WHERE digest = course_sharing_ledger.block) WHERE EXISTS (SELECT 1 FROM \
                     course_sharing_block WHERE digest = course_sharing_ledger.block AND seen_at > \
                     course_sharing_ledger.observed_at)";
