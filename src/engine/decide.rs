@@ -105,10 +105,10 @@ fn outcome(snapshot: &Snapshot, plan: &Plan) -> Outcome {
     match plan.change {
         UrlChange::Same | UrlChange::Set if is_as_wanted => Outcome::Unchanged,
         UrlChange::Same | UrlChange::Set => Outcome::Updated,
-        UrlChange::Clear => Outcome::Cleared,
-        // Refused is said above.
-        UrlChange::PendingClear | UrlChange::NoPage | UrlChange::Refused => Outcome::NoPage,
         UrlChange::NotListed => Outcome::NotListed,
+        // A link goes by the second null, and so does one that came back after it.
+        _ if overview.marketing_url.is_some() && plan.entry.cleared_at.is_some() => Outcome::Cleared,
+        _ => Outcome::NoPage,
     }
 }
 

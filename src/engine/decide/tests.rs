@@ -170,6 +170,22 @@ fn an_overview_that_the_lms_brought_back_after_a_clear_is_a_risk_again() {
 }
 
 #[test]
+fn only_a_link_that_goes_is_cleared() {
+    let nulls = |seen: i64| Entry { pending_clear_since: Some(at(seen)), ..entry(Some(OLD), -99) };
+    let outcome = |link, known| {
+        let snapshots = [snapshot(RUN, link, Some(known))];
+        let answer = Observation::NoUrl(Also::NOTHING);
+        decided(&snapshots, answer, Policy::default()).observed.settled[0].outcome.as_str()
+    };
+    let cleared = Entry { cleared_at: Some(at(-4000)), ..nulls(-5000) };
+    assert_eq!(outcome(Some(OLD), nulls(-1)), "no_page", "too early");
+    assert_eq!(outcome(Some(OLD), nulls(-5000)), "cleared");
+    assert_eq!(outcome(None, nulls(-5000)), "no_page", "there was none");
+    assert_eq!(outcome(Some(OLD), cleared.clone()), "cleared", "it had come back");
+    assert_eq!(outcome(None, cleared), "no_page");
+}
+
+#[test]
 fn absence_is_a_change_only_where_it_clears() {
     let snapshots = [snapshot(RUN, Some(OLD), Some(entry(Some(OLD), -99)))];
     let kept = decided(&snapshots, Observation::NotListed, policy(true));
