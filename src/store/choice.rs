@@ -50,15 +50,21 @@ pub(super) fn follows(backend: DbBackend, from: From) -> Expr {
             format!("course_sharing_ledger.run_key = {parent} AND NOT {}", own_serves(backend))
         }
         From::Own => format!(
-            "course_sharing_ledger.run_key = {own} AND {} AND {} AND {} AND NOT EXISTS (SELECT 1 FROM course_sharing_ledger \
-             other WHERE other.run_key = {parent} AND {} <= {})",
+            "course_sharing_ledger.run_key = {own} AND {} AND {} AND {} AND NOT {}",
             listing_of_ccx(backend),
             by_index(backend),
             is_ccx(backend),
-            rank("other"),
-            rank("course_sharing_ledger"),
+            parent_serves(backend),
         ),
     })
+}
+
+/// Whether a custom course follows its parent's row, `other`, where its own is joined to it.
+pub(super) fn parent_serves(backend: DbBackend) -> String {
+    let (parent, other, own) = (parent_or_own_key(backend), rank("other"), rank("course_sharing_ledger"));
+    format!(
+        "EXISTS (SELECT 1 FROM course_sharing_ledger other WHERE other.run_key = {parent} AND {other} <= {own})"
+    )
 }
 
 /// Whether a custom course follows a row of its own, where its parent's is joined to it.

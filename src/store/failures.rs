@@ -11,7 +11,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait,
 };
 
-use super::choice::run_of_overview;
+use super::choice::{is_ccx, own_key, parent_serves};
 use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, Store, StoreError};
 use crate::model::course_key::RunKey;
@@ -113,15 +113,17 @@ impl Store {
         self.db.all("read refused URLs", Table, &oldest).await
     }
 
-    /// Overviews and the ledger's rows of their own runs; a custom course has its parent's URL.
+    /// Overviews with the ledger's rows of their own keys. A custom course is among them where it follows that row, and
+    /// not its parent's.
     fn refused_overviews(&self) -> SelectStatement {
+        let backend = self.backend();
         let run_key = Expr::col((ledger::Entity, ledger::Column::RunKey));
-        let id = Expr::col((overview::Entity, overview::Column::Id));
+        let is_by_parent = format!("({} AND {})", is_ccx(backend), parent_serves(backend));
         Query::select()
             .from(overview::Entity)
-            .inner_join(ledger::Entity, run_key.eq(run_of_overview(self.backend())))
+            .inner_join(ledger::Entity, run_key.eq(Expr::cust(own_key(backend))))
             .and_where(Expr::col((ledger::Entity, ledger::Column::RefusedSince)).is_not_null())
-            .and_where(id.not_like("ccx-v1:%"))
+            .and_where(Expr::cust(format!("NOT {is_by_parent}")))
             .take()
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use course_sharing::model::course_key::CourseKey;
-use course_sharing::store::{Entry, Reason, SeenSince};
+use course_sharing::model::marketing_url::RefusedUrl;
+use course_sharing::store::{Entry, Reason, SeenSince, UrlRefusal};
 
 use super::{entry, key};
 use crate::support::databases::{KINDS, Kind, TestDatabase};
@@ -93,6 +94,38 @@ async fn every_statement_chooses_as_the_rule_says() {
             };
             assert_eq!(database.link(ccx.as_str()).await.flatten(), wanted, "{kind:?} {ccx}");
         }
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_url_of_a_listing_of_its_own_is_counted_where_the_course_follows_that() {
+    for kind in KINDS {
+        let database = TestDatabase::new(kind).await;
+        let store = &database.store;
+        let now = store.now().await.unwrap();
+        let what = RefusedUrl { url: "course/x".to_owned(), why: "it is relative".to_owned() };
+        let refused = |run: &str| {
+            let refused = Some(UrlRefusal { what: what.clone(), since: now });
+            Entry { run: key(run).own_key(), refused, ..entry(run, None, now) }
+        };
+        // One without a parent on the list, one whose parent has no page, and one whose parent's URL is refused.
+        let [alone, bare, theirs] = [1, 2, 3].map(|n| format!("ccx-v1:Org+C{n}+1+ccx@7"));
+        let [unlisted, no_page, parent] = [1, 2, 3].map(|n| format!("course-v1:Org+C{n}+1"));
+        let unlisted = Entry { listed: false, ..entry(&unlisted, None, now) };
+        let mut rows: Vec<Entry> = [&alone, &bare, &parent].map(|id| refused(id)).into();
+        rows.extend([unlisted, entry(&no_page, None, now)]);
+        store.apply(rows, vec![]).await.unwrap();
+        for id in [&alone, &bare, &theirs, &parent] {
+            database.insert_overview(id, None).await;
+        }
+        let found = store.refusals(9).await.unwrap();
+        let found: Vec<&str> = found.iter().map(|found| found.course_id.as_str()).collect();
+        assert_eq!(found, [alone.as_str(), parent.as_str()], "{kind:?}");
+        assert_eq!(store.refusal_count().await.unwrap(), 2, "{kind:?}");
+        store.note_blanks(Duration::from_secs(60)).await.unwrap();
+        assert_eq!(store.blank(&alone).await.unwrap().unwrap().reason, Reason::Refused, "{kind:?}");
+        assert_eq!(store.blank(&bare).await.unwrap().unwrap().reason, Reason::NoPage, "{kind:?}");
         database.drop().await;
     }
 }
