@@ -1,4 +1,5 @@
-//! What an answer of the Catalog changes in what is known of a run; pure, and the only place that may clear a URL.
+//! What an answer of the Catalog changes in what is known of a run. Pure. The only place that clears a URL, but for
+//! `store/coverage.rs`: there a complete pass clears those of runs that are not listed, where `reconcile.absent` is `clear`.
 
 use std::time::Duration;
 

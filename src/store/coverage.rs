@@ -77,6 +77,7 @@ impl Store {
     }
 
     /// Clears the same runs in the ledger; overviews follow by [`Store::copy_changes`]. Returns how many runs.
+    /// All other clears are decided in `engine/plan.rs`.
     pub async fn clear_absent(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
         let now = self.now().await?;
         // The last URL stays, so that none is ever lost.
