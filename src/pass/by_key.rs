@@ -27,8 +27,6 @@ impl Running<'_> {
         if self.is_light() {
             let asked_all = listing != Listing::Nothing && self.ask_for_remembered().await?;
             self.report.unsettled += self.to_ask_beyond;
-            // Custom courses follow their parents at the end.
-            self.has_differing = self.report.updated > 0;
             return Ok(asked_all);
         }
         let is_real = !self.options.dry_run;
@@ -188,7 +186,6 @@ impl Running<'_> {
     }
 
     fn count_others(&mut self, coverage: Coverage) -> u64 {
-        self.has_differing |= coverage.differing > 0;
         self.report.ccx_by_parent = coverage.ccx_settled.unsigned_abs();
         self.report.not_listed = coverage.not_listed.unsigned_abs();
         self.report.unlisted_links = coverage.unlisted_links.unsigned_abs();

@@ -73,8 +73,6 @@ pub(super) struct Running<'a> {
     pub(super) has_cleared: bool,
     /// Changes that wait for the end.
     pub(super) waiting: Waiting,
-    /// Whether overviews differ from the ledger.
-    pub(super) has_differing: bool,
     /// Whether the database rejects overviews that are to follow the ledger at the end.
     pub(super) has_rejected: bool,
     /// Runs no longer listed that lose their link for that at the end; counted for a dry run, as a pass sees them in
@@ -129,7 +127,6 @@ impl<'a> Running<'a> {
             to_ask_beyond: 0,
             has_cleared: report.resumed > 0,
             waiting: Waiting::default(),
-            has_differing: false,
             has_rejected: false,
             absent: 0,
             age,

@@ -136,11 +136,9 @@ impl Running<'_> {
         }
         self.go_on()?;
         // Custom courses, and what the LMS has overwritten meanwhile.
-        if self.has_differing || self.has_cleared {
-            let healed = store.heal().await?;
-            self.report.updated += healed.overviews;
-            self.note_rejected(&healed.rejected);
-        }
+        let healed = store.heal().await?;
+        self.report.updated += healed.overviews;
+        self.note_rejected(&healed.rejected);
         // What healing leaves: clears, of custom courses too.
         if self.has_cleared {
             let copied = store.copy_changes(self.report.started_at).await?;

@@ -94,8 +94,6 @@ pub(super) struct Write {
     /// Notes what the update is about to change, where that does not note it itself.
     note: Option<Statement>,
     update: Statement,
-    /// Whether there is nothing to update where nothing was noted.
-    only_noted: bool,
 }
 
 impl Write {
@@ -109,10 +107,7 @@ impl Write {
             let written = execute_counting(db, doing, self.update.clone()).await;
             return written.map_err(StoreError::doing(doing));
         };
-        let noted = execute(db, doing, note.clone()).await?;
-        if noted == 0 && self.only_noted {
-            return Ok(0);
-        }
+        execute(db, doing, note.clone()).await?;
         execute(db, doing, self.update.clone()).await
     }
 }
@@ -123,14 +118,10 @@ impl Copying<'_> {
         let backend = self.backend;
         if backend == DbBackend::Postgres {
             let count = Query::select().expr(Expr::cust("COUNT(*)")).from(WRITTEN).take();
-            return Write { note: None, update: self.update_and_note(note, count), only_noted: false };
+            return Write { note: None, update: self.update_and_note(note, count) };
         }
         let links = self.due_links();
-        Write {
-            note: Some(note.insert_or_ignore(backend, links)),
-            update: backend.build(&self.update()),
-            only_noted: self.is_of_all_links(),
-        }
+        Write { note: Some(note.insert_or_ignore(backend, links)), update: backend.build(&self.update()) }
     }
 
     /// The same on PostgreSQL as one statement, whose rows are the ids of the overviews that were written.

@@ -68,7 +68,7 @@ pub(super) fn parent_serves(backend: DbBackend) -> String {
 }
 
 /// Whether a custom course follows a row of its own, where its parent's is joined to it.
-pub(super) fn own_serves(backend: DbBackend) -> String {
+fn own_serves(backend: DbBackend) -> String {
     has_own(backend, &own_is_better())
 }
 
@@ -84,15 +84,6 @@ pub(super) fn has_own(backend: DbBackend, holds: &str) -> String {
     format!(
         "({is_ccx} AND EXISTS (SELECT 1 FROM course_sharing_ledger other WHERE other.run_key = {own} AND {holds}))"
     )
-}
-
-/// Whether heal would give the overview another URL, where its run's row is joined to it and its own is `other`.
-pub(super) fn own_is_due(backend: DbBackend) -> String {
-    let binary = if backend == DbBackend::MySql { "BINARY " } else { "" };
-    let differs = format!(
-        "{binary}COALESCE(course_overviews_courseoverview.marketing_url, '') <> {binary}other.marketing_url"
-    );
-    has_own(backend, &format!("other.cleared_at IS NULL AND {differs} AND {}", own_is_better()))
 }
 
 /// How well a row serves, the best first; the same as `Entry::rank`.

@@ -5,9 +5,8 @@ use entity::{ledger, overview};
 use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, Func, FunctionCall, Order, Query};
 use sea_orm::{ColumnTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryTrait};
 
-use super::choice::{has_own, is_ccx, own_is_due, own_key, own_serves, rank, run_of_overview};
+use super::choice::{has_own, is_ccx, own_key, rank, run_of_overview};
 use super::timeout::Limit::{Batch, Table};
-use super::update_links::{Clears, is_due_any};
 use super::{ObservedBy, Store, StoreError};
 
 impl Store {
@@ -19,10 +18,6 @@ impl Store {
         let own_listed = || ccx().and(own_seen(backend, since, Expr::cust("other.listed").into()));
         let listed = || Condition::any().add(in_ledger(ledger::Column::Listed).eq(true)).add(own_listed());
         let settled = || Condition::all().add(is_settled(backend, since));
-        let of_run = Condition::all()
-            .add(is_due_any(backend, Clears::Leave, &self.also))
-            .add(Expr::cust(format!("NOT {}", own_serves(backend))));
-        let differing = Condition::any().add(of_run).add(Expr::cust(own_is_due(backend)));
         let mut query = Query::select();
         query
             .expr_as(count_where(settled().add(listed()).add(ccx().not())), Alias::new("settled"))
@@ -34,7 +29,6 @@ impl Store {
                 Alias::new("refused"),
             )
             .expr_as(count_where(unsettled(backend, since)), Alias::new("unseen"))
-            .expr_as(count_where(differing), Alias::new("differing"))
             .from(overview::Entity)
             .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())));
         Ok(self.db.one("count what a pass has covered", Table, &query).await?.unwrap_or_default())
@@ -140,8 +134,6 @@ pub struct Coverage {
     pub refused: i64,
     /// Those whose run has to be asked for by key, those included whose id is no course run.
     pub unseen: i64,
-    /// Those that healing would write; whatever else they are.
-    pub differing: i64,
 }
 
 /// Whether a ledger row is of a run that a pass did not find listed since then, and that has a link.

@@ -1,12 +1,10 @@
-//! Healing, and what a pass copies at its end: one transaction for all overviews; and where the database rejects a row of
-//! theirs, some at a time, so that all others are written.
+//! Healing, and what a pass copies at its end: it reads which overviews differ from the ledger, and writes some at a time.
+//! So no lock is held for long, nothing is locked where nothing differs, and a row that the database rejects keeps no
+//! other from its link.
 
 use chrono::{DateTime, Utc};
-use entity::overview;
-use sea_orm::sea_query::{Expr, ExprTrait, Order};
 
 use super::choice::From;
-use super::custom_courses::Of;
 use super::timeout::Limit;
 use super::update_links::{Clears, Scope};
 use super::{ChangedBy, Halving, MAX_ROWS, Store, StoreError};
@@ -46,48 +44,11 @@ impl Store {
 
     async fn copy_to_all(&self, scope: Scope<'_>, clears: Clears) -> Result<Healed, StoreError> {
         let mut healed = Healed::default();
-        match self.copy_at_once(scope, clears).await {
-            Ok(overviews) => return Ok(Healed { overviews, ..healed }),
-            Err(error) if error.is_of_a_row() => {}
-            Err(error) => return Err(error),
-        }
-        for from in [From::Run, From::Own] {
-            self.parts_of(from, scope, clears, &mut healed).await?;
-        }
-        Ok(healed)
-    }
-
-    async fn parts_of(
-        &self,
-        from: From,
-        scope: Scope<'_>,
-        clears: Clears,
-        healed: &mut Healed,
-    ) -> Result<(), StoreError> {
-        let mut after: Option<String> = None;
-        loop {
-            let ids = self.due(from, scope, clears, after.as_deref()).await?;
-            let Some(last) = ids.last() else { return Ok(()) };
-            after = Some(last.clone());
-            // An id that is no key has no row in the ledger.
-            let courses: Vec<CourseKey> = ids
-                .iter()
-                .filter_map(|id| CourseKey::parse(id).ok().filter(|key| key.as_str() == id))
-                .collect();
+        for courses in self.differing(scope, clears).await?.chunks(MAX_ROWS) {
             let mut halving = Halving::new(courses.len());
             while let Some(part) = halving.next_part() {
-                let written = match clears {
-                    Clears::Leave => self
-                        .restore_at_once(&courses[part.clone()], Of::Courses)
-                        .await
-                        .map(|ids| ids.len() as u64),
-                    Clears::Copy => {
-                        let applied = self.apply(Vec::new(), courses[part.clone()].to_vec()).await;
-                        applied.map(|applied| applied.overviews)
-                    }
-                };
-                match written {
-                    Ok(overviews) => healed.overviews += overviews,
+                match self.write(Vec::new(), courses[part.clone()].to_vec(), clears).await {
+                    Ok(applied) => healed.overviews += applied.overviews,
                     Err(error) if error.is_of_a_row() => {
                         let course = halving.rejected(part).and_then(|alone| courses.get(alone));
                         let rejected =
@@ -98,20 +59,22 @@ impl Store {
                 }
             }
         }
+        Ok(healed)
     }
 
-    /// The next overviews that differ from the ledger, in the order of the database.
-    async fn due(
-        &self,
-        from: From,
-        scope: Scope<'_>,
-        clears: Clears,
-        after: Option<&str>,
-    ) -> Result<Vec<String>, StoreError> {
-        let mut query = self.copying(from, scope, clears).due();
-        let id = (overview::Entity, overview::Column::Id);
-        query.and_where_option(after.map(|after| Expr::col(id).gt(after)));
-        query.order_by(id, Order::Asc).limit(MAX_ROWS as u64);
-        self.db.values("find overviews that differ from the ledger", Limit::Table, &query).await
+    /// The courses whose overviews differ from the ledger, sorted; as many as the LMS has courses, at most.
+    async fn differing(&self, scope: Scope<'_>, clears: Clears) -> Result<Vec<CourseKey>, StoreError> {
+        let mut courses = Vec::new();
+        for from in [From::Run, From::Own] {
+            let query = self.copying(from, scope, clears).due();
+            let ids: Vec<String> =
+                self.db.values("find overviews that differ from the ledger", Limit::Table, &query).await?;
+            // An id that is no key has no row in the ledger.
+            courses.extend(
+                ids.iter().filter_map(|id| CourseKey::parse(id).ok().filter(|key| key.as_str() == id)),
+            );
+        }
+        courses.sort_unstable();
+        Ok(courses)
     }
 }

@@ -17,7 +17,7 @@ use super::keys::{self, one_of};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::model::extra_columns::AlsoColumn;
 
-/// Which overviews to copy to.
+/// Which overviews a statement is about. An update is about some courses; the others are only read.
 #[derive(Clone, Copy)]
 pub(super) enum Scope<'a> {
     /// Those of these courses.
@@ -56,13 +56,13 @@ impl Store {
 impl Copying<'_> {
     /// The update, for one database.
     pub(super) fn update(self) -> UpdateStatement {
-        let Self { backend, from, scope, clears, also } = self;
+        let Self { backend, from, clears, also, .. } = self;
         let mut update = Query::update();
         update.table(overview::Entity);
         if backend == DbBackend::Postgres {
             update.from(self.locked_ledger()).cond_where(col_o("id").eq(col_l(OVERVIEW_ID)));
         } else {
-            update.from(ledger::Entity).cond_where(follows(backend, from));
+            update.from(ledger::Entity).cond_where(follows(backend, from)).cond_where(self.in_scope());
         }
         // A row may be here for one column only: the others keep what they have.
         let url = Expr::case(is_due(backend, clears), in_force()).finally(col_o("marketing_url"));
@@ -71,10 +71,6 @@ impl Copying<'_> {
             let (new, old) = (col_l(column.name()), col_o(column.name()));
             let differs = also_differs(backend, *column);
             update.value(Alias::new(column.name()), Expr::case(differs, new).finally(old));
-        }
-        // On PostgreSQL the locked rows are those of these courses.
-        if !(scope.is_of_courses() && backend == DbBackend::Postgres) {
-            update.cond_where(self.in_scope());
         }
         update
     }
@@ -106,11 +102,6 @@ impl Copying<'_> {
         Query::returning().exprs([col_o("id"), col_l(OLD_URL), col_o("marketing_url")])
     }
 
-    /// Whether the update writes nothing where no link differs, and reads a whole table to find that.
-    pub(super) fn is_of_all_links(self) -> bool {
-        self.also.is_empty() && !self.scope.is_of_courses()
-    }
-
     /// The ledger's rows that differ from an overview, locked. Without the lock an update that waits for another's
     /// commit goes on with the overview as it is then and the ledger as it was before: an older URL over a newer one.
     /// MySQL and SQLite read what they join as it is now.
@@ -125,11 +116,9 @@ impl Copying<'_> {
             .from(overview::Entity)
             .cond_where(follows(self.backend, self.from))
             .cond_where(also.fold(Condition::any().add(differs(self.backend)), Condition::add))
+            .cond_where(self.in_scope())
             .order_by((ledger::Entity, ledger::Column::RunKey), Order::Asc)
             .lock_with_tables(LockType::Share, [ledger::Entity]);
-        if self.scope.is_of_courses() {
-            select.cond_where(self.in_scope());
-        }
         TableRef::SubQuery(Box::new(select), Alias::new("course_sharing_ledger").into_iden())
     }
 
@@ -151,10 +140,6 @@ impl Scope<'_> {
     /// The bytes of a course in a copy to these overviews: they are named, and their runs.
     pub(super) fn course_bytes(of: Of) -> impl Fn(&CourseKey) -> usize {
         keys::course_bytes(of.lists() + 1)
-    }
-
-    fn is_of_courses(self) -> bool {
-        matches!(self, Self::Courses(..))
     }
 }
 
@@ -222,7 +207,7 @@ fn is_due(backend: DbBackend, clears: Clears) -> Condition {
 }
 
 /// Whether any column is to be copied.
-pub(super) fn is_due_any(backend: DbBackend, clears: Clears, also: &[AlsoColumn]) -> Condition {
+fn is_due_any(backend: DbBackend, clears: Clears, also: &[AlsoColumn]) -> Condition {
     let also = also.iter().map(|column| also_differs(backend, *column));
     also.fold(Condition::any().add(is_due(backend, clears)), Condition::add)
 }

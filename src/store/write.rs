@@ -16,7 +16,6 @@ use crate::telemetry::{metrics, report};
 
 const RESTORE: &str = "restore links";
 const APPLY: &str = "write links";
-const COPY: &str = "copy links to all overviews";
 
 /// What applying a batch did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,27 +123,21 @@ impl Store {
             .await
     }
 
-    /// Copies to all overviews in scope, in one transaction; a row that the database rejects fails all of them. Returns
-    /// how many were written.
-    pub(super) async fn copy_at_once(&self, scope: Scope<'_>, clears: Clears) -> Result<u64, StoreError> {
-        let note = self.note().await?;
-        let writes = [From::Run, From::Own].map(|from| self.copying(from, scope, clears).write(&note));
-        let overviews = self.write_all(COPY, Limit::Table, writes.into()).await?;
-        if overviews > 0 {
-            self.writes().committed();
-        }
-        Ok(overviews)
-    }
-
     /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
     /// ledger to these courses' overviews, both in one transaction. An answer that was refused may mean that our clock
     /// is behind: it is read again before it is used.
     ///
     /// Dropping the future does not stop the transaction half way: it runs on a task of its own.
-    pub async fn apply(
+    pub async fn apply(&self, entries: Vec<Entry>, courses: Vec<CourseKey>) -> Result<Applied, StoreError> {
+        self.write(entries, courses, Clears::Copy).await
+    }
+
+    /// The same, with or without clears of links.
+    pub(super) async fn write(
         &self,
         mut entries: Vec<Entry>,
         mut courses: Vec<CourseKey>,
+        clears: Clears,
     ) -> Result<Applied, StoreError> {
         if entries.is_empty() && courses.is_empty() {
             return Ok(Applied::default());
@@ -159,7 +152,7 @@ impl Store {
         let note = self.note().await?;
         let mut copies = Vec::new();
         let mut copy = |from, courses: &[CourseKey]| {
-            let copying = self.copying(from, Scope::Courses(courses, Of::Courses), Clears::Copy);
+            let copying = self.copying(from, Scope::Courses(courses, Of::Courses), clears);
             copies.push(copying.write(&note));
         };
         for courses in keys::fitting(&courses, Scope::course_bytes(Of::Courses)) {

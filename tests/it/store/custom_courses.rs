@@ -58,7 +58,6 @@ async fn every_statement_chooses_as_the_rule_says() {
             Entry::choose(parent.as_ref(), own.as_ref()).and_then(Entry::in_force).map(str::to_owned)
         };
         let linked = pairs.iter().filter(|(_, parent, own)| in_force(parent, own).is_some()).count();
-        assert_eq!(coverage.differing, i64::try_from(linked).unwrap(), "{kind:?}");
         let sum = coverage.settled + coverage.ccx_settled + coverage.not_listed + coverage.unseen;
         assert_eq!((sum, coverage.settled), (36, 0), "{kind:?}: {coverage:?}");
         let unseen = store.unseen(since, None, 100).await.unwrap().len();

@@ -302,7 +302,7 @@ fn a_heal_a_hint_and_a_pass(spans: &Spans) {
     let wrote = |span: &Span| matches!(get(span, "course_sharing.rows_written"), Some(Value::IntValue(rows)) if *rows > 0);
     let healing = |span: &&Span| span.name == "heal" && wrote(span);
     let heal = spans.0.iter().find(healing).unwrap();
-    assert!(spans.below(heal).contains("copy links to all overviews"));
+    assert!(spans.below(heal).contains("write links"));
     let hinted = spans.with("course_sharing.course_id", &text(HINTED));
     let hints = |span: &&Span| span.name == "hints" && is_linked(hinted[0], &span.trace_id);
     let hints = spans.0.iter().find(hints).unwrap_or_else(|| panic!("no hints for {hinted:?}"));
