@@ -1,5 +1,7 @@
 //! Dead letters: rows that are taken over once, looked at as often as anybody likes, and discarded.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 pub use entity::dead_letter::Model as Letter;
 use entity::dead_letter::{ActiveModel, Column, Entity};
@@ -10,6 +12,7 @@ use sea_orm::{
 };
 
 use super::timeout::Limit::{Batch, Table};
+use super::timeout::execute;
 use super::{Store, StoreError};
 use crate::model::course_key::CourseKey;
 
@@ -87,7 +90,17 @@ impl Store {
             let there = OnConflict::column(Column::Digest).update_columns(last).to_owned();
             Entity::insert(row(letter, limit, taken_at)).on_conflict(there).build(self.backend())
         });
-        self.db.execute_all(TAKE, Batch, rows.collect()).await.map(drop)
+        let rows: Arc<[Statement]> = rows.collect();
+        let take = self.db.transaction(TAKE, Batch, move |transaction| {
+            let rows = rows.clone();
+            Box::pin(async move {
+                for row in rows.iter() {
+                    execute(transaction, TAKE, row.clone()).await?;
+                }
+                Ok(())
+            })
+        });
+        take.await
     }
 
     /// The longest body that one statement can carry.

@@ -10,6 +10,7 @@ use super::timeout::Limit::{Batch, Table};
 use super::{MAX_ROWS, PassKind, Store, StoreError, Verdict, keys};
 use crate::model::course_key::{CourseKey, RunKey};
 
+const PRUNE: &str = "prune the ledger";
 /// For how long a run has not been listed before its row goes.
 const UNLISTED: TimeDelta = TimeDelta::days(90);
 /// For how long the rows of passes of each kind are kept.
@@ -79,9 +80,9 @@ impl Store {
         kept.expr(Expr::cust("1")).from(ledger::Entity).and_where(of_ledger.eq(of_failure.clone()));
         let failures =
             failure::Entity::delete_many().filter(among(of_failure)).filter(Expr::exists(kept).not());
-        let deletes = vec![rows.build(backend), failures.build(backend)];
-        let deleted = self.db.execute_all("prune the ledger", Batch, deletes).await?;
-        Ok(deleted.first().copied().unwrap_or_default())
+        let deleted = self.db.execute(PRUNE, Batch, &rows.into_query()).await?;
+        self.db.execute(PRUNE, Batch, &failures.into_query()).await?;
+        Ok(deleted)
     }
 
     /// Deletes the rows of full passes of more than a year ago, and of light ones of more than a week, but not that of the

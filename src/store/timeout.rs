@@ -152,27 +152,6 @@ impl Db {
         self.with_timeout(doing, limit, work).await.inspect_err(|error| self.writes.note(error))
     }
 
-    /// The same for several statements in one transaction.
-    pub(super) async fn execute_all(
-        &self,
-        doing: &'static str,
-        limit: Limit,
-        statements: Vec<Statement>,
-    ) -> Result<Vec<u64>, StoreError> {
-        let statements: Arc<[Statement]> = statements.into();
-        self.transaction(doing, limit, move |transaction| {
-            let statements = statements.clone();
-            Box::pin(async move {
-                let mut written = Vec::with_capacity(statements.len());
-                for statement in statements.iter() {
-                    written.push(execute(transaction, doing, statement.clone()).await?);
-                }
-                Ok(written)
-            })
-        })
-        .await
-    }
-
     /// Whether the server answers at all.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         let doing = "answer";

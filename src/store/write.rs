@@ -96,31 +96,9 @@ impl Store {
         // On MySQL an update returns nothing, and on SQLite one that changes nothing waits for other writers.
         let lost: Vec<String> = self.db.values(RESTORE, Limit::Batch, &copying.due()).await?;
         if !lost.is_empty() {
-            self.write_all(RESTORE, Limit::Batch, vec![copying.write(note)]).await?;
+            self.commit(RESTORE, Vec::new(), vec![copying.write(note)]).await?;
         }
         Ok(lost)
-    }
-
-    /// Writes these in one transaction. Returns how many overviews were written.
-    async fn write_all(
-        &self,
-        doing: &'static str,
-        limit: Limit,
-        writes: Vec<Write>,
-    ) -> Result<u64, StoreError> {
-        let writes: Arc<[Write]> = writes.into();
-        self.db
-            .transaction(doing, limit, move |transaction| {
-                let writes = writes.clone();
-                Box::pin(async move {
-                    let mut overviews = 0;
-                    for write in writes.iter() {
-                        overviews += write.execute(transaction, doing).await?;
-                    }
-                    Ok(overviews)
-                })
-            })
-            .await
     }
 
     /// Writes what was observed to the ledger, unless something newer is there, and the links that follow from the
@@ -150,38 +128,48 @@ impl Store {
             courses = held;
         }
         let note = self.note().await?;
-        let mut copies = Vec::new();
-        let mut copy = |from, courses: &[CourseKey]| {
-            let copying = self.copying(from, Scope::Courses(courses, Of::Courses), clears);
-            copies.push(copying.write(&note));
+        let mut writes = Vec::new();
+        let mut write = |from, courses: &[CourseKey]| {
+            writes.push(self.copying(from, Scope::Courses(courses, Of::Courses), clears).write(&note));
         };
         for courses in keys::fitting(&courses, Scope::course_bytes(Of::Courses)) {
-            copy(From::Run, courses);
+            write(From::Run, courses);
             let custom = custom_courses(courses);
             if !custom.is_empty() {
-                copy(From::Own, &custom);
+                write(From::Own, &custom);
             }
         }
-        let (entries, copies): (Arc<[Entry]>, Arc<[Write]>) = (entries.into(), copies.into());
+        let applied = self.commit(APPLY, entries, writes).await?;
+        if !applied.refused.is_empty() {
+            metrics::get().ledger_refused.add(applied.refused.len() as u64);
+            self.clock.doubt();
+        }
+        Ok(applied)
+    }
+
+    /// Writes all of these in one transaction.
+    async fn commit(
+        &self,
+        doing: &'static str,
+        entries: Vec<Entry>,
+        writes: Vec<Write>,
+    ) -> Result<Applied, StoreError> {
+        let (entries, writes): (Arc<[Entry]>, Arc<[Write]>) = (entries.into(), writes.into());
         let applied = self
             .db
-            .transaction(APPLY, Limit::Batch, move |transaction| {
-                let (entries, copies) = (entries.clone(), copies.clone());
+            .transaction(doing, Limit::Batch, move |transaction| {
+                let (entries, writes) = (entries.clone(), writes.clone());
                 Box::pin(async move {
                     let refused = ledger::upsert(transaction, &entries).await?;
                     let mut overviews = 0;
-                    for copy in copies.iter() {
-                        overviews += copy.execute(transaction, APPLY).await?;
+                    for write in writes.iter() {
+                        overviews += write.execute(transaction, doing).await?;
                     }
                     Ok(Applied { overviews, refused })
                 })
             })
             .await?;
         self.writes().committed();
-        if !applied.refused.is_empty() {
-            metrics::get().ledger_refused.add(applied.refused.len() as u64);
-            self.clock.doubt();
-        }
         Ok(applied)
     }
 }
