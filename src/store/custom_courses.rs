@@ -17,7 +17,7 @@ const ESCAPE: char = '!';
 const NEW_FORM: &str = "course-v1:";
 
 /// Which overviews a statement is about.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
     /// Those of some courses.
     Courses,
