@@ -15,7 +15,7 @@ use sea_orm::{
     QuerySelect, QueryTrait, Statement,
 };
 
-use super::statement::execute_counting;
+use super::statement::query;
 use super::timeout::Limit::{Batch, Table};
 use super::timeout::execute;
 use super::update_links::Copying;
@@ -93,7 +93,7 @@ impl Store {
 pub(super) struct Write {
     /// Notes what the update is about to change, where that does not note it itself.
     note: Option<Statement>,
-    update: Statement,
+    pub(super) update: Statement,
 }
 
 impl Write {
@@ -104,8 +104,8 @@ impl Write {
         doing: &'static str,
     ) -> Result<u64, StoreError> {
         let Some(note) = &self.note else {
-            let written = execute_counting(db, doing, self.update.clone()).await;
-            return written.map_err(StoreError::doing(doing));
+            let written = query(db, doing, self.update.clone()).await.map_err(StoreError::doing(doing))?;
+            return Ok(written.len() as u64);
         };
         execute(db, doing, note.clone()).await?;
         execute(db, doing, self.update.clone()).await
@@ -117,19 +117,14 @@ impl Copying<'_> {
     pub(super) fn write(self, note: &Note) -> Write {
         let backend = self.backend;
         if backend == DbBackend::Postgres {
-            let count = Query::select().expr(Expr::cust("COUNT(*)")).from(WRITTEN).take();
-            return Write { note: None, update: self.update_and_note(note, count) };
+            return Write { note: None, update: self.update_and_note(note) };
         }
         let links = self.due_links();
         Write { note: Some(note.insert_or_ignore(backend, links)), update: backend.build(&self.update()) }
     }
 
     /// The same on PostgreSQL as one statement, whose rows are the ids of the overviews that were written.
-    pub(super) fn write_for_ids(self, note: &Note) -> Statement {
-        self.update_and_note(note, Query::select().column(Column::CourseId).from(WRITTEN).take())
-    }
-
-    fn update_and_note(self, note: &Note, answer: SelectStatement) -> Statement {
+    fn update_and_note(self, note: &Note) -> Statement {
         let mut update = self.update();
         update.returning(Self::written());
         let columns = [Column::CourseId, Column::OldUrl, Column::NewUrl];
@@ -147,7 +142,8 @@ impl Copying<'_> {
         let _ = insert.select_from(note.rows(links));
         let mut noted = CommonTableExpression::new();
         noted.table_name("noted").query(insert);
-        self.backend.build(&WithClause::new().cte(written).cte(noted).to_owned().query(answer))
+        let ids = Query::select().column(Column::CourseId).from(WRITTEN).take();
+        self.backend.build(&WithClause::new().cte(written).cte(noted).to_owned().query(ids))
     }
 }
 

@@ -33,20 +33,6 @@ pub(super) async fn execute(
     Ok(rows)
 }
 
-/// Runs one statement that writes, whose one row says how many rows it wrote.
-pub(super) async fn execute_counting(
-    db: &impl ConnectionTrait,
-    doing: &'static str,
-    statement: Statement,
-) -> Result<u64, DbErr> {
-    let span = span(db.get_database_backend(), doing, Some(&statement.sql));
-    let row = db.query_one_raw(statement).instrument(span.clone()).await;
-    let row = row.inspect_err(|error| fail(&span, error))?;
-    let rows = row.map(|row| row.try_get_by_index::<i64>(0)).transpose()?.map_or(0, i64::unsigned_abs);
-    span.record("course_sharing.rows_written", count(rows));
-    Ok(rows)
-}
-
 /// Commits. Its span shows when the rows were there to be read.
 pub(super) async fn commit(transaction: DatabaseTransaction) -> Result<(), DbErr> {
     let span = span(transaction.get_database_backend(), COMMIT, None);

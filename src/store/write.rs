@@ -79,7 +79,7 @@ impl Store {
     ) -> Result<Vec<String>, StoreError> {
         let copying = self.copying(from, scope, Clears::Leave);
         if self.backend() == DbBackend::Postgres {
-            let written = self.db.values(RESTORE, Limit::Batch, copying.write_for_ids(note)).await;
+            let written = self.db.values(RESTORE, Limit::Batch, copying.write(note).update).await;
             return written.inspect_err(|error| self.writes().note(error));
         }
         // On MySQL an update returns nothing, and on SQLite one that changes nothing waits for other writers.
