@@ -124,9 +124,8 @@ fn remember(name: &str) -> [String; 2] {
 }
 
 /// Brings the schema up or down; doing it twice changes nothing, and doing it again after it was killed does the rest.
-/// Returns the statement by which the LMS's table got its column, if it got it now.
 /// Without the right to change tables, hand the output of [`plan`] to someone who has it.
-pub async fn migrate<C>(db: &C, direction: Direction) -> Result<Option<String>, MigrateError>
+pub async fn migrate<C>(db: &C, direction: Direction) -> Result<(), MigrateError>
 where
     C: ConnectionTrait + TransactionTrait,
     for<'c> &'c C: IntoSchemaManagerConnection<'c>,
@@ -136,20 +135,18 @@ where
             let changes = !Migrator::get_pending_migrations_read_only(db).await?.is_empty();
             let trigger = Around::up(db, restore_trigger, changes).await?;
             let planned = overview::plan(&SchemaManager::new(db), create_overview_table).await?;
-            let altered = execute(db, &planned).await?;
+            execute(db, &planned).await?;
             execute(db, &trigger.before).await?;
             let up = Migrator::up(db, None).await;
             // It comes back also where that failed.
             let after = execute(db, &trigger.after).await;
             up?;
-            after?;
-            Ok(altered)
+            after
         }
         Direction::Down => {
             // Before the ledger that it reads.
             execute(db, &Around::down(db).await?).await?;
-            Migrator::down(db, None).await?;
-            Ok(None)
+            Ok(Migrator::down(db, None).await?)
         }
         Direction::NoRestoreTrigger => execute(db, &Around::down(db).await?).await,
     }

@@ -1,8 +1,8 @@
 //! The LMS's table: the column that this program needs on it and, in development only, the table itself.
 //!
 //! Nobody can know beforehand how MySQL or MariaDB adds a column to a table that an LMS is using: that depends on the
-//! version, the row format, the indexes and how often columns were added before. So it is asked for the cheapest way
-//! first, with the clause by which it refuses rather than do something slower.
+//! version, the row format, the indexes and how often columns were added before. The server takes the cheapest way that
+//! it can go; what the others would cost is said before.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
@@ -15,14 +15,6 @@ const COLUMN: &str = "marketing_url";
 /// Bytes that a server writes a second when it builds a table again; disks of databases do more, most of the time.
 const BYTES_A_SECOND: u64 = 20_000_000;
 
-/// The ways, the cheapest first: the clause, and what it costs.
-const WAYS: [(&str, &str); 4] = [
-    ("ALGORITHM=INSTANT", "only the catalogue changes: some milliseconds, whatever the table's size"),
-    ("ALGORITHM=INPLACE, LOCK=NONE", "the table is built again, and the LMS reads and writes it meanwhile"),
-    ("ALGORITHM=INPLACE, LOCK=SHARED", "the same, and the LMS's writes WAIT until the end"),
-    ("ALGORITHM=COPY", "the table is copied, and the LMS's writes WAIT until the end"),
-];
-
 /// What has to be done to the LMS's table, by how it stands now.
 pub(crate) async fn plan(manager: &SchemaManager<'_>, create: bool) -> Result<Vec<Planned>, DbErr> {
     let backend = manager.get_database_backend();
@@ -33,17 +25,13 @@ pub(crate) async fn plan(manager: &SchemaManager<'_>, create: bool) -> Result<Ve
         return Ok(vec![]);
     }
     let mut about = vec![format!("The LMS's table {TABLE} gets the column {COLUMN}.")];
-    let mut alter = Planned::plain(format!("ALTER TABLE \"{TABLE}\" ADD COLUMN \"{COLUMN}\" text NULL"));
+    let mut alter = format!("ALTER TABLE \"{TABLE}\" ADD COLUMN \"{COLUMN}\" text NULL");
     match backend {
         DbBackend::MySql => {
             let (rows, bytes) = size(manager.get_connection()).await?;
             about.extend(words(rows, bytes));
             // `longtext`, as the LMS's own migration has it.
-            let mut ways = WAYS.iter().map(|(clause, _)| {
-                format!("ALTER TABLE `{TABLE}` ADD COLUMN `{COLUMN}` longtext NULL, {clause}")
-            });
-            let sql = ways.next().unwrap_or_default();
-            alter = Planned { sql, or: ways.collect(), note: Vec::new() };
+            alter = format!("ALTER TABLE `{TABLE}` ADD COLUMN `{COLUMN}` longtext NULL");
         }
         DbBackend::Postgres => about.push(
             "PostgreSQL changes its catalogue only, as the column may be NULL and has no default: some milliseconds, \
@@ -55,20 +43,17 @@ pub(crate) async fn plan(manager: &SchemaManager<'_>, create: bool) -> Result<Ve
                 .to_owned(),
         ),
     }
-    Ok(bounded(backend, about, vec![alter]))
+    Ok(bounded(backend, about, vec![Planned::plain(alter)]))
 }
 
-/// What is going to be tried, and what it costs for a table of this size; a line each.
-fn words(rows: u64, bytes: u64) -> Vec<String> {
+/// What the server may do, and what it costs for a table of this size; a line each.
+fn words(rows: u64, bytes: u64) -> [String; 3] {
     let (megabytes, seconds) = (bytes.div_ceil(1_000_000), bytes / BYTES_A_SECOND + 1);
-    let mut lines = vec![
-        "The server is asked for these ways, in this order, and takes the first that it can go:".to_owned(),
-    ];
-    lines.extend(WAYS.iter().map(|(clause, cost)| format!("  {clause}: {cost}.")));
-    lines.push(format!(
-        "The table has about {rows} rows and {megabytes} MB, so all but the first take some {seconds} s on a slow disk."
-    ));
-    lines
+    [
+        "The server changes its catalogue only, if it can (INSTANT): some milliseconds, whatever the table's size.".to_owned(),
+        "Else it builds the table again (INPLACE, or at worst COPY): while the LMS works if it can, or the LMS's writes WAIT.".to_owned(),
+        format!("The table has about {rows} rows and {megabytes} MB, so that would take some {seconds} s on a slow disk."),
+    ]
 }
 
 /// The table and, on PostgreSQL, the index for LIKE that Django makes beside each key of text: without it a search for
@@ -108,9 +93,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ways_and_what_they_cost_are_said_beforehand() {
+    fn what_the_alter_may_cost_is_said_beforehand() {
         let text = words(14_000, 210_000_000).join("\n");
-        for word in ["INSTANT", "LOCK=NONE", "LOCK=SHARED", "COPY", "WAIT", "14000 rows", "210 MB", "11 s"] {
+        for word in ["INSTANT", "INPLACE", "COPY", "WAIT", "14000 rows", "210 MB", "11 s"] {
             assert!(text.contains(word), "no {word} in {text}");
         }
     }

@@ -70,32 +70,22 @@ pub(super) async fn run(context: &Context, args: &Arguments) -> anyhow::Result<E
     if context.output == Output::Human {
         planned.iter().try_for_each(|step| output::print(&step.to_string()))?;
     }
-    let altered = match args.dry_run || planned.is_empty() {
-        true => None,
-        false => migration::migrate(db, direction).await.map_err(explained)?,
-    };
-    print(context, args.dry_run, &planned, altered)?;
+    if !args.dry_run && !planned.is_empty() {
+        migration::migrate(db, direction).await.map_err(explained)?;
+    }
+    print(context, args.dry_run, &planned)?;
     Ok(Exit::Done)
 }
 
 /// Prints what was done, or would be; for people the SQL stands there already.
-fn print(
-    context: &Context,
-    dry_run: bool,
-    planned: &[Planned],
-    altered: Option<String>,
-) -> anyhow::Result<()> {
+fn print(context: &Context, dry_run: bool, planned: &[Planned]) -> anyhow::Result<()> {
     match context.output {
         Output::Human if planned.is_empty() => say!("nothing to do"),
-        Output::Human => {
-            if let Some(alter) = altered {
-                say!("the LMS's table got its column by: {alter}");
-            }
-        }
+        Output::Human => {}
         Output::Json => {
-            let one = |step: &Planned| json!({ "sql": step.sql, "or": step.or, "notes": step.note });
+            let one = |step: &Planned| json!({ "sql": step.sql, "notes": step.note });
             let steps: Vec<_> = planned.iter().map(one).collect();
-            output::json(&json!({ "dry_run": dry_run, "steps": steps, "altered_by": altered }))?;
+            output::json(&json!({ "dry_run": dry_run, "steps": steps }))?;
         }
     }
     Ok(())
