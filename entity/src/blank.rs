@@ -71,7 +71,6 @@ impl Reason {
     }
 }
 
-/// None.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -50,7 +50,6 @@ impl ChangedBy {
     }
 }
 
-/// None.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -37,7 +37,6 @@ pub struct Model {
     pub taken_at: DateTimeUtc,
 }
 
-/// None.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

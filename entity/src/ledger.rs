@@ -56,7 +56,6 @@ impl ObservedBy {
     }
 }
 
-/// None.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

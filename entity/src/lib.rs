@@ -23,7 +23,6 @@ pub mod failure {
         pub why: String,
     }
 
-    /// None.
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
 
@@ -49,7 +48,6 @@ pub mod hint {
         pub pass_due_since: Option<DateTimeUtc>,
     }
 
-    /// None.
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
 
@@ -73,7 +71,6 @@ pub mod lease {
         pub expires_at: DateTimeUtc,
     }
 
-    /// None.
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
 
@@ -98,7 +95,6 @@ pub mod overview {
         pub social_sharing_url: Option<String>,
     }
 
-    /// None are declared: the LMS's schema is its own affair.
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
 

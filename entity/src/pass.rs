@@ -88,7 +88,6 @@ impl Verdict {
     }
 }
 
-/// None.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

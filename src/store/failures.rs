@@ -88,7 +88,8 @@ impl Store {
             .filter(Condition::any().add(Column::FailedAt.lt(old)).add(Expr::exists(later)));
         self.db.execute("forget failed look-ups", Table, &forget.into_query()).await
     }
-    /// How many courses have a refused URL. Where there is any it reads the LMS's whole table.
+
+    /// How many courses have a refused URL. If any run has one, this reads the whole table of overviews.
     pub async fn refusal_count(&self) -> Result<u64, StoreError> {
         let any = ledger::Entity::find().filter(ledger::Column::RefusedSince.is_not_null()).limit(1);
         if self.db.rows("look for refused URLs", Batch, &any.into_query()).await?.is_empty() {

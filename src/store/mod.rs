@@ -1,5 +1,4 @@
-//! The only room with SQL: overviews, blanks, the ledger, passes and leases, through SeaORM, on SQLite, PostgreSQL and
-//! MySQL or MariaDB alike.
+//! The only module with SQL, through SeaORM, for SQLite, PostgreSQL, MySQL and MariaDB.
 //!
 //! The ledger decides. Every write of a link is one statement that copies the ledger's URL to overviews that
 //! differ from it (`update_links.rs`); restoring, applying and healing differ only in which overviews they copy to.

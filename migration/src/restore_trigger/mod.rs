@@ -1,6 +1,6 @@
-//! The restore trigger, which nobody gets who does not ask for it: in the LMS's own transaction it gives a row of
-//! `course_overviews_courseoverview` that is inserted or saved the link that the ledger has for it, as heal does later.
-//! It never makes the LMS's statement fail. `ops/reference/restore-trigger.md` has what it costs and where it ends.
+//! The restore trigger, which is made only where it is asked for. When the LMS inserts or saves a row of
+//! `course_overviews_courseoverview`, it gives the row the link that the ledger has for it, in the LMS's own transaction; heal
+//! does the same later. It never makes the LMS's statement fail. See `ops/reference/restore-trigger.md` for costs and limits.
 
 mod parts;
 mod standing;

@@ -42,8 +42,8 @@ fn part(kind: &'static str, name: String, make: Vec<String>) -> Part {
     Part { kind, name, make }
 }
 
-/// An error is caught in the triggers, also that there is no function: it is what to drop by hand. What the triggers
-/// read is a consistent read, without locks, as SELECT … INTO is one and an expression is not.
+/// The triggers catch every error, also that the function is missing: dropping the function alone turns them off. It
+/// reads by SELECT … INTO, which takes no locks; a query within an expression would.
 fn mysql() -> Vec<Part> {
     let name = format!("{PREFIX}{VERSION}");
     let (text, key) = (

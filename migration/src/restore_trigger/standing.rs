@@ -107,8 +107,8 @@ pub(super) async fn schema_of_ledger<C: ConnectionTrait>(db: &C) -> Result<Strin
     row.map_or_else(|| Ok("public".to_owned()), |row| row.try_get("", "s"))
 }
 
-/// Looks how it stands, as far as this user can see: on MySQL, who may not make triggers does not see the function, and
-/// of the triggers no more than that they are there.
+/// Looks how it stands, as far as this user can see. On MySQL a user without the right to make triggers does not see the
+/// function, and sees only that the triggers exist.
 ///
 /// # Errors
 /// Those of the database.
@@ -183,7 +183,7 @@ fn locks(log_bin: Option<&str>, format: Option<&str>) -> Option<String> {
     ))
 }
 
-/// MySQL says whether there is a trigger of this name also to who may not see it: it is denied then.
+/// Also a user who may not see a trigger learns from MySQL whether it exists: access is denied then.
 async fn is_shown_to_others<C: ConnectionTrait>(db: &C, name: &str) -> Result<bool, DbErr> {
     // As text: MySQL does not prepare this.
     match db.execute_unprepared(&format!("SHOW CREATE TRIGGER {name}")).await {
