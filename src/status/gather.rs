@@ -169,7 +169,7 @@ impl Sources {
     }
 
     fn database(&self) -> Database {
-        let unwritable = self.store.writes().refused();
+        let unwritable = self.store.writes().read_only();
         Database::new(unwritable.map(|refused| (refused.since, refused.why)), *self.cache.silent_since.lock())
     }
 

@@ -54,7 +54,7 @@ impl Readiness {
 impl Sources {
     async fn check_database(&self) -> Answer {
         self.store.check_schema().await.map_err(|error| report(&error))?;
-        self.store.writes().refused().map_or(Ok(()), |refused| Err(read_only(&refused.why)))
+        self.store.writes().read_only().map_or(Ok(()), |refused| Err(read_only(&refused.why)))
     }
 
     /// Opens a connection of its own, as the consumer's may look fine and be dead.

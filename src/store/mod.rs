@@ -48,7 +48,7 @@ pub use self::prune::PrunedRuns;
 pub(crate) use self::rights::{Need, Rights, needs};
 pub use self::schema::SchemaProblem;
 pub use self::timeout::Timeouts;
-pub use self::writable::{Refused, Writes};
+pub use self::writable::{ReadOnly, Writes};
 pub use self::write::Applied;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use crate::telemetry::report;
 
 /// A database that reads, and does not write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct ReadOnly {
     /// Since when this is known.
     pub since: DateTime<Utc>,
     /// Why, and where it can be said, what to do.
@@ -26,9 +26,9 @@ pub struct Writes(Arc<watch::Sender<Known>>);
 #[derive(Debug, Default)]
 pub struct Known {
     /// By a statement that was refused, or by a look at the rights.
-    refused: Option<Refused>,
+    refused: Option<ReadOnly>,
     /// By a COMMIT that failed. No look finds that, as what is looked at need not be what fails.
-    uncommitted: Option<Refused>,
+    uncommitted: Option<ReadOnly>,
 }
 
 impl Default for Writes {
@@ -39,7 +39,7 @@ impl Default for Writes {
 
 impl Writes {
     /// Why it does not, if it does not.
-    pub fn refused(&self) -> Option<Refused> {
+    pub fn read_only(&self) -> Option<ReadOnly> {
         let known = self.0.borrow();
         known.refused.as_ref().or(known.uncommitted.as_ref()).cloned()
     }
@@ -51,8 +51,8 @@ impl Writes {
 
     /// Notes a statement that was refused, or a COMMIT that failed; what is known already stays.
     pub(super) fn note(&self, error: &StoreError) {
-        let refused = || Some(Refused { since: clock::now(), why: report(error) });
-        let note = |known: &mut Option<Refused>| {
+        let refused = || Some(ReadOnly { since: clock::now(), why: report(error) });
+        let note = |known: &mut Option<ReadOnly>| {
             let is_new = known.is_none();
             if is_new {
                 *known = refused();
@@ -77,7 +77,7 @@ impl Writes {
             let is_new = known.refused.as_ref().map(|refused| &refused.why) != why.as_ref();
             if is_new {
                 let since = known.refused.take().map_or_else(clock::now, |refused| refused.since);
-                known.refused = why.map(|why| Refused { since, why });
+                known.refused = why.map(|why| ReadOnly { since, why });
             }
             is_new
         });
@@ -92,11 +92,11 @@ mod tests {
     fn the_first_reason_stays_until_a_look_finds_another_or_none() {
         let writes = Writes::default();
         writes.set(Some("no right".to_owned()));
-        let first = writes.refused().unwrap();
+        let first = writes.read_only().unwrap();
         writes.set(Some("read-only".to_owned()));
-        let second = writes.refused().unwrap();
+        let second = writes.read_only().unwrap();
         assert_eq!((second.why.as_str(), second.since), ("read-only", first.since));
         writes.set(None);
-        assert_eq!(writes.refused(), None);
+        assert_eq!(writes.read_only(), None);
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shutdown::sleeps;
 use crate::jobs::Jobs;
-use crate::store::{Need, Refused, Store};
+use crate::store::{Need, ReadOnly, Store};
 use crate::telemetry::metrics;
 
 /// Between two checks while the database writes: a refused write starts a check at once.
@@ -33,7 +33,7 @@ pub(super) async fn watch(
         let checked = store.check_writes(&needs, &holder).await;
         job.end();
         changes.mark_unchanged();
-        let refused = store.writes().refused();
+        let refused = store.writes().read_only();
         // If the database does not answer, the last result stands.
         if checked.is_ok() || refused.is_some() {
             metrics::get().database_writable.set(refused.is_none().into());
@@ -47,9 +47,9 @@ pub(super) async fn watch(
     }
 }
 
-fn log(refused: Option<Refused>, logged: &mut Option<String>) {
+fn log(refused: Option<ReadOnly>, logged: &mut Option<String>) {
     match refused {
-        Some(Refused { why, .. }) if logged.as_ref() != Some(&why) => {
+        Some(ReadOnly { why, .. }) if logged.as_ref() != Some(&why) => {
             tracing::error!(
                 event = "database.read_only",
                 error = why,
