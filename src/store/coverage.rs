@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
-use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, Func, FunctionCall, Order, Query};
-use sea_orm::{ColumnTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryTrait};
+use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, Func, FunctionCall, Query};
+use sea_orm::{DbBackend, FromQueryResult};
 
-use super::choice::{has_own, is_ccx, own_key, rank, run_of_overview};
-use super::timeout::Limit::{Batch, Table};
+use super::choice::{is_ccx, own_key, rank, run_of_overview};
+use super::timeout::Limit::Table;
 use super::{ObservedBy, Store, StoreError};
 
 impl Store {
@@ -41,62 +41,8 @@ impl Store {
             .add(in_ledger(ledger::Column::Listed).eq(true))
             .add(seen_since("course_sharing_ledger", since))
             .add(is_ccx.not());
-        self.count(listed, "count the runs found").await
-    }
-
-    async fn count(&self, rows: Condition, doing: &'static str) -> Result<u64, StoreError> {
-        self.db.count(doing, Table, Query::select().from(ledger::Entity).cond_where(rows).take()).await
-    }
-
-    /// How many runs a pass that began at `since` did not find listed, and that have a link, in the ledger or on an
-    /// overview.
-    pub async fn count_absent(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.count(absent(self.backend(), since), "count absent runs").await
-    }
-
-    /// The same runs, with the URL that the ledger has, in the order of their keys; at most `limit`.
-    pub async fn absent(
-        &self,
-        since: DateTime<Utc>,
-        limit: u64,
-    ) -> Result<Vec<(String, Option<String>)>, StoreError> {
-        let mut query = Query::select();
-        query
-            .columns([ledger::Column::RunKey, ledger::Column::MarketingUrl])
-            .from(ledger::Entity)
-            .cond_where(absent(self.backend(), since))
-            .order_by(ledger::Column::RunKey, Order::Asc)
-            .limit(limit);
-        self.db.values("read absent runs", Table, &query).await
-    }
-
-    /// Clears the same runs in the ledger; overviews follow by [`Store::copy_changes`]. Returns how many runs.
-    /// All other clears are decided in `engine/plan.rs`.
-    pub async fn clear_absent(&self, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        let now = self.now().await?;
-        // The last URL stays, so that none is ever lost.
-        let clear = ledger::Entity::update_many()
-            .col_expr(ledger::Column::ClearedAt, Expr::val(now))
-            .col_expr(ledger::Column::ChangedAt, Expr::val(now))
-            .filter(absent(self.backend(), since));
-        self.db.execute("clear absent runs", Table, &clear.into_query()).await
-    }
-
-    /// The page size that the LMS's staff have set in Django admin; none if they have set nothing yet.
-    ///
-    /// # Errors
-    /// Those of the database; a missing table `catalog_catalogintegration` is one.
-    pub async fn lms_page_size(&self) -> Result<Option<i64>, StoreError> {
-        // Django's configuration models add a row at each change; the newest one counts.
-        let mut query = Query::select();
-        query
-            .expr(Expr::col("page_size").cast_as("char(20)"))
-            .from("catalog_catalogintegration")
-            .order_by("id", Order::Desc)
-            .limit(1);
-        let doing = "read page_size from catalog_catalogintegration";
-        let sizes: Vec<String> = self.db.values(doing, Batch, &query).await?;
-        Ok(sizes.first().and_then(|size| size.trim().parse().ok()))
+        let runs = Query::select().from(ledger::Entity).cond_where(listed).take();
+        self.db.count("count the runs found", Table, runs).await
     }
 }
 
@@ -134,33 +80,6 @@ pub struct Coverage {
     pub refused: i64,
     /// Those whose run has to be asked for by key, those included whose id is no course run.
     pub unseen: i64,
-}
-
-/// Whether a ledger row is of a run that a pass did not find listed since then, and that has a link.
-fn absent(backend: DbBackend, since: DateTime<Utc>) -> Condition {
-    use ledger::Column as C;
-    // A link from a listing of its own is not the parent's to lose.
-    let by_own = has_own(backend, "other.cleared_at IS NULL AND other.marketing_url IS NOT NULL");
-    let mut linked = Query::select();
-    linked
-        .expr_as(run_of_overview(backend), "run")
-        .from(overview::Entity)
-        .and_where(has_link())
-        .and_where(Expr::cust(format!("NOT {by_own}")));
-    // MySQL, other than MariaDB, does not write a table that a subquery reads; unless it has the rows of that first, as for
-    // DISTINCT.
-    if backend == DbBackend::MySql {
-        linked.distinct();
-        linked = Query::select().column("run").from_subquery(linked, "linked").to_owned();
-    }
-    let in_force = Condition::all().add(C::MarketingUrl.is_not_null()).add(C::ClearedAt.is_null());
-    let has_link =
-        Condition::any().add(in_force).add(Expr::col((ledger::Entity, C::RunKey)).in_subquery(linked));
-    Condition::all()
-        .add(C::Listed.eq(false))
-        .add(C::ObservedBy.eq(ObservedBy::Pass))
-        .add(C::ObservedAt.gte(since))
-        .add(has_link)
 }
 
 /// Whether an overview's run has been seen since `since`, and the overview follows it as far as only an answer can
@@ -208,7 +127,7 @@ fn is_refused() -> Expr {
     in_ledger(ledger::Column::RefusedSince).is_not_null()
 }
 
-fn has_link() -> Expr {
+pub(super) fn has_link() -> Expr {
     Expr::col((overview::Entity, overview::Column::MarketingUrl)).ne("")
 }
 

@@ -3,6 +3,7 @@
 //! The ledger decides. Every write of a link is one statement that copies the ledger's URL to overviews that
 //! differ from it (`update_links.rs`); restoring, applying and healing differ only in which overviews they copy to.
 
+mod absent;
 mod blanks;
 mod changes;
 mod choice;
@@ -18,6 +19,7 @@ mod hints;
 mod keys;
 mod lease;
 mod ledger;
+mod lms_page_size;
 mod overviews;
 mod passes;
 mod pool;
