@@ -120,9 +120,9 @@ impl Engine {
         Span::current().record("course_sharing.rows_written", count(applied.overviews));
         observed.cleared = cleared.min(applied.overviews);
         observed.updated = applied.overviews - observed.cleared;
-        let refused: HashSet<RunKey> = applied.refused.into_iter().collect();
+        let superseded: HashSet<RunKey> = applied.superseded.into_iter().collect();
         for Settled { course, outcome, .. } in &mut observed.settled {
-            if refused.contains(&course.run_key()) || refused.contains(&course.own_key()) {
+            if superseded.contains(&course.run_key()) || superseded.contains(&course.own_key()) {
                 *outcome = Outcome::Superseded;
             }
         }

@@ -1,5 +1,5 @@
 //! What an answer of the Catalog changes in what is known of a run. Pure. The only place that clears a URL, but for
-//! `store/coverage.rs`: there a complete pass clears those of runs that are not listed, where `reconcile.absent` is `clear`.
+//! `store/absent.rs`: there a complete pass clears those of runs that are not listed, where `reconcile.absent` is `clear`.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ pub fn plan(
             let entry = Entry { url: Some(url.as_str().to_owned()), cleared_at: None, changed_at, ..base };
             Some(Plan { entry, change: if same { UrlChange::Same } else { UrlChange::Set } })
         }
-        Observation::NoUrl(_) => Some(no_url(base, known, question)),
+        Observation::NoUrl(_) => Some(clear_after_second_null(base, known, question)),
         Observation::NotListed => {
             Some(Plan { entry: Entry { listed: false, ..base }, change: UrlChange::NotListed })
         }
@@ -101,7 +101,7 @@ fn also(observation: &Observation) -> Also {
 }
 
 /// A null: the first one is only noted down, as a Catalog in the middle of an edit, or one bad answer, looks alike.
-fn no_url(base: Entry, known: Option<&Entry>, question: Question) -> Plan {
+fn clear_after_second_null(base: Entry, known: Option<&Entry>, question: Question) -> Plan {
     let since = known.and_then(|known| known.pending_clear_since).unwrap_or(question.asked_at);
     let wait = TimeDelta::from_std(question.clear_after).unwrap_or(TimeDelta::MAX);
     let ripe = known.is_some_and(|known| known.pending_clear_since.is_some())

@@ -8,24 +8,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use entity::change::{ChangedBy, Model as LinkChange};
 use entity::change::{Column, Entity};
 use sea_orm::sea_query::{
-    CommonTableExpression, Condition, Expr, OnConflict, Query, SelectStatement, WithClause,
+    CommonTableExpression, Condition, Expr, OnConflict, Query, SelectStatement, UpdateStatement, WithClause,
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityName, EntityTrait, IdenStatic, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Statement,
+    ColumnTrait, DbBackend, EntityName, EntityTrait, IdenStatic, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Statement,
 };
 
-use super::statement::query;
 use super::timeout::Limit::{Batch, Table};
-use super::timeout::execute;
-use super::update_links::Copying;
 use super::{MAX_ROWS, Store, StoreError, keys};
 use crate::telemetry::trace_id;
 
 /// The LMS may have put anything in its column.
 const MAX_CHARS: usize = 2_048;
-/// The links that an update has written; on PostgreSQL.
-const WRITTEN: &str = "written";
 const PRUNE: &str = "prune the history of links";
 
 /// What is noted of a write beside the links.
@@ -88,65 +83,6 @@ impl Store {
     }
 }
 
-/// The statements of one copy, and of its history.
-#[derive(Debug, Clone)]
-pub(super) struct Write {
-    /// Notes what the update is about to change, where that does not note it itself.
-    note: Option<Statement>,
-    pub(super) update: Statement,
-}
-
-impl Write {
-    /// Writes, within a transaction. Returns how many overviews were written.
-    pub(super) async fn execute(
-        &self,
-        db: &impl ConnectionTrait,
-        doing: &'static str,
-    ) -> Result<u64, StoreError> {
-        let Some(note) = &self.note else {
-            let written = query(db, doing, self.update.clone()).await.map_err(StoreError::doing(doing))?;
-            return Ok(written.len() as u64);
-        };
-        execute(db, doing, note.clone()).await?;
-        execute(db, doing, self.update.clone()).await
-    }
-}
-
-impl Copying<'_> {
-    /// Writes the links, and their history.
-    pub(super) fn write(self, note: &Note) -> Write {
-        let backend = self.backend;
-        if backend == DbBackend::Postgres {
-            return Write { note: None, update: self.update_and_note(note) };
-        }
-        let links = self.due_links();
-        Write { note: Some(note.insert_or_ignore(backend, links)), update: backend.build(&self.update()) }
-    }
-
-    /// The same on PostgreSQL as one statement, whose rows are the ids of the overviews that were written.
-    fn update_and_note(self, note: &Note) -> Statement {
-        let mut update = self.update();
-        update.returning(Self::written());
-        let columns = [Column::CourseId, Column::OldUrl, Column::NewUrl];
-        let mut written = CommonTableExpression::new();
-        written.table_name(WRITTEN).columns(columns).query(update);
-        let links = Query::select()
-            .columns(columns)
-            .from(WRITTEN)
-            // A row may have been written for a column of `sync.also` only.
-            .and_where(Expr::cust("COALESCE(old_url, '') <> COALESCE(new_url, '')"))
-            .take();
-        let mut insert = Query::insert();
-        insert.into_table(Entity).columns(COLUMNS).on_conflict(OnConflict::new().do_nothing().to_owned());
-        // Refused only where the numbers of columns and values differ, as below.
-        let _ = insert.select_from(note.rows(links));
-        let mut noted = CommonTableExpression::new();
-        noted.table_name("noted").query(insert);
-        let ids = Query::select().column(Column::CourseId).from(WRITTEN).take();
-        self.backend.build(&WithClause::new().cte(written).cte(noted).to_owned().query(ids))
-    }
-}
-
 /// The columns in the order of [`Note::rows`].
 const COLUMNS: [Column; 6] =
     [Column::CourseId, Column::OldUrl, Column::NewUrl, Column::ChangedBy, Column::ChangedAt, Column::TraceId];
@@ -165,8 +101,30 @@ impl Note {
         rows
     }
 
+    /// On PostgreSQL the update, which returns id, link before and link after of each row, with the rows of the history that
+    /// follow from it. Returns the ids.
+    pub(super) fn insert_what(&self, update: UpdateStatement) -> Statement {
+        let columns = [Column::CourseId, Column::OldUrl, Column::NewUrl];
+        let mut written = CommonTableExpression::new();
+        written.table_name("written").columns(columns).query(update);
+        let links = Query::select()
+            .columns(columns)
+            .from("written")
+            // A row may have been written for a column of `sync.also` only.
+            .and_where(Expr::cust("COALESCE(old_url, '') <> COALESCE(new_url, '')"))
+            .take();
+        let mut insert = Query::insert();
+        insert.into_table(Entity).columns(COLUMNS).on_conflict(OnConflict::new().do_nothing().to_owned());
+        // Refused only where the numbers of columns and values differ.
+        let _ = insert.select_from(self.rows(links));
+        let mut noted = CommonTableExpression::new();
+        noted.table_name("noted").query(insert);
+        let ids = Query::select().column(Column::CourseId).from("written").take();
+        DbBackend::Postgres.build(&WithClause::new().cte(written).cte(noted).to_owned().query(ids))
+    }
+
     /// What is in the way of a row does not keep a link from being written.
-    fn insert_or_ignore(&self, backend: DbBackend, links: SelectStatement) -> Statement {
+    pub(super) fn insert_or_ignore(&self, backend: DbBackend, links: SelectStatement) -> Statement {
         let mut rows = backend.build(&self.rows(links));
         let ignore = if backend == DbBackend::MySql { "INSERT IGNORE" } else { "INSERT OR IGNORE" };
         let names = COLUMNS.map(|column| column.as_str()).join(", ");

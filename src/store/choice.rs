@@ -10,7 +10,7 @@ const ID: &str = "course_overviews_courseoverview.id";
 
 /// Whose ledger row an overview takes its URL from. Each overview follows one of the two.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum FollowedRow {
     /// That of its run; of a custom course its parent's, unless its own serves better.
     Run,
     /// Of a custom course its own, where that serves better than its parent's. The columns of `sync.also` stay.
@@ -43,13 +43,13 @@ impl Entry {
 /// Joins an overview to the row that it follows; each overview has one at the most, of both kinds together.
 ///
 /// The other row is looked at for custom courses only, which are few.
-pub(super) fn follows(backend: DbBackend, from: From) -> Expr {
+pub(super) fn follows(backend: DbBackend, from: FollowedRow) -> Expr {
     let (own, parent) = (own_key(backend), parent_or_own_key(backend));
     Expr::cust(match from {
-        From::Run => {
+        FollowedRow::Run => {
             format!("course_sharing_ledger.run_key = {parent} AND NOT {}", own_serves(backend))
         }
-        From::Own => format!(
+        FollowedRow::Own => format!(
             "course_sharing_ledger.run_key = {own} AND {} AND {} AND {} AND NOT {}",
             listing_of_ccx(backend),
             by_index(backend),

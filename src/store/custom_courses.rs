@@ -16,29 +16,27 @@ use crate::model::course_key::{CourseKey, RunKey};
 const ESCAPE: char = '!';
 const NEW_FORM: &str = "course-v1:";
 
-/// Which overviews a statement is about.
+/// Whether a statement about some courses is about the custom courses of their runs, too.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    /// Those of some courses.
-    Courses,
-    /// Those, and the custom courses of their runs.
-    CoursesAndCustom,
+pub(super) enum CustomCourses {
+    Without,
+    With,
 }
 
-impl Of {
+impl CustomCourses {
     /// In how many lists a condition on the overviews names each course.
     pub(super) fn lists(self) -> usize {
         match self {
-            Self::Courses => 1,
-            Self::CoursesAndCustom => 2,
+            Self::Without => 1,
+            Self::With => 2,
         }
     }
 
     /// The runs whose custom courses the statement is about too.
-    pub(super) fn custom_of(self, courses: &[CourseKey]) -> HashSet<RunKey> {
+    pub(super) fn runs(self, courses: &[CourseKey]) -> HashSet<RunKey> {
         match self {
-            Self::Courses => HashSet::new(),
-            Self::CoursesAndCustom => courses.iter().map(CourseKey::run_key).collect(),
+            Self::Without => HashSet::new(),
+            Self::With => courses.iter().map(CourseKey::run_key).collect(),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::choice::From;
+use super::choice::FollowedRow;
 use super::timeout::Limit;
 use super::update_links::{Clears, Scope};
 use super::{ChangedBy, Halving, MAX_ROWS, Store, StoreError};
@@ -65,8 +65,8 @@ impl Store {
     /// The courses whose overviews differ from the ledger, sorted; as many as the LMS has courses, at most.
     async fn differing(&self, scope: Scope<'_>, clears: Clears) -> Result<Vec<CourseKey>, StoreError> {
         let mut courses = Vec::new();
-        for from in [From::Run, From::Own] {
-            let query = self.copying(from, scope, clears).due();
+        for from in [FollowedRow::Run, FollowedRow::Own] {
+            let query = self.link_update(from, scope, clears).differing_ids();
             let ids: Vec<String> =
                 self.db.values("find overviews that differ from the ledger", Limit::Table, &query).await?;
             // An id that is no key has no row in the ledger.

@@ -190,16 +190,16 @@ impl Store {
 /// therefore did not write. They are to be sorted by run, as two workers that lock rows in one order cannot deadlock.
 pub(super) async fn upsert(db: &DatabaseTransaction, entries: &[Entry]) -> Result<Vec<RunKey>, StoreError> {
     let backend = db.get_database_backend();
-    let mut refused = Vec::new();
+    let mut superseded = Vec::new();
     for entries in keys::fitting(entries, Entry::bytes) {
         let insert = insert(backend, entries);
-        let refused_of_these = match backend {
+        let of_these = match backend {
             DbBackend::MySql => insert_on_mysql(db, entries, insert).await,
             _ => insert_returning(db, entries, insert).await,
         };
-        refused.extend(refused_of_these.map_err(StoreError::doing(WRITE))?);
+        superseded.extend(of_these.map_err(StoreError::doing(WRITE))?);
     }
-    Ok(refused)
+    Ok(superseded)
 }
 
 /// PostgreSQL and SQLite say themselves which rows they wrote.
@@ -211,11 +211,11 @@ async fn insert_returning(
     let insert = db.get_database_backend().build(insert.returning_col(Column::RunKey));
     let rows = query(db, WRITE, insert).await?;
     let written = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<HashSet<String>, _>>()?;
-    let refused = entries.iter().filter(|entry| !written.contains(entry.run.as_str()));
-    Ok(refused.map(|entry| entry.run.clone()).collect())
+    let superseded = entries.iter().filter(|entry| !written.contains(entry.run.as_str()));
+    Ok(superseded.map(|entry| entry.run.clone()).collect())
 }
 
-/// MySQL says how many rows it changed, each counted twice: where that is all of them, none was refused. Else, as a new
+/// MySQL says how many rows it changed, each counted twice: where that is all of them, none was superseded. Else, as a new
 /// row counts once like one that stays, the rows are read again.
 async fn insert_on_mysql(
     db: &DatabaseTransaction,

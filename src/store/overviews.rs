@@ -1,4 +1,4 @@
-//! Reading the LMS's overviews: by course for events, in order for passes, and counted for the eye.
+//! Reading the LMS's overviews: by course for events, in order for passes, and counted for people.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use sea_orm::{
 use super::blanks::has_part;
 use super::choice::run_of_overview;
 use super::coverage::{SeenSince, unsettled};
-use super::custom_courses::{Of, custom_course_of, of_custom_courses};
+use super::custom_courses::{CustomCourses, custom_course_of, of_custom_courses};
 use super::timeout::Limit::{Batch, Table};
 use super::{Entry, Store, StoreError, keys};
 use crate::model::course_key::{CourseKey, RunKey};
@@ -70,7 +70,7 @@ impl Store {
     /// Overview and ledger row of each of these courses, in their order, duplicates once; two short statements at
     /// the same time for as many as fit into them.
     pub async fn snapshots(&self, courses: &[CourseKey]) -> Result<Vec<Snapshot>, StoreError> {
-        self.snapshots_of(courses, Of::Courses).await.map(|(snapshots, _)| snapshots)
+        self.snapshots_of(courses, CustomCourses::Without).await.map(|(snapshots, _)| snapshots)
     }
 
     /// The same, and the custom courses of their runs that the LMS has an overview of, in no order.
@@ -78,18 +78,19 @@ impl Store {
         &self,
         courses: &[CourseKey],
     ) -> Result<(Vec<Snapshot>, Vec<CourseKey>), StoreError> {
-        self.snapshots_of(courses, Of::CoursesAndCustom).await
+        self.snapshots_of(courses, CustomCourses::With).await
     }
 
     async fn snapshots_of(
         &self,
         courses: &[CourseKey],
-        of: Of,
+        custom: CustomCourses,
     ) -> Result<(Vec<Snapshot>, Vec<CourseKey>), StoreError> {
         let own = courses.iter().filter(|course| course.is_ccx()).map(CourseKey::own_key);
         let runs: HashSet<RunKey> = courses.iter().map(CourseKey::run_key).chain(own).collect();
         let runs: Vec<RunKey> = runs.into_iter().collect();
-        let (mut overviews, entries) = tokio::try_join!(self.overviews_of(courses, of), self.entries(&runs))?;
+        let (mut overviews, entries) =
+            tokio::try_join!(self.overviews_of(courses, custom), self.entries(&runs))?;
         let mut seen = HashSet::new();
         let snapshots = courses
             .iter()
@@ -107,17 +108,17 @@ impl Store {
 
     /// The overviews of these courses; those that the LMS has not are not in the map.
     pub async fn overviews(&self, courses: &[CourseKey]) -> Result<HashMap<CourseKey, Overview>, StoreError> {
-        self.overviews_of(courses, Of::Courses).await
+        self.overviews_of(courses, CustomCourses::Without).await
     }
 
     async fn overviews_of(
         &self,
         courses: &[CourseKey],
-        of: Of,
+        custom: CustomCourses,
     ) -> Result<HashMap<CourseKey, Overview>, StoreError> {
         let mut overviews = HashMap::with_capacity(courses.len());
-        for courses in keys::fitting(courses, keys::course_bytes(of.lists())) {
-            let rows = self.rows(courses, of, "read overviews").await?;
+        for courses in keys::fitting(courses, keys::course_bytes(custom.lists())) {
+            let rows = self.rows(courses, custom, "read overviews").await?;
             overviews.extend(rows.into_iter().map(|row| (row.course.clone(), row)));
         }
         Ok(overviews)
@@ -143,13 +144,13 @@ impl Store {
 
     /// The links of these courses, in one statement whatever their number; unknown ones are not in the answer.
     pub async fn links(&self, courses: &[CourseKey]) -> Result<Vec<Overview>, StoreError> {
-        self.rows(courses, Of::Courses, "read links").await
+        self.rows(courses, CustomCourses::Without, "read links").await
     }
 
     async fn rows(
         &self,
         courses: &[CourseKey],
-        of: Of,
+        custom: CustomCourses,
         doing: &'static str,
     ) -> Result<Vec<Overview>, StoreError> {
         let courses = self.that_overviews_hold(courses).await?;
@@ -159,7 +160,7 @@ impl Store {
         let id = Expr::col((overview::Entity, overview::Column::Id));
         // On MySQL the filter finds keys that differ in case or accents too; only those asked for are let through.
         let asked: HashMap<&str, &CourseKey> = courses.iter().map(|c| (c.as_str(), c)).collect();
-        let runs = of.custom_of(&courses);
+        let runs = custom.runs(&courses);
         let among = Condition::any()
             .add(keys::one_of(self.backend(), id, asked.keys().copied()))
             .add_option(of_custom_courses(self.backend(), &runs));

@@ -1,19 +1,22 @@
 //! The one statement that writes overviews: it copies the ledger's URL to those that differ from it, and where
 //! `sync.also` asks for more columns, those with it.
 
-use sea_orm::DbBackend;
 use sea_orm::sea_query::{
-    Alias, Condition, Expr, ExprTrait, IntoIden, LockType, Order, Query, ReturningClause, SelectStatement,
-    TableRef, UpdateStatement,
+    Alias, Condition, Expr, ExprTrait, IntoIden, LockType, Order, Query, SelectStatement, TableRef,
+    UpdateStatement,
 };
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
 
-use super::Store;
-use super::choice::{From, follows, is_ccx};
-use super::custom_courses::{Of, of_custom_courses};
+use super::changes::Note;
+use super::choice::{FollowedRow, follows, is_ccx};
+use super::custom_courses::{CustomCourses, of_custom_courses};
 use super::keys::{self, one_of};
+use super::statement::query;
+use super::timeout::execute;
+use super::{Store, StoreError};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::model::extra_columns::AlsoColumn;
 
@@ -21,7 +24,7 @@ use crate::model::extra_columns::AlsoColumn;
 #[derive(Clone, Copy)]
 pub(super) enum Scope<'a> {
     /// Those of these courses.
-    Courses(&'a [CourseKey], Of),
+    Courses(&'a [CourseKey], CustomCourses),
     /// Those whose ledger row changed since then.
     ChangedSince(DateTime<Utc>),
     /// All.
@@ -35,27 +38,32 @@ pub(super) enum Clears {
     Leave,
 }
 
-/// One copy.
+/// One update of links.
 #[derive(Clone, Copy)]
-pub(super) struct Copying<'a> {
-    pub(super) backend: DbBackend,
-    from: From,
+pub(super) struct LinkUpdate<'a> {
+    backend: DbBackend,
+    from: FollowedRow,
     scope: Scope<'a>,
     clears: Clears,
-    /// The columns of `sync.also` that are copied too. Without any, no column but the URL's is so much as named.
+    /// The columns of `sync.also` that are copied too. Where there are none, no statement names another column than the URL's.
     also: &'a [AlsoColumn],
 }
 
 impl Store {
-    pub(super) fn copying<'a>(&'a self, from: From, scope: Scope<'a>, clears: Clears) -> Copying<'a> {
-        let also = if from == From::Own { &[][..] } else { &self.also };
-        Copying { backend: self.backend(), from, scope, clears, also }
+    pub(super) fn link_update<'a>(
+        &'a self,
+        from: FollowedRow,
+        scope: Scope<'a>,
+        clears: Clears,
+    ) -> LinkUpdate<'a> {
+        let also = if from == FollowedRow::Own { &[][..] } else { &self.also };
+        LinkUpdate { backend: self.backend(), from, scope, clears, also }
     }
 }
 
-impl Copying<'_> {
+impl LinkUpdate<'_> {
     /// The update, for one database.
-    pub(super) fn update(self) -> UpdateStatement {
+    fn update(self) -> UpdateStatement {
         let Self { backend, from, clears, also, .. } = self;
         let mut update = Query::update();
         update.table(overview::Entity);
@@ -76,7 +84,7 @@ impl Copying<'_> {
     }
 
     /// The ids of the overviews that the update would write.
-    pub(super) fn due(self) -> SelectStatement {
+    pub(super) fn differing_ids(self) -> SelectStatement {
         Query::select()
             .column((overview::Entity, overview::Column::Id))
             .from(overview::Entity)
@@ -88,18 +96,27 @@ impl Copying<'_> {
     }
 
     /// The links that the update would change: `course_id`, `old_url` and `new_url`.
-    pub(super) fn due_links(self) -> SelectStatement {
-        let mut due = Copying { also: &[], ..self }.due();
-        due.clear_selects()
+    fn differing_links(self) -> SelectStatement {
+        let mut differing = LinkUpdate { also: &[], ..self }.differing_ids();
+        differing
+            .clear_selects()
             .expr_as(col_o("id"), "course_id")
             .expr_as(col_o("marketing_url"), OLD_URL)
             .expr_as(in_force(), "new_url")
             .take()
     }
 
-    /// What the update says of each row on PostgreSQL: the same.
-    pub(super) fn written() -> ReturningClause {
-        Query::returning().exprs([col_o("id"), col_l(OLD_URL), col_o("marketing_url")])
+    /// Writes the links, and their history. On PostgreSQL it is one statement, whose rows are the ids of the overviews that
+    /// were written.
+    pub(super) fn write(self, note: &Note) -> Write {
+        let backend = self.backend;
+        if backend != DbBackend::Postgres {
+            let noted = note.insert_or_ignore(backend, self.differing_links());
+            return Write { note: Some(noted), update: backend.build(&self.update()) };
+        }
+        let mut update = self.update();
+        update.returning(Query::returning().exprs([col_o("id"), col_l(OLD_URL), col_o("marketing_url")]));
+        Write { note: None, update: note.insert_what(update) }
     }
 
     /// The ledger's rows that differ from an overview, locked. Without the lock an update that waits for another's
@@ -125,8 +142,8 @@ impl Copying<'_> {
     fn in_scope(self) -> Condition {
         let backend = self.backend;
         match self.scope {
-            Scope::Courses(courses, of) => {
-                let custom = of_custom_courses(backend, &of.custom_of(courses));
+            Scope::Courses(courses, custom) => {
+                let custom = of_custom_courses(backend, &custom.runs(courses));
                 let overviews = Condition::any().add(of_courses(backend, courses)).add_option(custom);
                 Condition::all().add(overviews).add(of_runs(backend, self.from, courses))
             }
@@ -136,10 +153,34 @@ impl Copying<'_> {
     }
 }
 
+/// The statements of one update of links, and of its history.
+#[derive(Debug, Clone)]
+pub(super) struct Write {
+    /// Notes what the update is about to change, where that does not note it itself.
+    note: Option<Statement>,
+    pub(super) update: Statement,
+}
+
+impl Write {
+    /// Writes, within a transaction. Returns how many overviews were written.
+    pub(super) async fn execute(
+        &self,
+        db: &impl ConnectionTrait,
+        doing: &'static str,
+    ) -> Result<u64, StoreError> {
+        let Some(note) = &self.note else {
+            let written = query(db, doing, self.update.clone()).await.map_err(StoreError::doing(doing))?;
+            return Ok(written.len() as u64);
+        };
+        execute(db, doing, note.clone()).await?;
+        execute(db, doing, self.update.clone()).await
+    }
+}
+
 impl Scope<'_> {
     /// The bytes of a course in a copy to these overviews: they are named, and their runs.
-    pub(super) fn course_bytes(of: Of) -> impl Fn(&CourseKey) -> usize {
-        keys::course_bytes(of.lists() + 1)
+    pub(super) fn course_bytes(custom: CustomCourses) -> impl Fn(&CourseKey) -> usize {
+        keys::course_bytes(custom.lists() + 1)
     }
 }
 
@@ -159,10 +200,10 @@ fn of_courses(backend: DbBackend, courses: &[CourseKey]) -> Expr {
 
 /// The ledger's rows of their runs. They follow from the overviews, but a planner cannot see through the join, and one
 /// without statistics would read the whole ledger.
-fn of_runs(backend: DbBackend, from: From, courses: &[CourseKey]) -> Expr {
+fn of_runs(backend: DbBackend, from: FollowedRow, courses: &[CourseKey]) -> Expr {
     let mut runs: Vec<RunKey> = match from {
-        From::Run => courses.iter().map(CourseKey::run_key).collect(),
-        From::Own => courses.iter().map(CourseKey::own_key).collect(),
+        FollowedRow::Run => courses.iter().map(CourseKey::run_key).collect(),
+        FollowedRow::Own => courses.iter().map(CourseKey::own_key).collect(),
     };
     runs.sort_unstable();
     runs.dedup();
@@ -239,18 +280,19 @@ mod tests {
             Value::String(text) => text.as_deref().map_or(0, |text| text.len() + 4),
             _ => 8,
         };
-        for of in [Of::Courses, Of::CoursesAndCustom] {
+        for custom in [CustomCourses::Without, CustomCourses::With] {
             let bytes = |courses: &[CourseKey]| -> usize {
-                let (backend, scope) = (DbBackend::Postgres, Scope::Courses(courses, of));
-                let copying = Copying { backend, from: From::Run, scope, clears: Clears::Leave, also: &[] };
-                let values = backend.build(&copying.update()).values.unwrap().0;
+                let (backend, scope) = (DbBackend::Postgres, Scope::Courses(courses, custom));
+                let update =
+                    LinkUpdate { backend, from: FollowedRow::Run, scope, clears: Clears::Leave, also: &[] };
+                let values = backend.build(&update.update()).values.unwrap().0;
                 let lists = values.iter().filter_map(|value| match value {
                     Value::Array(_, Some(texts)) => Some(texts.iter().map(length).sum::<usize>()),
                     _ => None,
                 });
                 lists.sum()
             };
-            let longest = keys::fitting(&courses, Scope::course_bytes(of)).map(bytes).max().unwrap();
+            let longest = keys::fitting(&courses, Scope::course_bytes(custom)).map(bytes).max().unwrap();
             assert!((10_000..14_000).contains(&longest), "{longest} bytes");
         }
     }
@@ -259,13 +301,13 @@ mod tests {
     fn the_statement_is_one_update_with_a_join_on_every_database() {
         for also in [&[][..], &AlsoColumn::ALL] {
             for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
-                for from in [From::Run, From::Own] {
-                    let also = if from == From::Own { &[][..] } else { also };
-                    let copying = Copying { backend, from, scope: Scope::All, clears: Clears::Leave, also };
-                    let sql = backend.build(&copying.update()).to_string();
+                for from in [FollowedRow::Run, FollowedRow::Own] {
+                    let also = if from == FollowedRow::Own { &[][..] } else { also };
+                    let update = LinkUpdate { backend, from, scope: Scope::All, clears: Clears::Leave, also };
+                    let sql = backend.build(&update.update()).to_string();
                     assert!(sql.starts_with("UPDATE") && !sql.contains(';'), "{sql}");
                     for column in AlsoColumn::ALL {
-                        let named = !also.is_empty() && from == From::Run;
+                        let named = !also.is_empty() && from == FollowedRow::Run;
                         assert_eq!(sql.contains(column.name()), named, "{sql}");
                     }
                 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use sea_orm::DbBackend;
 
-use super::changes::{Note, Write};
-use super::choice::From;
-use super::custom_courses::Of;
+use super::changes::Note;
+use super::choice::FollowedRow;
+use super::custom_courses::CustomCourses;
 use super::timeout::Limit;
-use super::update_links::{Clears, Scope};
+use super::update_links::{Clears, Scope, Write};
 use super::{Entry, Halving, Store, StoreError, keys, ledger};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::telemetry::{metrics, report};
@@ -23,7 +23,7 @@ pub struct Applied {
     /// Overviews that were written.
     pub overviews: u64,
     /// Runs of which the ledger has an answer to a later question already: nothing was written of them.
-    pub refused: Vec<RunKey>,
+    pub superseded: Vec<RunKey>,
 }
 
 impl Store {
@@ -34,14 +34,14 @@ impl Store {
     /// An overview that the database rejects stays as it is: what the Catalog says of it will be rejected too. The custom
     /// courses are then left to heal, as one of theirs may be to blame.
     pub async fn restore(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
-        let (mut restored, mut of) = (Vec::new(), Of::CoursesAndCustom);
+        let (mut restored, mut custom) = (Vec::new(), CustomCourses::With);
         let mut halving = Halving::new(courses.len());
         while let Some(part) = halving.next_part() {
-            match self.restore_at_once(&courses[part.clone()], of).await {
+            match self.restore_at_once(&courses[part.clone()], custom).await {
                 Ok(written) => restored.extend(written),
                 Err(error) if !error.is_of_a_row() => return Err(error),
-                Err(_) if of == Of::CoursesAndCustom => {
-                    (of, halving) = (Of::Courses, Halving::new(courses.len()));
+                Err(_) if custom == CustomCourses::With => {
+                    (custom, halving) = (CustomCourses::Without, Halving::new(courses.len()));
                 }
                 Err(error) => {
                     if let Some(course) = halving.rejected(part).and_then(|alone| courses.get(alone)) {
@@ -54,16 +54,20 @@ impl Store {
     }
 
     /// The same for some overviews; a row that the database rejects fails all of them.
-    async fn restore_at_once(&self, courses: &[CourseKey], of: Of) -> Result<Vec<CourseKey>, StoreError> {
+    async fn restore_at_once(
+        &self,
+        courses: &[CourseKey],
+        custom: CustomCourses,
+    ) -> Result<Vec<CourseKey>, StoreError> {
         let courses = self.that_overviews_hold(courses).await?;
         let note = self.note().await?;
         let mut restored = Vec::new();
-        for courses in keys::fitting(&courses, Scope::course_bytes(of)) {
-            let mut ids = self.restore_from(From::Run, Scope::Courses(courses, of), &note).await?;
-            let custom = custom_courses(courses);
-            if !custom.is_empty() {
-                let scope = Scope::Courses(&custom, Of::Courses);
-                ids.extend(self.restore_from(From::Own, scope, &note).await?);
+        for courses in keys::fitting(&courses, Scope::course_bytes(custom)) {
+            let mut ids = self.restore_from(FollowedRow::Run, Scope::Courses(courses, custom), &note).await?;
+            let ccx = custom_courses(courses);
+            if !ccx.is_empty() {
+                let scope = Scope::Courses(&ccx, CustomCourses::Without);
+                ids.extend(self.restore_from(FollowedRow::Own, scope, &note).await?);
             }
             restored.extend(ids.iter().filter_map(|id| CourseKey::parse(id).ok()));
         }
@@ -73,19 +77,19 @@ impl Store {
     /// Returns the ids of the overviews that had lost something and have it again.
     async fn restore_from(
         &self,
-        from: From,
+        from: FollowedRow,
         scope: Scope<'_>,
         note: &Note,
     ) -> Result<Vec<String>, StoreError> {
-        let copying = self.copying(from, scope, Clears::Leave);
+        let update = self.link_update(from, scope, Clears::Leave);
         if self.backend() == DbBackend::Postgres {
-            let written = self.db.values(RESTORE, Limit::Batch, copying.write(note).update).await;
+            let written = self.db.values(RESTORE, Limit::Batch, update.write(note).update).await;
             return written.inspect_err(|error| self.writes().note(error));
         }
         // On MySQL an update returns nothing, and on SQLite one that changes nothing waits for other writers.
-        let lost: Vec<String> = self.db.values(RESTORE, Limit::Batch, &copying.due()).await?;
+        let lost: Vec<String> = self.db.values(RESTORE, Limit::Batch, &update.differing_ids()).await?;
         if !lost.is_empty() {
-            self.commit(RESTORE, Vec::new(), vec![copying.write(note)]).await?;
+            self.commit(RESTORE, Vec::new(), vec![update.write(note)]).await?;
         }
         Ok(lost)
     }
@@ -119,18 +123,20 @@ impl Store {
         let note = self.note().await?;
         let mut writes = Vec::new();
         let mut write = |from, courses: &[CourseKey]| {
-            writes.push(self.copying(from, Scope::Courses(courses, Of::Courses), clears).write(&note));
+            writes.push(
+                self.link_update(from, Scope::Courses(courses, CustomCourses::Without), clears).write(&note),
+            );
         };
-        for courses in keys::fitting(&courses, Scope::course_bytes(Of::Courses)) {
-            write(From::Run, courses);
+        for courses in keys::fitting(&courses, Scope::course_bytes(CustomCourses::Without)) {
+            write(FollowedRow::Run, courses);
             let custom = custom_courses(courses);
             if !custom.is_empty() {
-                write(From::Own, &custom);
+                write(FollowedRow::Own, &custom);
             }
         }
         let applied = self.commit(APPLY, entries, writes).await?;
-        if !applied.refused.is_empty() {
-            metrics::get().ledger_refused.add(applied.refused.len() as u64);
+        if !applied.superseded.is_empty() {
+            metrics::get().ledger_refused.add(applied.superseded.len() as u64);
             self.clock.doubt();
         }
         Ok(applied)
@@ -149,12 +155,12 @@ impl Store {
             .transaction(doing, Limit::Batch, move |transaction| {
                 let (entries, writes) = (entries.clone(), writes.clone());
                 Box::pin(async move {
-                    let refused = ledger::upsert(transaction, &entries).await?;
+                    let superseded = ledger::upsert(transaction, &entries).await?;
                     let mut overviews = 0;
                     for write in writes.iter() {
                         overviews += write.execute(transaction, doing).await?;
                     }
-                    Ok(Applied { overviews, refused })
+                    Ok(Applied { overviews, superseded })
                 })
             })
             .await?;

@@ -79,7 +79,7 @@ async fn runs_whose_answer_was_refused_are_named_and_no_others() {
         let store = &database.store;
         let now = store.now().await.unwrap();
         let at = |seconds| now + TimeDelta::seconds(seconds);
-        let refused = async |entries| store.apply(entries, vec![]).await.unwrap().refused;
+        let refused = async |entries| store.apply(entries, vec![]).await.unwrap().superseded;
         let (first, second) = (entry(RUN, Some(URL), at(10)), entry(other, Some(URL), at(0)));
         assert_eq!(refused(vec![first.clone(), second]).await, [], "{kind:?}: both are new");
         assert_eq!(refused(vec![first]).await, [], "{kind:?}: the same once more");
@@ -112,12 +112,12 @@ async fn a_row_says_what_was_refused_for_any_answers_in_any_order() {
             let entries: Vec<Entry> = runs.iter().map(|run| any_answer(run, now)).collect();
             let keys: Vec<RunKey> = entries.iter().map(|entry| entry.run.clone()).collect();
             let before = store.entries(&keys).await.unwrap();
-            let refused = store.apply(entries.clone(), vec![]).await.unwrap().refused;
+            let superseded = store.apply(entries.clone(), vec![]).await.unwrap().superseded;
             let after = store.entries(&keys).await.unwrap();
             for entry in entries {
                 let (old, new) = (before.get(&entry.run), &after[&entry.run]);
                 let what = format!("{kind:?} round {round}: {entry:?} over {old:?} made {new:?}");
-                if refused.contains(&entry.run) {
+                if superseded.contains(&entry.run) {
                     times_refused += 1;
                     assert_eq!(old, Some(new), "{what}");
                 } else {
@@ -181,14 +181,14 @@ async fn an_answer_without_the_run_leaves_alone_what_was_committed_after_it_had_
         store.apply(vec![clear], vec![]).await.unwrap();
         let late = store.apply(vec![not_listed(11, &known)], vec![]).await.unwrap();
         let kept = row(&store).await;
-        assert_eq!(late.refused, [], "{kind:?}");
+        assert_eq!(late.superseded, [], "{kind:?}");
         assert_eq!((kept.listed, kept.cleared_at), (false, Some(at(10))), "{kind:?}: the clear is undone");
         assert_eq!(kept.also, also("de"), "{kind:?}: another value is undone");
         // And the other way round: what was cleared when the row was read has a URL again.
         store.apply(vec![entry(RUN, Some("https://e/new"), at(12))], vec![]).await.unwrap();
         let late = store.apply(vec![not_listed(13, &kept)], vec![]).await.unwrap();
         let again = row(&store).await;
-        assert_eq!(late.refused, [], "{kind:?}");
+        assert_eq!(late.superseded, [], "{kind:?}");
         assert_eq!((again.listed, again.in_force()), (false, Some("https://e/new")), "{kind:?}");
         database.drop().await;
     }
