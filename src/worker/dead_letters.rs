@@ -235,7 +235,49 @@ pub(super) async fn drop_settled(store: &Store) -> Result<u64, StoreError> {
 
 /// When the Catalog gave the URL of the overview. None if the overview has another URL or none.
 fn seen_right(snapshot: &Snapshot) -> Option<DateTime<Utc>> {
-    let (overview, entry) = (snapshot.overview.as_ref()?, snapshot.entry.as_ref()?);
+    let (overview, entry) = (snapshot.overview.as_ref()?, snapshot.followed()?);
     let link = overview.marketing_url.as_deref()?;
     (entry.listed && entry.in_force() == Some(link)).then_some(entry.observed_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::course_key::{CourseKey, RunKey};
+    use crate::model::extra_columns::Also;
+    use crate::store::{Entry, ObservedBy, Overview};
+
+    fn entry(run: RunKey, url: Option<&str>, seconds: i64) -> Entry {
+        Entry {
+            run,
+            url: url.map(str::to_owned),
+            listed: true,
+            pending_clear_since: None,
+            cleared_at: None,
+            changed_at: None,
+            observed_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds),
+            observed_by: ObservedBy::Pass,
+            also: Also::NOTHING,
+            refused: None,
+        }
+    }
+
+    #[test]
+    fn a_custom_course_is_right_with_the_url_of_its_own_listing_where_its_parent_has_none() {
+        let course = CourseKey::parse("ccx-v1:a+b+c+ccx@1").unwrap();
+        let url = Some("https://e/own");
+        let overview = Overview {
+            course: course.clone(),
+            marketing_url: url.map(str::to_owned),
+            social_sharing_url: None,
+            also: Also::NOTHING,
+        };
+        let (parent, own) = (entry(course.run_key(), None, 1), entry(course.own_key(), url, 2));
+        let right =
+            Snapshot { course, overview: Some(overview), entry: Some(parent), own: Some(own.clone()) };
+        assert_eq!(seen_right(&right), Some(own.observed_at));
+        let not_listed = Entry { listed: false, ..own };
+        assert_eq!(seen_right(&Snapshot { own: Some(not_listed), ..right.clone() }), None);
+        assert_eq!(seen_right(&Snapshot { own: None, ..right }), None);
+    }
 }

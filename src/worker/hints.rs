@@ -35,7 +35,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 const TOGETHER: usize = 50;
 /// How old the gauge may be.
 const GAUGE: Duration = Duration::from_secs(10);
-/// How long after the beginning of a pass hints ask for another one.
+/// How long after the last progress of a pass hints ask for another one: a pass may wait so long for the Catalog.
 const BETWEEN_PASSES: TimeDelta = TimeDelta::hours(1);
 
 /// The job.
@@ -182,15 +182,15 @@ impl Hints {
         }
     }
 
-    /// Has a pass run where one is due, but not soon after another, until one that began since has
-    /// read the list.
+    /// Has a pass run where one is due, but not beside another or soon after it, until one that began since has read
+    /// the list.
     async fn see_to_pass(&self, row: &mut HintPosition, now: DateTime<Utc>) -> Result<(), HintError> {
         let Some(since) = row.pass_due_since else { return Ok(()) };
         let last = self.store.last_passes(PassKind::Full, 1).await?;
         let has_seen = |pass: &PassRow| !matches!(pass.verdict, Verdict::Running | Verdict::Failed);
         match last.first() {
             Some(pass) if pass.started_at >= since && has_seen(pass) => row.pass_due_since = None,
-            Some(pass) if now - pass.started_at <= BETWEEN_PASSES => {}
+            Some(pass) if now - pass.progress_at <= BETWEEN_PASSES => {}
             _ => self.pass.notify_one(),
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
+use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -147,8 +148,10 @@ impl Passes {
                 }
                 return true;
             }
-            // The pass has told of itself.
+            // The pass has logged its result.
             Ok(Some(report)) => {
+                // Hints that asked for a pass meanwhile ask again, unless this one was enough.
+                let _ = self.wanted.notified().now_or_never();
                 if report.kind == PassKind::Full {
                     metrics::get().reconcile_verdict.choose(report.verdict.as_str());
                     if report.verdict == Verdict::Complete {

@@ -187,8 +187,13 @@ impl Pipeline {
             Ok(outcomes) => {
                 self.settler.database_answered();
                 let now = Instant::now();
-                let settled = jobs.filter_map(|job| {
-                    let outcome = outcomes.get(&job.event.course)?;
+                let settled = jobs.map(|job| {
+                    let Some(outcome) = outcomes.get(&job.event.course) else {
+                        return (
+                            job,
+                            park(Duration::ZERO, "nothing was decided about its course".to_owned()),
+                        );
+                    };
                     match outcome {
                         Outcome::Updated | Outcome::Cleared => job.wrote(),
                         Outcome::Rejected(why) => job.span.in_scope(|| rejected(&job.event.course, why)),
@@ -196,7 +201,7 @@ impl Pipeline {
                     }
                     let settle = if job.is_hint { settle_hint } else { settle };
                     let settlement = settle(outcome, job.delivery.attempt, now);
-                    Some((job, settlement))
+                    (job, settlement)
                 });
                 let settled = settled.collect();
                 self.settle(settled);

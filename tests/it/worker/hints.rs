@@ -1,7 +1,7 @@
 //! What the Catalog says has changed: looked up at once and again later, without any event.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use course_sharing::store::HintPosition;
+use course_sharing::store::{HintPosition, PassKind};
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions};
 
 use super::PAGE;
@@ -233,6 +233,26 @@ async fn after_an_outage_of_more_than_a_day_a_pass_takes_the_place_of_hints() {
         // What is left to a pass after that one has begun waits for another, which may not come so soon.
         let due = Some(store.now().await.unwrap());
         store.set_hint_position(HintPosition { pass_due_since: due, ..position(stage).await }).await.unwrap();
+        let worker = stage.worker(&[ASKING, ("reconcile.schedule", "0 0 0 1 1 *")]).await;
+        asked_again(stage).await;
+        assert!(position(stage).await.pass_due_since.is_some());
+        assert_eq!(stage.database.count("course_sharing_reconcile").await, 1);
+        worker.stop().await.expect(0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_other_pass_is_asked_for_while_a_long_one_gets_on() {
+    with_stage(Kind::Sqlite, async |stage| {
+        let store = &stage.database.store;
+        let now = store.now().await.unwrap();
+        let row = HintPosition { id: 1, position: now, asked_at: now, pass_due_since: None };
+        let due = Some(now - TimeDelta::hours(3));
+        store.set_hint_position(HintPosition { pass_due_since: due, ..row }).await.unwrap();
+        let mut running = store.begin_pass(PassKind::Full, 100).await.unwrap();
+        running.started_at -= TimeDelta::hours(2);
+        store.save_pass(&mut running).await.unwrap();
         let worker = stage.worker(&[ASKING, ("reconcile.schedule", "0 0 0 1 1 *")]).await;
         asked_again(stage).await;
         assert!(position(stage).await.pass_due_since.is_some());
