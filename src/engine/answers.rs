@@ -57,7 +57,8 @@ pub struct Policy {
     pub bulk: bool,
     /// They are a page of the list, on which the parent of a custom course has a place of its own.
     pub page: bool,
-    /// They may come from the Catalog's cache and be old: what differs from what is known is [`super::Outcome::Superseded`].
+    /// They may come from the Catalog's cache and be old: the ledger stays as it is, overviews follow it but lose no link,
+    /// and what differs from it is [`super::Outcome::Superseded`].
     pub cached: bool,
     /// Whether a run that is no longer listed is to lose its link, at the end of the pass.
     pub clear_absent: bool,

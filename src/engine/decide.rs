@@ -131,7 +131,8 @@ impl Decided {
                     continue;
                 }
                 let Some(plan) = plan(&run, known, observation, *question) else { continue };
-                if policy.cached && differs(known, &plan) {
+                // It would count as an answer of now; and nothing that it may change is a risk.
+                if policy.cached {
                     plans.insert(run, (plan, None));
                     continue;
                 }
@@ -185,7 +186,7 @@ impl Decided {
             return;
         }
         let also = overview.also_changes(&entry.also_after(snapshot.entry.as_ref()));
-        let clears = entry.cleared_at.is_some() && entry.refused.is_none();
+        let clears = entry.cleared_at.is_some() && entry.refused.is_none() && !policy.cached;
         let stays = from == to || (to.is_none() && !clears);
         if stays && also.is_empty() {
             return;

@@ -49,7 +49,8 @@ pub struct Report {
     pub pages: u64,
     /// Runs that those pages showed; those shown twice are in it twice.
     pub listed: u64,
-    /// Runs shown again after they had been seen: the list moved, or a killed pass read a page again.
+    /// Runs shown again after they had been seen: the list moved, or a killed pass read a page again. Of a full pass, as
+    /// a light one notes nowhere what it has seen.
     pub seen_twice: u64,
     /// Listed runs of which the LMS has no overview.
     pub without_overview: u64,

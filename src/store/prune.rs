@@ -30,13 +30,13 @@ impl Store {
     /// Deletes the next of the ledger's rows, in the order of their keys after `after`, whose run has not been listed
     /// for 90 days and has no overview, nor a custom course with one. A failed look-up of such a run goes with it.
     ///
-    /// That the Catalog does not list a run is known by a complete pass alone: without one that is later than what the
-    /// row says, the row stays.
+    /// That the Catalog does not list a run is known by a complete full pass alone: a row stays until one has begun so
+    /// long after the run was last seen.
     pub async fn prune_runs(&self, after: Option<&str>) -> Result<PrunedRuns, StoreError> {
         let Some(pass) = self.last_ended(Some(Verdict::Complete)).await? else {
             return Ok(PrunedRuns::default());
         };
-        let before = std::cmp::min(self.now().await? - UNLISTED, pass.started_at);
+        let before = pass.started_at - UNLISTED;
         let old = self.old_runs(before, after).await?;
         let next = (old.len() == MAX_ROWS).then(|| old.last().cloned()).flatten();
         // A key that does not parse was put there by hand, and stays.

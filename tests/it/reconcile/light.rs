@@ -142,11 +142,35 @@ async fn a_list_that_breaks_off_makes_it_incomplete() {
 }
 
 #[tokio::test]
+async fn it_writes_no_row_of_a_run_that_is_as_it_was() {
+    for kind in KINDS {
+        let rig = Rig::generated(kind, 60).await;
+        rig.run().await;
+        let runs: Vec<_> = (0..60).map(|n| CourseKey::parse(&key(n)).unwrap().run_key()).collect();
+        let before = rig.database.store.entries(&runs).await.unwrap();
+        rig.catalog.put(&key(5), Some(&url(5)));
+        assert_eq!(rig.run_light().await.settled_by_crawl, 59, "{kind:?}");
+        let after = rig.database.store.entries(&runs).await.unwrap();
+        let written: Vec<_> = after.iter().filter(|(run, entry)| before.get(run) != Some(entry)).collect();
+        assert_eq!(written.len(), 1, "{kind:?}: {written:?}");
+        assert_eq!(written[0].1.in_force(), Some(url(5).as_str()), "{kind:?}");
+        rig.drop().await;
+    }
+}
+
+#[tokio::test]
 async fn it_clears_nothing() {
     for kind in KINDS {
         let mut rig = Rig::generated(kind, 60).await;
         rig.reconcile.absent = Absent::Clear;
+        // A link that the LMS brought back after a clear.
+        rig.catalog.put(&key(4), None);
         rig.run().await;
+        rig.long_ago().await;
+        rig.run().await;
+        assert_eq!(rig.link(4).await, None, "{kind:?}");
+        let back = format!("SET marketing_url = '{}' WHERE id = '{}'", url(4), key(4));
+        rig.database.execute(&format!("UPDATE course_overviews_courseoverview {back}")).await;
         let before: BTreeMap<_, _> = rig.links().await;
         rig.catalog.put(&key(5), None);
         rig.catalog.remove(&key(6));
@@ -162,7 +186,9 @@ async fn it_clears_nothing() {
         for _ in 0..2 {
             pass.run(rig.options(), &Silent, CancellationToken::new()).await.unwrap();
         }
-        assert_eq!((rig.link(5).await, rig.link(6).await), (None, None), "{kind:?}: a full one does");
+        for number in 4..7 {
+            assert_eq!(rig.link(number).await, None, "{kind:?}: a full one does");
+        }
         rig.drop().await;
     }
 }
