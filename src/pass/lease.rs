@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::PassError;
+use super::{PassError, Progress};
 use crate::jobs::{Job, Jobs};
 use crate::store::Store;
 
@@ -16,7 +16,9 @@ const LEASE_JOB: &str = "pass_lease";
 /// How long a killed pass keeps others out.
 const TTL: Duration = Duration::from_secs(30);
 const RENEW: Duration = Duration::from_secs(10);
+/// How often to look whether another pass is alive, and whether it has ended.
 const LOOK: Duration = Duration::from_millis(500);
+const LOOK_FOR_END: Duration = Duration::from_secs(5);
 
 /// The lease while it is held.
 pub(super) struct Held {
@@ -29,39 +31,51 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Takes the lease. Where another has it and does not renew it, as it was killed, waits until it runs out.
+    /// Takes the lease. Where another has it and does not renew it, as it was killed, waits until it runs out; where that
+    /// one is alive, for no longer than `patience`.
     ///
     /// # Errors
-    /// [`PassError::Taken`] if the other one is alive, or ends while this waits to see; [`PassError::Stopped`].
+    /// [`PassError::Taken`] if the other one is alive after that, or without patience if it ends while this waits to see;
+    /// [`PassError::Stopped`].
     pub(super) async fn take(
         store: &Store,
         jobs: &Jobs,
+        patience: Duration,
+        progress: &dyn Progress,
         stop: &CancellationToken,
     ) -> Result<Self, PassError> {
         let me = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
+        let (began, mut waits) = (Instant::now(), false);
         let mut other: Option<(String, DateTime<Utc>)> = None;
         loop {
-            match (store.acquire(JOB, &me, TTL).await?, other.take()) {
-                (false, None) => other = store.holder(JOB).await?,
-                // Renewed or not: that shows when its end has moved.
-                (false, Some((holder, until))) => match store.holder(JOB).await? {
-                    Some((now, end)) if now == holder && end == until => other = Some((holder, until)),
-                    _ => return Err(PassError::Taken { holder }),
-                },
-                // Given back before its time: its pass has just ended, and several workers on one schedule
-                // are to make one pass.
-                (true, Some((holder, until))) if store.now().await? < until => {
+            if store.acquire(JOB, &me, TTL).await? {
+                // Given back before its time: its pass has just ended, and several commands on one schedule are to make
+                // one pass.
+                if let Some((holder, until)) = other
+                    && patience.is_zero()
+                    && store.now().await? < until
+                {
                     store.release(JOB, &me).await?;
                     return Err(PassError::Taken { holder });
                 }
-                (true, _) => {
-                    let (halt, job) = (stop.child_token(), jobs.add(LEASE_JOB, RENEW));
-                    return Ok(Self::keep(store.clone(), me, halt, job));
-                }
+                let (halt, job) = (stop.child_token(), jobs.add(LEASE_JOB, RENEW));
+                return Ok(Self::keep(store.clone(), me, halt, job));
             }
+            let seen = store.holder(JOB).await?;
+            // Renewed or not: that shows when its end has moved.
+            match other.filter(|before| seen.as_ref() != Some(before)) {
+                Some((holder, _)) if began.elapsed() >= patience => return Err(PassError::Taken { holder }),
+                Some(_) if !std::mem::replace(&mut waits, true) => tracing::info!(
+                    event = "reconcile.waiting",
+                    "another pass runs; this one begins when that has ended"
+                ),
+                _ => {}
+            }
+            other = seen;
+            progress.waiting();
             tokio::select! {
                 () = stop.cancelled() => return Err(PassError::Stopped),
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(if waits { LOOK_FOR_END } else { LOOK }) => {}
             }
         }
     }

@@ -41,6 +41,8 @@ pub use self::report::{Broken, Report};
 pub use self::running::Options;
 pub(crate) use self::suspect::FEW;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
@@ -57,16 +59,18 @@ use crate::store::{ChangedBy, PassKind, Verdict};
 use crate::telemetry::report as in_one_line;
 use crate::telemetry::traces::{self, count};
 
-/// How often [`Pass::resume`] resumes one pass; after that a new one is waited for.
+/// How often [`Wanted::Rest`] resumes one pass; after that a new one is waited for.
 const RESUMED: u32 = 12;
 
-/// On which condition a pass runs.
+/// Which pass [`Pass::run_if`] runs, and on which condition.
 #[derive(Debug, Clone, Copy)]
-enum Wanted {
-    /// There is a pass to be resumed.
+pub enum Wanted {
+    /// The newest full pass, if it was killed, or broke off, no longer than `reconcile.resume_within` ago, and has not been
+    /// resumed too often.
     Rest,
-    /// No pass of this kind that began after this has ended.
-    NoneSince(PassKind, DateTime<Utc>),
+    /// A pass, unless one of its kind, or a full one, that began after this has ended: of several workers on one schedule
+    /// one makes the pass.
+    NoneSince(DateTime<Utc>),
 }
 
 /// The pass over the whole Catalog; to be run as often as wanted.
@@ -106,53 +110,29 @@ impl Pass {
             let halt = stop.child_token();
             return run(&self.parts, options, page_size, progress, stop, halt).await;
         }
-        let held = Held::take(self.parts.engine.store(), &self.jobs, &stop).await?;
+        let held = self.take(Duration::ZERO, progress, &stop).await?;
         self.run_held(held, options, page_size, progress, stop).await
     }
 
-    /// The same, unless a pass that began after `since` has ended: of several workers on one schedule one makes the
-    /// pass. None if it has been made.
+    /// The same if it is wanted, and else none. Waits up to `patience` for the end of another pass.
     ///
     /// # Errors
-    /// As of [`Self::run`].
-    pub async fn run_once(
-        &self,
-        since: DateTime<Utc>,
-        options: Options,
-        progress: &dyn Progress,
-        stop: CancellationToken,
-    ) -> Result<Option<Report>, PassError> {
-        self.run_if(Wanted::NoneSince(options.kind, since), options, progress, stop).await
-    }
-
-    /// Resumes the newest full pass, if it was killed, or broke off, no longer than `reconcile.resume_within` ago. None if
-    /// there is no such pass, or it has been resumed often enough.
-    ///
-    /// # Errors
-    /// As of [`Self::run`]; [`PassError::Taken`] where the pass is alive.
-    pub async fn resume(
-        &self,
-        options: Options,
-        progress: &dyn Progress,
-        stop: CancellationToken,
-    ) -> Result<Option<Report>, PassError> {
-        self.run_if(Wanted::Rest, options, progress, stop).await
-    }
-
-    async fn run_if(
+    /// As of [`Self::run`]; [`PassError::Taken`] where another pass is still alive.
+    pub async fn run_if(
         &self,
         wanted: Wanted,
+        patience: Duration,
         options: Options,
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Option<Report>, PassError> {
-        if !self.is_wanted(wanted).await? {
+        if !self.is_wanted(wanted, options.kind).await? {
             return Ok(None);
         }
         let page_size = self.page_size(options).await?;
-        let held = Held::take(self.parts.engine.store(), &self.jobs, &stop).await?;
+        let held = self.take(patience, progress, &stop).await?;
         // Again, with the lease: another worker may have made the whole pass since.
-        match self.is_wanted(wanted).await {
+        match self.is_wanted(wanted, options.kind).await {
             Ok(true) => self.run_held(held, options, page_size, progress, stop).await.map(Some),
             other => {
                 held.release().await;
@@ -161,13 +141,21 @@ impl Pass {
         }
     }
 
-    async fn is_wanted(&self, wanted: Wanted) -> Result<bool, PassError> {
+    async fn take(
+        &self,
+        patience: Duration,
+        progress: &dyn Progress,
+        stop: &CancellationToken,
+    ) -> Result<Held, PassError> {
+        Held::take(self.parts.engine.store(), &self.jobs, patience, progress, stop).await
+    }
+
+    async fn is_wanted(&self, wanted: Wanted, kind: PassKind) -> Result<bool, PassError> {
         Ok(match wanted {
             Wanted::Rest => resumable(self.parts.engine.store(), self.parts.settings.resume_within)
                 .await?
                 .is_some_and(|(_, report)| report.resumed <= RESUMED),
-            // A full pass serves where a light one is due.
-            Wanted::NoneSince(kind, since) => {
+            Wanted::NoneSince(since) => {
                 let kind = Some(kind).filter(|kind| *kind == PassKind::Full);
                 let passes = self.parts.engine.store().last_passes(kind, 1).await?;
                 !passes.first().is_some_and(|last| last.finished_at.is_some() && last.started_at > since)

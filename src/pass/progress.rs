@@ -7,6 +7,9 @@ use crate::engine::Change;
 
 /// Receives what a pass says while it runs; called from one task, in order, and not to be blocked for long.
 pub trait Progress: Send + Sync {
+    /// Again and again while it waits for the end of another pass.
+    fn waiting(&self) {}
+
     /// After every page and every batch of look-ups.
     fn at(&self, _status: &Status) {}
 

@@ -6,7 +6,7 @@ mod timetable;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use croner::Cron;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
@@ -19,7 +19,7 @@ use super::shutdown::sleeps;
 use crate::clock;
 use crate::config::{PageSize, Schedule};
 use crate::jobs::{Job, Jobs};
-use crate::pass::{Options, Pass, PassError, Progress, Report, Status};
+use crate::pass::{Options, Pass, PassError, Progress, Status, Wanted};
 use crate::store::{PassKind, Store, StoreError, Verdict};
 use crate::telemetry::metrics::{self, EventOutcome};
 use crate::telemetry::report;
@@ -28,8 +28,6 @@ use crate::telemetry::report;
 const PASS_INTERVAL: Duration = Duration::from_secs(3600);
 /// The longest that the wait for the next pass sleeps in one go.
 const STEP: Duration = Duration::from_secs(30);
-/// How often a full pass that is due looks whether another has ended.
-const TAKEN: Duration = Duration::from_secs(5);
 /// How far the clocks of two workers may be apart for a pass to count as the one that is due.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(30);
 
@@ -41,13 +39,17 @@ pub(super) struct Passes {
     pub(super) store: Store,
     pub(super) jobs: Jobs,
     /// Asks for a pass beside the schedule.
-    pub(super) wanted: Arc<Notify>,
+    pub(super) asked_for: Arc<Notify>,
 }
 
 /// A pass gets on: each page shows that its job does not hang.
 struct Watched<'a>(&'a Job);
 
 impl Progress for Watched<'_> {
+    fn waiting(&self) {
+        self.0.progress();
+    }
+
     fn at(&self, _: &Status) {
         self.0.progress();
     }
@@ -104,7 +106,7 @@ impl Passes {
                 let left = (at - clock::now()).to_std().unwrap_or_default();
                 let is_wanted = tokio::select! {
                     slept = sleeps(left.min(STEP), stop) => if slept { false } else { return false },
-                    () = self.wanted.notified() => true,
+                    () = self.asked_for.notified() => true,
                     () = changed(schedule) => {
                         schedule.mark_changed();
                         return true;
@@ -126,21 +128,15 @@ impl Passes {
         }
     }
 
-    /// The time, by the database's clock, after which a pass that began is the one that is due. `apart`: how long until
-    /// the next is due.
-    async fn since(&self, due: DateTime<Utc>, apart: TimeDelta) -> Result<DateTime<Utc>, StoreError> {
-        let now = self.store.now().await?;
-        Ok(now - (clock::now() - due) - CLOCKS_DIFFER.min(apart / 2))
-    }
-
     /// A pass, or the rest of one. Returns false if there may be a rest to be taken up later.
     async fn once(&self, due: Due, apart: TimeDelta, job: &Job, stop: &CancellationToken) -> bool {
         let kind = self.kind_due().await;
         let options = Options { kind, page_size: self.page_size, dry_run: false, allow_mass_change: false };
-        let ended = match due {
-            Due::New(at) => self.new_pass(at, apart, options, job, stop).await,
-            Due::Rest(_) => self.pass.resume(options, &Watched(job), stop.clone()).await,
+        let ended = async {
+            let (wanted, patience) = self.wanted(due, apart).await?;
+            self.pass.run_if(wanted, patience, options, &Watched(job), stop.clone()).await
         };
+        let ended = ended.await;
         match ended {
             Ok(None) => {
                 if matches!(due, Due::New(_)) {
@@ -151,7 +147,7 @@ impl Passes {
             // The pass has logged its result.
             Ok(Some(report)) => {
                 // Hints that asked for a pass meanwhile ask again, unless this one was enough.
-                let _ = self.wanted.notified().now_or_never();
+                let _ = self.asked_for.notified().now_or_never();
                 if report.kind == PassKind::Full {
                     metrics::get().reconcile_verdict.choose(report.verdict.as_str());
                     if report.verdict == Verdict::Complete {
@@ -171,34 +167,14 @@ impl Passes {
         self.kind == PassKind::Light
     }
 
-    /// The pass that is due since `at`. A full one waits for the end of another that runs, until the next is due.
-    async fn new_pass(
-        &self,
-        at: DateTime<Utc>,
-        apart: TimeDelta,
-        options: Options,
-        job: &Job,
-        stop: &CancellationToken,
-    ) -> Result<Option<Report>, PassError> {
-        let since = self.since(at, apart).await?;
-        let mut waits = false;
-        loop {
-            let ended = self.pass.run_once(since, options, &Watched(job), stop.clone()).await;
-            let is_taken = matches!(ended, Err(PassError::Taken { .. }));
-            if !is_taken || self.kind == PassKind::Light || clock::now() - at >= apart {
-                return ended;
-            }
-            if !std::mem::replace(&mut waits, true) {
-                tracing::info!(
-                    event = "reconcile.waiting",
-                    "another pass runs; this one begins when that has ended"
-                );
-            }
-            if !sleeps(TAKEN, stop).await {
-                return Err(PassError::Stopped);
-            }
-            job.progress();
-        }
+    /// What to ask for, and how long to wait for the end of another pass: with a full one that is due until the next is.
+    /// `apart`: how long after `due` that is.
+    async fn wanted(&self, due: Due, apart: TimeDelta) -> Result<(Wanted, Duration), StoreError> {
+        let Due::New(at) = due else { return Ok((Wanted::Rest, Duration::ZERO)) };
+        let ago = clock::now() - at;
+        let since = self.store.now().await? - ago - CLOCKS_DIFFER.min(apart / 2);
+        let left = if self.kind == PassKind::Full { apart.checked_sub(&ago) } else { None };
+        Ok((Wanted::NoneSince(since), left.and_then(|left| left.to_std().ok()).unwrap_or_default()))
     }
 
     /// A light pass compares with what a full one has found: where there was none yet, a full one takes its place.

@@ -138,14 +138,14 @@ fn start_jobs(
     // Hints ask for full passes.
     let full = (PassKind::Full, schedules.full, hints.pass.clone());
     let light = (PassKind::Light, schedules.light, Arc::default());
-    for (kind, schedule, wanted) in [full, light] {
+    for (kind, schedule, asked_for) in [full, light] {
         let passes = jobs::Passes {
             kind,
             pass: Pass::new(engine.clone(), settings, &config.catalog).watched_by(watching()),
             page_size: settings.page_size,
             store: store(),
             jobs: watching(),
-            wanted,
+            asked_for,
         };
         jobs.spawn(passes.run(schedule, stopping()));
     }

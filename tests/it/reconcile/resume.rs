@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use course_sharing::pass::{PassError, Progress, Report, Silent, Status};
+use course_sharing::pass::{PassError, Progress, Report, Silent, Status, Wanted};
 use course_sharing::store::{PassKind, Store, Verdict};
 use tokio_util::sync::CancellationToken;
 
@@ -128,12 +128,16 @@ async fn a_stopped_pass_leaves_its_row_and_no_lease() {
     }
 }
 
+async fn run_if(rig: &Rig, wanted: Wanted) -> Option<Report> {
+    let stop = CancellationToken::new();
+    rig.pass().run_if(wanted, Duration::ZERO, rig.options(), &Silent, stop).await.unwrap()
+}
+
 #[tokio::test]
 async fn the_rest_of_a_pass_is_taken_up_and_no_new_one_begins() {
     for kind in KINDS {
         let rig = Rig::generated(kind, 200).await;
-        let rest =
-            async || rig.pass().resume(rig.options(), &Silent, CancellationToken::new()).await.unwrap();
+        let rest = async || run_if(&rig, Wanted::Rest).await;
         assert_eq!(rest().await, None, "{kind:?}: there was none yet");
         rig.dry_run().await;
         assert_eq!(rest().await, None, "{kind:?}: a dry run has no rest");
@@ -194,8 +198,7 @@ async fn leave_a_pass(store: &Store, resumed: u32) {
 async fn a_pass_that_breaks_off_again_and_again_is_left_for_the_next() {
     let rig = Rig::generated(Kind::Sqlite, 10).await;
     leave_a_pass(&rig.database.store, 12).await;
-    let rest = rig.pass().resume(rig.options(), &Silent, CancellationToken::new()).await.unwrap();
-    assert_eq!(rest, None);
+    assert_eq!(run_if(&rig, Wanted::Rest).await, None);
     rig.drop().await;
 }
 
@@ -261,7 +264,6 @@ async fn a_pass_that_another_worker_made_while_this_one_was_about_to_begin_is_no
     let rig = Rig::generated(Kind::Sqlite, 10).await;
     let store = &rig.database.store;
     let since = store.now().await.unwrap();
-    let (pass, stop) = (rig.pass(), CancellationToken::new());
     // The other one is alive, so that this one waits; then it makes the pass, and is killed before it gives the lease back.
     assert!(store.acquire("reconcile", "another", Duration::from_secs(6)).await.unwrap());
     let mut row = store.begin_pass(PassKind::Full, 20).await.unwrap();
@@ -271,11 +273,11 @@ async fn a_pass_that_another_worker_made_while_this_one_was_about_to_begin_is_no
         row.finished_at = Some(store.now().await.unwrap());
         store.save_pass(&mut row).await.unwrap();
     };
-    let (ended, ()) = tokio::join!(pass.run_once(since, rig.options(), &Silent, stop.clone()), ends);
-    assert_eq!(ended.unwrap(), None);
+    let (ended, ()) = tokio::join!(run_if(&rig, Wanted::NoneSince(since)), ends);
+    assert_eq!(ended, None);
     assert_eq!(store.last_passes(None, 10).await.unwrap().len(), 1);
     let later = store.now().await.unwrap();
-    let next = pass.run_once(later, rig.options(), &Silent, stop).await.unwrap();
+    let next = run_if(&rig, Wanted::NoneSince(later)).await;
     assert_eq!(next.unwrap().verdict, Verdict::Complete, "and it leaves no lease behind");
     rig.drop().await;
 }
