@@ -1,10 +1,9 @@
 //! The first half of a pass: what the Catalog's list shows.
 
-use super::broken_neighbours::Neighbours;
 use super::fetch::{Crawl, Crawled, End};
 use super::position::InOrder;
 use super::progress::Phase;
-use super::report::{Broken, LISTED};
+use super::report::{Broken, LISTED, Neighbours};
 use super::running::Running;
 use super::{PassError, log};
 use crate::catalog::{CatalogError, ListedRun};

@@ -15,7 +15,6 @@
 //! time at which its runs were seen again. So a pass that was killed is resumed where it stopped.
 
 mod age;
-mod broken_neighbours;
 mod by_key;
 mod error;
 mod fetch;
@@ -31,7 +30,6 @@ mod report;
 mod resume;
 mod running;
 mod settle_page;
-mod suspect;
 mod table;
 mod verdict;
 
@@ -39,7 +37,7 @@ pub use self::error::PassError;
 pub use self::progress::{Phase, Progress, Silent, Status};
 pub use self::report::{Broken, Report};
 pub use self::running::Options;
-pub(crate) use self::suspect::FEW;
+pub(crate) use self::verdict::FEW;
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The one result of a pass: every number, the verdict and its reasons. Log, table row, JSON and tests read this.
 
+use std::collections::VecDeque;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +34,7 @@ pub struct Report {
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// How often a killed pass was taken up.
+    /// How often it was killed and resumed.
     pub resumed: u32,
     /// Whether nothing was written.
     pub dry_run: bool,
@@ -102,14 +104,14 @@ pub struct Report {
     pub failed_pages: u64,
     /// Runs that make any page with them fail.
     pub broken_runs: u64,
-    /// Listed rows that could not be used, or not wholly: a key that is none, a value that is neither URL nor null, a
-    /// value of `sync.also` that can be none.
+    /// Listed rows that could not be used, or not wholly: an invalid key, a value that is neither URL nor null, an
+    /// invalid value of `sync.also`.
     pub odd_rows: u64,
     /// Requests to the Catalog, quick retries and events' own in the meantime included.
     pub requests: u64,
     /// Bytes of all pages.
     pub bytes: u64,
-    /// How long it took, the time that it lay dead not included.
+    /// How long it took, without the time between being killed and being resumed.
     pub seconds: f64,
     /// Runs a page at the end; where the next pass begins.
     pub page_size: u32,
@@ -126,7 +128,7 @@ pub struct Report {
     pub held: Vec<Change>,
 }
 
-/// A run that the Catalog cannot show.
+/// A run that the Catalog cannot show. Its neighbours are the one thing by which an operator can find it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Broken {
@@ -138,6 +140,35 @@ pub struct Broken {
     pub before: Option<String>,
     /// What the Catalog answered.
     pub error: String,
+}
+
+/// Where good pages begin and end, so that a broken run can be found by its neighbours.
+#[derive(Debug, Default)]
+pub(super) struct Neighbours(VecDeque<(u64, u64, String, String)>);
+
+impl Neighbours {
+    /// More than the halves that one page falls into.
+    const KEPT: usize = 64;
+
+    /// A page with runs `start .. end` was read.
+    pub(super) fn add(&mut self, start: u64, end: u64, first: String, last: String) {
+        if self.0.len() == Self::KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back((start, end, first, last));
+    }
+
+    /// Names the neighbours of a broken run, as far as they have been shown.
+    pub(super) fn name(&self, broken: &mut Broken) {
+        for (start, end, first, last) in &self.0 {
+            if *end == broken.position {
+                broken.after = Some(last.clone());
+            }
+            if *start == broken.position + 1 {
+                broken.before = Some(first.clone());
+            }
+        }
+    }
 }
 
 impl Report {
