@@ -10,14 +10,14 @@ use crate::telemetry::metrics;
 const LOOKED_AT: u64 = 10;
 
 /// The age, as it grows while the pass runs.
-pub(super) struct Age {
+pub(super) struct ChangeAge {
     /// How long before this start the last complete pass, light or full, began. `None` if there was none, or if this one writes
     /// nothing.
     before: Option<Duration>,
     start: Instant,
 }
 
-impl Age {
+impl ChangeAge {
     /// `row`: that of the pass which begins; none in a dry run.
     pub(super) async fn at_the_start(store: &Store, row: Option<&PassRow>) -> Result<Self, StoreError> {
         let start = Instant::now();

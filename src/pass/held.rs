@@ -1,5 +1,5 @@
-//! Changes that wait for the end of the pass, as the brake is for them: the ledger does not know of them, so that a pass
-//! that is taken up meets them again.
+//! Changes under the brake, which wait for the end of the pass. They are not in the ledger, so that a resumed pass meets
+//! them again.
 
 use std::collections::HashSet;
 

@@ -28,7 +28,7 @@ impl Running<'_> {
         // The list that a light pass reads may come from the Catalog's cache.
         let engine = if self.is_light() { &self.parts.engine } else { &self.engine };
         let (store, catalog) = (engine.store().clone(), engine.catalog().clone());
-        let start = self.low.position();
+        let start = self.settled_to.position();
         let mut crawl = Crawl::start(store, catalog, start, self.page_size.clone(), self.parts.at_once);
         let mut neighbours = Neighbours::default();
         // While one page is read again in parts, others go on.
@@ -94,7 +94,7 @@ impl Running<'_> {
             }
             Crawled::Broken(position, error) => {
                 self.broken(position, &error, neighbours);
-                self.low.done(position, position + 1);
+                self.settled_to.done(position, position + 1);
                 self.tick(Phase::Crawl).await?;
             }
             Crawled::OneAtATime => {
@@ -120,7 +120,7 @@ impl Running<'_> {
     }
 
     fn ended(&mut self, end: End) -> Result<Listing, PassError> {
-        let position = self.low.position();
+        let position = self.settled_to.position();
         let read = self.report.pages > 0;
         let report = &mut self.report;
         let (position, count) = (position, report.count_after);

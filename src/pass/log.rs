@@ -1,5 +1,5 @@
-//! The log lines of a pass; operators of the command that this replaces know them: started, a run without overview,
-//! and at the end found in Catalog, found in overviews, not found, updated.
+//! The log lines of a pass. Operators know some of their words from the command that this replaces: found in Catalog,
+//! found in overviews, not found, updated.
 
 use std::time::Duration;
 

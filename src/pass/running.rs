@@ -10,7 +10,7 @@ use super::page_size::PageSize;
 use super::position::LowWater;
 use super::progress::{Phase, Progress, Status};
 use super::resume::first_row;
-use super::{PassError, Report, age::Age, log};
+use super::{PassError, Report, age::ChangeAge, log};
 use crate::config::{self, Absent};
 use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why, allowance};
 use crate::model::course_key::{CourseKey, RunKey};
@@ -60,7 +60,8 @@ pub(super) struct Running<'a> {
     /// None in a dry run.
     pub(super) row: Option<PassRow>,
     pub(super) report: Report,
-    pub(super) low: LowWater,
+    /// How far the list is settled; where a killed pass is resumed.
+    pub(super) settled_to: LowWater,
     /// What a dry run has seen; a real pass notes it in the ledger. It grows by some 100 MB for a million runs, as do the runs
     /// of [`Waiting`] where all of them have moved to another host.
     pub(super) seen: HashSet<RunKey>,
@@ -78,8 +79,8 @@ pub(super) struct Running<'a> {
     /// Runs no longer listed that lose their link for that at the end; counted for a dry run, as a pass sees them in
     /// the ledger.
     pub(super) absent: u64,
-    /// Of what it changes.
-    pub(super) age: Age,
+    /// How old its changes are.
+    pub(super) change_age: ChangeAge,
     began: Instant,
     began_at: u64,
     seconds_before: f64,
@@ -110,7 +111,7 @@ impl<'a> Running<'a> {
         )
         .await?;
         let position = row.as_ref().map_or(0, |row| u64::try_from(row.position).unwrap_or_default());
-        let age = Age::at_the_start(parts.engine.store(), row.as_ref()).await?;
+        let change_age = ChangeAge::at_the_start(parts.engine.store(), row.as_ref()).await?;
         let now = Instant::now();
         let mut running = Self {
             parts,
@@ -121,7 +122,7 @@ impl<'a> Running<'a> {
             halt,
             page_size,
             row,
-            low: LowWater::new(position),
+            settled_to: LowWater::new(position),
             seen: HashSet::new(),
             to_ask: Vec::new(),
             to_ask_beyond: 0,
@@ -129,7 +130,7 @@ impl<'a> Running<'a> {
             waiting: Waiting::default(),
             has_rejected: false,
             absent: 0,
-            age,
+            change_age,
             began: now,
             began_at: position,
             seconds_before: report.seconds,
@@ -146,7 +147,7 @@ impl<'a> Running<'a> {
         Ok(running)
     }
 
-    /// All of it. The row of a pass that breaks off stays as it is, to be taken up.
+    /// Runs the pass to its end. The row of one that breaks off stays as it is, to be resumed.
     pub(super) async fn complete(mut self) -> Result<Report, PassError> {
         let ended = self.all().await;
         if let Err(error) = &ended {
@@ -229,7 +230,7 @@ impl<'a> Running<'a> {
         };
         let new = observed.changes.iter().filter(is_new).count() as u64;
         self.report.changed += new;
-        self.age.note(self.options.kind, new);
+        self.change_age.note(self.options.kind, new);
         self.report.updated += observed.updated;
         self.report.cleared += observed.cleared;
         self.report.pending += observed.pending;
@@ -246,7 +247,7 @@ impl<'a> Running<'a> {
         if self.logged.elapsed() >= log::EVERY {
             self.logged = Instant::now();
             self.count_up();
-            log::progress(&self.report, phase, self.low.position());
+            log::progress(&self.report, phase, self.settled_to.position());
         }
         if self.saved.elapsed() >= SAVE_EVERY {
             self.save().await?;
@@ -270,7 +271,7 @@ impl<'a> Running<'a> {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         row.verdict = self.report.verdict;
         row.finished_at = self.report.finished_at;
-        row.position = number(self.low.position());
+        row.position = number(self.settled_to.position());
         row.page_size = i32::try_from(self.report.page_size).unwrap_or(i32::MAX);
         row.listed = number(self.report.listed);
         row.updated = number(self.report.updated);
@@ -290,7 +291,7 @@ impl<'a> Running<'a> {
     }
 
     pub(super) fn status(&self, phase: Phase) -> Status {
-        let (position, elapsed) = (self.low.position(), self.began.elapsed());
+        let (position, elapsed) = (self.settled_to.position(), self.began.elapsed());
         let done = position.saturating_sub(self.began_at);
         let left = self.report.count_after.saturating_sub(position);
         #[expect(clippy::cast_precision_loss, reason = "only shown")]

@@ -56,7 +56,7 @@ impl Progress for Watched<'_> {
 }
 
 impl Passes {
-    /// Runs a pass whenever the schedule says so, and takes up what broke off, until `stop`. The schedule may change.
+    /// Runs a pass whenever the schedule says so, and resumes one that broke off, until `stop`. The schedule may change.
     pub(super) async fn run(self, mut schedule: watch::Receiver<Option<Schedule>>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let current = schedule.borrow_and_update().clone();
@@ -128,7 +128,7 @@ impl Passes {
         }
     }
 
-    /// A pass, or the rest of one. Returns false if there may be a rest to be taken up later.
+    /// A pass, or the rest of one. Returns false if there may be a rest to be resumed later.
     async fn once(&self, due: Due, apart: TimeDelta, job: &Job, stop: &CancellationToken) -> bool {
         let kind = self.kind_due().await;
         let options = Options { kind, page_size: self.page_size, dry_run: false, allow_mass_change: false };

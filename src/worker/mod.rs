@@ -49,12 +49,12 @@ use crate::status::{Health, Sources};
 use crate::store::{PassKind, needs};
 use crate::telemetry::otlp;
 
-/// How long what is in hand may take at the end; together with closing, less than the 20 s that an operator waits.
+/// How long running work may take at shutdown; together with closing, less than the 20 s that an operator waits.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
 /// How long the connections to the broker may then take to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// When passes are due, as long as nothing else is said.
+/// When passes are due; this may change while the worker runs.
 #[derive(Debug)]
 pub struct Schedules {
     /// Full passes.

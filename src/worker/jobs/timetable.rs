@@ -1,5 +1,5 @@
-//! When a pass is due: a new one by the schedule, and before that the rest of one that broke off. Pure, with the clock
-//! in hand.
+//! When a pass is due: a new one by the schedule, and before that the rest of one that broke off. Pure: it is given the
+//! time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
