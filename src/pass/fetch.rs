@@ -1,17 +1,18 @@
-//! Reads the Catalog's whole list, page by page, and hands the pages on. It works ahead of the pass by as many requests
-//! as are allowed at once and one page in the channel; so memory stays the same for any length.
+//! Reads the Catalog's whole list and hands its pages on in their order. It works ahead of the pass by as many requests as
+//! are allowed at once; so memory stays the same for any length.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, StreamExt};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
 
 use super::page_size::{AtOnce, PageSize};
 use super::ranges::{Range, Ranges, Read};
-use crate::catalog::{CatalogError, Client, Page, Purpose};
+use crate::catalog::{CatalogError, Client, Defect, Page, Purpose};
 use crate::store::{Store, StoreError};
 use crate::telemetry::traces;
 
@@ -32,15 +33,11 @@ pub(super) enum Crawled {
         asked_at: DateTime<Utc>,
         /// The answer.
         page: Page,
-        /// Runs a page, as the next one will be.
-        page_size: u32,
     },
     /// A page failed and is asked for again in two halves.
     Split(Range, Arc<CatalogError>),
     /// The run at this position cannot be shown by the Catalog.
     Broken(u64, Arc<CatalogError>),
-    /// Several requests at once only slow each other: one at a time from now on.
-    OneAtATime,
 }
 
 /// How a crawl ended.
@@ -60,122 +57,105 @@ pub(super) enum End {
 
 /// A running crawl; dropping it stops it.
 pub(super) struct Crawl {
-    /// What it reads, as it comes; closed at the end.
-    pub(super) pages: mpsc::Receiver<Crawled>,
-    end: AbortOnDropHandle<(End, u32)>,
-}
-
-impl Crawl {
-    /// Begins at offset `start`, with at most `at_once` requests out.
-    pub(super) fn start(store: Store, catalog: Client, start: u64, size: PageSize, at_once: usize) -> Self {
-        let (sender, pages) = mpsc::channel(1);
-        let fetcher = Fetcher {
-            store,
-            catalog,
-            ranges: Ranges::new(start),
-            size,
-            at_once: AtOnce::new(at_once),
-            out: JoinSet::new(),
-            failures: 0,
-            sender,
-        };
-        let task = tokio::spawn(fetcher.run().in_current_span());
-        Self { pages, end: AbortOnDropHandle::new(task) }
-    }
-
-    /// How it ended, and the page size at the end; once [`Self::pages`] is closed.
-    pub(super) async fn end(self) -> Option<(End, u32)> {
-        self.end.await.ok()
-    }
+    store: Store,
+    catalog: Client,
+    ranges: Ranges,
+    /// Runs a page, as the next one will be.
+    pub(super) size: PageSize,
+    at_once: AtOnce,
+    /// The requests that are out, and answers that have not been taken.
+    out: FuturesOrdered<BoxFuture<'static, Fetched>>,
+    failures: u32,
 }
 
 type Fetched = (Range, DateTime<Utc>, usize, Result<Page, CatalogError>);
 
-struct Fetcher {
-    store: Store,
-    catalog: Client,
-    ranges: Ranges,
-    size: PageSize,
-    at_once: AtOnce,
-    out: JoinSet<Fetched>,
-    failures: u32,
-    sender: mpsc::Sender<Crawled>,
-}
+impl Crawl {
+    /// Begins at offset `start`, with at most `at_once` requests out.
+    pub(super) fn new(store: Store, catalog: Client, start: u64, size: PageSize, at_once: usize) -> Self {
+        let (ranges, at_once) = (Ranges::new(start), AtOnce::new(at_once));
+        Self { store, catalog, ranges, size, at_once, out: FuturesOrdered::new(), failures: 0 }
+    }
 
-impl Fetcher {
-    async fn run(mut self) -> (End, u32) {
-        let end = loop {
-            if let Err(error) = self.ask().await {
-                break End::Clock(error);
-            }
-            let Some(done) = self.out.join_next().await else {
-                break if self.ranges.is_endless() { End::Endless } else { End::Whole };
-            };
-            // A request that panicked is none that was answered; its part of the list is asked for by key.
-            let Ok((range, asked_at, together, answer)) = done else { continue };
-            let sent = match answer {
-                Ok(page) => self.read(range, asked_at, together, page).await,
-                Err(error) => match self.failed(range, error).await {
-                    Ok(sent) => sent,
-                    Err(end) => break end,
-                },
-            };
-            if !sent {
-                break End::Whole;
-            }
+    /// What comes next in the order of the list. Other requests go out before it is returned.
+    ///
+    /// # Errors
+    /// How the crawl has ended.
+    pub(super) async fn next(&mut self) -> Result<Crawled, End> {
+        if self.out.is_empty() {
+            self.ask().await?;
+        }
+        let Some((range, asked_at, together, answer)) = self.out.next().await else {
+            return Err(if self.ranges.is_endless() { End::Endless } else { End::Whole });
         };
-        // Requests that nobody waits for any more end with the crawl.
-        self.out.shutdown().await;
-        (end, self.size.now())
+        let crawled = match answer {
+            Ok(page) => self.read(range, asked_at, together, page),
+            Err(error) => self.failed(range, error)?,
+        };
+        self.ask().await?;
+        Ok(crawled)
     }
 
     /// Sends as many requests as may be out.
-    async fn ask(&mut self) -> Result<(), StoreError> {
+    async fn ask(&mut self) -> Result<(), End> {
+        let size = if self.ranges.is_unread() { self.size.first() } else { self.size.now() };
+        if let Some(range) = self.ranges.take_before(size) {
+            let request = self.request(range).await?;
+            self.out.push_front(request);
+        }
         while self.out.len() < self.at_once.now() {
-            let size = if self.ranges.is_unread() { self.size.first() } else { self.size.now() };
             let Some(range) = self.ranges.take(size, self.out.len()) else { break };
-            let asked_at = self.store.now().await?;
-            let catalog = self.catalog.clone();
-            let together = self.out.len() + 1;
-            let offset = i64::try_from(range.start).unwrap_or(i64::MAX);
-            let span = tracing::info_span!(
-                "page",
-                course_sharing.offset = offset,
-                course_sharing.limit = i64::from(range.len),
-            );
-            let request = async move {
-                let answer = catalog.page(range.start, range.len, Purpose::Pass).await;
-                if let Err(error) = &answer {
-                    traces::fail(&Span::current(), error.outcome().into(), error);
-                }
-                (range, asked_at, together, answer)
-            };
-            self.out.spawn(request.instrument(span));
+            let request = self.request(range).await?;
+            self.out.push_back(request);
         }
         Ok(())
     }
 
-    /// Returns false if nobody takes the pages any more.
-    async fn read(&mut self, range: Range, asked_at: DateTime<Utc>, together: usize, page: Page) -> bool {
+    /// A request that is out, and its answer.
+    async fn request(&mut self, range: Range) -> Result<BoxFuture<'static, Fetched>, End> {
+        let asked_at = self.store.now().await.map_err(End::Clock)?;
+        let catalog = self.catalog.clone();
+        let together = self.out.len() + 1;
+        let offset = i64::try_from(range.start).unwrap_or(i64::MAX);
+        let span = tracing::info_span!(
+            "page",
+            course_sharing.offset = offset,
+            course_sharing.limit = i64::from(range.len),
+        );
+        let request = async move {
+            let answer = catalog.page(range.start, range.len, Purpose::Pass).await;
+            if let Err(error) = &answer {
+                traces::fail(&Span::current(), error.outcome().into(), error);
+            }
+            answer
+        };
+        let request = AbortOnDropHandle::new(tokio::spawn(request.instrument(span)));
+        let fetched = async move {
+            let died = |error: tokio::task::JoinError| Err(Defect::Odd(error.to_string()).into());
+            (range, asked_at, together, request.await.unwrap_or_else(died))
+        };
+        Ok(fetched.boxed())
+    }
+
+    fn read(&mut self, range: Range, asked_at: DateTime<Utc>, together: usize, page: Page) -> Crawled {
         self.failures = 0;
         let rows = page.runs.len();
-        let Read { to, capped } = self.ranges.read(range, rows as u64, page.count);
+        let Read { to: read_to, capped } = self.ranges.read(range, rows as u64, page.count);
         if capped {
             self.size.capped_at(u32::try_from(rows).unwrap_or(u32::MAX));
         } else if rows as u64 >= u64::from(range.len) {
             self.size.took(range.len, page.elapsed);
         }
-        let together = together.max(self.out.len() + 1);
-        if self.at_once.took(rows, page.elapsed, together)
-            && self.sender.send(Crawled::OneAtATime).await.is_err()
-        {
-            return false;
+        if self.at_once.took(rows, page.elapsed, together.max(self.out.len() + 1)) {
+            tracing::info!(
+                event = "reconcile.one_at_a_time",
+                "several requests at once only slow each other: one at a time from now on"
+            );
         }
-        let page_size = self.size.now();
-        self.sender.send(Crawled::Page { range, read_to: to, asked_at, page, page_size }).await.is_ok()
+        Crawled::Page { range, read_to, asked_at, page }
     }
 
-    async fn failed(&mut self, range: Range, error: CatalogError) -> Result<bool, End> {
+    fn failed(&mut self, range: Range, error: CatalogError) -> Result<Crawled, End> {
         let error = Arc::new(error);
         if !error.may_succeed_smaller() {
             return Err(End::Gone(error));
@@ -185,11 +165,10 @@ impl Fetcher {
             return Err(End::Failing(error));
         }
         self.size.failed(range.len);
-        let crawled = if self.ranges.failed(range) {
+        Ok(if self.ranges.failed(range) {
             Crawled::Split(range, error)
         } else {
             Crawled::Broken(range.start, error)
-        };
-        Ok(self.sender.send(crawled).await.is_ok())
+        })
     }
 }

@@ -1,9 +1,8 @@
 //! The first half of a pass: what the Catalog's list shows.
 
 use super::fetch::{Crawl, Crawled, End};
-use super::position::InOrder;
 use super::progress::Phase;
-use super::report::{Broken, LISTED, Neighbours};
+use super::report::{Broken, LISTED};
 use super::running::Running;
 use super::{PassError, log};
 use crate::catalog::{CatalogError, ListedRun};
@@ -28,56 +27,31 @@ impl Running<'_> {
         // The list that a light pass reads may come from the Catalog's cache.
         let engine = if self.is_light() { &self.parts.engine } else { &self.engine };
         let (store, catalog) = (engine.store().clone(), engine.catalog().clone());
-        let start = self.settled_to.position();
-        let mut crawl = Crawl::start(store, catalog, start, self.page_size.clone(), self.parts.at_once);
-        let mut neighbours = Neighbours::default();
-        // While one page is read again in parts, others go on.
-        let mut in_order = InOrder::new(start, 12 + 2 * self.parts.at_once);
+        let mut crawl =
+            Crawl::new(store, catalog, self.settled_to, self.page_size.clone(), self.parts.at_once);
+        let mut last = None;
         loop {
-            let crawled = self.halt.run_until_cancelled(crawl.pages.recv()).await;
+            let crawled = self.halt.run_until_cancelled(crawl.next()).await;
             self.go_on()?;
-            let Some(Some(crawled)) = crawled else { break };
+            self.page_size = crawl.size.clone();
             match crawled {
-                Crawled::Page { range, read_to, .. } => in_order.add(range.start, read_to, crawled),
-                Crawled::Broken(position, _) => in_order.add(position, position + 1, crawled),
-                other => self.crawled(other, &mut neighbours).await?,
-            }
-            while let Some(crawled) = in_order.take() {
-                self.crawled(crawled, &mut neighbours).await?;
-            }
-        }
-        in_order.end();
-        while let Some(crawled) = in_order.take() {
-            self.crawled(crawled, &mut neighbours).await?;
-        }
-        for broken in &mut self.report.broken {
-            neighbours.name(broken);
-        }
-        // Pages come back in any order.
-        self.report.broken.sort_by_key(|broken| broken.position);
-        match crawl.end().await {
-            Some((end, size)) => {
-                self.page_size.resume_at(size);
-                self.ended(end)
-            }
-            None => {
-                self.report.reason("the crawl died");
-                Ok(Listing::Partly)
+                Some(Ok(crawled)) => self.crawled(crawled, &mut last).await?,
+                Some(Err(end)) => return self.ended(end),
+                None => {}
             }
         }
     }
 
-    /// Takes what the crawl hands on.
-    async fn crawled(&mut self, crawled: Crawled, neighbours: &mut Neighbours) -> Result<(), PassError> {
+    /// Takes what the crawl hands on. `last`: where the page before ended, and with which run.
+    async fn crawled(&mut self, crawled: Crawled, last: &mut Option<(u64, String)>) -> Result<(), PassError> {
         match crawled {
-            Crawled::Page { range, read_to, asked_at, page, page_size } => {
-                self.page_size.resume_at(page_size);
-                if let (Some(first), Some(last)) = (page.runs.first(), page.runs.last()) {
-                    let end = range.start + page.runs.len() as u64;
-                    neighbours.add(range.start, end, named(first), named(last));
-                }
-                for broken in &mut self.report.broken {
-                    neighbours.name(broken);
+            Crawled::Page { range, read_to, asked_at, page } => {
+                if let (Some(first), Some(end)) = (page.runs.first(), page.runs.last()) {
+                    let broken = self.report.broken.last_mut();
+                    if let Some(broken) = broken.filter(|broken| broken.position + 1 == range.start) {
+                        broken.before = Some(named(first));
+                    }
+                    *last = Some((range.start + page.runs.len() as u64, named(end)));
                 }
                 if self.report.pages == 0 {
                     self.report.count_before = page.count;
@@ -93,37 +67,29 @@ impl Running<'_> {
                 tracing::debug!(event = "reconcile.page_split", offset, limit, error = %error);
             }
             Crawled::Broken(position, error) => {
-                self.broken(position, &error, neighbours);
-                self.settled_to.done(position, position + 1);
+                let after = last.take().filter(|(end, _)| *end == position);
+                self.broken(position, &error, after.map(|(_, run)| run));
+                self.settled_to = position + 1;
                 self.tick(Phase::Crawl).await?;
-            }
-            Crawled::OneAtATime => {
-                tracing::info!(
-                    event = "reconcile.one_at_a_time",
-                    "several requests at once only slow each other: one at a time from now on"
-                );
             }
         }
         Ok(())
     }
 
-    fn broken(&mut self, position: u64, error: &CatalogError, neighbours: &Neighbours) {
+    fn broken(&mut self, position: u64, error: &CatalogError, after: Option<String>) {
         self.report.failed_pages += 1;
         self.report.broken_runs += 1;
         let error = cut(&error.to_string(), 300);
         log::run_broken(position, &error);
         if self.report.broken.len() < LISTED {
-            let mut broken = Broken { position, error, ..Broken::default() };
-            neighbours.name(&mut broken);
-            self.report.broken.push(broken);
+            self.report.broken.push(Broken { position, after, error, ..Broken::default() });
         }
     }
 
     fn ended(&mut self, end: End) -> Result<Listing, PassError> {
-        let position = self.settled_to.position();
         let read = self.report.pages > 0;
         let report = &mut self.report;
-        let (position, count) = (position, report.count_after);
+        let (position, count) = (self.settled_to, report.count_after);
         Ok(match end {
             End::Clock(error) => return Err(error.into()),
             End::Whole if read => Listing::Whole,

@@ -23,7 +23,6 @@ mod lease;
 mod list;
 mod log;
 mod page_size;
-mod position;
 mod progress;
 mod ranges;
 mod report;

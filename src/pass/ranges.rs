@@ -1,14 +1,13 @@
 //! Which part of the Catalog's list to ask for next, which parts are done, and how the broken run in a part that fails
 //! is found.
 //!
-//! A part that failed is searched by halves: the first half is asked for; if it is good the broken run is in the second
-//! half, which is not asked for as a whole, and if it fails all behind it waits. So one broken run costs one request for
-//! each halving, and one for what is left behind it.
+//! Answers are taken in the order of the list. A part that failed is searched by halves before any answer behind it is
+//! taken: the first half is asked for; if it is good the broken run is in the second half, which is not asked for as a
+//! whole, and if it fails all behind it waits. So one broken run costs one request for each halving, and one for what is
+//! left behind it.
 //!
 //! Pure. The list has no snapshot and its length changes while it is read, so this never concludes more than "this
 //! part was read"; what drifts past is caught afterwards, by key.
-
-use std::collections::VecDeque;
 
 /// Runs `start .. start + len` of the Catalog's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +73,10 @@ const GROWTH_BASE: u64 = 10_000;
 pub(super) struct Ranges {
     first: u64,
     next: u64,
-    /// Parts to ask for before going on. At most some ten for each request that is out.
-    again: VecDeque<Part>,
-    /// Searches of which a part is asked for now.
-    searching: Vec<(Range, Search)>,
+    /// Parts that lie before those that are out, the first one last.
+    before: Vec<Part>,
+    /// The search that asked for the part whose answer is taken next.
+    search: Option<Search>,
     count: Option<u64>,
     limit: u64,
     /// A page ended short at the end of the list.
@@ -90,8 +89,8 @@ impl Ranges {
         Self {
             first: start,
             next: start,
-            again: VecDeque::new(),
-            searching: Vec::new(),
+            before: Vec::new(),
+            search: None,
             count: None,
             limit: u64::MAX,
             end_seen: false,
@@ -103,23 +102,26 @@ impl Ranges {
         self.count.is_none()
     }
 
-    /// The next part, of at most `size` runs, while `out` requests are out. Returns none if there is nothing to ask for
-    /// now; if no requests are out, for good.
-    pub(super) fn take(&mut self, size: u32, out: usize) -> Option<Range> {
-        match self.again.pop_front() {
-            Some(Part::Search(search)) => {
-                let half = search.half();
-                self.searching.push((half, search));
-                return Some(half);
+    /// The next part before those that are out, of at most `size` runs; its answer is to be taken next. To be called once
+    /// after each answer.
+    pub(super) fn take_before(&mut self, size: u32) -> Option<Range> {
+        match self.before.pop()? {
+            Part::Search(search) => {
+                self.search = Some(search);
+                Some(search.half())
             }
-            Some(Part::Whole(range)) if range.len > size => {
+            Part::Whole(range) if range.len > size => {
                 let cut = range.start + u64::from(size);
-                self.again.push_front(Part::Whole(Range::new(cut, range.end())));
-                return Some(Range { len: size, ..range });
+                self.before.push(Part::Whole(Range::new(cut, range.end())));
+                Some(Range { len: size, ..range })
             }
-            Some(Part::Whole(range)) => return Some(range),
-            None => {}
+            Part::Whole(range) => Some(range),
         }
+    }
+
+    /// The next part behind those that are out, which are so many, of at most `size` runs. None if there is nothing to ask
+    /// for now; if no requests are out, for good.
+    pub(super) fn take(&mut self, size: u32, out: usize) -> Option<Range> {
         let go_on = match self.count {
             // One good page says how long the list is; until then they go one by one.
             None => out == 0,
@@ -152,9 +154,9 @@ impl Ranges {
         // A hole is not filled by asking again. What may be in it is asked for by key.
         let to = if rows == 0 { read_to + rest } else { read_to };
         let capped = to < read_to + rest;
-        match self.searched(range) {
-            Some(search) => self.search(Search { from: if capped { to } else { range.end() }, ..search }),
-            None if capped => self.again.push_front(Part::Whole(Range::new(read_to, read_to + rest))),
+        match self.search.take() {
+            Some(search) => self.go_on(Search { from: if capped { to } else { range.end() }, ..search }),
+            None if capped => self.before.push(Part::Whole(Range::new(read_to, read_to + rest))),
             None => {}
         }
         Read { to, capped }
@@ -162,29 +164,23 @@ impl Ranges {
 
     /// `range` failed: the broken run in it is searched. Returns false if it was a single run: that one is broken.
     pub(super) fn failed(&mut self, range: Range) -> bool {
-        let end = self.searched(range).map_or(range.end(), |search| search.end);
+        let end = self.search.take().map_or(range.end(), |search| search.end);
         let stands_alone = range.len <= 1;
         if stands_alone {
-            self.search(Search { from: range.end(), to: range.end(), end });
+            self.go_on(Search { from: range.end(), to: range.end(), end });
         } else {
-            self.search(Search { from: range.start, to: range.end(), end });
+            self.go_on(Search { from: range.start, to: range.end(), end });
         }
         !stands_alone
     }
 
-    /// The search that asked for this.
-    fn searched(&mut self, range: Range) -> Option<Search> {
-        let at = self.searching.iter().position(|(asked, _)| *asked == range)?;
-        Some(self.searching.swap_remove(at).1)
-    }
-
     /// Goes on with a search; at its end with what is behind it.
-    fn search(&mut self, search: Search) {
+    fn go_on(&mut self, search: Search) {
         let Search { from, to, end } = search;
         if from < to {
-            self.again.push_front(Part::Search(search));
+            self.before.push(Part::Search(search));
         } else if from < end {
-            self.again.push_front(Part::Whole(Range::new(from, end)));
+            self.before.push(Part::Whole(Range::new(from, end)));
         }
     }
 
@@ -196,29 +192,32 @@ impl Ranges {
 
 #[cfg(test)]
 mod tests {
-    use super::super::position::LowWater;
     use super::*;
     use proptest::prelude::*;
+    use std::collections::VecDeque;
 
     /// Walks a list of `count` runs of which some are broken; returns how often each was read, and which stood alone.
     fn walk(count: u64, size: u32, cap: u32, broken: &[u64], out: usize) -> (Vec<u32>, Vec<u64>, usize) {
-        let (mut ranges, mut low) = (Ranges::new(0), LowWater::new(0));
+        let (mut ranges, mut position) = (Ranges::new(0), 0);
         let mut read = vec![0; usize::try_from(count).unwrap()];
         let (mut alone, mut requests, mut flying) = (Vec::new(), 0, VecDeque::new());
         loop {
+            if let Some(range) = ranges.take_before(size) {
+                flying.push_front(range);
+            }
             while flying.len() < out {
                 let Some(range) = ranges.take(size, flying.len()) else { break };
                 flying.push_back(range);
             }
-            // The youngest is answered first, to have pages out of order.
-            let Some(range) = flying.pop_back() else { break };
+            let Some(range) = flying.pop_front() else { break };
+            assert!(range.start <= position || position >= count, "left out: {position}, {range:?}");
             requests += 1;
             assert!(requests < 100_000, "it ends");
             let end = range.end().min(count).max(range.start);
             if broken.iter().any(|b| (range.start..end).contains(b)) {
                 if !ranges.failed(range) {
                     alone.push(range.start);
-                    low.done(range.start, range.end());
+                    position = range.end();
                 }
                 continue;
             }
@@ -226,10 +225,9 @@ mod tests {
             for position in range.start..range.start + rows {
                 read[usize::try_from(position).unwrap()] += 1;
             }
-            low.done(range.start, ranges.read(range, rows, count).to);
+            position = ranges.read(range, rows, count).to;
         }
-        assert!(low.position() >= count, "{} of {count}", low.position());
-        alone.sort_unstable();
+        assert!(position >= count, "{position} of {count}");
         (read, alone, requests)
     }
 

@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::held::Waiting;
 use super::page_size::PageSize;
-use super::position::LowWater;
 use super::progress::{Phase, Progress, Status};
 use super::resume::first_row;
 use super::{PassError, Report, age::ChangeAge, log};
@@ -61,7 +60,7 @@ pub(super) struct Running<'a> {
     pub(super) row: Option<PassRow>,
     pub(super) report: Report,
     /// How far the list is settled; where a killed pass is resumed.
-    pub(super) settled_to: LowWater,
+    pub(super) settled_to: u64,
     /// What a dry run has seen; a real pass notes it in the ledger. It grows by some 100 MB for a million runs, as do the runs
     /// of [`Waiting`] where all of them have moved to another host.
     pub(super) seen: HashSet<RunKey>,
@@ -122,7 +121,7 @@ impl<'a> Running<'a> {
             halt,
             page_size,
             row,
-            settled_to: LowWater::new(position),
+            settled_to: position,
             seen: HashSet::new(),
             to_ask: Vec::new(),
             to_ask_beyond: 0,
@@ -247,7 +246,7 @@ impl<'a> Running<'a> {
         if self.logged.elapsed() >= log::EVERY {
             self.logged = Instant::now();
             self.count_up();
-            log::progress(&self.report, phase, self.settled_to.position());
+            log::progress(&self.report, phase, self.settled_to);
         }
         if self.saved.elapsed() >= SAVE_EVERY {
             self.save().await?;
@@ -271,7 +270,7 @@ impl<'a> Running<'a> {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         row.verdict = self.report.verdict;
         row.finished_at = self.report.finished_at;
-        row.position = number(self.settled_to.position());
+        row.position = number(self.settled_to);
         row.page_size = i32::try_from(self.report.page_size).unwrap_or(i32::MAX);
         row.listed = number(self.report.listed);
         row.updated = number(self.report.updated);
@@ -291,7 +290,7 @@ impl<'a> Running<'a> {
     }
 
     pub(super) fn status(&self, phase: Phase) -> Status {
-        let (position, elapsed) = (self.settled_to.position(), self.began.elapsed());
+        let (position, elapsed) = (self.settled_to, self.began.elapsed());
         let done = position.saturating_sub(self.began_at);
         let left = self.report.count_after.saturating_sub(position);
         #[expect(clippy::cast_precision_loss, reason = "only shown")]

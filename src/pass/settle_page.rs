@@ -31,7 +31,7 @@ impl Running<'_> {
                 self.count_listed_run(settled);
             }
         }
-        self.settled_to.done(start, read_to);
+        self.settled_to = read_to;
         self.tick(Phase::Crawl).await
     }
 
