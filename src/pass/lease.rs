@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const LOOK_FOR_END: Duration = Duration::from_secs(5);
 
 /// The lease while it is held.
-pub(super) struct Held {
+pub(super) struct Lease {
     store: Store,
     /// What the lease calls this pass.
     me: String,
@@ -30,7 +30,7 @@ pub(super) struct Held {
     _renewal: AbortOnDropHandle<()>,
 }
 
-impl Held {
+impl Lease {
     /// Takes the lease. Where another has it and does not renew it, as it was killed, waits until it runs out; where that
     /// one is alive, for no longer than `patience`.
     ///

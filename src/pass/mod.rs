@@ -18,7 +18,6 @@ mod age;
 mod by_key;
 mod error;
 mod fetch;
-mod held;
 mod lease;
 mod list;
 mod log;
@@ -31,6 +30,7 @@ mod running;
 mod settle_page;
 mod table;
 mod verdict;
+mod waiting;
 
 pub use self::error::PassError;
 pub use self::progress::{Phase, Progress, Silent, Status};
@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use self::lease::Held;
+use self::lease::Lease;
 use self::page_size::{FIRST, PageSize};
 use self::resume::resumable;
 use self::running::{Parts, Running};
@@ -107,8 +107,8 @@ impl Pass {
             let halt = stop.child_token();
             return run(&self.parts, options, page_size, progress, stop, halt).await;
         }
-        let held = self.take(Duration::ZERO, progress, &stop).await?;
-        self.run_held(held, options, page_size, progress, stop).await
+        let lease = self.take(Duration::ZERO, progress, &stop).await?;
+        self.run_with(lease, options, page_size, progress, stop).await
     }
 
     /// The same if it is wanted, and else none. Waits up to `patience` for the end of another pass.
@@ -127,12 +127,12 @@ impl Pass {
             return Ok(None);
         }
         let page_size = self.page_size(options).await?;
-        let held = self.take(patience, progress, &stop).await?;
+        let lease = self.take(patience, progress, &stop).await?;
         // Again, with the lease: another worker may have made the whole pass since.
         match self.is_wanted(wanted, options.kind).await {
-            Ok(true) => self.run_held(held, options, page_size, progress, stop).await.map(Some),
+            Ok(true) => self.run_with(lease, options, page_size, progress, stop).await.map(Some),
             other => {
-                held.release().await;
+                lease.release().await;
                 other.map(|_| None)
             }
         }
@@ -143,8 +143,8 @@ impl Pass {
         patience: Duration,
         progress: &dyn Progress,
         stop: &CancellationToken,
-    ) -> Result<Held, PassError> {
-        Held::take(self.parts.engine.store(), &self.jobs, patience, progress, stop).await
+    ) -> Result<Lease, PassError> {
+        Lease::take(self.parts.engine.store(), &self.jobs, patience, progress, stop).await
     }
 
     async fn is_wanted(&self, wanted: Wanted, kind: PassKind) -> Result<bool, PassError> {
@@ -160,9 +160,9 @@ impl Pass {
         })
     }
 
-    async fn run_held(
+    async fn run_with(
         &self,
-        held: Held,
+        lease: Lease,
         options: Options,
         page_size: PageSize,
         progress: &dyn Progress,
@@ -173,9 +173,9 @@ impl Pass {
             PassKind::Light => ChangedBy::LightPass,
         };
         let parts = Parts { engine: self.parts.engine.writing_as(by), ..self.parts.clone() };
-        let ended = run(&parts, options, page_size, progress, stop, held.halt.clone()).await;
+        let ended = run(&parts, options, page_size, progress, stop, lease.halt.clone()).await;
         if !matches!(ended, Err(PassError::LeaseLost)) {
-            held.release().await;
+            lease.release().await;
         }
         ended
     }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::held::Waiting;
 use super::page_size::PageSize;
 use super::progress::{Phase, Progress, Status};
 use super::resume::first_row;
+use super::waiting::Waiting;
 use super::{PassError, Report, age::ChangeAge, log};
 use crate::config::{self, Absent};
 use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why, allowance};
