@@ -146,8 +146,7 @@ fn ask(question: &Question, settings: &mut Settings) -> anyhow::Result<()> {
             continue;
         }
         let mut with_it = settings.clone();
-        with_it.set(key, answer)?;
-        match complete(&with_it).config() {
+        match with_it.set(key, answer).and_then(|()| complete(&with_it).config()) {
             Err(error) => say!("  {}", error.why()),
             Ok(_) => {
                 *settings = with_it;

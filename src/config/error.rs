@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::mask::mask;
-
 /// Why the program cannot start with what it was given; exit code 2. It names the key, and the file and line, the
 /// variable or the flag that it stands in.
 #[derive(Debug)]
@@ -25,12 +23,7 @@ impl ConfigError {
 
     /// What is wrong with the value of this key.
     pub(crate) fn invalid(key: &str, why: impl fmt::Display) -> Self {
-        Self::new(why).of(key)
-    }
-
-    /// The same, of this key if it has none yet.
-    pub(super) fn of(self, key: &str) -> Self {
-        Self { key: self.key.or_else(|| Some(key.to_owned())), ..self }
+        Self { key: Some(key.to_owned()), ..Self::new(why) }
     }
 
     /// The same, at this place.
@@ -50,10 +43,3 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
-
-impl serde::de::Error for ConfigError {
-    fn custom<T: fmt::Display>(why: T) -> Self {
-        // It may quote a URL.
-        Self::new(mask(&why.to_string()))
-    }
-}

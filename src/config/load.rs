@@ -10,7 +10,6 @@ use toml::de::{DeTable, DeValue};
 use super::mask::mask;
 use super::sample::{self, PREFIX};
 use super::settings::{Origin, Settings};
-use super::value::Value;
 use super::{Config, ConfigError};
 
 /// Where the configuration is, unless something else is said.
@@ -84,7 +83,7 @@ impl Settings {
         flags: &[String],
     ) -> Result<(), ConfigError> {
         for (name, key, value) in variables(environment)? {
-            self.insert(&key, Value::Text(value), Origin::Variable(name))?;
+            self.insert(&key, Origin::Variable(name), |key| key.literal(&value))?;
         }
         for flag in flags {
             let Some((key, value)) = flag.split_once('=').filter(|(key, _)| is_key(key)) else {
@@ -123,19 +122,8 @@ impl Settings {
                 return Err(wrong(start, &format!("there is no section [{name}]")));
             }
             for (key, value) in keys {
-                let name = format!("{name}.{}", key.get_ref());
-                let short: String = name.chars().take(80).collect();
-                let origin = at(key.span().start);
-                let value = Value::from_toml(value.get_ref())
-                    .map_err(|why| ConfigError::invalid(&short, why).at(Some(origin.to_string())));
-                match value {
-                    Ok(value) => self.insert(&name, value, origin)?,
-                    // Not known comes before not usable.
-                    Err(wrong) => {
-                        self.insert(&short, Value::Bool(false), origin)?;
-                        return Err(wrong);
-                    }
-                }
+                let (name, origin) = (format!("{name}.{}", key.get_ref()), at(key.span().start));
+                self.insert(&name, origin, |key| key.literal_of(value.get_ref()))?;
             }
         }
         Ok(())

@@ -4,13 +4,13 @@
 
 mod address;
 mod error;
+mod literal;
 mod load;
 mod mask;
 mod sample;
 mod sections;
 mod settings;
 mod validate;
-mod value;
 mod values;
 
 pub use self::address::{TlsFiles, TraceUrl, WebUrl};

@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use super::value::{list_in, quoted};
-
 const SAMPLE: &str = include_str!("../../ops/course-sharing.toml");
 /// What the names of our variables begin with.
 pub(super) const PREFIX: &str = "COURSE_SHARING_";
@@ -15,7 +13,7 @@ pub(super) struct Key {
     section: &'static str,
     name: &'static str,
     /// What follows it in the sample: its default, or an example.
-    value: &'static str,
+    pub(super) value: &'static str,
     /// Its default, as a TOML file has it, if it has one.
     pub(super) default: Option<&'static str>,
 }
@@ -40,23 +38,6 @@ impl Key {
     /// Whether its value is a URL, in which a password may stand.
     pub(super) fn is_url(&self) -> bool {
         self.name.ends_with("url")
-    }
-
-    /// Whether a TOML file has its value in quotes.
-    pub(super) fn is_text(&self) -> bool {
-        self.value.starts_with('"')
-    }
-
-    /// A value that a variable says, as a TOML file has it.
-    pub(super) fn literal(&self, text: &str) -> String {
-        if self.value.starts_with('[')
-            && let Ok(list) = list_in(text)
-        {
-            let elements: Vec<_> = list.iter().map(|element| quoted(element)).collect();
-            return format!("[{}]", elements.join(", "));
-        }
-        let is_bare = text.parse::<f64>().is_ok() || ["true", "false"].contains(&text);
-        if !self.is_text() && is_bare { text.to_owned() } else { quoted(text) }
     }
 }
 

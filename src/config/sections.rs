@@ -10,9 +10,7 @@ use url::Url;
 
 use super::ConfigError;
 use super::address::{TlsFiles, TraceUrl, WebUrl};
-use super::values::{
-    Absent, LogFormat, PageSize, Schedule, address, columns, duration, list, period, schedule,
-};
+use super::values::{Absent, LogFormat, PageSize, Schedule, address, columns, duration, period, schedule};
 use crate::model::extra_columns::AlsoColumn;
 use crate::model::marketing_url::UrlPolicy;
 
@@ -171,7 +169,6 @@ impl Default for Lms {
 #[serde(default, deny_unknown_fields)]
 pub struct MarketingUrl {
     /// Exact hosts or `*.host`; in the environment separated by commas. Empty: any host.
-    #[serde(deserialize_with = "list")]
     pub allowed_hosts: Vec<String>,
     /// Whether `http:` will do.
     pub allow_http: bool,

@@ -4,18 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
-use serde::de::value::{MapAccessDeserializer, MapDeserializer};
-use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess};
-use serde::forward_to_deserialize_any;
-
-use super::mask::without_password;
+use super::mask::{mask, without_password};
 use super::sample::{self, Key};
-use super::value::Value;
 use super::{Config, ConfigError};
 
 /// What is shown of a secret.
-const MASKED: &str = "***";
+const MASKED: &str = "\"***\"";
 
 /// Where a value stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,18 +32,18 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value, and where it stands.
+/// A value as a TOML file has it, on one line, and where it stands.
 #[derive(Clone)]
-pub(super) struct Setting {
-    pub(super) value: Value,
-    pub(super) origin: Origin,
+struct Setting {
+    literal: String,
+    origin: Origin,
 }
 
 /// Every key that is set. No `Debug`, as there are secrets in it.
 #[derive(Clone, Default)]
 pub struct Settings {
     /// By `section.key`.
-    pub(super) set: BTreeMap<String, Setting>,
+    set: BTreeMap<String, Setting>,
     /// The configuration file, if there is one.
     pub(super) file: Option<PathBuf>,
 }
@@ -82,9 +76,9 @@ impl Settings {
     /// Sets `section.key`, as a flag does.
     ///
     /// # Errors
-    /// There is no such key.
+    /// There is no such key, or the text can be none of its values.
     pub fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
-        self.insert(key, Value::Text(text.to_owned()), Origin::Flag)
+        self.insert(key, Origin::Flag, |key| key.literal(text))
     }
 
     /// Forgets `section.key`, so that it has its default.
@@ -92,11 +86,16 @@ impl Settings {
         self.set.remove(key);
     }
 
-    pub(super) fn insert(&mut self, key: &str, value: Value, origin: Origin) -> Result<(), ConfigError> {
-        if !sample::keys().any(|known| known.is(key)) {
-            return Err(unknown(key, &origin));
-        }
-        self.set.insert(key.to_owned(), Setting { value, origin });
+    pub(super) fn insert(
+        &mut self,
+        key: &str,
+        origin: Origin,
+        literal: impl FnOnce(&Key) -> Result<String, String>,
+    ) -> Result<(), ConfigError> {
+        let known = sample::keys().find(|known| known.is(key)).ok_or_else(|| unknown(key, &origin))?;
+        let literal = literal(&known)
+            .map_err(|why| ConfigError::invalid(key, mask(&why)).at(Some(origin.to_string())))?;
+        self.set.insert(key.to_owned(), Setting { literal, origin });
         Ok(())
     }
 
@@ -105,8 +104,16 @@ impl Settings {
     /// # Errors
     /// The first value that is wrong, with its key and its place.
     pub fn config(&self) -> Result<Config, ConfigError> {
-        let read = Config::deserialize(self).and_then(|config: Config| config.validate().map(|()| config));
-        read.map_err(|error| {
+        let text: String =
+            self.set.iter().map(|(key, Setting { literal, .. })| format!("{key} = {literal}\n")).collect();
+        let read = toml::from_str(&text).map_err(|error| {
+            // A key is on the line of its number.
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+            let key = self.set.keys().nth(line).map_or("", String::as_str);
+            ConfigError::invalid(key, mask(error.message()))
+        });
+        read.and_then(|config: Config| config.validate().map(|()| config)).map_err(|error| {
             let setting = error.key.as_ref().and_then(|key| self.set.get(key));
             error.at(setting.map(|setting| setting.origin.to_string()))
         })
@@ -116,39 +123,30 @@ impl Settings {
     pub fn shown(&self) -> Vec<Shown> {
         let shown = |key: Key| {
             let name = key.to_string();
-            let Some(Setting { value, origin }) = self.set.get(&name) else {
+            let Some(Setting { literal, origin }) = self.set.get(&name) else {
                 return Shown { value: key.default.map(str::to_owned), key: name, origin: None };
             };
-            let value = match value {
-                _ if key.is_secret() => Value::Text(MASKED.to_owned()),
-                Value::Text(text) if key.is_url() => Value::Text(without_password(text)),
-                // A number in a variable is a text only because a variable can say nothing else.
-                Value::Text(text) if !key.is_text() => {
-                    return Shown { value: Some(key.literal(text)), key: name, origin: Some(origin.clone()) };
-                }
-                value => value.clone(),
+            let value = match literal.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+                _ if key.is_secret() => MASKED.to_owned(),
+                // What is escaped in it stays so.
+                Some(url) if key.is_url() => format!("\"{}\"", without_password(url)),
+                _ => literal.clone(),
             };
-            Shown { value: Some(value.literal()), key: name, origin: Some(origin.clone()) }
+            Shown { value: Some(value), key: name, origin: Some(origin.clone()) }
         };
         sample::keys().map(shown).collect()
     }
 
     /// The sample, commented as it is, with everything that is set in its place.
     pub fn written(&self) -> String {
-        sample::with(|key| {
-            let setting = self.set.get(&key.to_string())?;
-            Some(match &setting.value {
-                Value::Text(text) => key.literal(text),
-                value => value.literal(),
-            })
-        })
+        sample::with(|key| Some(self.set.get(&key.to_string())?.literal.clone()))
     }
 
     /// The keys that other settings have another value for.
     pub fn differing(&self, other: &Self) -> Vec<String> {
-        let value = |settings: &Self, key: &str| settings.set.get(key).map(|setting| setting.value.clone());
+        let literal = |settings: &Self, key: &str| settings.set.get(key).map(|set| set.literal.clone());
         let keys = sample::keys().map(|key| key.to_string());
-        keys.filter(|key| value(self, key) != value(other, key)).collect()
+        keys.filter(|key| literal(self, key) != literal(other, key)).collect()
     }
 
     /// Takes these keys over from other settings.
@@ -163,67 +161,12 @@ impl Settings {
 }
 
 fn unknown(key: &str, origin: &Origin) -> ConfigError {
-    let near = sample::nearest(key);
+    let key: String = key.chars().take(80).collect();
+    let near = sample::nearest(&key);
     let as_there = |key: &str| match origin {
         Origin::Variable(_) => sample::variable(key),
         _ => key.to_owned(),
     };
     let meant = near.map_or(String::new(), |near| format!("; did you mean {}?", as_there(&near)));
     ConfigError::new(format!("there is no key {key}{meant}")).at(Some(origin.to_string()))
-}
-
-/// The settings as a map of sections, each a map of keys.
-impl<'de> Deserializer<'de> for &'de Settings {
-    type Error = ConfigError;
-
-    fn deserialize_any<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
-        let mut sections: BTreeMap<&str, Vec<(&str, &Value)>> = BTreeMap::new();
-        for (key, setting) in &self.set {
-            let (section, name) = key.split_once('.').unwrap_or((key, ""));
-            sections.entry(section).or_default().push((name, &setting.value));
-        }
-        let sections = sections.into_iter().map(|(section, keys)| (section, Section { section, keys }));
-        visitor.visit_map(MapDeserializer::new(sections))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-struct Section<'de> {
-    section: &'de str,
-    keys: Vec<(&'de str, &'de Value)>,
-}
-
-impl<'de> IntoDeserializer<'de, ConfigError> for Section<'de> {
-    type Deserializer = MapAccessDeserializer<Keys<'de>>;
-
-    fn into_deserializer(self) -> Self::Deserializer {
-        MapAccessDeserializer::new(Keys { section: self.section, keys: self.keys.into_iter(), current: None })
-    }
-}
-
-/// The keys of a section. An error in one has its name.
-struct Keys<'de> {
-    section: &'de str,
-    keys: std::vec::IntoIter<(&'de str, &'de Value)>,
-    current: Option<(&'de str, &'de Value)>,
-}
-
-impl<'de> MapAccess<'de> for Keys<'de> {
-    type Error = ConfigError;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ConfigError> {
-        self.current = self.keys.next();
-        self.current.map(|(key, _)| seed.deserialize(key.into_deserializer())).transpose()
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ConfigError> {
-        let Some((key, value)) = self.current.take() else {
-            return Err(ConfigError::new("a value was asked for before its key"));
-        };
-        seed.deserialize(value).map_err(|error| error.of(&format!("{}.{key}", self.section)))
-    }
 }

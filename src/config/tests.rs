@@ -229,9 +229,46 @@ fn a_list_is_read_as_people_write_it_in_a_variable() {
 }
 
 #[test]
+fn a_value_means_the_same_wherever_it_stands() {
+    for (key, in_file, in_variable) in [
+        ("amqp.prefetch", "7", "7"),
+        ("amqp.prefetch", "0x10", "16"),
+        ("amqp.prefetch", "\"7\"", "+7"),
+        ("amqp.declare", "false", "No"),
+        ("reconcile.max_change_ratio", "1e-1", ".1"),
+        ("reconcile.page_size", "7", "7"),
+        ("sync.also", "[\"language\"]", "language"),
+        ("sync.also", "\"language\"", "['language',]"),
+        ("catalog.client_id", "12", "12"),
+        ("catalog.client_id", "\"a\\tb\"", "a\tb"),
+        ("heal.interval", "'off'", "off"),
+    ] {
+        let (section, name) = key.split_once('.').unwrap();
+        let file = file(&format!("[{section}]\n{name} = {in_file}\n"));
+        let file = Settings::read(Some(file.path()), [], &[]).unwrap();
+        let variable = Settings::read(None, env(&[(&sample::variable(key), in_variable)]), &[]).unwrap();
+        assert!(
+            file.differing(&variable).is_empty(),
+            "{key}: {in_file} in a file, {in_variable} in a variable"
+        );
+        file.config().unwrap();
+    }
+    for (key, in_file) in [
+        ("amqp.prefetch", "1.5"),
+        ("amqp.prefetch", "[1]"),
+        ("amqp.declare", "7"),
+        ("catalog.client_secret", "[12]"),
+    ] {
+        let (section, name) = key.split_once('.').unwrap();
+        let message = error(&format!("[{section}]\n{name} = {in_file}\n"), &[], &[]);
+        assert!(message.contains(&format!(".toml:2: {key}: ")) && !message.contains("12"), "{message}");
+    }
+}
+
+#[test]
 fn what_is_set_is_shown_with_its_place_and_secrets_masked() {
     let file =
-        file("[amqp]\nurl = \"amqp://u:hush@h/\"\n[catalog]\nclient_secret = \"hush\"\ntimeout = \"1s\"\n");
+        file("[amqp]\nurl = 'amqp://u:\"hush\\@h/'\n[catalog]\nclient_secret = \"hush\"\ntimeout = \"1s\"\n");
     let environment = env(&[
         ("COURSE_SHARING_CATALOG__TIMEOUT", "5s"),
         ("COURSE_SHARING_AMQP__PREFETCH", "7"),
@@ -436,6 +473,12 @@ proptest! {
         let (section, word) = key.split_once('.').unwrap();
         let file = file(&format!("[{section}]\n{word} = {value}\n"));
         let _ = Config::load(Some(file.path()), [], &[]);
+    }
+
+    #[test]
+    fn a_text_is_what_was_said(text in any::<String>()) {
+        let config = Config::load(None, [], &[format!("catalog.client_id={text}")]).unwrap();
+        prop_assert_eq!(config.catalog.client_id, Some(text));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Kinds of values: lengths of time, lists, addresses, schedules; and `off` where a thing may be off.
+//! Kinds of values: lengths of time, addresses, schedules; and `off` where a thing may be off.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
-use serde::de::{DeserializeOwned, Error, IntoDeserializer, SeqAccess, Visitor};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use super::value::list_in;
 use crate::clock;
 use crate::model::extra_columns::AlsoColumn;
 
@@ -24,45 +23,15 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is no length of time; write it like 20s, 15m or 2h"))
 }
 
-/// For `#[serde(deserialize_with)]`: an array, or a text with a list in it, which is all that the environment can say.
-pub(super) fn list<'de, T: DeserializeOwned, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<T>, D::Error> {
-    let elements = deserializer.deserialize_any(Elements)?;
-    elements.into_iter().map(|element| T::deserialize(element.into_deserializer())).collect()
-}
-
-struct Elements;
-
-impl<'de> Visitor<'de> for Elements {
-    type Value = Vec<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of texts")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
-        list_in(text).map_err(E::custom)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<String>, A::Error> {
-        let mut list = Vec::new();
-        while let Some(element) = elements.next_element()? {
-            list.push(element);
-        }
-        Ok(list)
-    }
-}
-
-/// For `#[serde(deserialize_with)]`: a [`list`] of columns, each once.
+/// For `#[serde(deserialize_with)]`: columns, each once.
 pub(super) fn columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlsoColumn>, D::Error> {
-    let mut columns: Vec<AlsoColumn> = list(deserializer)?;
+    let mut columns = Vec::<AlsoColumn>::deserialize(deserializer)?;
     columns.sort_unstable();
     columns.dedup();
     Ok(columns)
 }
 
-/// Reads values of these types by their `FromStr`. The library makes a text of a number too.
+/// Reads values of these types by their `FromStr`.
 macro_rules! deserialize_from_str {
     ($($type:ty),+) => {$(
         impl<'de> Deserialize<'de> for $type {
