@@ -3,6 +3,7 @@
 //! [`Settings::read`] is the only reader of files and environment.
 
 mod address;
+mod defaults;
 mod error;
 mod literal;
 mod load;

@@ -1,5 +1,6 @@
 //! The sample, `ops/course-sharing.toml`: every key there is, at its default, with a comment. It is what an operator
-//! reads, what `init` fills in, and where the names of keys are known from. A test holds it against [`super::Config`].
+//! reads, what `init` fills in, and where names, kinds and defaults of keys are known from. A test holds it against
+//! [`super::Config`].
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! The sections, with the default of every key.
+//! The sections. The default of every key is in the sample.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::model::extra_columns::AlsoColumn;
 use crate::model::marketing_url::UrlPolicy;
 
 /// Everything that can be set, section by section. Its `Debug` shows no secret.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// The LMS's database, with our own tables beside the LMS's.
     pub database: Database,
@@ -45,7 +45,7 @@ pub(super) const EVENTS: &str = ".events";
 
 /// Where overviews and our own tables are.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Database {
     /// `sqlite:`, `mysql:` (MySQL and MariaDB) or `postgres:`; holds a password, so it is never shown.
     pub url: SecretString,
@@ -53,15 +53,9 @@ pub struct Database {
     pub max_connections: u32,
 }
 
-impl Default for Database {
-    fn default() -> Self {
-        Self { url: "sqlite://course-sharing.db?mode=rwc".into(), max_connections: 8 }
-    }
-}
-
 /// The broker, and the names of the topology on it.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Amqp {
     /// `amqp:` or, with TLS, `amqps:`; holds a password, so it is never shown.
     pub url: SecretString,
@@ -73,18 +67,6 @@ pub struct Amqp {
     pub prefetch: u16,
     /// True: declare the topology. False: only check that it is there.
     pub declare: bool,
-}
-
-impl Default for Amqp {
-    fn default() -> Self {
-        Self {
-            url: "amqp://guest:guest@127.0.0.1:5672/%2f".into(),
-            exchange: "course-events".to_owned(),
-            queue: "course-sharing.events".to_owned(),
-            prefetch: 500,
-            declare: true,
-        }
-    }
 }
 
 impl Amqp {
@@ -101,7 +83,7 @@ impl Amqp {
 
 /// course-discovery, and how gently it is asked.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Catalog {
     /// The root; `/api/v1/course_runs/` is appended, a path in it is kept.
     pub url: WebUrl,
@@ -124,26 +106,9 @@ pub struct Catalog {
     pub max_body_bytes: usize,
 }
 
-impl Default for Catalog {
-    fn default() -> Self {
-        Self {
-            #[expect(clippy::unwrap_used, reason = "a literal that parses")]
-            url: "http://127.0.0.1:18381".parse().unwrap(),
-            token_url: None,
-            client_id: None,
-            client_secret: None,
-            concurrency: 2,
-            timeout: Duration::from_secs(20),
-            requests_per_hour: 0,
-            max_url_bytes: 1300,
-            max_body_bytes: 32 * 1024 * 1024,
-        }
-    }
-}
-
 /// What the LMS's own settings say about links; the same order of links follows from the same flags.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Lms {
     /// `LMS_ROOT_URL`, for the About-page fallback.
     pub root_url: Url,
@@ -153,20 +118,9 @@ pub struct Lms {
     pub marketing_site: bool,
 }
 
-impl Default for Lms {
-    fn default() -> Self {
-        Self {
-            #[expect(clippy::unwrap_used, reason = "a literal that parses")]
-            root_url: Url::parse("http://localhost:8000").unwrap(),
-            custom_course_urls: true,
-            marketing_site: true,
-        }
-    }
-}
-
 /// Which URLs may be shown to learners.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MarketingUrl {
     /// Exact hosts or `*.host`; in the environment separated by commas. Empty: any host.
     pub allowed_hosts: Vec<String>,
@@ -183,7 +137,7 @@ impl MarketingUrl {
 
 /// How events are worked off.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Sync {
     /// Events settled in one go, at most.
     pub max_batch: usize,
@@ -198,20 +152,9 @@ pub struct Sync {
     pub also: Vec<AlsoColumn>,
 }
 
-impl Default for Sync {
-    fn default() -> Self {
-        Self {
-            max_batch: 200,
-            min_interval: Duration::from_secs(5),
-            clear_after: Duration::from_secs(15 * 60),
-            also: Vec::new(),
-        }
-    }
-}
-
 /// The pass over the whole Catalog.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Reconcile {
     /// When the worker runs a pass, in UTC.
     #[serde(deserialize_with = "schedule")]
@@ -233,38 +176,18 @@ pub struct Reconcile {
     pub resume_within: Duration,
 }
 
-impl Default for Reconcile {
-    fn default() -> Self {
-        Self {
-            schedule: "0 30 3 * * *".parse().ok(),
-            light_schedule: "0 15 * * * *".parse().ok(),
-            delta_interval: Some(Duration::from_secs(5 * 60)),
-            page_size: PageSize::Auto,
-            max_change_ratio: 0.05,
-            absent: Absent::Keep,
-            resume_within: Duration::from_secs(2 * 60 * 60),
-        }
-    }
-}
-
 /// Copying last-known URLs back to overviews that lost them.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Heal {
     /// How often the worker heals.
     #[serde(deserialize_with = "period")]
     pub interval: Option<Duration>,
 }
 
-impl Default for Heal {
-    fn default() -> Self {
-        Self { interval: Some(Duration::from_secs(60)) }
-    }
-}
-
 /// The worker's port.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Http {
     /// Where health, metrics, links and the status page are served.
     #[serde(deserialize_with = "address")]
@@ -283,32 +206,12 @@ pub struct Http {
     pub trace_url: Option<TraceUrl>,
 }
 
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
-            tokens_file: None,
-            anonymous: false,
-            tls_certificate_file: None,
-            tls_key_file: None,
-            grafana_url: None,
-            trace_url: None,
-        }
-    }
-}
-
 /// Log lines, always on stderr.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Log {
     /// How a line looks.
     pub format: LogFormat,
     /// What is logged, in the language of `RUST_LOG`.
     pub level: String,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Auto, level: "info".to_owned() }
-    }
 }

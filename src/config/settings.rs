@@ -99,18 +99,24 @@ impl Settings {
         Ok(())
     }
 
+    /// What is in effect: what is set, or else the default.
+    fn literal(&self, key: &Key) -> Option<&str> {
+        self.set.get(&key.to_string()).map(|setting| setting.literal.as_str()).or(key.default)
+    }
+
     /// The configuration that follows.
     ///
     /// # Errors
     /// The first value that is wrong, with its key and its place.
     pub fn config(&self) -> Result<Config, ConfigError> {
-        let text: String =
-            self.set.iter().map(|(key, Setting { literal, .. })| format!("{key} = {literal}\n")).collect();
+        let set: Vec<_> =
+            sample::keys().filter_map(|key| Some((key.to_string(), self.literal(&key)?))).collect();
+        let text: String = set.iter().map(|(key, literal)| format!("{key} = {literal}\n")).collect();
         let read = toml::from_str(&text).map_err(|error| {
             // A key is on the line of its number.
             let start = error.span().map_or(0, |span| span.start);
             let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count();
-            let key = self.set.keys().nth(line).map_or("", String::as_str);
+            let key = set.get(line).map_or("", |(key, _)| key);
             ConfigError::invalid(key, mask(error.message()))
         });
         read.and_then(|config: Config| config.validate().map(|()| config)).map_err(|error| {
@@ -121,18 +127,10 @@ impl Settings {
 
     /// Every key there is, in the order of the sample.
     pub fn shown(&self) -> Vec<Shown> {
-        let shown = |key: Key| {
-            let name = key.to_string();
-            let Some(Setting { literal, origin }) = self.set.get(&name) else {
-                return Shown { value: key.default.map(str::to_owned), key: name, origin: None };
-            };
-            let value = match literal.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-                _ if key.is_secret() => MASKED.to_owned(),
-                // What is escaped in it stays so.
-                Some(url) if key.is_url() => format!("\"{}\"", without_password(url)),
-                _ => literal.clone(),
-            };
-            Shown { value: Some(value), key: name, origin: Some(origin.clone()) }
+        let shown = |key: Key| Shown {
+            key: key.to_string(),
+            value: self.literal(&key).map(|literal| masked(&key, literal)),
+            origin: self.set.get(&key.to_string()).map(|setting| setting.origin.clone()),
         };
         sample::keys().map(shown).collect()
     }
@@ -144,9 +142,8 @@ impl Settings {
 
     /// The keys that other settings have another value for.
     pub fn differing(&self, other: &Self) -> Vec<String> {
-        let literal = |settings: &Self, key: &str| settings.set.get(key).map(|set| set.literal.clone());
-        let keys = sample::keys().map(|key| key.to_string());
-        keys.filter(|key| literal(self, key) != literal(other, key)).collect()
+        let differ = |key: &Key| self.literal(key) != other.literal(key);
+        sample::keys().filter(differ).map(|key| key.to_string()).collect()
     }
 
     /// Takes these keys over from other settings.
@@ -157,6 +154,15 @@ impl Settings {
                 None => drop(self.set.remove(*key)),
             }
         }
+    }
+}
+
+fn masked(key: &Key, literal: &str) -> String {
+    match literal.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        _ if key.is_secret() => MASKED.to_owned(),
+        // What is escaped in it stays so.
+        Some(url) if key.is_url() => format!("\"{}\"", without_password(url)),
+        _ => literal.to_owned(),
     }
 }
 

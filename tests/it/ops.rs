@@ -6,7 +6,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use course_sharing::config::Config;
-use secrecy::ExposeSecret;
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::support::project::{self, all_metrics, read, root};
@@ -265,16 +264,9 @@ fn every_event_that_is_logged_is_documented_with_its_level_and_no_other() {
 }
 
 #[test]
-fn the_sample_configuration_has_every_key_at_its_default() {
-    let sample = root().join("ops/course-sharing.toml");
-    let (read, default) = (Config::load(Some(&sample), [], &[]).unwrap(), Config::default());
-    // All but the secrets, which are never shown.
-    let shown = format!("{default:#?}");
-    assert_eq!(format!("{read:#?}"), shown);
-    assert_eq!(read.database.url.expose_secret(), default.database.url.expose_secret());
-    assert_eq!(read.amqp.url.expose_secret(), default.amqp.url.expose_secret());
-
-    let text = fs::read_to_string(sample).unwrap();
+fn the_sample_configuration_has_every_key() {
+    let shown = format!("{:#?}", Config::default());
+    let text = read("ops/course-sharing.toml");
     let mut section = "";
     for line in shown.lines() {
         // Of the pretty form: a section is indented once, its keys twice.
