@@ -14,7 +14,7 @@ use super::check::{self, Found};
 use super::context::{Context, Output, Source};
 use super::exit::Exit;
 use super::output::{self, say};
-use crate::config::{DEFAULT_FILE, Settings};
+use crate::config::{DEFAULT_FILE, Settings, named_file};
 use crate::telemetry::report;
 
 #[derive(Debug, Args)]
@@ -64,8 +64,7 @@ enum Part {
 
 /// Where `init` writes.
 pub(super) fn target(flag: Option<PathBuf>) -> PathBuf {
-    let named = flag.or_else(|| std::env::var_os("COURSE_SHARING_CONFIG").map(PathBuf::from));
-    named.unwrap_or_else(|| DEFAULT_FILE.into())
+    named_file(flag).unwrap_or_else(|| DEFAULT_FILE.into())
 }
 
 /// `settings` is what flags and variables say.

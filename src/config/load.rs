@@ -46,10 +46,15 @@ impl Config {
     }
 }
 
-/// The file named by `--config`, or else by `COURSE_SHARING_CONFIG`, or else [`DEFAULT_FILE`], if it is there.
+/// The file that is named by `--config`, or else by `COURSE_SHARING_CONFIG`. A variable that is empty counts as not set.
+pub fn named_file(flag: Option<PathBuf>) -> Option<PathBuf> {
+    let variable = || std::env::var_os("COURSE_SHARING_CONFIG").filter(|path| !path.is_empty());
+    flag.or_else(|| variable().map(PathBuf::from))
+}
+
+/// The file that is named, or else [`DEFAULT_FILE`], if it is there.
 pub fn file(flag: Option<PathBuf>) -> Option<PathBuf> {
-    let named = flag.or_else(|| std::env::var_os("COURSE_SHARING_CONFIG").map(PathBuf::from));
-    named.or_else(|| if_there(DEFAULT_FILE.into()))
+    named_file(flag).or_else(|| if_there(DEFAULT_FILE.into()))
 }
 
 /// The path, unless there certainly is nothing: a file that cannot be looked for is named in an error later.

@@ -17,7 +17,7 @@ mod values;
 pub use self::address::{TlsFiles, TraceUrl, WebUrl};
 pub use self::error::ConfigError;
 pub(crate) use self::load::read_secret;
-pub use self::load::{DEFAULT_FILE, file};
+pub use self::load::{DEFAULT_FILE, file, named_file};
 pub(crate) use self::mask::without_password;
 pub use self::sections::{
     Amqp, Catalog, Config, Database, Heal, Http, Lms, Log, MarketingUrl, Reconcile, Sync,

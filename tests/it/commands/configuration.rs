@@ -76,6 +76,7 @@ async fn without_any_configuration_a_command_says_how_to_begin_and_makes_no_data
         (&["worker"], &[]),
         (&["migrate"], &[]),
         (&["worker"], &[image]),
+        (&["heal"], &[("COURSE_SHARING_CONFIG", "")]),
     ] {
         let ended = run(command, variables).await.expect(2);
         assert!(ended.stderr.starts_with("course-sharing: nothing is configured: "), "{}", ended.stderr);
