@@ -1,6 +1,7 @@
 //! `sync`: looks these runs up in the Catalog and updates their links, now. `heal`: gives overviews that lost their link
 //! the last URL known.
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -25,7 +26,7 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
     let mut rows = Vec::with_capacity(courses.len());
     let (mut unknown, mut rejected) = (false, false);
     for course in courses {
-        let Some(outcome) = outcomes.get(course) else { continue };
+        let outcome = outcomes.get(course).with_context(|| format!("{course} was not looked up"))?;
         let why = match outcome {
             Outcome::Unknown(why) => {
                 unknown = true;
