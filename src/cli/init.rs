@@ -132,7 +132,7 @@ fn ask(question: &Question, settings: &mut Settings) -> anyhow::Result<()> {
     }
     loop {
         let answer = if *key == "catalog.client_secret" {
-            eprint!("{key}: ");
+            output::prompt(&format!("{key}:"));
             console::Term::stderr().read_secure_line().context("cannot read the answer")?
         } else {
             output::ask(&format!("{key}:"))?

@@ -59,10 +59,14 @@ pub(super) fn asks() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Writes a question to stderr. As with [`say`], a closed pipe is no error.
+pub(super) fn prompt(question: &str) {
+    let _ = write!(io::stderr(), "{question} ");
+}
+
 /// Asks a question, and returns the line that is the answer.
 pub(super) fn ask(question: &str) -> anyhow::Result<String> {
-    eprint!("{question} ");
-    io::stderr().flush()?;
+    prompt(question);
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     anyhow::ensure!(!line.is_empty(), "there was no answer, so nothing was done");
