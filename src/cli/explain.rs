@@ -4,7 +4,6 @@ use super::context::{Context, Output};
 use super::exit::Exit;
 use super::output;
 use crate::model::course_key::CourseKey;
-use crate::model::text::escape;
 use crate::status::Explanation;
 
 pub(super) async fn run(context: &Context, course: &CourseKey) -> anyhow::Result<Exit> {
@@ -14,9 +13,7 @@ pub(super) async fn run(context: &Context, course: &CourseKey) -> anyhow::Result
         Output::Json => output::json(&explanation.document(lms))?,
         Output::Human => {
             let lines = explanation.lines(lms).into_iter().chain(explanation.history_lines());
-            output::columns(
-                &lines.map(|(label, text)| [label.to_owned(), escape(&text)]).collect::<Vec<_>>(),
-            )?;
+            output::columns(&lines.map(|(label, text)| [label.to_owned(), text]).collect::<Vec<_>>())?;
         }
     }
     Ok(Exit::Done)

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::exit::Exit;
+use crate::model::text::escape;
 
 /// Writes to stdout. If the reader has closed the pipe (`| head`), the text is dropped without an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -32,11 +33,12 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-/// Prints rows in columns as wide as their widest cell; the last column is not padded. A crate for tables would replace
-/// no more than these lines.
+/// Prints rows in columns as wide as their widest cell, with control characters escaped; the last column is not padded. A
+/// crate for tables would replace no more than these lines.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> anyhow::Result<()> {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| escape(cell))).collect();
     let mut widths = [0; N];
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }

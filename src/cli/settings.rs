@@ -7,7 +7,6 @@ use super::context::{Context, Output};
 use super::exit::Exit;
 use super::output;
 use crate::config::Shown;
-use crate::model::text::escape;
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub(super) enum Action {
@@ -36,5 +35,5 @@ pub(super) fn run(context: &Context, action: Action) -> anyhow::Result<Exit> {
 fn row(Shown { key, value, origin }: &Shown) -> [String; 3] {
     let value = value.as_deref().unwrap_or("(not set)");
     let from = origin.as_ref().map_or("default".to_owned(), ToString::to_string);
-    [key.clone(), escape(value), escape(&from)]
+    [key.clone(), value.to_owned(), from]
 }

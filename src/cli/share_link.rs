@@ -8,7 +8,6 @@ use super::context::{Context, Output};
 use super::exit::Exit;
 use super::output;
 use crate::model::course_key::CourseKey;
-use crate::model::text::escape;
 use crate::share_link;
 use crate::store::MAX_ROWS;
 
@@ -27,7 +26,7 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
         Output::Human => {
             let known = courses.iter().filter_map(|course| {
                 let link = links.get(course.as_str())?;
-                Some([course.to_string(), link.source.as_str().to_owned(), escape(&link.url)])
+                Some([course.to_string(), link.source.as_str().to_owned(), link.url.clone()])
             });
             let unknown =
                 unknown.iter().map(|course| [(*course).to_owned(), "unknown".to_owned(), String::new()]);

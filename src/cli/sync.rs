@@ -12,7 +12,7 @@ use super::output;
 use crate::catalog::Purpose;
 use crate::engine::{Outcome, Policy};
 use crate::model::course_key::CourseKey;
-use crate::model::text::{counted, escape};
+use crate::model::text::counted;
 use crate::store::Healed;
 use crate::telemetry::traces;
 
@@ -30,13 +30,13 @@ pub(super) async fn run(context: &Context, courses: &[CourseKey]) -> anyhow::Res
         let why = match outcome {
             Outcome::Unknown(why) => {
                 unknown = true;
-                escape(&why.to_string())
+                why.to_string()
             }
             // The Catalog has answered: the text says what to correct there.
-            Outcome::Refused(refused) => escape(&format!("{}: {}", refused.url, refused.why)),
+            Outcome::Refused(refused) => format!("{}: {}", refused.url, refused.why),
             Outcome::Rejected(why) => {
                 rejected = true;
-                escape(why)
+                why.clone()
             }
             Outcome::Superseded => {
                 unknown = true;
@@ -64,10 +64,8 @@ fn document([course, outcome, why]: &[String; 3]) -> Value {
 
 pub(super) async fn heal(context: &Context) -> anyhow::Result<Exit> {
     let Healed { overviews, rejected } = context.store().await?.heal().await?;
-    let rows: Vec<_> = rejected
-        .iter()
-        .map(|row| [row.course.to_string(), "rejected".to_owned(), escape(&row.why)])
-        .collect();
+    let rows: Vec<_> =
+        rejected.iter().map(|row| [row.course.to_string(), "rejected".to_owned(), row.why.clone()]).collect();
     match context.output {
         Output::Human => {
             output::print(&format!("healed {}\n", counted(overviews, "overview")))?;

@@ -50,6 +50,28 @@ async fn what_the_catalog_cannot_say_is_3_and_changes_nothing() {
     .await;
 }
 
+#[tokio::test]
+async fn a_reason_is_one_line_for_people_and_as_it_is_for_programs() {
+    with_stage(Kind::Sqlite, async |stage| {
+        stage.course(KEY, None, Some(URL)).await;
+        stage.run(&["sync", KEY]).await.expect(0);
+        for sql in [
+            "UPDATE course_overviews_courseoverview SET marketing_url = NULL",
+            "CREATE TRIGGER two_lines BEFORE UPDATE ON course_overviews_courseoverview \
+             WHEN NEW.marketing_url IS NOT NULL BEGIN SELECT RAISE(ABORT, 'two\nlines'); END",
+        ] {
+            stage.database.execute(sql).await;
+        }
+        for command in [&["heal"][..], &["sync", KEY]] {
+            stage.run(command).await.expect(1).says(&[r"two\nlines"]);
+            let ended = stage.run(&[command, &["--output", "json"]].concat()).await.expect(1).json();
+            let why = ended["courses"][0]["why"].as_str().unwrap();
+            assert!(why.contains("two\nlines"), "{ended:#}");
+        }
+    })
+    .await;
+}
+
 /// What another worker wrote, whose clock was ahead: of an older URL, as if asked a moment from now.
 fn ahead(url: &str) -> Entry {
     let observed_at = Utc::now() + TimeDelta::milliseconds(1500);
