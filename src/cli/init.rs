@@ -74,29 +74,9 @@ pub(super) async fn run(
     mut settings: Settings,
     output: Output,
 ) -> anyhow::Result<Exit> {
-    if file.exists() && !args.force {
-        say!(
-            "course-sharing: {} is there already: change it with an editor and run course-sharing check, or replace it \
-             with --force",
-            file.display()
-        );
-        return Ok(Exit::Usage);
-    }
     let asks = output::asks();
-    let missing: Vec<_> = QUESTIONS
-        .iter()
-        .filter(|question| !question.optional && !settings.is_set(question.key))
-        .map(|question| format!("--set {}={}", question.key, question.example))
-        .collect();
-    if !asks && !missing.is_empty() {
-        say!(
-            "course-sharing: this is no terminal to ask on; give what is missing, or the variables of these keys:\n  {}",
-            missing.join("\n  ")
-        );
-        return Ok(Exit::Usage);
-    }
-    if let Err(error) = if asks { complete(&settings).config() } else { settings.config() } {
-        say!("course-sharing: {}", report(&error));
+    if let Some(why) = refused(args, file, &settings, asks) {
+        say!("course-sharing: {why}");
         return Ok(Exit::Usage);
     }
     let mut checks = Vec::new();
@@ -116,6 +96,29 @@ pub(super) async fn run(
         Output::Json => output::json(&json!({ "file": file, "checks": check::document(&checks) }))?,
     }
     Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+/// Why it cannot begin, and what to do about it.
+fn refused(args: &Arguments, file: &Path, settings: &Settings, asks: bool) -> Option<String> {
+    if file.exists() && !args.force {
+        return Some(format!(
+            "{} is there already: change it with an editor and run course-sharing check, or replace it with --force",
+            file.display()
+        ));
+    }
+    let missing: Vec<_> = QUESTIONS
+        .iter()
+        .filter(|question| !question.optional && !settings.is_set(question.key))
+        .map(|question| format!("--set {}={}", question.key, question.example))
+        .collect();
+    if !asks && !missing.is_empty() {
+        return Some(format!(
+            "this is no terminal to ask on; give what is missing, or the variables of these keys:\n  {}",
+            missing.join("\n  ")
+        ));
+    }
+    let read = if asks { complete(settings).config() } else { settings.config() };
+    read.err().map(|error| report(&error))
 }
 
 /// Whether there is anything to ask: a client belongs to a token endpoint.
