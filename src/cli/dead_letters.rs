@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::{Context, Output};
 use super::exit::Exit;
-use super::output::{self, say};
+use super::output::{self, JsonList, say};
 use crate::broker::{self, Broker, BrokerError, Publisher, Received, Topology};
 use crate::model::course_key::CourseKey;
 use crate::model::text::{counted, escape};
@@ -65,23 +65,13 @@ pub(super) async fn run(context: &Context, action: &Action) -> anyhow::Result<Ex
     }
     let store = context.store().await?;
     let all = store.count_letters(&LetterFilter::default()).await?;
-    let of_all = format!("of {}", counted(all, "dead letter"));
     match action {
-        Action::List(selection) => {
-            let shown = list(&store, &selection.filter(), context.output).await?;
-            finish(context, Some(format!("{shown} {of_all}")), all, json!({})).await
-        }
-        Action::Show(selection) => {
-            let shown = show(&store, &selection.filter(), context.output).await?;
-            finish(context, Some(format!("{shown} {of_all}")), all, json!({})).await
-        }
+        Action::List(selection) => look(context, &store, selection, false, all).await,
+        Action::Show(selection) => look(context, &store, selection, true, all).await,
         Action::Replay(selection) => {
             let (replayed, kept) = replay(context, &store, &selection.filter()).await?;
-            if context.output == Output::Human {
-                output::print(&format!("replayed {replayed} {of_all}\n"))?;
-            }
             let exit = if kept.is_empty() { Exit::Done } else { Exit::Failed };
-            finish(context, None, all, json!({ "replayed": replayed, "kept": kept })).await?;
+            finish(context, "replayed", replayed, Some(kept), all).await?;
             Ok(exit)
         }
         Action::Discard { selection, yes } => {
@@ -93,52 +83,57 @@ pub(super) async fn run(context: &Context, action: &Action) -> anyhow::Result<Ex
                 return Ok(exit);
             }
             let discarded = store.discard_letters(&selection.filter()).await?;
-            if context.output == Output::Human {
-                output::print(&format!("discarded {discarded} {of_all}\n"))?;
-            }
-            finish(context, None, all, json!({ "discarded": discarded })).await
+            finish(context, "discarded", discarded, None, all).await?;
+            Ok(Exit::Done)
         }
     }
 }
 
-/// Says how many there are, and how many are still in the queue, on stderr; to programs as the rest of the document.
-async fn finish(context: &Context, shown: Option<String>, all: u64, done: Value) -> anyhow::Result<Exit> {
-    let waiting = waiting(context).await;
-    match context.output {
-        Output::Human => {
-            if let Some(shown) = shown {
-                say!("{shown}");
-            }
-            match waiting {
-                Ok(0) => {}
-                Ok(1) => say!("1 more waits in the queue for a worker to take it over"),
-                Ok(waiting) => say!("{waiting} more wait in the queue for a worker to take them over"),
-                Err(error) => say!("the number in the queue is not known: {}", report(&error)),
-            }
-        }
-        Output::Json => {
-            let mut rest = json!({ "total": all, "waiting": waiting.ok() });
-            if let (Value::Object(rest), Value::Object(done)) = (&mut rest, done) {
-                rest.extend(done);
-            }
-            // Those that were listed are printed already, as the beginning of this document.
-            let text = serde_json::to_string_pretty(&rest)?;
-            let text = if shown.is_some() { text.replacen("{\n", "\n", 1) } else { text };
-            output::print(&(text + "\n"))?;
-        }
+/// Lists them, or shows them `whole`.
+async fn look(
+    context: &Context,
+    store: &Store,
+    selection: &Selection,
+    whole: bool,
+    all: u64,
+) -> anyhow::Result<Exit> {
+    let mut letters = Letters { output: context.output, list: JsonList::new("dead_letters"), printed: 0 };
+    if let Err(error) = letters.print(store, &selection.filter(), whole).await {
+        output::print(letters.list.broken_off())?;
+        return Err(error);
+    }
+    if context.output == Output::Human {
+        say!("{} of {}", letters.printed, counted(all, "dead letter"));
+    }
+    let rest = rest(context, all).await;
+    if context.output == Output::Json {
+        output::print(&letters.list.end(&rest)?)?;
     }
     Ok(Exit::Done)
 }
 
-/// Letters printed as they are read, as there may be many: in JSON as the first member of a document that goes on.
-struct Many {
+/// Letters printed as they are read, as there may be many.
+struct Letters {
     output: Output,
-    printed: usize,
+    list: JsonList,
+    printed: u64,
 }
 
-impl Many {
-    fn new(output: Output) -> Self {
-        Self { output, printed: 0 }
+impl Letters {
+    async fn print(&mut self, store: &Store, filter: &LetterFilter, whole: bool) -> anyhow::Result<()> {
+        let mut after = 0;
+        loop {
+            let page = store.letters(filter, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            for head in &page {
+                if !whole {
+                    self.put(|| line(head), || json!(head))?;
+                } else if let Some(letter) = store.letter(head.id).await? {
+                    self.put(|| text_of(&letter), || document_of(&letter))?;
+                }
+            }
+        }
     }
 
     fn put(
@@ -149,60 +144,45 @@ impl Many {
         self.printed += 1;
         match self.output {
             Output::Human => output::print(&human()),
-            Output::Json => {
-                let begin = if self.printed == 1 { "{\"dead_letters\": [\n" } else { ",\n" };
-                output::print(&format!("{begin}{}", document()))
-            }
+            Output::Json => output::print(&self.list.element(&document())?),
         }
-    }
-
-    /// Returns how many they were. What has failed ends the document.
-    fn end(self, ended: anyhow::Result<()>) -> anyhow::Result<usize> {
-        if self.output == Output::Json {
-            output::print(match (&ended, self.printed) {
-                (Ok(()), 0) => "{\"dead_letters\": [],",
-                (Ok(()), _) => "\n],",
-                (Err(_), 0) => "",
-                (Err(_), _) => "\n]}\n",
-            })?;
-        }
-        ended.map(|()| self.printed)
     }
 }
 
-/// Prints a line for each letter, and returns how many they were.
-async fn list(store: &Store, filter: &LetterFilter, output: Output) -> anyhow::Result<usize> {
-    let mut letters = Many::new(output);
-    let listing = async {
-        let mut after = 0;
-        loop {
-            let page = store.letters(filter, after, PAGE).await?;
-            for letter in &page {
-                letters.put(|| line(letter), || json!(letter))?;
-            }
-            match page.last() {
-                Some(last) => after = last.id,
-                None => return anyhow::Ok(()),
-            }
+/// Says what was done to how many.
+async fn finish(
+    context: &Context,
+    done: &str,
+    count: u64,
+    kept: Option<Vec<i64>>,
+    all: u64,
+) -> anyhow::Result<()> {
+    if context.output == Output::Human {
+        output::print(&format!("{done} {count} of {}\n", counted(all, "dead letter")))?;
+    }
+    let mut rest = rest(context, all).await;
+    if context.output == Output::Json {
+        rest[done] = count.into();
+        if let Some(kept) = kept {
+            rest["kept"] = kept.into();
         }
-    };
-    let ended = listing.await;
-    letters.end(ended)
+        output::json(&rest)?;
+    }
+    Ok(())
 }
 
-/// Prints each letter whole, and returns how many they were.
-async fn show(store: &Store, filter: &LetterFilter, output: Output) -> anyhow::Result<usize> {
-    let mut letters = Many::new(output);
-    let showing = async {
-        for id in ids(store, filter).await? {
-            if let Some(letter) = store.letter(id).await? {
-                letters.put(|| whole(&letter), || document_of(&letter))?;
-            }
+/// How many there were, and how many are still in the queue: for programs; people are told of the queue on stderr.
+async fn rest(context: &Context, all: u64) -> Value {
+    let waiting = waiting(context).await;
+    if context.output == Output::Human {
+        match &waiting {
+            Ok(0) => {}
+            Ok(1) => say!("1 more waits in the queue for a worker to take it over"),
+            Ok(waiting) => say!("{waiting} more wait in the queue for a worker to take them over"),
+            Err(error) => say!("the number in the queue is not known: {}", report(error)),
         }
-        anyhow::Ok(())
-    };
-    let ended = showing.await;
-    letters.end(ended)
+    }
+    json!({ "total": all, "waiting": waiting.ok() })
 }
 
 /// All ids now, so that a message that fails again meanwhile is not replayed for ever.
@@ -299,7 +279,8 @@ fn document_of(letter: &Letter) -> Value {
     all
 }
 
-fn whole(letter: &Letter) -> String {
+/// All of it, for people.
+fn text_of(letter: &Letter) -> String {
     let mut text = line(&head(letter));
     text.push_str(&format!("  attempt: {}\n", letter.attempt));
     if let Some(content_type) = &letter.content_type {

@@ -33,6 +33,37 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
+/// A JSON document that begins with a list, made piece by piece: all of it may be more than fits into memory.
+pub(super) struct JsonList {
+    name: &'static str,
+    begun: bool,
+}
+
+impl JsonList {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { name, begun: false }
+    }
+
+    /// The next element.
+    pub(super) fn element(&mut self, element: &impl Serialize) -> anyhow::Result<String> {
+        let begin = if self.begun { ",\n".to_owned() } else { format!("{{\"{}\": [\n", self.name) };
+        self.begun = true;
+        Ok(begin + &serde_json::to_string(element)?)
+    }
+
+    /// The end, with the members of `rest`, of which there is at least one.
+    pub(super) fn end(self, rest: &impl Serialize) -> anyhow::Result<String> {
+        let list = if self.begun { "\n]".to_owned() } else { format!("{{\"{}\": []", self.name) };
+        let rest = serde_json::to_string_pretty(rest)?;
+        Ok(format!("{list},{}\n", rest.trim_start_matches('{')))
+    }
+
+    /// The end after a failure: nothing, if there was no element.
+    pub(super) fn broken_off(&self) -> &'static str {
+        if self.begun { "\n]}\n" } else { "" }
+    }
+}
+
 /// Prints rows in columns as wide as their widest cell, with control characters escaped; the last column is not padded. A
 /// crate for tables would replace no more than these lines.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> anyhow::Result<()> {
@@ -96,4 +127,30 @@ pub(super) fn allowed(yes: bool, what: &str) -> anyhow::Result<Result<(), Exit>>
     }
     say!("nothing was done");
     Ok(Err(Exit::Failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_list_of_any_length_is_one_document_however_it_ends() {
+        for count in 0..3 {
+            let mut list = JsonList::new("all");
+            let printed: String = (0..count).map(|number| list.element(&number).unwrap()).collect();
+            let numbers: Vec<u64> = (0..count).collect();
+            let broken_off = printed.clone() + list.broken_off();
+            if count == 0 {
+                assert_eq!(broken_off, "");
+            } else {
+                let document: Value = serde_json::from_str(&broken_off).unwrap();
+                assert_eq!(document, json!({ "all": numbers }));
+            }
+            let whole = printed + &list.end(&json!({ "total": count, "of": {} })).unwrap();
+            let document: Value = serde_json::from_str(&whole).unwrap();
+            assert_eq!(document, json!({ "all": numbers, "total": count, "of": {} }));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `reconcile`: one pass, now, with a progress bar on a terminal and a report at the end.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::context::{Context, Output};
 use super::exit::Exit;
-use super::output;
+use super::output::{self, JsonList};
 use crate::config::PageSize;
 use crate::engine::Change;
 use crate::model::extra_columns::AlsoChange;
@@ -59,46 +59,41 @@ struct Screen {
     bar: ProgressBar,
     output: Output,
     dry_run: bool,
-    changes: AtomicU64,
+    changes: Mutex<JsonList>,
     failed: Mutex<Option<anyhow::Error>>,
 }
 
 impl Screen {
     fn new(args: &Arguments, output: Output) -> Self {
         let bar = output::bar("{bar:30} {pos}/{len} runs  {msg}");
-        Self { bar, output, dry_run: args.dry_run, changes: AtomicU64::new(0), failed: Mutex::new(None) }
+        let changes = Mutex::new(JsonList::new("changes"));
+        Self { bar, output, dry_run: args.dry_run, changes, failed: Mutex::new(None) }
     }
 
-    fn print(&self, text: &str) {
-        let mut failed = self.failed.lock();
-        if let Err(error) = self.bar.suspend(|| output::print(text)) {
-            failed.get_or_insert(error);
+    fn print(&self, text: anyhow::Result<String>) {
+        let printed = text.and_then(|text| self.bar.suspend(|| output::print(&text)));
+        if let Err(error) = printed {
+            self.failed.lock().get_or_insert(error);
         }
     }
 
     /// Ends the document of a pass that failed and has no report.
     fn break_off(&self) {
         self.bar.finish_and_clear();
-        if self.output == Output::Json && self.changes.load(Ordering::Relaxed) > 0 {
-            self.print("\n]}\n");
-        }
+        self.print(Ok(self.changes.lock().broken_off().to_owned()));
     }
 
     /// Prints the report, as the last thing on stdout.
-    fn finish(&self, report: &Report) -> anyhow::Result<()> {
+    fn finish(self, report: &Report) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
-        if let Some(error) = self.failed.lock().take() {
+        if let Some(error) = self.failed.into_inner() {
             return Err(error);
         }
         match self.output {
             Output::Human => output::print(&report.human()),
             Output::Json if !self.dry_run => output::json(report),
             Output::Json => {
-                let begin = if self.changes.load(Ordering::Relaxed) == 0 { "{\"changes\": [" } else { "" };
-                output::print(&format!(
-                    "{begin}\n],\n\"report\": {}}}\n",
-                    serde_json::to_string_pretty(report)?
-                ))
+                output::print(&self.changes.into_inner().end(&BTreeMap::from([("report", report)]))?)
             }
         }
     }
@@ -123,7 +118,6 @@ impl Progress for Screen {
     }
 
     fn change(&self, change: &Change) {
-        let before = self.changes.fetch_add(1, Ordering::Relaxed);
         match self.output {
             Output::Human => {
                 let shown = |url: &Option<String>| escape(url.as_deref().unwrap_or("(blank)"));
@@ -133,12 +127,11 @@ impl Progress for Screen {
                 for AlsoChange { column, from, to } in &change.also {
                     line += &format!("  {}: {}  ->  {}", column.name(), shown(from), escape(to));
                 }
-                self.print(&(line + "\n"));
+                self.print(Ok(line + "\n"));
             }
             Output::Json => {
-                let begin = if before == 0 { "{\"changes\": [\n" } else { ",\n" };
-                // Keys and URLs are text, which can always be serialized.
-                self.print(&format!("{begin}{}", serde_json::to_string(change).unwrap_or_default()));
+                let mut changes = self.changes.lock();
+                self.print(changes.element(change));
             }
         }
     }
