@@ -127,6 +127,7 @@ async fn a_worker_takes_over_other_tokens_at_a_reload_and_logs_none() {
         let worker = stage.start_worker(&settings);
         assert_eq!(worker.until_logged("http.listening").await["access"], "tokens");
         let url = format!("http://{}/api/v1/status", worker.http().await);
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::new();
         let status = async |token: &str| client.get(&url).bearer_auth(token).send().await.unwrap().status();
         assert_eq!((status(TOKEN).await, status(OTHER).await), (StatusCode::OK, StatusCode::UNAUTHORIZED));
