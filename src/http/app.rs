@@ -28,9 +28,9 @@ pub struct App {
     pub(super) sources: Sources,
     pub(super) lms: config::Lms,
     pub(super) readiness: Readiness,
-    pub(super) lookups: Semaphore,
+    pub(super) lookups: Arc<Semaphore>,
     pub(super) links: Links,
-    searches: Semaphore,
+    searches: Arc<Semaphore>,
     status: Cached<Result<Status, String>>,
 }
 
@@ -53,8 +53,8 @@ impl App {
                 trace: http.trace_url.clone(),
             },
             readiness: Readiness::default(),
-            lookups: Semaphore::new(LOOKUPS),
-            searches: Semaphore::new(SEARCHES),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
             status: Cached::default(),
         }
     }
@@ -79,7 +79,12 @@ impl App {
         let question = question(self.sources.store().clone());
         let search = async {
             // The semaphore is never closed.
-            let _turn = self.searches.acquire().await;
+            let turn = self.searches.clone().acquire_owned().await;
+            let question = async move {
+                // Until the database has answered, even if nobody waits for that any more.
+                let _turn = turn;
+                question.await
+            };
             with_deadline(SEARCH_LIMIT, question).await
         };
         match tokio::time::timeout(STATUS_LIMIT, search).await {

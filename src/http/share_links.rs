@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 use url::form_urlencoded;
 
 use super::App;
@@ -51,16 +52,16 @@ pub(super) async fn by_query(State(app): State<Arc<App>>, RawQuery(query): RawQu
     if ids.is_empty() {
         return answer::error(StatusCode::BAD_REQUEST, "expected ?course_id=… once or more");
     }
-    let Ok(_turn) = app.lookups.acquire().await else { return unavailable() };
-    respond(&app, ids.into_iter()).await
+    let Ok(turn) = app.lookups.clone().acquire_owned().await else { return unavailable() };
+    respond(&app, turn, ids.into_iter()).await
 }
 
 /// `POST`, with `{"course_ids": […]}`.
 pub(super) async fn by_body(State(app): State<Arc<App>>, request: Request) -> Response {
     // The turn comes before the body is parsed, as the ids take more memory than its bytes.
-    let Ok(_turn) = app.lookups.acquire().await else { return unavailable() };
+    let Ok(turn) = app.lookups.clone().acquire_owned().await else { return unavailable() };
     match Json::<Body>::from_request(request, &()).await {
-        Ok(Json(body)) => respond(&app, body.course_ids.into_iter().map(read)).await,
+        Ok(Json(body)) => respond(&app, turn, body.course_ids.into_iter().map(read)).await,
         Err(rejection) => {
             let status = match &rejection {
                 JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
@@ -71,7 +72,11 @@ pub(super) async fn by_body(State(app): State<Arc<App>>, request: Request) -> Re
     }
 }
 
-async fn respond(app: &App, ids: impl ExactSizeIterator<Item = Id> + Send) -> Response {
+async fn respond(
+    app: &App,
+    turn: OwnedSemaphorePermit,
+    ids: impl ExactSizeIterator<Item = Id> + Send,
+) -> Response {
     let asked = match parse(ids) {
         Ok(asked) => asked,
         Err(refusal) => return (StatusCode::BAD_REQUEST, Json(refusal)).into_response(),
@@ -79,7 +84,7 @@ async fn respond(app: &App, ids: impl ExactSizeIterator<Item = Id> + Send) -> Re
     let mut keys: Vec<CourseKey> = asked.iter().map(|(_, key)| key.clone()).collect();
     keys.sort_unstable();
     keys.dedup();
-    match look_up(app, keys).await {
+    match look_up(app, turn, keys).await {
         Ok(found) => {
             let mut answer = Answer { links: BTreeMap::new(), unknown: Vec::new() };
             for (id, key) in asked {
@@ -99,13 +104,22 @@ async fn respond(app: &App, ids: impl ExactSizeIterator<Item = Id> + Send) -> Re
     }
 }
 
-/// The links of those that have an overview, by one SQL statement; else why there are none, for the log.
-async fn look_up(app: &App, keys: Vec<CourseKey>) -> Result<HashMap<CourseKey, ShareLink>, String> {
+/// The links of those that have an overview, by one SQL statement, which keeps the turn until it has ended; else why
+/// there are none, for the log.
+async fn look_up(
+    app: &App,
+    turn: OwnedSemaphorePermit,
+    keys: Vec<CourseKey>,
+) -> Result<HashMap<CourseKey, ShareLink>, String> {
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
     let store = app.sources.store().clone();
-    let rows = with_deadline(LOOKUP_LIMIT, async move { store.links(&keys).await }).await?;
+    let statement = async move {
+        let _turn = turn;
+        store.links(&keys).await
+    };
+    let rows = with_deadline(LOOKUP_LIMIT, statement).await?;
     let rows = rows.map_err(|error| report(&error))?;
     let link = |row: Overview| (row.course.clone(), share_link::of(&row, &app.lms));
     Ok(rows.into_iter().map(link).collect())

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use course_sharing::telemetry::metrics;
 use reqwest::{Method, StatusCode};
+use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -170,6 +171,38 @@ async fn a_failed_look_up_tells_no_secret() {
         let (status, body) = port.get("/api/v1/share-links?course_id=a/b/c").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(!body.to_string().contains("hunter2"), "{body}");
+        port.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn statements_that_nobody_waits_for_keep_their_turns() {
+    with_stage(Kind::Mysql, async |stage| {
+        let port = Port::open(stage, &[("database.max_connections", "20")]).await;
+        let lock = Database::connect(&stage.database.owner_url).await.unwrap();
+        let session = lock.begin().await.unwrap();
+        let tables = "course_overviews_courseoverview WRITE, course_sharing_blank WRITE";
+        session.execute_unprepared(&format!("LOCK TABLES {tables}")).await.unwrap();
+        let (link, search) = ("/api/v1/share-links?course_id=a/b/c", "/blank.csv");
+        let requests = [link; 12].into_iter().chain([search; 5]).map(|path| port.get(path));
+        for (status, body) in futures_util::future::join_all(requests).await {
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        }
+        let user = stage.database.user.as_deref().unwrap();
+        let waiting = format!(
+            "SELECT INFO AS sent FROM information_schema.PROCESSLIST \
+             WHERE USER = '{user}' AND STATE LIKE 'Waiting for table%'"
+        );
+        let waiting = Statement::from_string(DbBackend::MySql, waiting);
+        let waiting = stage.database.owner.connection().query_all_raw(waiting).await.unwrap();
+        let waiting: Vec<String> = waiting.iter().map(|row| row.try_get("", "sent").unwrap()).collect();
+        let searches = waiting.iter().filter(|sql| sql.contains("course_sharing_blank")).count();
+        assert_eq!((waiting.len() - searches, searches), (8, 2), "{waiting:#?}");
+        session.execute_unprepared("UNLOCK TABLES").await.unwrap();
+        session.rollback().await.unwrap();
+        lock.close().await.unwrap();
+        assert_eq!(port.get(link).await.0, StatusCode::OK);
         port.close().await;
     })
     .await;
