@@ -50,7 +50,7 @@ pub(super) async fn read_first(State(budget): State<Budget>, request: Request, n
             return answer::error(StatusCode::REQUEST_TIMEOUT, &why);
         }
     };
-    let _at_work = parts.extensions.get::<Slot>().map(Slot::work);
+    let _at_work = parts.extensions.get::<Arc<Slot>>().map(Slot::work);
     next.run(Request::from_parts(parts, Body::from(bytes))).await
 }
 

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -23,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::slots::{Slots, TakenSlot};
+use super::slots::{Slot, Slots};
 use super::{App, Protection};
 
 /// Connections at once; never more than half of the files that the process may open, as database and broker need some.
@@ -112,11 +113,11 @@ impl Server {
             let mut logged = None;
             loop {
                 let stream = accept(&self.listener, &slots, &mut logged).await;
-                let taken = slots.take().await;
+                let slot = slots.take().await;
                 let (service, shutdown) = (service.clone(), shutdown.clone());
                 match acceptor() {
-                    None => drop(connections.spawn(serve(stream, taken, service, shutdown))),
-                    Some(tls) => drop(connections.spawn(serve_tls(tls, stream, taken, service, shutdown))),
+                    None => drop(connections.spawn(serve(stream, slot, service, shutdown))),
+                    Some(tls) => drop(connections.spawn(serve_tls(tls, stream, slot, service, shutdown))),
                 }
             }
         };
@@ -156,11 +157,10 @@ async fn accept(listener: &TcpListener, slots: &Slots, logged: &mut Option<Insta
 /// Serves one connection until it ends. Its errors are the client's and are not logged.
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    taken: TakenSlot,
+    slot: Arc<Slot>,
     service: TowerToHyperService<Router>,
     shutdown: CancellationToken,
 ) {
-    let slot = taken.slot().clone();
     let with_slot = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(slot.clone());
         service.call(request)
@@ -173,14 +173,14 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut connection = pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = taken.slot().evicted() => return,
+        () = slot.evicted() => return,
         () = shutdown.cancelled() => {}
         () = sleep(LIFETIME) => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         _ = timeout(GRACE, connection) => {}
-        () = taken.slot().evicted() => {}
+        () = slot.evicted() => {}
     }
 }
 
@@ -188,24 +188,23 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 async fn serve_tls(
     tls: TlsAcceptor,
     stream: TcpStream,
-    taken: TakenSlot,
+    slot: Arc<Slot>,
     service: TowerToHyperService<Router>,
     shutdown: CancellationToken,
 ) {
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE_LIMIT, tls.accept(stream)) => shaken,
-        () = taken.slot().evicted() => return,
+        () = slot.evicted() => return,
         () = shutdown.cancelled() => return,
     };
     if let Ok(Ok(stream)) = shaken {
-        serve(stream, taken, service, shutdown).await;
+        serve(stream, slot, service, shutdown).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
