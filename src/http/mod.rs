@@ -30,12 +30,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::telemetry::metrics;
 
 /// All routes, with limits and headers around them.
 fn router(app: App, protection: watch::Receiver<Protection>) -> Router {
+    let bodies = Arc::new(Semaphore::new(body::MAX_BYTES_IN_ALL));
     Router::new()
         .route("/", get(page::show))
         .route("/blank", get(page::blank))
@@ -56,7 +57,7 @@ fn router(app: App, protection: watch::Receiver<Protection>) -> Router {
             answer::error(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
         })
         .layer(middleware::from_fn(answer::within_time))
-        .layer(middleware::from_fn_with_state(body::Budget::new(), body::read_first))
+        .layer(middleware::from_fn_with_state(bodies, body::read_first))
         .layer(middleware::from_fn_with_state(protection, protection::demand))
         .layer(middleware::map_response(answer::with_headers))
         .with_state(Arc::new(app))
