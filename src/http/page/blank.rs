@@ -13,10 +13,9 @@ use strum::VariantArray;
 
 use super::App;
 use super::faults::Level;
-use super::format::{self, Shown};
+use super::format::{self, Frame};
+use super::respond;
 use super::search::{self, text};
-use super::{Links, respond};
-use crate::clock;
 use crate::http::answer;
 use crate::store::{Blank, BlankFilter, MAX_ROWS, Reason, Store};
 
@@ -34,8 +33,7 @@ struct Wanted {
 #[derive(Template)]
 #[template(path = "blank.html", config = "src/http/askama.toml")]
 struct Blanks {
-    now: DateTime<Utc>,
-    links: Links,
+    frame: Frame,
     wanted: Wanted,
     /// How many there are, and those of this page; else why they are not known.
     rows: Result<(u64, Vec<Blank>), String>,
@@ -51,7 +49,7 @@ pub(in crate::http) async fn show(State(app): State<Arc<App>>, RawQuery(query): 
     };
     let rows = app.ask(read).await;
     let status = answer::ok_or_unavailable(rows.is_ok());
-    respond(status, &Blanks { now: clock::now(), links: app.links.clone(), wanted, rows })
+    respond(status, &Blanks { frame: Frame::new(&app, "blank"), wanted, rows })
 }
 
 /// All of them as CSV, read some at a time. Where the database fails on the way, the answer breaks off.
@@ -145,17 +143,9 @@ impl Blanks {
     }
 }
 
-impl Shown for Blanks {
-    fn now(&self) -> DateTime<Utc> {
-        self.now
-    }
-    fn path(&self) -> &'static str {
-        "blank"
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Links;
     use super::*;
 
     #[test]
@@ -163,7 +153,8 @@ mod tests {
         let since: DateTime<Utc> = "2026-11-30T10:00:00.123456Z".parse().unwrap();
         let row = Blank { course_id: "course-v1:a+b+c, é".to_owned(), since, reason: Reason::NoPage };
         let wanted = Wanted::of("reason=no_page&part=a%2Bb");
-        let page = Blanks { now: since, links: Links::default(), wanted, rows: Err(String::new()) };
+        let frame = Frame { now: since, path: "blank", links: Links::default() };
+        let page = Blanks { frame, wanted, rows: Err(String::new()) };
         let rows = vec![row.clone(); 100];
         let next = Wanted::of(&page.next(&rows).unwrap());
         assert_eq!(next.after(), Some((since, row.course_id.as_str())));

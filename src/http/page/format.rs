@@ -6,36 +6,41 @@ use std::fmt::Display;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use url::form_urlencoded::byte_serialize;
 
-/// What every page shows in one way: for the templates, which pass references.
-pub(super) trait Shown {
-    /// When the page was made.
-    fn now(&self) -> DateTime<Utc>;
+use super::{App, Links};
+use crate::clock;
 
-    /// Its path, for the list of pages.
-    fn path(&self) -> &'static str;
+/// What every page has beside its own: when it was made, its path in the list of pages, and where it leads.
+pub(super) struct Frame {
+    pub(super) now: DateTime<Utc>,
+    pub(super) path: &'static str,
+    pub(super) links: Links,
+}
 
-    fn number(&self, n: impl Borrow<u64>) -> String {
-        number(*n.borrow())
+impl Frame {
+    pub(super) fn new(app: &App, path: &'static str) -> Self {
+        Self { now: clock::now(), path, links: app.links.clone() }
     }
 
-    /// The time of day, with the day unless it is today.
-    fn moment(&self, at: &DateTime<Utc>) -> String {
-        moment(*at, self.now())
-    }
-
-    fn exact(&self, at: &DateTime<Utc>) -> String {
-        at.to_rfc3339_opts(SecondsFormat::Secs, true)
+    /// A time of day to the minute, with the day unless it is today.
+    pub(super) fn moment(&self, at: &DateTime<Utc>) -> String {
+        let form = if at.date_naive() == self.now.date_naive() { "%H:%M" } else { "%-d %b %H:%M" };
+        at.format(form).to_string()
     }
 
     /// How long ago that was.
-    fn ago(&self, at: &DateTime<Utc>) -> String {
-        span(self.now() - at)
+    pub(super) fn ago(&self, at: &DateTime<Utc>) -> String {
+        span(self.now - at)
     }
 
     /// How long it is until then.
-    fn ahead(&self, at: &DateTime<Utc>) -> String {
-        span(*at - self.now())
+    pub(super) fn ahead(&self, at: &DateTime<Utc>) -> String {
+        span(*at - self.now)
     }
+}
+
+/// A time to the second.
+pub(super) fn exact(at: &DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The page with U+FFFD in place of characters that are invisible or change the direction of the text behind them: with
@@ -58,12 +63,6 @@ pub(super) fn encoded(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
 }
 
-/// A time of day to the minute, with the day unless it is today.
-pub(super) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let form = if at.date_naive() == now.date_naive() { "%H:%M" } else { "%-d %b %H:%M" };
-    at.format(form).to_string()
-}
-
 /// A length of time in its two largest units.
 pub(super) fn span(length: TimeDelta) -> String {
     let seconds = length.num_seconds().max(0);
@@ -79,8 +78,8 @@ pub(super) fn span(length: TimeDelta) -> String {
 }
 
 /// A number with a comma before every third digit from the right.
-pub(super) fn number(n: u64) -> String {
-    let digits = n.to_string();
+pub(super) fn number(n: impl Borrow<u64>) -> String {
+    let digits = n.borrow().to_string();
     let comma = |at: usize| if at > 0 && (digits.len() - at).is_multiple_of(3) { "," } else { "" };
     digits.chars().enumerate().map(|(at, digit)| format!("{}{digit}", comma(at))).collect()
 }
@@ -89,7 +88,7 @@ pub(super) fn number(n: u64) -> String {
 pub(super) fn plural(n: impl Borrow<u64>, one: impl Display, many: impl Display) -> String {
     match n.borrow() {
         1 => format!("1 {one}"),
-        n => format!("{} {many}", number(*n)),
+        n => format!("{} {many}", number(n)),
     }
 }
 
@@ -145,8 +144,9 @@ mod tests {
             assert_eq!(span(TimeDelta::seconds(seconds)), shown);
         }
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        assert_eq!(moment(now - TimeDelta::hours(1), now), "07:00");
-        assert_eq!(moment(now - TimeDelta::hours(9), now), "14 Jan 23:00");
+        let frame = Frame { now, path: "./", links: Links::default() };
+        assert_eq!(frame.moment(&(now - TimeDelta::hours(1))), "07:00");
+        assert_eq!(frame.moment(&(now - TimeDelta::hours(9))), "14 Jan 23:00");
         assert_eq!([1, 999, 1_000, 1_234_567].map(number), ["1", "999", "1,000", "1,234,567"]);
     }
 }

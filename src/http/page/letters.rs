@@ -5,13 +5,11 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 
 use super::App;
-use super::format::{self, Shown};
+use super::format::{self, Frame};
+use super::respond;
 use super::search::text;
-use super::{Links, respond};
-use crate::clock;
 use crate::http::answer;
 use crate::status::DeadLetter;
 use crate::store::{LetterFilter, Store};
@@ -23,8 +21,7 @@ const ROWS: u64 = 100;
 #[derive(Template)]
 #[template(path = "letters.html", config = "src/http/askama.toml")]
 struct Letters {
-    now: DateTime<Utc>,
-    links: Links,
+    frame: Frame,
     /// How many there are, and those of this page; else why they are not known.
     rows: Result<(u64, Vec<DeadLetter>), String>,
 }
@@ -39,21 +36,12 @@ pub(in crate::http) async fn show(State(app): State<Arc<App>>, RawQuery(query): 
     let rows = app.ask(read).await;
     let status = answer::ok_or_unavailable(rows.is_ok());
     let rows = rows.map(|(count, heads)| (count, heads.into_iter().map(DeadLetter::from).collect()));
-    respond(status, &Letters { now: clock::now(), links: app.links.clone(), rows })
+    respond(status, &Letters { frame: Frame::new(&app, "dead-letters"), rows })
 }
 
 impl Letters {
     /// The number after which the next page begins, if this one is full.
     fn next(&self, rows: &[DeadLetter]) -> Option<i64> {
         rows.last().filter(|_| rows.len() as u64 == ROWS).map(|last| last.id)
-    }
-}
-
-impl Shown for Letters {
-    fn now(&self) -> DateTime<Utc> {
-        self.now
-    }
-    fn path(&self) -> &'static str {
-        "dead-letters"
     }
 }

@@ -24,13 +24,11 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use chrono::{DateTime, Utc};
 
-use self::format::Shown;
+use self::format::Frame;
 use self::search::{Found, Search};
 use super::App;
 use super::app::Links;
-use crate::clock;
 use crate::status::{BlankCount, Blanks, DeadLetter, Status};
 
 const STYLE: &str = include_str!("style.css");
@@ -43,8 +41,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 #[derive(Template)]
 #[template(path = "page.html", config = "src/http/askama.toml")]
 struct Page {
-    now: DateTime<Utc>,
-    links: Links,
+    frame: Frame,
     /// `ok`, or what is wrong with it.
     database: String,
     /// `ok`, or what is wrong with it.
@@ -61,9 +58,10 @@ pub(super) async fn show(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
     let query = query.unwrap_or_default();
     let (ready, status, search) =
         tokio::join!(app.readiness.report(&app.sources), app.status(), Search::run(&app, &query));
+    let mut frame = Frame::new(&app, "./");
+    frame.now = status.as_ref().map_or(frame.now, |status| status.at);
     let page = Page {
-        now: status.as_ref().map_or_else(|_| clock::now(), |status| status.at),
-        links: app.links.clone(),
+        frame,
         database: ready.database,
         broker: ready.broker,
         overdue: app.health.verdict(Instant::now()).overdue().to_vec(),
@@ -77,13 +75,12 @@ pub(super) async fn show(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
 #[derive(Template)]
 #[template(path = "runbook.html", config = "src/http/askama.toml")]
 struct Runbook {
-    now: DateTime<Utc>,
-    links: Links,
+    frame: Frame,
 }
 
 /// The page with the runbook.
 pub(super) async fn runbook(State(app): State<Arc<App>>) -> Response {
-    respond(StatusCode::OK, &Runbook { now: clock::now(), links: app.links.clone() })
+    respond(StatusCode::OK, &Runbook { frame: Frame::new(&app, "runbook") })
 }
 
 /// The style sheet, apart from the page, so that the page's policy can forbid any other style.
@@ -103,24 +100,6 @@ fn respond(status: StatusCode, page: &impl Template) -> Response {
 fn html(page: &impl Template) -> String {
     // Rendering into memory cannot fail.
     format::visible(&page.render().unwrap_or_default())
-}
-
-impl Shown for Page {
-    fn now(&self) -> DateTime<Utc> {
-        self.now
-    }
-    fn path(&self) -> &'static str {
-        "./"
-    }
-}
-
-impl Shown for Runbook {
-    fn now(&self) -> DateTime<Utc> {
-        self.now
-    }
-    fn path(&self) -> &'static str {
-        "runbook"
-    }
 }
 
 impl Page {

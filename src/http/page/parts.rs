@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::Page;
 use super::faults::Level;
-use super::format::{Shown, number, span};
+use super::format::{number, span};
 use crate::status::{Catalog, Consumer, Hints, Queues, Status};
 
 /// One line of the list.
@@ -38,7 +38,7 @@ impl Page {
     }
 
     fn catalog(&self, catalog: &Catalog) -> Part {
-        let left = catalog.until.map(|at| self.ahead(&at));
+        let left = catalog.until.map(|at| self.frame.ahead(&at));
         let (more, probe) = match left {
             Some(left) => (format!(" for {left} more"), format!("next probe in {left}")),
             None => (String::new(), "then a probe".to_owned()),
@@ -55,7 +55,11 @@ impl Page {
     /// Nothing where the Catalog was never asked what has changed.
     fn hints(&self, status: &Status) -> Option<Part> {
         let Hints { position, asked_at, pass_due_since } = status.hints.latest()?.as_ref()?;
-        let asked = format!("asked {} ago for changes since {}", self.ago(asked_at), self.moment(position));
+        let asked = format!(
+            "asked {} ago for changes since {}",
+            self.frame.ago(asked_at),
+            self.frame.moment(position)
+        );
         let (level, state) = match pass_due_since.filter(|since| status.at - since < TimeDelta::hours(1)) {
             Some(_) => (Level::Watch, format!("{asked}; there were too many, which a pass takes")),
             None => (Level::Fine, asked),

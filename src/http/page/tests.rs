@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::faults::Level;
 use super::problems::{headline, worst};
@@ -66,8 +66,9 @@ fn fine() -> Page {
         next: Next { full_pass: Some(now() + TimeDelta::hours(9)), light_pass: None, hints: None },
         leases: Reading::Now(Leases::default()),
     };
-    let (database, broker, links) = ("ok".to_owned(), "ok".to_owned(), Links::default());
-    Page { now: now(), links, database, broker, overdue: Vec::new(), status: Ok(status), search: None }
+    let (database, broker) = ("ok".to_owned(), "ok".to_owned());
+    let frame = Frame { now: now(), path: "./", links: Links::default() };
+    Page { frame, database, broker, overdue: Vec::new(), status: Ok(status), search: None }
 }
 
 fn with(change: impl FnOnce(&mut Status)) -> Page {
@@ -236,7 +237,8 @@ fn a_course_shows_what_changed_its_link_and_leads_to_the_trace() {
     let found = Found::Course(vec![("why", "so".to_owned())], vec![change]);
     let trace = "https://traces.example/{trace_id}?a=b".parse().ok();
     let links = Links { trace, grafana: Some("https://grafana.example/".to_owned()) };
-    let page = html(&Page { search: Some(search(Ok(found))), links, ..fine() });
+    let frame = Frame { links, ..fine().frame };
+    let page = html(&Page { search: Some(search(Ok(found))), frame, ..fine() });
     let link = "https://traces.example/0af7651916cd43dd8448eb211c80319c?a=b";
     for shown in [link, "full pass", "2 h", "https://grafana.example/", ">0af76519<"] {
         assert!(page.contains(shown), "{shown} in {page}");
