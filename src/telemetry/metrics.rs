@@ -352,7 +352,7 @@ impl Instruments {
 
     /// The same as OpenMetrics text (`application/openmetrics-text; version=1.0.0`), with the traces of measurements.
     pub fn render_open_metrics(&self) -> String {
-        open_metrics::text(&self.families(), &self.exemplars)
+        open_metrics::text(&self.render(), &self.exemplars)
     }
 
     fn families(&self) -> Vec<MetricFamily> {

@@ -167,6 +167,7 @@ fn a_measurement_that_is_made_in_a_trace_leads_to_it() {
     let trace = tracing::subscriber::with_default(subscriber, || {
         tracing::info_span!("request").in_scope(|| {
             ours.catalog_request(RequestOutcome::Ok, Some(Duration::from_millis(700)));
+            ours.event_to_write("hint", Duration::from_secs(2));
             traces::trace_id().unwrap()
         })
     });
@@ -175,14 +176,17 @@ fn a_measurement_that_is_made_in_a_trace_leads_to_it() {
         format!(
             r#"course_sharing_catalog_request_seconds_bucket{{le="1.0"}} 1 # {{trace_id="{trace}"}} 0.7 "#
         ),
+        format!(
+            r#"course_sharing_event_to_write_seconds_bucket{{source="hint",le="2.5"}} 1 # {{trace_id="{trace}"}} 2 "#
+        ),
         r#"course_sharing_event_to_write_seconds_bucket{source="event",le="+Inf"} 1"#.to_owned() + "\n",
         "# TYPE course_sharing_catalog_requests counter\n".to_owned(),
-        "course_sharing_catalog_requests_total{outcome=\"ok\"} 1.0\n".to_owned(),
-        "course_sharing_consumer_up 0.0\n".to_owned(),
+        "course_sharing_catalog_requests_total{outcome=\"ok\"} 1\n".to_owned(),
+        "course_sharing_consumer_up 0\n".to_owned(),
     ] {
         assert!(text.contains(&line), "{line} in\n{text}");
     }
-    assert_eq!(text.matches("trace_id").count(), 1, "{text}");
+    assert_eq!(text.matches("trace_id").count(), 2, "{text}");
     assert!(text.ends_with("\n# EOF\n"));
 }
 
