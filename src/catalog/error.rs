@@ -3,6 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::SecondsFormat;
+
+use crate::clock;
 use crate::model::text::{cut, escape};
 use crate::telemetry::metrics::RequestOutcome;
 
@@ -36,7 +39,7 @@ pub enum CatalogError {
     /// No complete answer within this time, at most `catalog.timeout`.
     #[error("the Catalog gave no complete answer within {}", seconds(*.0))]
     Timeout(Duration),
-    /// An answer with a status other than 200, 401 and 429.
+    /// An answer with a status other than 200. A caller gets another variant for 401 and 429.
     #[error("the Catalog answered {code}{}{}", quoted(said), advice(*code))]
     Status {
         /// The HTTP status.
@@ -47,13 +50,13 @@ pub enum CatalogError {
         retry_after: Option<Duration>,
     },
     /// A 429, or `catalog.requests_per_hour` used up.
-    #[error("the Catalog, or catalog.requests_per_hour, allows no request for {}", left(*until))]
+    #[error("the Catalog, or catalog.requests_per_hour, allows no request until {}", time(*until))]
     Throttled {
         /// When the next request may go.
         until: Instant,
     },
     /// Not asked, as the circuit is open after failures in a row.
-    #[error("the Catalog is not asked for {}, after failures in a row ({why})", left(*until))]
+    #[error("the Catalog is not asked until {}, after failures in a row ({why})", time(*until))]
     CircuitOpen {
         /// When the next probe may go.
         until: Instant,
@@ -188,8 +191,9 @@ fn quoted(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!(" ({said})") }
 }
 
-fn left(until: Instant) -> String {
-    seconds(until.saturating_duration_since(Instant::now()))
+/// A time of day and not what is left until then, as an error may be shown later.
+fn time(moment: Instant) -> String {
+    clock::time_of(moment).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn seconds(time: Duration) -> String {

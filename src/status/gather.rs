@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use strum::VariantArray;
 use tokio::sync::watch;
@@ -227,11 +227,13 @@ impl Sources {
     fn catalog(&self) -> Catalog {
         let circuit = self.catalog.circuit();
         let (requests_last_hour, requests_per_hour) = self.catalog.budget();
-        let (state, until) = (circuit.as_str(), circuit.until().map(on_the_clock));
-        let failing = self.catalog.failing_since().map(|since| since.elapsed());
-        let failing_since =
-            failing.and_then(|age| TimeDelta::from_std(age).ok()).map(|age| clock::now() - age);
-        Catalog { state, until, failing_since, requests_last_hour, requests_per_hour }
+        Catalog {
+            state: circuit.as_str(),
+            until: circuit.until().map(clock::time_of),
+            failing_since: self.catalog.failing_since().map(clock::time_of),
+            requests_last_hour,
+            requests_per_hour,
+        }
     }
 }
 
@@ -289,10 +291,4 @@ fn queues_of(counts: &Counts, letters: u64) -> Queues {
         dead: letters + u64::from(counts.dead),
         consumers: counts.consumers.into(),
     }
-}
-
-/// The time of day at a moment that is still to come.
-fn on_the_clock(moment: Instant) -> DateTime<Utc> {
-    let ahead = TimeDelta::from_std(moment.saturating_duration_since(Instant::now())).unwrap_or_default();
-    clock::now() + ahead
 }

@@ -44,7 +44,7 @@ async fn answers_that_are_no_list() {
             (Fault::Status(403), &["403", "permission"][..]),
             (Fault::Status(404), &["404", "catalog.url"]),
             (Fault::Status(500), &["500"]),
-            (Fault::Throttled(RetryAfter::Seconds(3597)), &["allows no request for"]),
+            (Fault::Throttled(RetryAfter::Seconds(3597)), &["allows no request until"]),
             (Fault::Html200, &["HTML", "login"]),
             (Fault::Body("{}".to_owned()), &["no list of runs"]),
             (Fault::Cut, &["cut off"]),
