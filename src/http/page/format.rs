@@ -8,6 +8,7 @@ use url::form_urlencoded::byte_serialize;
 
 use super::{App, Links};
 use crate::clock;
+use crate::model::text::is_plain;
 
 /// What every page has beside its own: when it was made, its path in the list of pages, and where it leads.
 pub(super) struct Frame {
@@ -43,14 +44,10 @@ pub(super) fn exact(at: &DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// The page with U+FFFD in place of characters that are invisible or change the direction of the text behind them: with
-/// a right-to-left override one id would look like another.
+/// The page with U+FFFD in place of characters that are invisible or change how their neighbours look: with them one id
+/// would look like another.
 pub(super) fn visible(page: &str) -> String {
-    let invisible = |c: char| {
-        c != '\n' && c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    page.chars().map(|c| if invisible(c) { '\u{fffd}' } else { c }).collect()
+    page.chars().map(|c| if c == '\n' || is_plain(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// The parts of an id or a URL, between which the line may break.
@@ -123,6 +120,11 @@ mod tests {
         fn the_parts_of_an_id_are_all_of_it(id: String) {
             prop_assert_eq!(parts(&id).collect::<String>(), id);
         }
+    }
+
+    #[test]
+    fn what_is_not_seen_is_shown() {
+        assert_eq!(visible("a\u{200b}b\u{202e}\r\n"), "a\u{fffd}b\u{fffd}\u{fffd}\n");
     }
 
     #[test]
