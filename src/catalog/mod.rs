@@ -1,4 +1,5 @@
-//! What the Catalog (course-discovery) says about runs. It is asked within its limits, and what it did not say is unknown.
+//! What the Catalog (course-discovery) says about runs. It is asked within its limits. A run of which it has said nothing
+//! that can be used is unknown.
 //!
 //! ```text
 //! client ── look_up ─▶ look_up ─┐            ┌─▶ token ─▶ transport

@@ -12,8 +12,8 @@ use crate::model::extra_columns::AlsoColumn;
 
 const PATH: &str = "/api/v1/course_runs/";
 const COURSES: &str = "/api/v1/courses/";
-/// Of each course, with its hidden runs, of which the LMS has overviews. Such names count for its runs too, which have only
-/// a key.
+/// Of each course, with its hidden runs, of which the LMS has overviews. The Catalog gives the runs in a course with these
+/// fields only too, so of a run the key.
 const OF_COURSES: &str =
     "exclude_utm=1&include_hidden_course_runs=1&fields=key,course_runs,data_modified_timestamp";
 /// URLs without `utm_source`, which depends on the server's cache; and only these fields, which are 7 % of the bytes.

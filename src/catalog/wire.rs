@@ -1,5 +1,5 @@
-//! Reads the body of an answer into rows: here of runs, in `courses` of courses. One malformed row affects only itself; a body that is
-//! not a list is an error. Pure.
+//! Reads the body of an answer into rows: here of runs, in `courses` of courses. One malformed row affects only itself; a
+//! body that is not a list is an error. Pure.
 
 mod courses;
 

@@ -16,7 +16,7 @@ const MAX_TOKENS: usize = 100;
 /// Characters of a token.
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
 const TOKENS_FILE: &str = "http.tokens_file";
-/// What a port says that nobody may use.
+/// The answer to every request that needs a token, where none is configured.
 pub(super) const LOCKED: &str = "http.listen is no loopback address, and nothing says who may ask, so only /healthz, \
                                  /readyz and /metrics are answered. Name a file with tokens (http.tokens_file), or say \
                                  that everyone who reaches the port may read everything (http.anonymous = true)";

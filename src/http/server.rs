@@ -184,7 +184,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The same behind TLS. While hands are shaken, the connection waits for its client like any other.
+/// The same behind TLS. During the handshake the connection counts as waiting for its client.
 async fn serve_tls(
     tls: TlsAcceptor,
     stream: TcpStream,

@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{self, ConfigError, read_secret};
 
-/// What shakes hands with clients, if there is a certificate. From TLS 1.2 on.
+/// Does the handshakes, if there is a certificate: TLS 1.2 or later.
 pub(super) fn acceptor(http: &config::Http) -> Result<Option<TlsAcceptor>, ConfigError> {
     // One is not valid without the other.
     let (Some(certificate), Some(key)) = (&http.tls_certificate_file, &http.tls_key_file) else {

@@ -1,5 +1,6 @@
 //! What `/healthz` answers: whether a restart would help. Every job makes progress, and the consumer is attached, or has
-//! been detached for no longer than reconnecting takes. An open connection proves nothing: its consumer may be gone.
+//! been detached for no longer than reconnecting takes. The connection is not looked at: it may be open, and its consumer
+//! gone.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -62,7 +62,7 @@ pub struct Status {
 /// A dead letter, less its body.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetter {
-    /// By which commands name it.
+    /// The number by which commands name it.
     pub id: i64,
     /// When it was first seen.
     pub first_seen: DateTime<Utc>,

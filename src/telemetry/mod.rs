@@ -75,7 +75,7 @@ pub fn init(log: &config::Log) -> Result<Guard, TelemetryError> {
     let registry = tracing_subscriber::registry();
     let level = match &traces {
         Some(traces) => log_lines(registry.with(traces::layer(traces)), format, filter, colours)?,
-        // Not a layer that is none: to that, each span and each line that nobody wants would still cost a look.
+        // Not a layer of `None`, which would still look at each span and at each line that is not logged.
         None => log_lines(registry, format, filter, colours)?,
     };
     if let Some(protocol) = &settings.other_protocol {

@@ -140,7 +140,7 @@ fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// An exporter that tells of a failure once, and of the recovery once.
+/// An exporter that logs a failure once, and the recovery once.
 #[derive(Debug)]
 pub struct Reporting<E> {
     exporter: E,
