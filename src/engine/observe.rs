@@ -56,31 +56,50 @@ impl Engine {
         Ok(observed)
     }
 
-    /// All but rows that the database rejects: a part with one is halved until that row stands alone. The first may be a
-    /// custom course's: theirs are left to heal then, and what is to be cleared to the next full pass.
+    /// All but rows that the database rejects: a part with one is halved until that row stands alone.
     async fn observe_but_rejected(
         &self,
         courses: &[CourseKey],
         answers: &Answers,
-        mut policy: Policy,
+        policy: Policy,
     ) -> Result<Observed, StoreError> {
         let (mut observed, mut halving) = (Observed::default(), Halving::new(courses.len()));
         while let Some(part) = halving.next_part() {
             match self.observe_part(&courses[part.clone()], answers, policy).await {
                 Ok(part) => observed.add(part),
-                Err(error) if !error.is_of_a_row() => return Err(error),
-                Err(_) if !policy.bulk => {
-                    policy.bulk = true;
-                    halving = Halving::new(courses.len());
-                }
-                Err(error) => {
+                Err(error) if error.is_of_a_row() => {
                     if let Some(course) = halving.rejected(part).and_then(|alone| courses.get(alone)) {
-                        observed.add(Observed::of(course.clone(), Outcome::Rejected(report(&error))));
+                        observed.add(self.observe_rejected(course, answers, policy, error).await?);
                     }
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(observed)
+    }
+
+    /// For a course that was rejected alone: one of its custom courses may be to blame, which is left to heal then.
+    async fn observe_rejected(
+        &self,
+        course: &CourseKey,
+        answers: &Answers,
+        policy: Policy,
+        error: StoreError,
+    ) -> Result<Observed, StoreError> {
+        let rejected = |error| Observed::of(course.clone(), Outcome::Rejected(report(&error)));
+        if policy.bulk {
+            return Ok(rejected(error));
+        }
+        let alone = Policy { bulk: true, ..policy };
+        match self.observe_part(std::slice::from_ref(course), answers, alone).await {
+            Err(error) if error.is_of_a_row() => Ok(rejected(error)),
+            Ok(observed) => {
+                let error = report(&error);
+                tracing::warn!(event = "overview.ccx_rejected", %course, error, "the database rejects a custom course's row");
+                Ok(observed)
+            }
+            other => other,
+        }
     }
 
     async fn observe_part(

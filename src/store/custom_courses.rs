@@ -17,7 +17,7 @@ const ESCAPE: char = '!';
 const NEW_FORM: &str = "course-v1:";
 
 /// Whether a statement about some courses is about the custom courses of their runs, too.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum CustomCourses {
     Without,
     With,

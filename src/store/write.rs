@@ -28,29 +28,36 @@ pub struct Applied {
 
 impl Store {
     /// Gives these courses' overviews, and those of their runs' custom courses, the URLs that the ledger has for them,
-    /// where they differ, and never a clear. Returns which were written. Where nothing is lost it is one short statement
-    /// that locks nothing.
-    ///
-    /// An overview that the database rejects stays as it is: what the Catalog says of it will be rejected too. The custom
-    /// courses are then left to heal, as one of theirs may be to blame.
+    /// where they differ, and never a clear.
+    /// Returns which were written. Where nothing is lost it is one short statement that locks nothing. An overview that
+    /// the database rejects stays as it is; writing what the Catalog says of it meets the same.
     pub async fn restore(&self, courses: &[CourseKey]) -> Result<Vec<CourseKey>, StoreError> {
-        let (mut restored, mut custom) = (Vec::new(), CustomCourses::With);
-        let mut halving = Halving::new(courses.len());
+        let (mut restored, mut halving) = (Vec::new(), Halving::new(courses.len()));
         while let Some(part) = halving.next_part() {
-            match self.restore_at_once(&courses[part.clone()], custom).await {
+            match self.restore_at_once(&courses[part.clone()], CustomCourses::With).await {
                 Ok(written) => restored.extend(written),
-                Err(error) if !error.is_of_a_row() => return Err(error),
-                Err(_) if custom == CustomCourses::With => {
-                    (custom, halving) = (CustomCourses::Without, Halving::new(courses.len()));
-                }
-                Err(error) => {
+                Err(error) if error.is_of_a_row() => {
                     if let Some(course) = halving.rejected(part).and_then(|alone| courses.get(alone)) {
-                        tracing::debug!(event = "overview.not_restored", %course, error = report(&error));
+                        restored.extend(self.restore_alone(course, &error).await?);
                     }
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(restored)
+    }
+
+    /// For a course that was rejected alone: one of its custom courses may be to blame, which are left to heal then.
+    async fn restore_alone(
+        &self,
+        course: &CourseKey,
+        error: &StoreError,
+    ) -> Result<Vec<CourseKey>, StoreError> {
+        tracing::debug!(event = "overview.not_restored", %course, error = report(error));
+        match self.restore_at_once(std::slice::from_ref(course), CustomCourses::Without).await {
+            Err(error) if error.is_of_a_row() => Ok(Vec::new()),
+            restored => restored,
+        }
     }
 
     /// The same for some overviews; a row that the database rejects fails all of them.
