@@ -6,7 +6,6 @@ mod openapi;
 mod port;
 mod tls;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use course_sharing::telemetry::metrics;
@@ -19,7 +18,7 @@ use tokio::net::TcpStream;
 
 use self::port::{KNOWN, Port, with_port};
 use crate::support::databases::Kind;
-use crate::support::proxy::{Proxy, by};
+use crate::support::proxy::in_front_of;
 use crate::support::stage::with_stage;
 use crate::support::wait_until;
 
@@ -75,11 +74,8 @@ async fn readiness_names_what_fails() {
 #[tokio::test]
 async fn a_broker_that_hangs_is_not_waited_for() {
     with_stage(Kind::Sqlite, async |stage| {
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (_, target) = by(stage.rig.config.url.expose_secret(), address, 5672);
-        let broker = Proxy::start(target).await;
+        let (broker, url) = in_front_of(stage.rig.config.url.expose_secret(), 5672).await;
         broker.freeze();
-        let (url, _) = by(stage.rig.config.url.expose_secret(), broker.address(), 5672);
         let port = Port::open(stage, &[("amqp.url", &url)]).await;
         let (status, body) = port.get("/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);

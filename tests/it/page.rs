@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::support::browser::{Browser, with_browser};
 use crate::support::databases::Kind;
 use crate::support::process::Program;
-use crate::support::proxy::{Proxy, by, free_address};
+use crate::support::proxy::in_front_of;
 use crate::support::stage::{SOON, Stage, with_stage};
 use stand_in::Fault;
 
@@ -393,11 +393,8 @@ async fn six_states_are_told_apart() {
 #[tokio::test]
 async fn it_loads_while_database_and_broker_are_out_and_says_what_is_still_known() {
     with_stage(Kind::Mysql, async |stage| {
-        let (at_database, at_broker) = (free_address().await, free_address().await);
-        let (url, target) = by(&stage.database.url, at_database, 3306);
-        let database = Proxy::start_at(at_database, target).await;
-        let (amqp, target) = by(stage.rig.config.url.expose_secret(), at_broker, 5672);
-        let broker = Proxy::start_at(at_broker, target).await;
+        let (database, url) = in_front_of(&stage.database.url, 3306).await;
+        let (broker, amqp) = in_front_of(stage.rig.config.url.expose_secret(), 5672).await;
         stage.course("course-v1:CampusX+Fine+2026", Some(URL), Some(URL)).await;
         let worker = stage.worker(&[("database.url", &url), ("amqp.url", &amqp)]).await;
         worker.until_metric(r#"course_sharing_overviews{state="linked"}"#, 1.0).await;

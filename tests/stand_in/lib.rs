@@ -4,8 +4,7 @@
 //! in the middle, connections closed without one, a byte at a time.
 //!
 //! `runs`: what is listed · `query`, `list`: paging and `keys=` · `courses`: what changed, by way of drafts · `auth`: tokens and throttle · `faults`: what goes
-//! wrong · `server`: one connection · `control`: the hand from outside, `/_control/` · `wire`: bytes · `ports`: for other
-//! servers of tests.
+//! wrong · `server`: one connection · `control`: the hand from outside, `/_control/` · `wire`: bytes.
 
 #![allow(clippy::disallowed_methods, reason = "a server of its own")]
 
@@ -14,7 +13,6 @@ mod control;
 mod courses;
 mod faults;
 mod list;
-mod ports;
 mod query;
 mod runs;
 mod server;
@@ -36,7 +34,6 @@ use tokio::task::JoinHandle;
 pub use self::auth::{Auth, Throttle};
 pub use self::courses::Draft;
 pub use self::faults::{Fault, Faults, Ratios, RetryAfter};
-pub use self::ports::free_port;
 pub use self::runs::{Health, Run, Runs};
 
 /// How long a request line the server in front takes.

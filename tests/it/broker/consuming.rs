@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use course_sharing::broker::{Attachment, BrokerError, ack_many};
 use lapin::options::QueueDeleteOptions;
+use test_support::raw;
 
 use super::publishing::by_proxy;
 use crate::support::broker::{Running, SOON, with_rig};
-use crate::support::raw;
 use crate::support::wait_until;
 
 /// What operators are promised for a wire that has gone dead.
@@ -157,9 +157,9 @@ async fn a_message_that_cannot_be_read_is_delivered_with_the_reason_and_the_othe
     with_rig(|rig| async move {
         rig.declare().await;
         rig.publish("before").await;
-        for properties in [raw::no_utf_8(), raw::nested(1_500), raw::nested(26_000)] {
+        for properties in [raw::no_utf_8(), raw::nested(1_500), raw::nested(raw::DEEPEST)] {
             let exchange = &rig.config.exchange;
-            raw::publish(&rig.config, exchange, "course-publish", &properties, b"odd").await;
+            rig.publish_raw(exchange, "course-publish", &properties, b"odd").await;
         }
         rig.publish("after").await;
         let mut consumer = rig.consume(10);

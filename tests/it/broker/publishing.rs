@@ -1,12 +1,13 @@
 //! `Ok` means that a queue has the message; everything else is an error.
 
 use course_sharing::broker::{Broker, BrokerError, Message, Publisher};
+use course_sharing::config::Amqp;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
-use url::Url;
+use test_support::Proxy;
 
 use crate::support::broker::{Rig, SOON, with_rig};
-use crate::support::proxy::Proxy;
+use crate::support::proxy::in_front_of;
 use crate::support::wait_until;
 
 fn message(body: &str) -> Message {
@@ -15,13 +16,8 @@ fn message(body: &str) -> Message {
 
 /// A way to the broker that can be cut.
 pub(super) async fn by_proxy(rig: &Rig) -> (Proxy, Broker) {
-    let mut url = Url::parse(rig.config.url.expose_secret()).unwrap();
-    let target = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5672));
-    let proxy = Proxy::start(target).await;
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(proxy.address().port())).unwrap();
-    let mut config = rig.config.clone();
-    config.url = url.as_str().into();
+    let (proxy, url) = in_front_of(rig.config.url.expose_secret(), 5672).await;
+    let config = Amqp { url: url.as_str().into(), ..rig.config.clone() };
     (proxy, Broker::new(&config).unwrap())
 }
 

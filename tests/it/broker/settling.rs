@@ -6,7 +6,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptio
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::support::broker::{Rig, SOON, dead_letter, with_rig};
-use crate::support::{raw, wait_until};
+use crate::support::wait_until;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -134,7 +134,7 @@ async fn a_message_that_waited_too_long_is_buried_by_the_broker_with_its_reason(
         rig.declare().await;
         // What message-ttl of a policy does to all.
         let expiration = [1, 0, 1, b'1'];
-        raw::publish(&rig.config, &rig.config.exchange, "course-publish", &expiration, b"{}").await;
+        rig.publish_raw(&rig.config.exchange, "course-publish", &expiration, b"{}").await;
         let buried = || async { rig.ready().await.2 == 1 };
         wait_until(SOON, "the message is a dead letter", buried).await;
         let letter = dead_letter(&rig).await;

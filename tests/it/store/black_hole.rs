@@ -6,12 +6,13 @@ use std::time::Duration;
 use chrono::Utc;
 use course_sharing::config;
 use course_sharing::store::{PassKind, SeenSince, Store, Timeouts};
+use test_support::Proxy;
 
 use super::{RUN, URL, entry, key};
 use crate::support::certificates::Certificates;
 use crate::support::databases::{Kind, TestDatabase};
 use crate::support::own_servers;
-use crate::support::proxy::{Proxy, by};
+use crate::support::proxy::in_front_of;
 
 /// Longer than a connection that comes back to the pool may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -26,9 +27,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// A store behind a proxy, with connections that are in use.
 async fn behind_a_proxy(database: &TestDatabase, tls: bool) -> (Store, Proxy) {
     let port = if database.kind == Kind::Postgres { 5432 } else { 3306 };
-    let (_, target) = by(&database.url, ([127, 0, 0, 1], 1).into(), port);
-    let proxy = Proxy::start(target).await;
-    let (url, _) = by(&database.url, proxy.address(), port);
+    let (proxy, url) = in_front_of(&database.url, port).await;
     let tls = match (database.kind, tls) {
         (Kind::Postgres, true) => "sslmode=require",
         (Kind::Postgres, false) => "sslmode=disable",

@@ -6,15 +6,13 @@ use course_sharing::config;
 use course_sharing::store::Store;
 
 use crate::support::databases::{Kind, TestDatabase};
-use crate::support::proxy::{Proxy, by};
+use crate::support::proxy::in_front_of;
 
 #[tokio::test]
 async fn a_slow_first_connection_does_not_put_the_clock_ahead() {
     for (kind, port) in [(Kind::Postgres, 5432), (Kind::Mysql, 3306)] {
         let database = TestDatabase::new(kind).await;
-        let (_, target) = by(&database.url, ([127, 0, 0, 1], 1).into(), port);
-        let proxy = Proxy::start(target).await;
-        let (url, _) = by(&database.url, proxy.address(), port);
+        let (proxy, url) = in_front_of(&database.url, port).await;
         let settings = config::Database { url: url.as_str().into(), ..config::Database::default() };
         let slow = Store::connect_lazy(&settings).await.unwrap();
         proxy.freeze();

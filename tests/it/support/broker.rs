@@ -10,6 +10,8 @@ use course_sharing::broker::{
 use course_sharing::config::Amqp;
 use futures_util::FutureExt;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use secrecy::ExposeSecret;
+use test_support::raw;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -76,6 +78,12 @@ impl Rig {
     pub(crate) async fn publish(&self, body: &str) {
         let message = Message::json(body.as_bytes().to_vec());
         self.publisher.publish(&self.config.exchange, "course-publish", &message).await.unwrap();
+    }
+
+    /// Publishes what no client library would send.
+    pub(crate) async fn publish_raw(&self, exchange: &str, key: &str, properties: &[u8], body: &[u8]) {
+        let url = self.config.url.expose_secret();
+        raw::publish(url, exchange, key, properties, body).await.unwrap();
     }
 
     /// The number of messages that are ready in the events queue, all delay queues together, and the dead letters.

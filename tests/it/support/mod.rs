@@ -13,7 +13,6 @@ pub(crate) mod own_servers;
 pub(crate) mod process;
 pub(crate) mod project;
 pub(crate) mod proxy;
-pub(crate) mod raw;
 pub(crate) mod stage;
 pub(crate) mod virtual_host;
 

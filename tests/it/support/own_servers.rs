@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use stand_in::free_port;
+use test_support::free_port;
 
 use super::certificates::{Certificates, folder};
 use super::wait_until;

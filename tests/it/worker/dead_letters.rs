@@ -3,10 +3,10 @@
 use course_sharing::broker::{Message, Received};
 use course_sharing::store::{Letter, LetterFilter};
 use sea_orm::ConnectionTrait;
+use test_support::raw;
 
 use crate::support::databases::{KINDS, Kind};
 use crate::support::letters::letter;
-use crate::support::raw;
 use crate::support::stage::{SOON, Stage, with_broker, with_stage};
 use crate::support::virtual_host::VirtualHost;
 use crate::support::wait_until;
@@ -32,8 +32,8 @@ async fn what_was_in_the_queue_before_is_taken_over_whole_whatever_it_is() {
                 bury(stage, body).await;
             }
             let dead = &stage.rig.topology.dead;
-            raw::publish(&stage.rig.config, "", dead, &raw::nested(26_000), b"deep").await;
-            raw::publish(&stage.rig.config, "", dead, &raw::no_utf_8(), b"garbled").await;
+            stage.rig.publish_raw("", dead, &raw::nested(raw::DEEPEST), b"deep").await;
+            stage.rig.publish_raw("", dead, &raw::no_utf_8(), b"garbled").await;
             let worker = stage.worker(&[]).await;
             stage.until_letters(5).await;
             worker.until_metric("course_sharing_dead_letters", 5.0).await;

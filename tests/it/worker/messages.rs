@@ -2,10 +2,10 @@
 
 use course_sharing::broker::Message;
 use serde_json::{Value, json};
+use test_support::raw;
 
 use super::PAGE;
 use crate::support::databases::{KINDS, Kind};
-use crate::support::raw;
 use crate::support::stage::{Stage, with_stage};
 
 const AUTHORING: &str = "org.openedx.content_authoring";
@@ -173,9 +173,9 @@ async fn messages_that_no_client_can_read_are_dead_letters_at_once_and_the_good_
         stage.course(course, None, Some(&format!("{PAGE}/behind"))).await;
         let worker = stage.worker(&[]).await;
         // The deepest that a frame of 128 KiB can carry, and a content type that is not UTF-8.
-        for properties in [raw::nested(26_000), raw::no_utf_8()] {
+        for properties in [raw::nested(raw::DEEPEST), raw::no_utf_8()] {
             let exchange = &stage.rig.config.exchange;
-            raw::publish(&stage.rig.config, exchange, "course-publish", &properties, b"{}").await;
+            stage.rig.publish_raw(exchange, "course-publish", &properties, b"{}").await;
         }
         publish(stage, course).await;
         stage.until_link(course, Some(&format!("{PAGE}/behind"))).await;

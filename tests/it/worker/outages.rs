@@ -3,11 +3,12 @@
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use test_support::Proxy;
 
 use super::PAGE;
 use crate::support::databases::Kind;
 use crate::support::process::Program;
-use crate::support::proxy::{Proxy, by, free_address};
+use crate::support::proxy::{by, free_address, in_front_of};
 use crate::support::stage::{SOON, Stage, with_stage};
 use crate::support::wait_until;
 
@@ -30,7 +31,7 @@ async fn event_works(stage: &Stage, page: &str) {
 async fn a_broker_that_is_away_at_the_start_is_waited_for() {
     with_stage(Kind::Sqlite, async |stage| {
         stage.database.insert_overview(KEY, None).await;
-        let address = free_address().await;
+        let address = free_address();
         let (url, target) = by(stage.rig.config.url.expose_secret(), address, 5672);
         let worker = stage.start_worker(&[("amqp.url", &url)]);
         worker.until_logged("consumer.detached").await;
@@ -40,7 +41,7 @@ async fn a_broker_that_is_away_at_the_start_is_waited_for() {
         let health = worker.until_status("/healthz", 200, SOON).await;
         assert!(health.contains("detached"), "{health}");
         worker.until_metric("course_sharing_consumer_up", 0.0).await;
-        let _proxy = Proxy::start_at(address, target).await;
+        let _proxy = Proxy::start_at(address, target).await.unwrap();
         worker.until_metric("course_sharing_consumer_up", 1.0).await;
         assert_eq!(ready(&worker, 200).await, ("ok".to_owned(), "ok".to_owned()));
         event_works(stage, PAGE).await;
@@ -54,7 +55,7 @@ async fn a_broker_that_is_away_at_the_start_is_waited_for() {
 async fn a_database_that_is_away_at_the_start_parks_events_until_it_comes() {
     with_stage(Kind::Postgres, async |stage| {
         stage.course(KEY, None, Some(PAGE)).await;
-        let address = free_address().await;
+        let address = free_address();
         let (url, target) = by(&stage.database.url, address, 5432);
         let worker = stage.worker(&[("database.url", &url)]).await;
         let (database, broker) = ready(&worker, 503).await;
@@ -66,7 +67,7 @@ async fn a_database_that_is_away_at_the_start_parks_events_until_it_comes() {
         let waits = stage.delayed(10).await;
         let headers = waits.delivery.properties.headers().clone().unwrap();
         assert_eq!(headers.inner()["x-course-sharing-attempt"], lapin::types::AMQPValue::LongLongInt(0));
-        let _proxy = Proxy::start_at(address, target).await;
+        let _proxy = Proxy::start_at(address, target).await.unwrap();
         ready(&worker, 200).await;
         stage.until_link(KEY, Some(PAGE)).await;
         let ended = worker.stop().await.expect(0);
@@ -86,9 +87,7 @@ async fn a_database_whose_connections_are_cut_costs_no_event() {
     for (kind, port) in [(Kind::Postgres, 5432), (Kind::Mysql, 3306)] {
         with_stage(kind, async |stage| {
             stage.database.insert_overview(KEY, None).await;
-            let address = free_address().await;
-            let (url, target) = by(&stage.database.url, address, port);
-            let proxy = Proxy::start_at(address, target).await;
+            let (proxy, url) = in_front_of(&stage.database.url, port).await;
             let worker = stage.worker(&[("database.url", &url)]).await;
             for round in 0..3 {
                 event_works(stage, &format!("{PAGE}/{round}")).await;
@@ -106,9 +105,7 @@ async fn a_database_whose_connections_are_cut_costs_no_event() {
 async fn a_broker_connection_that_is_cut_is_built_anew() {
     with_stage(Kind::Sqlite, async |stage| {
         stage.database.insert_overview(KEY, None).await;
-        let address = free_address().await;
-        let (url, target) = by(stage.rig.config.url.expose_secret(), address, 5672);
-        let proxy = Proxy::start_at(address, target).await;
+        let (proxy, url) = in_front_of(stage.rig.config.url.expose_secret(), 5672).await;
         let worker = stage.worker(&[("amqp.url", &url)]).await;
         for round in 0..3 {
             event_works(stage, &format!("{PAGE}/{round}")).await;
@@ -127,9 +124,7 @@ async fn a_broker_connection_that_is_cut_is_built_anew() {
 async fn a_broker_that_is_frozen_is_seen_and_taken_up_again() {
     with_stage(Kind::Sqlite, async |stage| {
         stage.database.insert_overview(KEY, None).await;
-        let address = free_address().await;
-        let (url, target) = by(stage.rig.config.url.expose_secret(), address, 5672);
-        let proxy = Proxy::start_at(address, target).await;
+        let (proxy, url) = in_front_of(stage.rig.config.url.expose_secret(), 5672).await;
         let worker = stage.worker(&[("amqp.url", &url)]).await;
         proxy.freeze();
         let (database, broker) = ready(&worker, 503).await;

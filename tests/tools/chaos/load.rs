@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use test_support::raw;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -12,7 +13,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::history::{Cell, Event, Poison, key, now, url};
 use crate::lms::Lms;
 use crate::publisher::{Message, Publisher, Sent};
-use crate::raw;
 use crate::schedule::{self, Form, Step};
 use stand_in::StandIn;
 
@@ -199,7 +199,7 @@ impl Load {
     pub(crate) async fn harm(
         &self,
         kind: &'static str,
-        broker: u16,
+        broker: &str,
         exchange: &str,
         properties: &[u8],
     ) -> anyhow::Result<()> {
@@ -207,7 +207,7 @@ impl Load {
         let id = state.id();
         // Its properties may not survive, so the body has the id.
         let body = serde_json::json!({ "type": "course-publish", "course_id": key(0), ID_IN_BODY: id });
-        raw::publish(broker, exchange, properties, body.to_string().as_bytes()).await?;
+        raw::publish(broker, exchange, "course-publish", properties, body.to_string().as_bytes()).await?;
         state.publisher.note(Sent::Bad(Poison { id, kind }));
         Ok(())
     }

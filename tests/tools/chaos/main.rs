@@ -2,7 +2,7 @@
 //! say from the history whether an event was lost or a link wrong. Started by `ops/chaos`.
 //!
 //! `schedule` (pure) what will happen · `load` plays it · `scenarios` do the harm · `soak` all of it at random ·
-//! `history` what was seen · `checker` (pure) judges it · `servers`, `proxy`, `lms`, `publisher`, `queues`, `worker` the world around
+//! `history` what was seen · `checker` (pure) judges it · `servers`, `lms`, `publisher`, `queues`, `worker` the world around
 
 #![allow(clippy::disallowed_methods, reason = "it has no part in the program's time")]
 
@@ -13,10 +13,8 @@ mod load;
 mod probe;
 mod process;
 mod programs;
-mod proxy;
 mod publisher;
 mod queues;
-mod raw;
 mod report;
 mod scenarios;
 mod schedule;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use test_support::free_port;
 use tokio::sync::RwLock;
 
 use crate::checker::{self, Verdict};
@@ -19,7 +20,6 @@ use crate::queues::{self, Depths, Queues};
 use crate::schedule::Chance;
 use crate::servers::{Database, Rabbitmq};
 use crate::worker::{Program, Worker};
-use stand_in::free_port;
 use stand_in::{Runs, Setup, StandIn};
 
 /// Which database server a scenario runs on.

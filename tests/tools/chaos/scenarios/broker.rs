@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use test_support::Proxy;
+
 use super::{Result, Size, no_dead_letters};
-use crate::proxy::Proxy;
 use crate::report::Demand;
 use crate::schedule::Mix;
 use crate::servers::{Down, Rabbitmq};
@@ -67,8 +68,8 @@ pub(super) async fn freeze(stage: &mut Stage, rabbitmq: &mut Rabbitmq, size: Siz
 
 /// The worker's connections cut every 1 to 5 s, as long as there are events; ours are not.
 pub(super) async fn cut(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size) -> Result {
-    let proxy = Proxy::start(rabbitmq.port).await?;
-    stage.program.set("amqp.url", Rabbitmq::url_at(proxy.port));
+    let proxy = Proxy::start(("127.0.0.1", rabbitmq.port)).await?;
+    stage.program.set("amqp.url", Rabbitmq::url_at(proxy.port()));
     stage.begin().await?;
     let steps = stage.chance.steps(size.events, stage.load.runs, Mix::default());
     let (load, chance) = (&stage.load, &mut stage.chance);
@@ -77,7 +78,7 @@ pub(super) async fn cut(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size) -> R
         loop {
             let pause = size.lasting(Duration::from_millis(chance.between(1_000, 5_000)));
             tokio::time::sleep(pause).await;
-            cuts += usize::from(proxy.cut() > 0);
+            cuts += usize::from(proxy.cut());
         }
     };
     tokio::select! {

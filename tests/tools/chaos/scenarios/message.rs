@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use test_support::raw;
+
 use super::{Result, Size, no_dead_letters};
+use crate::probe;
 use crate::process::until;
 use crate::report::Demand;
 use crate::schedule::Mix;
 use crate::servers::Rabbitmq;
 use crate::stage::Stage;
-use crate::{probe, raw};
 
 /// How often a queue with the policy delivers a message before it gives it up.
 const DELIVERIES: u32 = 5;
@@ -45,7 +47,7 @@ pub(super) async fn looked_at(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size
 
 /// Headers nested as deep as a frame can carry: the process lives, and the letters can be shown and discarded.
 pub(super) async fn deep(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size) -> Result {
-    let properties = raw::as_deep_as_a_frame_carries();
+    let properties = raw::nested(raw::DEEPEST);
     let sent = among_good_ones(stage, rabbitmq, size, "deep headers", &properties, 1).await?;
     until("the deep message is dead", LOOKING, async || {
         Ok(stage.dead().await.is_ok_and(|dead| dead >= sent))
@@ -69,7 +71,7 @@ pub(super) async fn deep(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size) -> 
 /// Properties that are no UTF-8: the client library refuses them, and the connection with them.
 pub(super) async fn unreadable(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size) -> Result {
     let since = std::time::Instant::now();
-    let sent = among_good_ones(stage, rabbitmq, size, "no UTF-8", &raw::not_utf8(), 1).await?;
+    let sent = among_good_ones(stage, rabbitmq, size, "no UTF-8", &raw::no_utf_8(), 1).await?;
     let dead = until("the unreadable message is dead", 4 * LOOKING, async || {
         Ok(stage.dead().await.is_ok_and(|dead| dead >= sent))
     });
@@ -104,7 +106,7 @@ async fn among_good_ones(
     let harm = async {
         for moment in moments {
             stage_seen.load.played(moment).await;
-            stage_seen.load.harm(kind, rabbitmq.port, stage_seen.queues.prefix(), properties).await?;
+            stage_seen.load.harm(kind, &rabbitmq.url(), stage_seen.queues.prefix(), properties).await?;
         }
         anyhow::Ok(())
     };

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use test_support::Proxy;
+
 use super::{Result, Size, no_dead_letters};
 use crate::process::until;
-use crate::proxy::Proxy;
 use crate::report::Demand;
 use crate::schedule::Mix;
 use crate::servers::Database;
@@ -19,10 +20,10 @@ const HEALED: Duration = Duration::from_secs(120);
 
 /// Two workers, for one of which each connection takes 3 s to open: it may not take itself to be ahead in time.
 pub(super) async fn slow(stage: &mut Stage, server: &Database, size: Size) -> Result {
-    let proxy = Proxy::start(server.port()).await?;
+    let proxy = Proxy::start(("127.0.0.1", server.port())).await?;
     proxy.delay(SLOW);
     stage.begin().await?;
-    stage.program.set("database.url", stage.load.lms.worker_url_at(proxy.port)?);
+    stage.program.set("database.url", stage.load.lms.worker_url_at(proxy.port())?);
     stage.start_worker().await?;
     // Each run anew again and again, so that both workers have answers for it that are seconds apart.
     let mix = Mix { edits: 1.0, wipes: 0.0, ..Mix::default() };
@@ -36,8 +37,8 @@ pub(super) async fn slow(stage: &mut Stage, server: &Database, size: Size) -> Re
 
 /// Connections become black holes, one of them while heal waits for an answer on it. Healing goes on.
 pub(super) async fn silent(stage: &mut Stage, server: &Database, size: Size) -> Result {
-    let proxy = Proxy::start(server.port()).await?;
-    stage.program.set("database.url", stage.load.lms.worker_url_at(proxy.port)?);
+    let proxy = Proxy::start(("127.0.0.1", server.port())).await?;
+    stage.program.set("database.url", stage.load.lms.worker_url_at(proxy.port())?);
     stage.begin().await?;
     let steps = stage.chance.steps(size.events, stage.load.runs, Mix::default());
     let moments = stage.chance.moments(size.times, size.events);

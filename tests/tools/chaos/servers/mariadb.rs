@@ -7,7 +7,7 @@ use anyhow::bail;
 use sea_orm::Database as Connect;
 
 use super::postgres::unprivileged;
-use stand_in::free_port;
+use test_support::free_port;
 
 use super::{Down, signal};
 use crate::process::{Process, Signal, until};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use sea_orm::Database as Connect;
 
-use stand_in::free_port;
+use test_support::free_port;
 
 use super::{Down, signal};
 use crate::process::{Process, Signal, until};

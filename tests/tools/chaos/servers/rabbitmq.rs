@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use stand_in::free_port;
+use test_support::free_port;
 
 use super::{Down, signal};
 use crate::process::{Process, Signal, until};

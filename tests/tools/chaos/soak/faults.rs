@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use test_support::Proxy;
 use tokio::time::Instant;
 
 use crate::load::Load;
-use crate::proxy::Proxy;
 use crate::schedule::Chance;
 use crate::servers::{Database, Down, Rabbitmq};
 use crate::worker::Worker;

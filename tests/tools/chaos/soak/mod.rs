@@ -12,11 +12,11 @@ mod samples;
 
 use std::time::Duration;
 
+use test_support::Proxy;
 use tokio::time::Instant;
 
 use self::faults::{Lanes, Tally};
 use self::samples::Sampler;
-use crate::proxy::Proxy;
 use crate::report::{Demand, Played};
 use crate::scenarios::Result;
 use crate::schedule::{Chance, Mix};
@@ -69,10 +69,10 @@ impl Soak {
     }
 
     async fn on(self, stage: &mut Stage, mut rabbitmq: Rabbitmq, mut database: Database) -> Result {
-        let to_broker = Proxy::start(rabbitmq.port).await?;
-        let to_database = Proxy::start(database.port()).await?;
-        stage.program.set("amqp.url", Rabbitmq::url_at(to_broker.port));
-        stage.program.set("database.url", stage.load.lms.worker_url_at(to_database.port)?);
+        let to_broker = Proxy::start(("127.0.0.1", rabbitmq.port)).await?;
+        let to_database = Proxy::start(("127.0.0.1", database.port())).await?;
+        stage.program.set("amqp.url", Rabbitmq::url_at(to_broker.port()));
+        stage.program.set("database.url", stage.load.lms.worker_url_at(to_database.port())?);
         stage.program.set("reconcile.schedule", "0 */2 * * * *");
         stage.program.set("reconcile.light_schedule", "0 1/2 * * * *");
         stage.program.set("reconcile.delta_interval", "20s");
