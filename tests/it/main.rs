@@ -2,6 +2,8 @@
 //!
 //! One module a subject; `support` starts and finds what they need.
 
+// A test's future has those of its world, its database and the driver in it, each in the other.
+#![recursion_limit = "256"]
 #![allow(clippy::disallowed_methods, reason = "a test may look at any clock")]
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 

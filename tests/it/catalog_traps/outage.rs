@@ -1,6 +1,7 @@
 //! 429, budget and circuit breaker: which requests wait, which fail at once, and which are not sent.
 
 use super::*;
+use crate::support::wait_until;
 
 #[tokio::test]
 async fn a_429_stops_all_requests() {
@@ -91,12 +92,8 @@ async fn a_pass_outlasts_an_outage_and_events_do_not_wait_for_it() {
         let client = client.clone();
         async move { client.page(0, 5, Purpose::Pass).await.map(|page| page.runs.len()) }
     });
-    let opened = tokio::time::timeout(Duration::from_secs(60), async {
-        while !matches!(client.circuit(), Circuit::Open { .. }) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    opened.await.expect("the retries of the page open the circuit");
+    let is_open = || async { matches!(client.circuit(), Circuit::Open { .. }) };
+    wait_until(Duration::from_secs(60), "the retries of the page open the circuit", is_open).await;
     let error = client.page(0, 5, Purpose::Event).await.unwrap_err();
     assert!(error.reopens_at().is_some(), "{error}");
     stand_in.plug().await;

@@ -2,6 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use test_support::Signal;
 
 use super::port::{KNOWN, Port, with_port_of};
 use crate::support::databases::Kind;
@@ -133,13 +134,13 @@ async fn a_worker_takes_over_other_tokens_at_a_reload_and_logs_none() {
         assert_eq!((status(TOKEN).await, status(OTHER).await), (StatusCode::OK, StatusCode::UNAUTHORIZED));
 
         std::fs::write(tokens.path(), format!("{OTHER}\n{SHORT}")).unwrap();
-        worker.signal("HUP");
+        worker.signal(Signal::Hup);
         let refused = worker.until_logged("worker.reload_refused").await;
         assert!(refused["error"].as_str().unwrap().contains(&format!("{}:2:", path(&tokens))), "{refused}");
         assert_eq!(status(TOKEN).await, StatusCode::OK);
 
         std::fs::write(tokens.path(), OTHER).unwrap();
-        worker.signal("HUP");
+        worker.signal(Signal::Hup);
         worker.until_logged("worker.reloaded").await;
         wait_until(SOON, "the other token is known", || async { status(OTHER).await == 200 }).await;
         assert_eq!(status(TOKEN).await, StatusCode::UNAUTHORIZED);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::tls::Version;
 use reqwest::{Certificate, Client, StatusCode};
+use test_support::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -74,14 +75,14 @@ async fn a_worker_takes_over_a_renewed_certificate_at_a_reload() {
 
         // A key of another certificate: everything stays.
         std::fs::copy(new.path("server.key"), &key).unwrap();
-        worker.signal("HUP");
+        worker.signal(Signal::Hup);
         let refused = worker.until_logged("worker.reload_refused").await;
         let error = refused["error"].as_str().unwrap();
         assert!(error.contains("http.tls_certificate_file") && error.contains(&certificate), "{error}");
         assert!(knows(&old).await);
 
         std::fs::copy(new.path("server.pem"), &certificate).unwrap();
-        worker.signal("HUP");
+        worker.signal(Signal::Hup);
         wait_until(SOON, "the new certificate is used", || async { knows(&new).await }).await;
         assert!(!knows(&old).await);
         worker.stop().await.expect(0);

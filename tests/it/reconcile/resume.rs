@@ -73,7 +73,7 @@ async fn a_process_that_is_killed_half_way_is_followed_by_one_that_does_the_rest
                 store.last_passes(None, 1).await.unwrap().first().is_some_and(|row| row.position >= 400)
             })
             .await;
-            first.kill();
+            first.kill().await;
             let row = store.last_passes(None, 1).await.unwrap().remove(0);
             assert!(row.finished_at.is_none() && row.position < 1000, "{kind:?}: {row:?}");
             let told: Report = serde_json::from_str(&row.report).unwrap();

@@ -1,13 +1,15 @@
 //! A headless Chromium, driven through chromedriver by the WebDriver protocol: a handful of JSON requests.
 
 use std::panic::AssertUnwindSafe;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::Process;
+use test_support::process::read;
 use url::form_urlencoded;
 
 use super::project::root;
@@ -28,7 +30,7 @@ static AXE: LazyLock<String> = LazyLock::new(|| {
 
 /// One browser with one empty profile.
 pub(crate) struct Browser {
-    driver: Child,
+    driver: Process,
     session: String,
     client: reqwest::Client,
     _profile: tempfile::TempDir,
@@ -49,11 +51,8 @@ impl Browser {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let profile = tempfile::tempdir().unwrap();
         let said = profile.path().join("chromedriver");
-        let driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(std::fs::File::create(&said).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
+        let mut command = Command::new("chromedriver");
+        let driver = Process::start_with_us("chromedriver", command.arg("--port=0"), &said, &said)
             .unwrap_or_else(|error| {
                 panic!(
                     "chromedriver cannot be started ({error}): the page is tested in a real browser. ops/test installs \
@@ -61,7 +60,7 @@ impl Browser {
                 )
             });
         let port = || {
-            let said = std::fs::read_to_string(&said).unwrap();
+            let said = read(&said);
             said.split("successfully on port ")
                 .nth(1)?
                 .split(|c: char| !c.is_ascii_digit())
@@ -207,16 +206,8 @@ impl Browser {
     async fn quit(mut self) {
         // A browser that hangs goes down with its driver's session, if not at once.
         let ended = tokio::time::timeout(LIMIT, self.client.delete(&self.session).send()).await;
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
+        let _ = self.driver.kill().await;
         assert!(matches!(ended, Ok(Ok(_))), "the browser did not end: {ended:?}");
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
     }
 }
 

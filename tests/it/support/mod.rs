@@ -1,5 +1,5 @@
-//! What tests share: a broker with names of their own, databases of their own, wires to cut, the program as a process,
-//! and waiting for a state.
+//! What tests share with one another, and not with the tools: a broker with names of their own, databases with the least
+//! rights, the program as a process, and waiting for a state. What tools need too is in `test_support`.
 
 pub(crate) mod broker;
 pub(crate) mod browser;
@@ -18,18 +18,13 @@ pub(crate) mod virtual_host;
 
 use std::time::Duration;
 
-/// Waits until `state` is true, looking every 20 ms; panics after `limit`, saying `what` did not come true.
+use test_support::until;
+
+/// Waits until `state` is true; panics after `limit`, saying `what` did not come true.
 pub(crate) async fn wait_until<F: Future<Output = bool>>(
     limit: Duration,
     what: &str,
     mut state: impl FnMut() -> F,
 ) {
-    let waiting = async {
-        while !state().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if tokio::time::timeout(limit, waiting).await.is_err() {
-        panic!("not within {limit:?}: {what}");
-    }
+    until(what, limit, async || Ok(state().await)).await.unwrap();
 }

@@ -1,25 +1,26 @@
 //! The program as the outside meets it: started as a process, told by signals, asked over HTTP, read from its output.
 
-use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use test_support::process::{Usage, read};
+use test_support::program::command;
+use test_support::{Process, Signal, http, until};
 
 use super::wait_until;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_course-sharing");
 
 /// Longer than any command takes, also on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A process of the program; killed by its id if the test ends before it does.
+/// A process of the program; killed if the test ends before it does.
 pub(crate) struct Program {
-    child: Child,
+    process: Process,
     stdout: PathBuf,
-    stderr: PathBuf,
     dir: tempfile::TempDir,
 }
 
@@ -39,22 +40,10 @@ impl Program {
     pub(crate) fn start(arguments: &[&str], environment: &[(String, String)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (stdout, stderr) = (dir.path().join("stdout"), dir.path().join("stderr"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_course-sharing"));
-        for (name, _) in std::env::vars() {
-            if name.starts_with("COURSE_SHARING_") || name.starts_with("OTEL_") {
-                command.env_remove(name);
-            }
-        }
-        let child = command
-            .args(arguments)
-            .envs(environment.iter().cloned())
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
-            .stdout(File::create(&stdout).unwrap())
-            .stderr(File::create(&stderr).unwrap())
-            .spawn()
-            .unwrap();
-        Self { child, stdout, stderr, dir }
+        let mut command = command(BINARY);
+        command.args(arguments).envs(environment.iter().cloned()).current_dir(dir.path());
+        let process = Process::start_with_us("course-sharing", &mut command, &stdout, &stderr).unwrap();
+        Self { process, stdout, dir }
     }
 
     /// Its end, which must come by itself.
@@ -64,15 +53,7 @@ impl Program {
 
     /// The same, within a time of the contract.
     pub(crate) async fn ended_within(&mut self, limit: Duration) -> Ended {
-        let waiting = async {
-            loop {
-                if let Some(status) = self.child.try_wait().unwrap() {
-                    return status;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let Ok(status) = tokio::time::timeout(limit, waiting).await else {
+        let Ok(status) = self.process.wait(limit).await else {
             panic!("the process has not ended within {limit:?}; it said:\n{}", self.stderr());
         };
         let files = std::fs::read_dir(self.dir.path()).unwrap();
@@ -83,36 +64,32 @@ impl Program {
 
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// The most memory that it has taken so far, in bytes, as the kernel counts it.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        Usage::of(self.id()).unwrap().peak
     }
 
-    /// Sends a signal, as in `TERM`, to this process alone.
-    pub(crate) fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+    /// Sends a signal to this process alone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal).unwrap();
     }
 
     /// Ends it as a power cut would.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await.unwrap();
     }
 
     /// SIGTERM, and the end, which must come within the 20 s that are promised.
     pub(crate) async fn stop(mut self) -> Ended {
-        self.signal("TERM");
+        self.signal(Signal::Term);
         self.ended_within(Duration::from_secs(20)).await
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.process.ended().unwrap().is_none()
     }
 
     /// What it has printed on stdout so far.
@@ -122,7 +99,7 @@ impl Program {
 
     /// What it has said on stderr so far.
     pub(crate) fn stderr(&self) -> String {
-        read(&self.stderr)
+        read(self.process.log())
     }
 
     /// The log lines of an event of this name so far.
@@ -132,20 +109,14 @@ impl Program {
 
     /// Waits until it has logged this event, and returns the first such line.
     pub(crate) async fn until_logged(&self, event: &str) -> Value {
-        let mut looked = 0;
-        let seen = async {
-            loop {
-                if let Some(line) = self.logged(event).into_iter().next() {
-                    return line;
-                }
-                looked += 1;
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        let mut line = None;
+        let is_logged = async || {
+            line = self.logged(event).into_iter().next();
+            Ok(line.is_some())
         };
-        match tokio::time::timeout(LIMIT, seen).await {
-            Ok(line) => line,
-            Err(_) => panic!("no {event:?} in {looked} looks; it said:\n{}", self.stderr()),
-        }
+        let logged = until(&format!("{event} is logged"), LIMIT, is_logged).await;
+        logged.unwrap_or_else(|error| panic!("{error}; it said:\n{}", self.stderr()));
+        line.unwrap()
     }
 
     /// Where its HTTP port is.
@@ -155,46 +126,41 @@ impl Program {
 
     /// Status and body of a `GET`; `None` if nobody answers.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
-        get(self.http().await, path).await.ok()
+        let answer = http::get(self.http().await, path).await.ok()?;
+        Some((answer.status, answer.body))
     }
 
     /// Waits for this status, and returns the body.
     pub(crate) async fn until_status(&self, path: &str, status: u16, limit: Duration) -> String {
-        let mut body = String::new();
-        let waited = tokio::time::timeout(limit, async {
-            loop {
-                match self.get(path).await {
-                    Some((found, text)) if found == status => return text,
-                    Some((found, text)) => body = format!("{found} {text}"),
-                    None => body = "nobody answers".to_owned(),
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        match waited.await {
-            Ok(text) => text,
-            Err(_) => panic!("{path} is {body}, and not {status} within {limit:?}:\n{}", self.stderr()),
+        let mut found = None;
+        let has_status = async || {
+            found = self.get(path).await;
+            Ok(found.as_ref().is_some_and(|(found, _)| *found == status))
+        };
+        if let Err(error) = until(&format!("{path} is {status}"), limit, has_status).await {
+            panic!("{error}, but {found:?}:\n{}", self.stderr());
         }
+        found.unwrap().1
     }
 
     /// Waits until the page at `/` says all of this; each look at it must come to an end within `limit`.
     pub(crate) async fn until_page(&self, limit: Duration, words: &[&str]) -> String {
-        let deadline = tokio::time::Instant::now() + LIMIT;
-        loop {
-            let (status, page) = tokio::time::timeout(limit, self.get("/")).await.unwrap().unwrap();
+        let mut page = String::new();
+        let says_all = async || {
+            let (status, text) = tokio::time::timeout(limit, self.get("/")).await.unwrap().unwrap();
             assert_eq!(status, 200);
-            if words.iter().all(|words| page.contains(words)) {
-                return page;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "not all of {words:?} in {page}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            page = text;
+            Ok(words.iter().all(|words| page.contains(words)))
+        };
+        let said = until(&format!("the page says all of {words:?}"), LIMIT, says_all).await;
+        said.unwrap_or_else(|error| panic!("{error}: {page}"));
+        page
     }
 
     /// The value of a series on `/metrics`, written as it stands there.
     pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         let (_, text) = self.get("/metrics").await?;
-        text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+        http::metric(&text, series)
     }
 
     /// Waits until a series has this value.
@@ -207,14 +173,11 @@ impl Program {
 /// Runs the program on a terminal of its own, with this typed in; what it shows there is its stdout.
 pub(crate) async fn on_terminal(arguments: &[&str], environment: &[(String, String)], typed: &str) -> Ended {
     let quoted = arguments.iter().map(|argument| format!(" '{argument}'"));
-    let line = format!("'{}'{}", env!("CARGO_BIN_EXE_course-sharing"), quoted.collect::<String>());
+    let line = format!("'{BINARY}'{}", quoted.collect::<String>());
     let dir = tempfile::tempdir().unwrap();
     // With an end of its own: a question that waits for an answer would outlive the test.
-    let mut script = Command::new("timeout");
+    let mut script = command("timeout");
     script.args(["60", "script", "--quiet", "--return", "--echo", "never", "--command", &line, "/dev/null"]);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COURSE_SHARING_")) {
-        script.env_remove(name);
-    }
     script.envs(environment.iter().cloned()).env("TERM", "xterm").env_remove("NO_COLOR");
     let mut child =
         script.current_dir(dir.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -226,14 +189,6 @@ pub(crate) async fn on_terminal(arguments: &[&str], environment: &[(String, Stri
     let output = tokio::time::timeout(LIMIT, output).await.unwrap().unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     Ended { code: output.status.code(), stdout, stderr: String::new(), left: Vec::new() }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Errors say that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Ended {
@@ -276,21 +231,6 @@ impl Ended {
     }
 }
 
-fn read(path: &Path) -> String {
-    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
-}
-
 fn lines(text: &str) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-async fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-    status.zip(body).ok_or_else(|| std::io::Error::other(answer))
 }

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use lapin::message::BasicGetMessage;
 use lapin::options::{BasicGetOptions, BasicRejectOptions};
 use secrecy::ExposeSecret;
+use test_support::program::variable;
 
 use super::broker::{Rig, amqp};
 use super::databases::{Kind, TestDatabase};
@@ -184,8 +185,4 @@ impl Stage {
         connection.close().await;
         message
     }
-}
-
-fn variable(key: &str) -> String {
-    format!("COURSE_SHARING_{}", key.to_ascii_uppercase().replace('.', "__"))
 }

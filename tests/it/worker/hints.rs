@@ -168,7 +168,7 @@ async fn a_worker_that_is_killed_before_it_moves_the_position_loses_no_hint() {
             stage.catalog.save_draft(Draft::new(KEY, Some(NEW)));
             wait_until(SOON, "hints are sent", || async { waiting(stage, 14_400).await > 0 }).await;
             worker.until_logged("hints.failed").await;
-            worker.kill();
+            worker.kill().await;
             let sent = waiting(stage, 14_400).await;
             stop_the_position(&stage.database, false).await;
             let worker = stage.worker(&[ASKING]).await;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use test_support::Signal;
+
 use super::PAGE;
 use crate::support::databases::Kind;
 use crate::support::stage::{SOON, Stage, with_catalog, with_stage};
@@ -14,7 +16,7 @@ const APPLIED: &str = r#"course_sharing_events_total{outcome="applied",type="cou
 #[tokio::test]
 async fn either_signal_ends_an_idle_worker_with_0() {
     with_stage(Kind::Sqlite, async |stage| {
-        for signal in ["TERM", "INT"] {
+        for signal in [Signal::Term, Signal::Int] {
             let mut worker = stage.worker(&[]).await;
             worker.signal(signal);
             let ended = worker.ended_within(Duration::from_secs(20)).await.expect(0);
@@ -92,10 +94,10 @@ async fn a_second_signal_ends_it_at_once_with_1_and_nothing_is_lost() {
         let mut worker = stage.worker(&[]).await;
         stage.publish_course(KEY).await;
         wait_until(SOON, "a look-up", || async { stage.catalog.stats().requests > 0 }).await;
-        worker.signal("TERM");
+        worker.signal(Signal::Term);
         worker.until_logged("worker.stopping").await;
         assert!(worker.is_running(), "it finishes what is in hand");
-        worker.signal("INT");
+        worker.signal(Signal::Int);
         let ended = worker.ended_within(Duration::from_secs(5)).await.expect(1);
         assert_eq!(ended.logged("worker.killed").len(), 1, "{}", ended.stderr);
         stage.wait_for_ready(1, 0, 0).await;

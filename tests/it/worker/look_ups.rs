@@ -132,7 +132,7 @@ async fn a_hand_full_of_runs_looked_up_moments_ago_keeps_no_other_out() {
         })
         .await;
         assert_eq!(stage.catalog.stats().keys_asked, 5, "{:?}", stage.catalog.stats().targets);
-        worker.kill();
+        worker.kill().await;
     })
     .await;
 }

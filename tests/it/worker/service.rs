@@ -3,6 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 
 use serde_json::Value;
+use test_support::Signal;
 
 use crate::support::databases::Kind;
 use crate::support::process::Program;
@@ -43,7 +44,7 @@ async fn systemd_hears_of_it_and_a_hangup_takes_over_log_level_and_schedule() {
 
         // Refused: nothing changes, and it says what is wrong and where.
         configure("[log]\nlevel = \"info\"\n[reconcile]\nschedule = \"sometimes\"\n");
-        worker.signal("HUP");
+        worker.signal(Signal::Hup);
         hears(&systemd, "RELOADING=1");
         let refused = worker.until_logged("worker.reload_refused").await;
         let error = refused["error"].as_str().unwrap();
@@ -53,7 +54,7 @@ async fn systemd_hears_of_it_and_a_hangup_takes_over_log_level_and_schedule() {
         configure(
             "[log]\nlevel = \"info\"\n[reconcile]\nschedule = \"* * * * * *\"\n[sync]\nmax_batch = 3\n",
         );
-        worker.signal("HUP");
+        worker.signal(Signal::Hup);
         let reloaded = worker.until_logged("worker.reloaded").await;
         assert_eq!(reloaded["needs_restart"], "sync.max_batch", "{reloaded}");
         worker.until_logged("reconcile.finished").await;

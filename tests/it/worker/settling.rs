@@ -169,7 +169,7 @@ async fn a_worker_killed_before_the_commit_has_acknowledged_nothing() {
             stage.catalog.stats().requests > 0 && stage.ready().await == (0, 0, 0)
         })
         .await;
-        worker.kill();
+        worker.kill().await;
         stage.wait_for_ready(1, 0, 0).await;
         lock.rollback().await.unwrap();
         assert_eq!(stage.database.link(KEY).await, Some(None));

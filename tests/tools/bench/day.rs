@@ -9,6 +9,7 @@ use super::database::Kind;
 use super::report::{Report, grouped};
 use super::stage::{Run, Stage, runs};
 use stand_in::{LineLimit, Setup};
+use test_support::{free_port, http};
 
 /// How long 24 light passes and as many questions may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -27,7 +28,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(kind: Kind, args: &Args) -> anyhow::Result<Report> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port();
     let settings = [
         ("HTTP__LISTEN", format!("127.0.0.1:{port}")),
         ("RECONCILE__LIGHT_SCHEDULE", "* * * * * *".to_owned()),
@@ -91,10 +92,10 @@ async fn light_passes(stage: &Stage, worker: &Run, count: u64) -> anyhow::Result
 
 /// Of the requests to the Catalog: those answered within 50 ms, and all, by the worker's own count.
 async fn fast(port: u16) -> anyhow::Result<(u64, u64)> {
-    let text = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await?.text().await?;
+    let text = http::get(("127.0.0.1", port), "/metrics").await?.body;
     let value = |series: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
-        value.with_context(|| format!("/metrics has no {series}"))
+        let value = http::metric(&text, series).with_context(|| format!("/metrics has no {series}"));
+        value.map(|value| value as u64)
     };
     let name = "course_sharing_catalog_request_seconds";
     Ok((value(&format!("{name}_bucket{{le=\"0.05\"}}"))?, value(&format!("{name}_count"))?))

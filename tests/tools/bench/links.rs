@@ -16,6 +16,7 @@ use super::floors;
 use super::report::{Report, Times, grouped, rate};
 use super::stage::{Stage, runs};
 use stand_in::Setup;
+use test_support::free_port;
 
 /// Different requests, asked for in turn.
 const LISTS: usize = 256;
@@ -39,8 +40,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(kind: Kind, args: &Args) -> anyhow::Result<Report> {
-    // Free at this moment; the worker takes it in a second.
-    let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let catalog = Setup { runs: runs(10, ""), ..Setup::default() };
     let stage = Stage::set(kind, catalog, &[("HTTP__LISTEN", address.to_string())]).await?;
     let report = measure(&stage, args, address).await;

@@ -8,10 +8,10 @@ use anyhow::Context as _;
 
 use super::database::Kind;
 use super::floors;
-use super::process::Usage;
 use super::report::{Report, grouped, mib};
 use super::stage::{Stage, runs};
 use stand_in::Setup;
+use test_support::process::Usage;
 
 /// No pass of a bench takes longer.
 const LIMIT: Duration = Duration::from_secs(1_800);

@@ -13,6 +13,7 @@ use super::report::{Report, grouped, rate};
 use super::stage::{Run, Stage, runs};
 use super::storm::consume_floors;
 use stand_in::{LineLimit, Setup};
+use test_support::until_every;
 
 const LATER: &str = "-later";
 /// Longer than `sync.min_interval`: after it nothing is asked for any more.
@@ -124,18 +125,15 @@ async fn finish(
 
 /// Waits until nothing is asked for, and nothing waits in a delay queue, for longer than a run may be held back.
 async fn until_quiet(stage: &Stage) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(90);
     let (mut asked, mut since) = (stage.catalog.stats().requests, Instant::now());
-    while Instant::now() < deadline {
+    let is_quiet = async || {
         let now = stage.catalog.stats().requests;
         let (events, delayed, _) = stage.queues.left().await?;
         if now != asked || events + delayed > 0 {
             (asked, since) = (now, Instant::now());
         }
-        if since.elapsed() > QUIET {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    anyhow::bail!("the worker does not come to rest")
+        Ok(since.elapsed() > QUIET)
+    };
+    let limit = Duration::from_secs(90);
+    until_every(Duration::from_millis(250), "the worker comes to rest", limit, is_quiet).await.map(drop)
 }

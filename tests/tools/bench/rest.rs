@@ -6,6 +6,7 @@ use super::database::Kind;
 use super::report::{Report, mib};
 use super::stage::{Stage, runs};
 use stand_in::Setup;
+use test_support::free_port;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
@@ -19,7 +20,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(kind: Kind, args: &Args) -> anyhow::Result<Report> {
     // As it comes: port, heal and schedule on.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port();
     let settings = [
         ("HTTP__LISTEN", format!("127.0.0.1:{port}")),
         ("HEAL__INTERVAL", "5s".to_owned()),

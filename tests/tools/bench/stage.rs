@@ -9,10 +9,12 @@ use course_sharing::model::course_key::CourseKey;
 
 use super::database::{Database, Kind, course};
 use super::machine::Busy;
-use super::process::{Program, Usage};
+use super::process::Program;
 use super::queue::Queues;
 use super::report::{Report, grouped, mib};
 use stand_in::{Runs, Setup, StandIn};
+use test_support::process::Usage;
+use test_support::program::variable;
 
 /// How long a worker may take to consume.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -69,7 +71,7 @@ impl Stage {
         environment.extend(settings.iter().cloned());
         let environment = environment
             .into_iter()
-            .map(|(key, value)| (format!("COURSE_SHARING_{key}"), value))
+            .map(|(key, value)| (variable(key), value))
             .collect::<std::collections::BTreeMap<_, _>>();
         let dir = tempfile::Builder::new().prefix("course-sharing-bench-").tempdir()?;
         Ok(Self { database, queues, catalog, dir, environment: environment.into_iter().collect() })

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use test_support::raw;
+use test_support::{raw, until};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -173,7 +173,7 @@ impl Load {
             state.publish(0, false, Form::Full).await;
             version
         };
-        crate::process::until("an event after the fault is applied", limit, async || {
+        until("an event after the fault is applied", limit, async || {
             let column = self.lms.column(0).await.ok().flatten();
             Ok(Cell::read(0, column.as_deref()).version() >= Some(version))
         })

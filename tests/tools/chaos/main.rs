@@ -10,8 +10,6 @@ mod checker;
 mod history;
 mod lms;
 mod load;
-mod probe;
-mod process;
 mod programs;
 mod publisher;
 mod queues;

@@ -7,9 +7,9 @@ use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::protocol::basic::parse_properties;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
+use test_support::until;
 
 use crate::history::Found;
-use crate::process::until;
 use crate::publisher::{ID, connect};
 
 const STEPS: [u32; 6] = [10, 60, 180, 900, 3600, 14_400];

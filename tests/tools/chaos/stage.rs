@@ -3,18 +3,18 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use test_support::free_port;
+use test_support::{free_port, until};
 use tokio::sync::RwLock;
 
 use crate::checker::{self, Verdict};
 use crate::history::{HOST, History, now};
 use crate::lms::Lms;
 use crate::load::Load;
-use crate::process::until;
 use crate::publisher::{Publisher, Sent};
 use crate::queues::{self, Depths, Queues};
 use crate::schedule::Chance;
@@ -131,10 +131,10 @@ impl Stage {
     }
 
     /// Has workers that are started from now on listen for HTTP; where.
-    pub(crate) fn open_http(&mut self) -> anyhow::Result<u16> {
-        let port = free_port();
-        self.program.set("http.listen", format!("127.0.0.1:{port}"));
-        Ok(port)
+    pub(crate) fn open_http(&mut self) -> SocketAddr {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        self.program.set("http.listen", address.to_string());
+        address
     }
 
     /// How many dead letters there are now.

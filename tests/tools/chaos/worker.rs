@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-
-use crate::process::{Process, Signal};
+use test_support::process::lines_with;
+use test_support::program::{command, variable};
+use test_support::{Process, Signal};
 
 /// In which a worker that is told to stop must have ended.
 pub(crate) const STOPPING: Duration = Duration::from_secs(20);
@@ -30,8 +30,7 @@ impl Program {
 
     /// Sets `section.key`.
     pub(crate) fn set(&mut self, key: &str, value: impl Into<String>) {
-        let variable = format!("COURSE_SHARING_{}", key.to_uppercase().replace('.', "__"));
-        self.environment.insert(variable, value.into());
+        self.environment.insert(variable(key), value.into());
     }
 
     /// Runs a command to its end.
@@ -48,14 +47,7 @@ impl Program {
     }
 
     fn start(&self, name: &str, arguments: &[&str]) -> anyhow::Result<Process> {
-        let mut command = Command::new(&self.binary);
-        // Settings of whoever runs this must not reach the program.
-        for (variable, _) in std::env::vars_os() {
-            let name = variable.to_string_lossy();
-            if name.starts_with("COURSE_SHARING_") || name.starts_with("OTEL_") {
-                command.env_remove(&variable);
-            }
-        }
+        let mut command = command(&self.binary);
         command.args(arguments).envs(&self.environment).current_dir(&self.directory);
         Process::start("course-sharing", &mut command, &self.log(name))
     }
@@ -130,8 +122,7 @@ impl Worker {
 
     /// How many lines of its log have this in them.
     pub(crate) fn log_lines(&self, what: &str) -> usize {
-        let log = std::fs::read(self.program.log(&self.name)).unwrap_or_default();
-        String::from_utf8_lossy(&log).lines().filter(|line| line.contains(what)).count()
+        lines_with(&self.program.log(&self.name), what)
     }
 
     /// The process; a worker that ended by itself is an error, whatever the fault was.

@@ -14,9 +14,12 @@ use std::time::{Duration, Instant};
 use course_sharing::event::EventKind;
 
 use stage::Stage;
+use test_support::until_every;
 
 /// How long anything may take before the demo calls it untrue.
 const LIMIT: Duration = Duration::from_secs(20);
+/// Between two looks at a link.
+const LOOK: Duration = Duration::from_millis(1);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -28,7 +31,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // For the demo's own look at the worker's port; the program does so by itself.
+    // For a broker with TLS; the program does so by itself.
     let _ = rustls::crypto::ring::default_provider().install_default();
     println!("\n  course-sharing: a link goes blank, and comes back\n");
     let mut stage = Stage::set().await;
@@ -92,13 +95,10 @@ async fn comes_back(stage: &Stage, course: &str) -> bool {
 }
 
 async fn appears(stage: &Stage, course: &str, url: &str, since: Instant) -> bool {
-    let deadline = since + LIMIT;
-    while stage.link(course).await.as_deref() != Some(url) {
-        if Instant::now() > deadline {
-            println!("   NOT there after {} s\n", LIMIT.as_secs());
-            return false;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    let is_there = async || Ok(stage.link(course).await.as_deref() == Some(url));
+    if until_every(LOOK, "it is there", LIMIT, is_there).await.is_err() {
+        println!("   NOT there after {} s\n", LIMIT.as_secs());
+        return false;
     }
     let elapsed = since.elapsed();
     show(course, Some(url));

@@ -1,9 +1,8 @@
 //! What the demo plays on: a database in a folder of its own, the recorded Catalog, the worker, names on the broker.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use chrono::Utc;
 use course_sharing::broker::{Broker, Message, Publisher, Role, Topology};
@@ -14,11 +13,15 @@ use course_sharing::store::Store;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use stand_in::{Runs, Setup, StandIn};
+use test_support::program::{beside, variable};
+use test_support::{Process, Signal, free_port, http, until};
 
 /// Our own names on the broker, so that the demo disturbs nobody who uses the usual ones.
 const QUEUE: &str = "course-sharing-demo.events";
 const EXCHANGE: &str = "course-sharing-demo";
 const TABLE: &str = "course_overviews_courseoverview";
+/// The worker promises to end within 20 s of a SIGTERM.
+const STOP_LIMIT: Duration = Duration::from_secs(25);
 
 pub(crate) struct Stage {
     pub(crate) catalog: StandIn,
@@ -28,7 +31,7 @@ pub(crate) struct Stage {
     environment: Vec<(String, String)>,
     store: Store,
     publisher: Publisher,
-    worker: Option<Child>,
+    worker: Option<Process>,
     port: u16,
     dir: tempfile::TempDir,
 }
@@ -41,8 +44,7 @@ impl Stage {
             runs.keys().into_iter().enumerate().map(|(n, key)| (key, runs.at(n).unwrap().url)).collect();
         let catalog = StandIn::start(Setup { runs, ..Setup::default() }).await;
         let dir = tempfile::Builder::new().prefix("course-sharing-demo-").tempdir().unwrap();
-        // Free at this moment; the worker takes it in a second.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut environment = vec![
             ("DATABASE__URL", format!("sqlite://{}/demo.db?mode=rwc", dir.path().display())),
             ("CATALOG__URL", catalog.url()),
@@ -52,7 +54,7 @@ impl Stage {
             ("LMS__ROOT_URL", "https://courses.campus.example".to_owned()),
         ]
         .into_iter()
-        .map(|(key, value)| (format!("COURSE_SHARING_{key}"), value))
+        .map(|(key, value)| (variable(key), value))
         .collect::<Vec<_>>();
         if let Ok(url) = std::env::var("COURSE_SHARING_AMQP__URL") {
             environment.push(("COURSE_SHARING_AMQP__URL".to_owned(), url));
@@ -92,41 +94,35 @@ impl Stage {
 
     /// Runs a command of the program; whether it exited 0, and what it printed.
     pub(crate) fn program(&self, arguments: &[&str]) -> (bool, String) {
-        let mut command = Command::new(program());
-        let output =
-            command.args(arguments).envs(self.environment.clone()).stderr(Stdio::null()).output().unwrap();
+        let output = self.command().args(arguments).stderr(Stdio::null()).output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Starts the worker and waits until it is ready.
     pub(crate) async fn start_worker(&mut self, limit: Duration) -> bool {
-        let log = std::fs::File::create(self.dir.path().join("worker.log")).unwrap();
-        let mut command = Command::new(program());
-        command.arg("worker").envs(self.environment.clone()).stdout(Stdio::null()).stderr(log);
-        self.worker = Some(command.spawn().unwrap());
-        let deadline = Instant::now() + limit;
-        while Instant::now() < deadline {
-            if self.answers("readyz").await && self.is_consuming().await {
-                // Opens our own connection to the broker, so that what is timed later is the event alone.
-                let library = Message::json(br#"{"course_id": "library-v1:demo+first"}"#.to_vec());
-                return self.publisher.publish(EXCHANGE, "course-publish", &library).await.is_ok();
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let log = self.dir.path().join("worker.log");
+        let worker = Process::start("the worker", self.command().arg("worker"), &log).unwrap();
+        let worker = self.worker.insert(worker);
+        let address = ("127.0.0.1", self.port);
+        let is_at_work = async || {
+            let ready = http::get(address, "/readyz").await.is_ok_and(|ready| ready.status == 200);
+            let metrics =
+                http::get(address, "/metrics").await.map(|metrics| metrics.body).unwrap_or_default();
+            Ok(ready && http::metric(&metrics, "course_sharing_consumer_up") == Some(1.0))
+        };
+        if let Err(error) = until("the worker is ready", limit, is_at_work).await {
+            println!("   NOT so: {error}; its log:\n\n{}", worker.last_words());
+            return false;
         }
-        println!("   the worker is NOT ready; its log:\n");
-        println!("{}", std::fs::read_to_string(self.dir.path().join("worker.log")).unwrap_or_default());
-        false
+        // Opens our own connection to the broker, so that what is timed later is the event alone.
+        let library = Message::json(br#"{"course_id": "library-v1:demo+first"}"#.to_vec());
+        self.publisher.publish(EXCHANGE, "course-publish", &library).await.is_ok()
     }
 
-    async fn answers(&self, path: &str) -> bool {
-        let url = format!("http://127.0.0.1:{}/{path}", self.port);
-        reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
-    }
-
-    async fn is_consuming(&self) -> bool {
-        let url = format!("http://127.0.0.1:{}/metrics", self.port);
-        let Ok(answer) = reqwest::get(url).await else { return false };
-        answer.text().await.is_ok_and(|text| text.contains("course_sharing_consumer_up 1"))
+    fn command(&self) -> Command {
+        let mut command = Command::new(beside().unwrap());
+        command.envs(self.environment.clone());
+        command
     }
 
     pub(crate) async fn publish(&self, kind: EventKind, course: &str) {
@@ -184,11 +180,8 @@ impl Stage {
     pub(crate) async fn clear(mut self) -> bool {
         let mut stopped_well = true;
         if let Some(mut worker) = self.worker.take() {
-            // By its id. It may have had the terminal's Ctrl-C already; a second signal would end it at once.
-            if worker.try_wait().unwrap().is_none() {
-                let _ = Command::new("sh").args(["-c", &format!("kill -TERM {}", worker.id())]).status();
-            }
-            stopped_well = worker.wait().unwrap().success();
+            let _ = worker.signal(Signal::Term);
+            stopped_well = worker.wait(STOP_LIMIT).await.is_ok_and(|status| status.success());
         }
         self.publisher.close().await;
         self.forget_queues().await;
@@ -199,20 +192,4 @@ impl Stage {
         let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [course.into()]);
         self.store.connection().execute_raw(statement).await.unwrap();
     }
-}
-
-impl Drop for Stage {
-    /// A demo that breaks off leaves no worker behind.
-    fn drop(&mut self) {
-        if let Some(mut worker) = self.worker.take() {
-            let _ = worker.kill();
-            let _ = worker.wait();
-        }
-    }
-}
-
-/// The program, built beside this one: `target/<profile>/demo` and `target/<profile>/course-sharing`.
-fn program() -> PathBuf {
-    let ours = std::env::current_exe().unwrap();
-    ours.parent().unwrap().join("course-sharing")
 }

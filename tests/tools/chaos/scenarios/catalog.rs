@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use test_support::until;
+
 use super::{Result, Size, no_dead_letters};
 use crate::checker::percentile;
 use crate::load::Load;
-use crate::process::until;
 use crate::report::Demand;
 use crate::schedule::Mix;
 use crate::stage::Stage;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use test_support::until;
+
 use super::{Result, Size, no_dead_letters};
-use crate::process::until;
 use crate::schedule::Mix;
 use crate::servers::SmallDisk;
 use crate::stage::Stage;

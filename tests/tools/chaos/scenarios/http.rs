@@ -1,13 +1,14 @@
 //! Harm to the worker's HTTP port.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use test_support::http;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::{Result, Size, no_dead_letters};
-use crate::probe;
 use crate::report::Demand;
 use crate::schedule::Mix;
 use crate::stage::Stage;
@@ -30,13 +31,13 @@ const EVERY: Duration = Duration::from_millis(250);
 
 /// Connections that send a byte a second, for as long as there are events.
 pub(super) async fn slow(stage: &mut Stage, size: Size) -> Result {
-    let port = stage.open_http()?;
+    let address = stage.open_http();
     stage.begin().await?;
     let steps = stage.chance.steps(size.events, stage.load.runs, Mix::default());
     let mut clients = JoinSet::new();
     let count = clients_allowed(if size.small { CLIENTS_SMALL } else { CLIENTS });
     for client in 0..count {
-        clients.spawn(slow_client(port, client < BODIES, ARRIVING.mul_f64(client as f64 / count as f64)));
+        clients.spawn(slow_client(address, client < BODIES, ARRIVING.mul_f64(client as f64 / count as f64)));
     }
     let (mut probes, mut look_ups) = (Vec::new(), Vec::new());
     let (load, pace) = (&stage.load, size.pace() / 4);
@@ -44,9 +45,10 @@ pub(super) async fn slow(stage: &mut Stage, size: Size) -> Result {
         tokio::time::sleep(ARRIVING).await;
         loop {
             for path in ["/healthz", "/readyz"] {
-                probes.push(probe::get(port, path).await?.took);
+                probes.push(http::get(address, path).await?.took);
             }
-            look_ups.push(probe::get(port, "/api/v1/share-links?course_id=course-v1:a%2Bb%2Bc").await?.took);
+            look_ups
+                .push(http::get(address, "/api/v1/share-links?course_id=course-v1:a%2Bb%2Bc").await?.took);
             tokio::time::sleep(EVERY).await;
         }
     };
@@ -81,12 +83,12 @@ fn clients_allowed(wanted: usize) -> usize {
 }
 
 /// A client that is closed connects again: it means harm.
-async fn slow_client(port: u16, with_body: bool, arrives: Duration) {
+async fn slow_client(address: SocketAddr, with_body: bool, arrives: Duration) {
     tokio::time::sleep(arrives).await;
     let head = "POST /api/v1/share-links HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n";
     let start = if with_body { head } else { "G" };
     loop {
-        if let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)).await {
+        if let Ok(mut socket) = TcpStream::connect(address).await {
             let mut alive = socket.write_all(start.as_bytes()).await.is_ok();
             while alive {
                 tokio::time::sleep(Duration::from_secs(1)).await;

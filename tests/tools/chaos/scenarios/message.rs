@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use test_support::raw;
+use test_support::{http, raw, until};
 
 use super::{Result, Size, no_dead_letters};
-use crate::probe;
-use crate::process::until;
 use crate::report::Demand;
 use crate::schedule::Mix;
 use crate::servers::Rabbitmq;
@@ -25,7 +23,7 @@ const UNDELAYED: Duration = Duration::from_secs(10);
 
 /// Dead letters on a broker whose policy limits deliveries, looked at again and again.
 pub(super) async fn looked_at(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size) -> Result {
-    let http = stage.open_http()?;
+    let address = stage.open_http();
     rabbitmq.limit_deliveries(stage.queues.prefix(), DELIVERIES).await?;
     stage.begin().await?;
     let mix = Mix { poison: 0.2, ..Mix::default() };
@@ -37,7 +35,7 @@ pub(super) async fn looked_at(stage: &mut Stage, rabbitmq: &Rabbitmq, size: Size
         .await?;
     for _ in 0..LOOKS {
         stage.program.run(&["dead-letters", "list"]).await?;
-        probe::get(http, "/?course=course-v1%3Aa%2Bb%2Bc").await?;
+        http::get(address, "/?course=course-v1%3Aa%2Bb%2Bc").await?;
     }
     let verdict = stage.judge().await?;
     let dead = format!("{} of {sent} after {LOOKS} lists and searches", verdict.dead);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use test_support::{http, until};
+
 use super::{Result, Size, no_dead_letters};
-use crate::probe;
-use crate::process::until;
 use crate::report::Demand;
 use crate::schedule::Mix;
 use crate::stage::Stage;
@@ -17,7 +17,7 @@ const SAID: Duration = Duration::from_secs(60);
 
 /// The right to UPDATE taken away, links wiped, and the right given back.
 pub(super) async fn revoked(stage: &mut Stage, size: Size) -> Result {
-    let http = stage.open_http()?;
+    let address = stage.open_http();
     stage.load.lms.grant_by_table().await?;
     stage.begin().await?;
     let steps = stage.chance.steps(size.events, stage.load.runs, Mix::default());
@@ -26,7 +26,7 @@ pub(super) async fn revoked(stage: &mut Stage, size: Size) -> Result {
 
     let ready = async |wanted: bool| {
         let asked =
-            async || Ok(probe::get(http, "/readyz").await.is_ok_and(|got| (got.status == 200) == wanted));
+            async || Ok(http::get(address, "/readyz").await.is_ok_and(|got| (got.status == 200) == wanted));
         until("readyz", SAID, asked).await.is_ok()
     };
     stage.load.lms.may_update(false).await?;
@@ -34,7 +34,7 @@ pub(super) async fn revoked(stage: &mut Stage, size: Size) -> Result {
         stage.load.lms.save(run, None).await?;
     }
     let said = ready(false).await;
-    let words = probe::get(http, "/readyz").await.map(|got| got.text).unwrap_or_default();
+    let words = http::get(address, "/readyz").await.map(|got| got.body).unwrap_or_default();
     let words = words.lines().last().unwrap_or_default().to_owned();
     stage.load.lms.may_update(true).await?;
     let back = until("wiped links come back", HEALED, async || stage.load.is_right().await);

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use test_support::Proxy;
+use test_support::{Proxy, until};
 
 use super::{Result, Size, no_dead_letters};
-use crate::process::until;
 use crate::report::Demand;
 use crate::schedule::Mix;
 use crate::servers::Database;

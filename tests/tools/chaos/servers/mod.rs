@@ -10,13 +10,13 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use test_support::Signal;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use self::mariadb::Mariadb;
 pub(crate) use self::postgres::Postgres;
 pub(crate) use self::rabbitmq::Rabbitmq;
 pub(crate) use self::small_disk::SmallDisk;
-use crate::process::Signal;
 
 /// A server's two ways to go down; which one is the seed's choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,10 +7,9 @@ use std::time::Duration;
 use anyhow::bail;
 use sea_orm::Database as Connect;
 
-use test_support::free_port;
+use test_support::{Process, Signal, free_port, until};
 
 use super::{Down, signal};
-use crate::process::{Process, Signal, until};
 use crate::programs;
 
 const PACKAGE: &str = "postgresql";

@@ -9,10 +9,9 @@ use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use test_support::free_port;
+use test_support::{Process, Signal, free_port, until};
 
 use super::{Down, signal};
-use crate::process::{Process, Signal, until};
 use crate::programs;
 
 const PACKAGE: &str = "rabbitmq-server";

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use test_support::process::kib;
 use tokio::time::Instant;
 
 use crate::report::Demand;
@@ -133,12 +134,6 @@ fn look(id: u32) -> Option<Peak> {
     let pss = std::fs::read_to_string(format!("{process}/smaps_rollup")).ok()?;
     let files = std::fs::read_dir(format!("{process}/fd")).ok()?.count();
     Some(Peak { rss_kib: kib(&status, "VmRSS:")?, pss_kib: kib(&pss, "Pss:")?, files: files as u64 })
-}
-
-/// The number in a line such as `VmRSS:     1234 kB`.
-fn kib(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
