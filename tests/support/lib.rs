@@ -1,10 +1,11 @@
 //! What the integration tests share with bench, certificate and demo: each thing that two of them need is here, once.
 //!
 //! `process`, `program`: what is started · `http`: how it is asked · `proxy`: the wire to it · `raw`: messages of no client ·
-//! `ports`: where there is room
+//! `database`: what it works on · `ports`: where there is room
 
 #![allow(clippy::disallowed_methods, reason = "it has no part in the program's time")]
 
+pub mod database;
 pub mod http;
 pub mod process;
 pub mod program;

@@ -6,19 +6,11 @@
 use course_sharing::config;
 use course_sharing::store::Store;
 use migration::Direction;
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use sea_orm::{ConnectionTrait, Database};
+pub(crate) use test_support::database::Kind;
+use test_support::database::{OVERVIEWS_MYSQL, OwnDatabase};
 
 use super::grants;
-
-pub(crate) const OVERVIEWS_MYSQL: &str = include_str!("../../fixtures/lms/course_overviews.mysql.sql");
-
-/// The three kinds of database that the program runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Sqlite,
-    Postgres,
-    Mysql,
-}
 
 pub(crate) const KINDS: [Kind; 3] = [Kind::Sqlite, Kind::Postgres, Kind::Mysql];
 
@@ -33,28 +25,8 @@ pub(crate) struct TestDatabase {
     pub(crate) owner: Store,
     /// The user with the least rights, where the server has users.
     pub(crate) user: Option<String>,
-    server: Option<String>,
     pub(crate) name: String,
-    _dir: tempfile::TempDir,
-}
-
-impl Kind {
-    /// The server's URL, as `ops/test` and CI set it, or as the distribution's packages come.
-    fn server(self) -> Option<String> {
-        let (variable, default) = match self {
-            Self::Sqlite => return None,
-            Self::Postgres => ("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432"),
-            Self::Mysql => ("TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306"),
-        };
-        Some(std::env::var(variable).unwrap_or_else(|_| default.to_owned()))
-    }
-
-    async fn connect_server(self, url: &str) -> DatabaseConnection {
-        let database = if self == Self::Postgres { "/postgres" } else { "" };
-        Database::connect(format!("{url}{database}")).await.unwrap_or_else(|error| {
-            panic!("no {self:?} server answers at {url}: {error}\nops/test gets one; or set TEST_POSTGRES_URL / TEST_MYSQL_URL")
-        })
-    }
+    own: OwnDatabase,
 }
 
 impl TestDatabase {
@@ -83,20 +55,11 @@ impl TestDatabase {
     }
 
     async fn empty_on(kind: Kind, server: Option<String>) -> Self {
-        let name = format!("cs_test_{:016x}", rand::random::<u64>());
-        let dir = tempfile::tempdir().unwrap();
-        let url = match &server {
-            None => format!("sqlite://{}/test.db?mode=rwc", dir.path().display()),
-            Some(server) => {
-                let admin = kind.connect_server(server).await;
-                admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-                admin.close().await.unwrap();
-                format!("{server}/{name}")
-            }
-        };
+        let own = OwnDatabase::new(kind, server, "cs_test").await.unwrap();
+        let (name, url) = (own.name.clone(), own.url.clone());
         let store = connect(&url).await;
         let (owner_url, owner) = (url.clone(), store.clone());
-        Self { kind, url, store, owner_url, owner, user: None, server, name, _dir: dir }
+        Self { kind, url, store, owner_url, owner, user: None, name, own }
     }
 
     /// Makes the user of ops/ROLLOUT.md, by its statements, and has the program be that user from now on.
@@ -244,18 +207,9 @@ impl TestDatabase {
 
     /// Drops the database; a test that panics before leaves it behind, for a look.
     pub(crate) async fn drop(self) {
-        let Self { kind, store, owner, user, server, name, .. } = self;
-        let _ = store.connection().close().await;
-        let _ = owner.connection().close().await;
-        if let Some(server) = server {
-            let force = if kind == Kind::Postgres { " WITH (FORCE)" } else { "" };
-            let admin = kind.connect_server(&server).await;
-            admin.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await.unwrap();
-            // On PostgreSQL rights go with the database; on MySQL with the user.
-            if let Some(user) = user {
-                admin.execute_unprepared(&format!("DROP USER {user}")).await.unwrap();
-            }
-        }
+        let _ = self.store.connection().close().await;
+        let _ = self.owner.connection().close().await;
+        self.own.drop(self.user.as_deref()).await.unwrap();
     }
 }
 

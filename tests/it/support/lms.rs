@@ -1,18 +1,17 @@
 //! The LMS beside the program: a user of its own, with rights on its own table and none on ours.
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbErr};
+use test_support::database::{TABLE, not_null_columns};
 
-use super::databases::{Kind, OVERVIEWS_MYSQL, TestDatabase};
+use super::databases::{Kind, TestDatabase};
 use super::grants::PASSWORD;
-
-const TABLE: &str = "course_overviews_courseoverview";
 
 pub(crate) struct Lms {
     kind: Kind,
     db: DatabaseConnection,
     user: String,
     /// What a row wants besides id and link.
-    rest: Vec<(String, &'static str)>,
+    rest: Vec<(&'static str, &'static str)>,
 }
 
 impl Lms {
@@ -36,7 +35,7 @@ impl Lms {
             Kind::Sqlite => database.owner_url.clone(),
             _ => database.url_of(&user, PASSWORD),
         };
-        let rest = if database.kind == Kind::Mysql { not_null_columns() } else { Vec::new() };
+        let rest = not_null_columns(database.kind);
         Self { kind: database.kind, db: Database::connect(url).await.unwrap(), user, rest }
     }
 
@@ -96,20 +95,4 @@ impl Lms {
 
 fn literal(link: Option<&str>) -> String {
     link.map_or("NULL".to_owned(), |link| format!("'{link}'"))
-}
-
-/// What the LMS's table wants besides id and link, with a value that goes.
-fn not_null_columns() -> Vec<(String, &'static str)> {
-    let lines = OVERVIEWS_MYSQL.lines().filter(|line| line.contains(" NOT NULL") && !line.contains("`id`"));
-    let column = |line: &str| {
-        let mut words = line.split_whitespace();
-        let (column, kind) = (words.next()?, words.next()?);
-        let value = match kind {
-            _ if kind.starts_with("datetime") => "NOW(6)",
-            _ if kind.starts_with("varchar") || kind == "longtext" => "''",
-            _ => "0",
-        };
-        Some((column.to_owned(), value))
-    };
-    lines.filter_map(column).collect()
 }

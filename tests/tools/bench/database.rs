@@ -8,32 +8,21 @@ use anyhow::Context as _;
 use course_sharing::config;
 use course_sharing::store::Store;
 use migration::Direction;
-use sea_orm::{
-    ConnectionTrait, Database as SeaDatabase, DatabaseConnection, Statement, TransactionTrait, Value,
-};
+use sea_orm::{ConnectionTrait, Statement, TransactionTrait, Value};
+pub(crate) use test_support::database::{Kind, TABLE, not_null_columns};
+use test_support::database::{OVERVIEWS_MYSQL, OwnDatabase};
 
-const OVERVIEWS_MYSQL: &str = include_str!("../../fixtures/lms/course_overviews.mysql.sql");
-pub(crate) const TABLE: &str = "course_overviews_courseoverview";
 /// Rows in one statement, when filling.
 const CHUNK: u32 = 1_000;
-
-/// Where the LMS keeps its overviews.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Kind {
-    Sqlite,
-    Postgres,
-    Mariadb,
-}
 
 /// A throw-away database with the LMS's table and ours.
 pub(crate) struct Database {
     pub(crate) kind: Kind,
     pub(crate) url: String,
     pub(crate) store: Store,
-    pub(crate) name: String,
     /// Statements of ours, to be taken off the database's count.
     asked: AtomicU64,
-    _dir: tempfile::TempDir,
+    pub(crate) own: OwnDatabase,
 }
 
 /// The key of a made-up run, as the stand-in makes it.
@@ -46,54 +35,18 @@ pub(crate) fn url(number: u32, edition: &str) -> String {
     format!("https://www.campus.example/course/orgx-c{number:07}{edition}")
 }
 
-impl Kind {
-    /// The server's URL, as `ops/services` says, or as the distribution's packages come.
-    pub(crate) fn server(self) -> String {
-        let (variable, default) = match self {
-            Self::Sqlite => return String::new(),
-            Self::Postgres => ("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432"),
-            Self::Mariadb => ("TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306"),
-        };
-        let server = std::env::var(variable).unwrap_or_else(|_| default.to_owned());
-        if self == Self::Postgres { format!("{server}/postgres") } else { server }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Sqlite => "SQLite",
-            Self::Postgres => "PostgreSQL",
-            Self::Mariadb => "MariaDB",
-        }
-    }
-
-    async fn admin(self) -> anyhow::Result<DatabaseConnection> {
-        let server = self.server();
-        SeaDatabase::connect(&server)
-            .await
-            .with_context(|| format!("no {} answers; ops/services gets one", self.name()))
-    }
-}
-
 impl Database {
     /// With the LMS's table (on MariaDB as the LMS makes it) and ours, empty.
     pub(crate) async fn new(kind: Kind) -> anyhow::Result<Self> {
-        let name = format!("cs_bench_{:016x}", rand::random::<u64>());
-        let dir = tempfile::Builder::new().prefix("course-sharing-bench-").tempdir()?;
-        let url = if kind == Kind::Sqlite {
-            format!("sqlite://{}/bench.db?mode=rwc", dir.path().display())
-        } else {
-            let admin = kind.admin().await?;
-            admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await?;
-            admin.close().await?;
-            kind.server().trim_end_matches("/postgres").to_owned() + "/" + &name
-        };
+        let own = OwnDatabase::new(kind, kind.server(), "cs_bench").await?;
+        let url = own.url.clone();
         let settings = config::Database { url: url.clone().into(), ..config::Database::default() };
         let store = Store::connect(&settings).await?;
-        let database = Self { kind, url, store, name, asked: AtomicU64::new(0), _dir: dir };
-        if kind == Kind::Mariadb {
+        let database = Self { kind, url, store, asked: AtomicU64::new(0), own };
+        if kind == Kind::Mysql {
             database.execute(OVERVIEWS_MYSQL).await?;
         }
-        let up = Direction::Up { create_overview_table: kind != Kind::Mariadb, restore_trigger: false };
+        let up = Direction::Up { create_overview_table: kind != Kind::Mysql, restore_trigger: false };
         migration::migrate(&database.store.connection(), up).await?;
         Ok(database)
     }
@@ -113,7 +66,7 @@ impl Database {
 
     /// Overviews of the first `count` runs, with their URL of this edition or blank.
     pub(crate) async fn fill(&self, count: u32, edition: Option<&str>) -> anyhow::Result<()> {
-        let rest = if self.kind == Kind::Mariadb { not_null_columns() } else { Vec::new() };
+        let rest = not_null_columns(self.kind);
         let columns: String = rest.iter().map(|(column, _)| format!(", {column}")).collect();
         let values: String = rest.iter().map(|(_, value)| format!(", {value}")).collect();
         self.insert(count, &format!("INSERT INTO {TABLE} (id, marketing_url{columns}) VALUES "), |n| {
@@ -146,7 +99,7 @@ impl Database {
         let set =
             |new: fn(&str) -> String| columns.map(|column| format!("{column} = {}", new(column))).join(", ");
         let update = match self.kind {
-            Kind::Mariadb => format!("ON DUPLICATE KEY UPDATE {}", set(|column| format!("VALUES({column})"))),
+            Kind::Mysql => format!("ON DUPLICATE KEY UPDATE {}", set(|column| format!("VALUES({column})"))),
             _ => {
                 format!("ON CONFLICT (run_key) DO UPDATE SET {}", set(|column| format!("excluded.{column}")))
             }
@@ -178,7 +131,7 @@ impl Database {
     async fn analyze(&self) -> anyhow::Result<()> {
         let tables = [TABLE, "course_sharing_ledger"];
         for table in tables {
-            let what = if self.kind == Kind::Mariadb { "ANALYZE TABLE" } else { "ANALYZE" };
+            let what = if self.kind == Kind::Mysql { "ANALYZE TABLE" } else { "ANALYZE" };
             self.execute(&format!("{what} {table}")).await?;
         }
         Ok(())
@@ -186,7 +139,7 @@ impl Database {
 
     /// How many overviews have exactly the URL of this edition.
     pub(crate) async fn right(&self, edition: &str) -> anyhow::Result<u64> {
-        let binary = if self.kind == Kind::Mariadb { "BINARY " } else { "" };
+        let binary = if self.kind == Kind::Mysql { "BINARY " } else { "" };
         let wanted = self.url_of(edition);
         self.number(
             format!("SELECT COUNT(*) FROM {TABLE} WHERE marketing_url = {binary}{wanted}"),
@@ -198,7 +151,7 @@ impl Database {
     /// In SQL, the URL of an overview's run.
     fn url_of(&self, edition: &str) -> String {
         match self.kind {
-            Kind::Mariadb => {
+            Kind::Mysql => {
                 format!(
                     "CONCAT('https://www.campus.example/course/orgx-c', SUBSTRING(id, 17, 7), '{edition}')"
                 )
@@ -240,7 +193,7 @@ impl Database {
                 )
                 .await?
             }
-            Kind::Mariadb => {
+            Kind::Mysql => {
                 self.number(
                     "SELECT CAST(variable_value AS SIGNED) FROM information_schema.global_status WHERE \
                              variable_name = 'Questions'"
@@ -258,37 +211,13 @@ impl Database {
         match self.kind {
             Kind::Sqlite => "statements (SQLite keeps no count)",
             Kind::Postgres => "transactions, by pg_stat_database",
-            Kind::Mariadb => "statements, by Questions",
+            Kind::Mysql => "statements, by Questions",
         }
     }
 
     /// Drops it.
     pub(crate) async fn drop(self) -> anyhow::Result<()> {
-        let Self { kind, store, name, .. } = self;
-        store.connection().close().await?;
-        if kind != Kind::Sqlite {
-            let force = if kind == Kind::Postgres { " WITH (FORCE)" } else { "" };
-            kind.admin().await?.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await?;
-        }
-        Ok(())
+        self.store.connection().close().await?;
+        self.own.drop(None).await
     }
-}
-
-/// What the LMS's table wants besides id and link, read from its definition, with a value that goes.
-pub(crate) fn not_null_columns() -> Vec<(String, &'static str)> {
-    let lines = OVERVIEWS_MYSQL.lines().filter(|line| line.contains(" NOT NULL"));
-    lines
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let (column, kind) = (words.next()?, words.next()?);
-            let value = if kind.starts_with("datetime") {
-                "NOW()"
-            } else if kind.starts_with("varchar") || kind == "longtext" {
-                "''"
-            } else {
-                "0"
-            };
-            (column != "`id`").then(|| (column.to_owned(), value))
-        })
-        .collect()
 }

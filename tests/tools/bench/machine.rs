@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use super::database::Kind;
 
@@ -17,7 +17,7 @@ pub(crate) async fn description(broker: &str) -> String {
         format!("- {cores} cores ({cpu}), {:.0} GiB of memory, Linux", kib / 1024.0 / 1024.0),
         format!("- broker: {broker}"),
     ];
-    for kind in [Kind::Postgres, Kind::Mariadb] {
+    for kind in [Kind::Postgres, Kind::Mysql] {
         lines.push(format!("- {}", server(kind).await));
     }
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -42,7 +42,7 @@ async fn server(kind: Kind) -> String {
         ),
     };
     let asked = async {
-        let db = Database::connect(kind.server()).await.ok()?;
+        let db = kind.connect(&kind.server()?).await.ok()?;
         let row = db.query_one_raw(Statement::from_string(backend, sql)).await.ok()??;
         row.try_get::<String>("", "t").ok()
     };

@@ -130,7 +130,7 @@ async fn without_ledger(
         ("renamed", vec!["ALTER TABLE course_sharing_ledger RENAME TO elsewhere".to_owned()]),
         ("back", vec!["ALTER TABLE elsewhere RENAME TO course_sharing_ledger".to_owned()]),
     ];
-    let reader = format!("{}_r", database.name);
+    let reader = format!("{}_r", database.own.name);
     ways.extend(unreadable(database, &reader).await?);
     ways.push(("dropped", vec!["DROP TABLE course_sharing_ledger".to_owned()]));
     for (what, statements) in ways {
@@ -184,9 +184,9 @@ async fn unreadable(
                 migration::restore_trigger::VERSION
             ),
         ],
-        Kind::Mariadb => {
+        Kind::Mysql => {
             database.execute(&format!("CREATE USER {reader} IDENTIFIED BY 'x'")).await?;
-            database.execute(&format!("GRANT ALL ON {}.* TO {reader}", database.name)).await?;
+            database.execute(&format!("GRANT ALL ON {}.* TO {reader}", database.own.name)).await?;
             migration::migrate(&database.store.connection(), Direction::NoRestoreTrigger).await?;
             let mut url = url::Url::parse(&database.url)?;
             let named = url.set_username(reader).and_then(|()| url.set_password(Some("x")));
@@ -194,7 +194,7 @@ async fn unreadable(
             let db = SeaDatabase::connect(url.as_str()).await?;
             migration::migrate(&db, ON).await?;
             db.close().await?;
-            vec![format!("REVOKE SELECT ON {}.* FROM {reader}", database.name)]
+            vec![format!("REVOKE SELECT ON {}.* FROM {reader}", database.own.name)]
         }
     };
     Ok(Some(("unreadable", sql)))
@@ -206,12 +206,12 @@ const COURSES: u32 = 50;
 /// The LMS's session.
 struct Lms {
     db: DatabaseConnection,
-    rest: Vec<(String, &'static str)>,
+    rest: Vec<(&'static str, &'static str)>,
 }
 
 impl Lms {
     async fn new(database: &Database) -> anyhow::Result<Self> {
-        let rest = if database.kind == Kind::Mariadb { not_null_columns() } else { Vec::new() };
+        let rest = not_null_columns(database.kind);
         Ok(Self { db: session(&database.url).await?, rest })
     }
 

@@ -13,13 +13,13 @@ use course_sharing::store::Store;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use stand_in::{Runs, Setup, StandIn};
+use test_support::database::TABLE;
 use test_support::program::{beside, variable};
 use test_support::{Process, Signal, free_port, http, until};
 
 /// Our own names on the broker, so that the demo disturbs nobody who uses the usual ones.
 const QUEUE: &str = "course-sharing-demo.events";
 const EXCHANGE: &str = "course-sharing-demo";
-const TABLE: &str = "course_overviews_courseoverview";
 /// The worker promises to end within 20 s of a SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(25);
 

@@ -1,18 +1,8 @@
 //! The SQL in which PostgreSQL and MariaDB differ.
 
+use test_support::database::{Kind, OVERVIEWS_MYSQL, not_null_columns};
+
 use crate::servers::Database;
-
-const MARIADB_TABLE: &str = include_str!("../../../fixtures/lms/course_overviews.mysql.sql");
-
-/// Every column of the LMS's table that has no default.
-const MARIADB_INSERT: &str = "INSERT INTO course_overviews_courseoverview SET created = NOW(), modified = NOW(), \
-    version = 19, _location = '', org = '', display_number_with_default = '', display_org_with_default = '', \
-    course_image_url = '', certificates_show_before_end = 0, cert_html_view_enabled = 0, \
-    has_any_active_web_certificate = 0, cert_name_short = '', cert_name_long = '', mobile_available = 0, \
-    visible_to_staff_only = 0, _pre_requisite_courses_json = '', invitation_only = 0, self_paced = 0, \
-    banner_image_url = '', eligible_for_financial_aid = 0, enable_proctored_exams = 0, \
-    allow_proctoring_opt_out = 0, entrance_exam_enabled = 0, entrance_exam_id = '', \
-    entrance_exam_minimum_score_pct = 0, force_on_flexible_peer_openassessments = 0, id = ";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -71,7 +61,7 @@ impl Dialect {
 
     /// The LMS's table; none where the program's own migration makes a small one.
     pub(super) fn overview_table(self) -> Option<&'static str> {
-        (self == Self::Mariadb).then_some(MARIADB_TABLE)
+        (self == Self::Mariadb).then_some(OVERVIEWS_MYSQL)
     }
 
     pub(super) fn insert(self, key: &str) -> String {
@@ -79,7 +69,11 @@ impl Dialect {
             Self::Postgres | Self::Sqlite => {
                 format!("INSERT INTO course_overviews_courseoverview (id) VALUES ('{key}')")
             }
-            Self::Mariadb => format!("{MARIADB_INSERT}'{key}'"),
+            Self::Mariadb => {
+                let rest = not_null_columns(Kind::Mysql).into_iter();
+                let rest: String = rest.map(|(column, value)| format!("{column} = {value}, ")).collect();
+                format!("INSERT INTO course_overviews_courseoverview SET {rest}id = '{key}'")
+            }
         }
     }
 
