@@ -34,7 +34,7 @@ async fn a_private_authority_is_known_to_broker_database_and_catalog_by_one_file
             tokio::join!(own_servers::rabbitmq(&certificates), own_servers::mariadb(&certificates));
         let catalog = certificates.in_front_of(stage.catalog.url().replace("http://", "")).await;
         let catalog = format!("https://{catalog}");
-        let database = format!("mysql://root@127.0.0.1:{}/edxapp?ssl-mode=VERIFY_IDENTITY", mariadb.port);
+        let database = format!("{}/mysql?ssl-mode=VERIFY_IDENTITY", mariadb.url());
         let [certfile, keyfile] = ["client.pem", "client.key"].map(|file| certificates.path(file));
         let broker = format!(
             "amqps://127.0.0.1:{}/%2f?auth_mechanism=external&certfile={certfile}&keyfile={keyfile}",
@@ -47,7 +47,7 @@ async fn a_private_authority_is_known_to_broker_database_and_catalog_by_one_file
         let known = checked(stage, &settings(&broker), Some(&authorities)).await;
         assert!(line(&known, "broker").starts_with("ok"), "{known:?}");
         assert!(line(&known, "catalog").starts_with("ok"), "{known:?}");
-        // It is empty: what is missing in it is found behind TLS.
+        // It has no table of ours: what is missing in it is found behind TLS.
         assert!(line(&known, "database").contains("course-sharing migrate"), "{known:?}");
 
         let unknown = checked(stage, &settings(&broker), None).await;
@@ -95,7 +95,7 @@ async fn a_private_authority_is_known_to_postgres_by_the_common_file_or_by_one_o
     with_stage(Kind::Sqlite, async |stage| {
         let certificates = Certificates::new("guest");
         let postgres = own_servers::postgres(&certificates).await;
-        let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=verify-full", postgres.port);
+        let url = format!("{}/postgres?sslmode=verify-full", postgres.url());
         let authorities = certificates.path("ca.pem");
         let own = format!("{url}&sslrootcert={authorities}");
         // The database is empty: `check` misses the tables, so it got through TLS.

@@ -1,7 +1,7 @@
 //! What the integration tests share with bench, certificate and demo: each thing that two of them need is here, once.
 //!
 //! `process`, `program`: what is started · `http`: how it is asked · `proxy`: the wire to it · `raw`: messages of no client ·
-//! `database`: what it works on · `ports`: where there is room
+//! `database`, `servers`, `small_disk`: what it works on · `ports`: where there is room
 
 #![allow(clippy::disallowed_methods, reason = "it has no part in the program's time")]
 
@@ -11,8 +11,10 @@ pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod raw;
+pub mod servers;
 
 mod ports;
+mod small_disk;
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,7 @@ use anyhow::Context;
 pub use self::ports::free_port;
 pub use self::process::{Process, Signal};
 pub use self::proxy::Proxy;
+pub use self::small_disk::SmallDisk;
 
 /// Asks `state` every 20 ms until it says yes; how long that took. Asking takes at most half of the time.
 ///

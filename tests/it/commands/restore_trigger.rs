@@ -112,9 +112,9 @@ async fn without_the_lms_s_table_it_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_binary_log_has_statements_gets_none() {
     let log = ["--log-bin=binlog", "--server-id=1", "--binlog-format=MIXED"];
-    let server = own_servers::mariadb_with(&Certificates::new("nobody"), &log).await;
-    let url = format!("mysql://root@127.0.0.1:{}", server.port);
-    let database = TestDatabase::on(Kind::Mysql, Some(url)).await;
+    let certificates = Certificates::new("nobody");
+    let server = own_servers::mariadb_with(&certificates, &log).await;
+    let database = TestDatabase::on(Kind::Mysql, Some(server.url())).await;
     know(&database).await;
     let log_has = async |format: &str| {
         database.execute(&format!("SET GLOBAL binlog_format = '{format}'")).await;

@@ -52,8 +52,7 @@ async fn a_connection_over_tls_that_hangs_keeps_no_place_in_the_pool() {
     heal_works_again(TestDatabase::new(Kind::Postgres).await, true).await;
     let certificates = Certificates::new("nobody");
     let server = own_servers::mariadb(&certificates).await;
-    let url = format!("mysql://root@127.0.0.1:{}", server.port);
-    heal_works_again(TestDatabase::on(Kind::Mysql, Some(url)).await, true).await;
+    heal_works_again(TestDatabase::on(Kind::Mysql, Some(server.url())).await, true).await;
 }
 
 async fn heal_works_again(database: TestDatabase, tls: bool) {

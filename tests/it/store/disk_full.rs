@@ -1,47 +1,14 @@
 //! A disk that is full when SQLite commits: what was said to be written is there, and what was not is said to have
 //! failed. The disk is a small tmpfs, for which the test has to be root.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 
 use course_sharing::config;
 use course_sharing::store::{Entry, Store};
 use migration::Direction;
+use test_support::SmallDisk;
 
 use super::entry;
-
-/// A file system of its own, as large as it is said to be.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    /// None: only root may mount one.
-    fn new(kilobytes: u32) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let size = format!("size={kilobytes}k");
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).status();
-        mount.is_ok_and(|status| status.success()).then_some(Self(dir))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
-    }
-}
-
-/// Fills the disk by a file, but for so many bytes.
-fn fill(ballast: &Path, but_for: u64) {
-    let mut file = std::fs::File::create(ballast).unwrap();
-    while file.write_all(&[1; 10_000]).is_ok() {}
-    let size = file.metadata().unwrap().len();
-    file.set_len(size.saturating_sub(but_for)).unwrap();
-}
 
 async fn connect(path: &Path) -> Store {
     let url = format!("sqlite://{}/test.db?mode=rwc", path.display());
@@ -51,15 +18,16 @@ async fn connect(path: &Path) -> Store {
 
 #[tokio::test]
 async fn what_was_committed_before_while_and_after_the_disk_was_full_is_there_and_nothing_else() {
-    let Some(disk) = SmallDisk::new(3_000) else {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::mount(dir.path().join("disk"), 3_000).unwrap();
+    if !disk.is_small() {
         eprintln!("not tested: a small file system cannot be mounted by this user");
         return;
-    };
+    }
     let store = connect(disk.path()).await;
     let up = Direction::Up { create_overview_table: true, restore_trigger: false };
     migration::migrate(&store.connection(), up).await.unwrap();
-    let ballast = disk.path().join("ballast");
-    fill(&ballast, 400_000);
+    disk.fill(400_000).unwrap();
     let now = store.now().await.unwrap();
     let batch = |n: usize| -> Vec<Entry> {
         let url = format!("https://www.example.org/{}", "x".repeat(300));
@@ -68,7 +36,7 @@ async fn what_was_committed_before_while_and_after_the_disk_was_full_is_there_an
     let (mut written, mut failed) = (Vec::new(), Vec::new());
     for n in 0..60 {
         if failed.len() == 20 {
-            let _ = std::fs::remove_file(&ballast);
+            let _ = disk.free();
         }
         match store.apply(batch(n), vec![]).await {
             Ok(_) => written.push(n),

@@ -2,6 +2,7 @@
 
 use course_sharing::store::{PassKind, Store, StoreError};
 use futures_util::future::join_all;
+use test_support::servers::Down;
 
 use super::{RUN, URL, entry, key};
 use crate::support::certificates::Certificates;
@@ -48,15 +49,13 @@ async fn no_statement_fails_after_the_server_was_restarted() {
     let certificates = Certificates::new("nobody");
     let (postgres, mariadb) =
         tokio::join!(own_servers::postgres(&certificates), own_servers::mariadb(&certificates));
-    for (kind, mut server, scheme) in
-        [(Kind::Postgres, postgres, "postgres://postgres"), (Kind::Mysql, mariadb, "mysql://root")]
-    {
-        let url = format!("{scheme}@127.0.0.1:{}", server.port);
-        let database = TestDatabase::on(kind, Some(url)).await;
+    for mut server in [postgres, mariadb] {
+        let kind = server.kind;
+        let database = TestDatabase::on(kind, Some(server.url())).await;
         database.insert_overview(RUN, None).await;
         for n in 0..6 {
             use_connections(&database.store).await;
-            server.restart().await;
+            server.restart(Down::Orderly).await.unwrap();
             first(&database.store, n).await.unwrap_or_else(|error| panic!("{kind:?} {n}: {error:?}"));
         }
     }

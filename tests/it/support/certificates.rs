@@ -1,7 +1,8 @@
 //! A private authority, certificates signed by it, and TLS in front of a server without TLS.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ impl Certificates {
     /// Makes the authority, a `server` for 127.0.0.1, and a `client` of this name.
     pub(crate) fn new(client: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        // Servers below it run as users of their own, who have to pass.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
         openssl(
             dir.path(),
@@ -34,6 +37,11 @@ impl Certificates {
             openssl(dir.path(), &format!("x509 -req -in {name}.csr -out {name}.pem {by}"));
         }
         Self { dir }
+    }
+
+    /// Where all of the files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Where one of the files is.
@@ -71,11 +79,4 @@ impl Certificates {
 fn openssl(dir: &Path, arguments: &str) {
     let made = Command::new("openssl").current_dir(dir).args(arguments.split(' ')).output().unwrap();
     assert!(made.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&made.stderr));
-}
-
-/// A folder for a server's data.
-pub(crate) fn folder(root: &Path, name: &str) -> PathBuf {
-    let path = root.join(name);
-    std::fs::create_dir(&path).unwrap();
-    path
 }

@@ -10,7 +10,6 @@ mod checker;
 mod history;
 mod lms;
 mod load;
-mod programs;
 mod publisher;
 mod queues;
 mod report;
@@ -29,17 +28,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Parser;
 use futures_util::stream::{self, StreamExt};
+use test_support::SmallDisk;
+use test_support::servers::{DatabaseServer, Rabbitmq, programs};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::RwLock;
 
 use crate::report::Played;
 use crate::scenarios::{SCENARIOS, Scenario, Size};
-use crate::servers::{Database, Mariadb, Postgres, Rabbitmq, SmallDisk};
+use crate::servers::Database;
 use crate::soak::Soak;
 use crate::stage::{Place, Servers, Which};
 
 /// Small scenarios under way at once; they wait more than they work.
 const AT_ONCE: usize = 4;
+/// Kilobytes of SQLite's disk.
+const DISK: u32 = 48 * 1024;
 
 /// Shows that no event is lost and no link wrong, whatever fails. Exits with 0 only if that is so.
 #[derive(Parser)]
@@ -182,13 +185,16 @@ async fn play(
 
 async fn start(root: &Path) -> anyhow::Result<Servers> {
     let since = Instant::now();
-    let (rabbitmq, postgres, mariadb) =
-        tokio::try_join!(Rabbitmq::start(root), Postgres::start(root), Mariadb::start(root))?;
+    let (rabbitmq, postgres, mariadb) = tokio::try_join!(
+        Rabbitmq::start(root, None),
+        DatabaseServer::postgres(root, None),
+        DatabaseServer::mariadb(root, None, &[])
+    )?;
     println!("RabbitMQ, PostgreSQL and MariaDB are up after {:.0?}", since.elapsed());
     Ok(Servers {
         rabbitmq: RwLock::new(rabbitmq),
-        postgres: RwLock::new(Database::Postgres(postgres)),
-        mariadb: RwLock::new(Database::Mariadb(mariadb)),
-        sqlite: RwLock::new(Database::Sqlite(SmallDisk::mount(root)?)),
+        postgres: RwLock::new(Database::Server(postgres)),
+        mariadb: RwLock::new(Database::Server(mariadb)),
+        sqlite: RwLock::new(Database::Sqlite(SmallDisk::mount(root.join("sqlite"), DISK)?)),
     })
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use test_support::servers::Rabbitmq;
 use test_support::{free_port, until};
 use tokio::sync::RwLock;
 
@@ -18,7 +19,7 @@ use crate::load::Load;
 use crate::publisher::{Publisher, Sent};
 use crate::queues::{self, Depths, Queues};
 use crate::schedule::Chance;
-use crate::servers::{Database, Rabbitmq};
+use crate::servers::Database;
 use crate::worker::{Program, Worker};
 use stand_in::{Runs, Setup, StandIn};
 

@@ -14,8 +14,8 @@ pub(super) enum Dialect {
 impl Dialect {
     pub(super) fn of(server: &Database) -> Self {
         match server {
-            Database::Postgres(_) => Self::Postgres,
-            Database::Mariadb(_) => Self::Mariadb,
+            Database::Server(server) if server.kind == Kind::Postgres => Self::Postgres,
+            Database::Server(_) => Self::Mariadb,
             Database::Sqlite(_) => Self::Sqlite,
         }
     }

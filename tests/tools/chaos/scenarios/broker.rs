@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use test_support::Proxy;
+use test_support::servers::{Down, Rabbitmq};
 
 use super::{Result, Size, no_dead_letters};
 use crate::report::Demand;
 use crate::schedule::Mix;
-use crate::servers::{Down, Rabbitmq};
 use crate::stage::Stage;
 
 /// From the broker's being up to the first event applied.

@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use test_support::servers::Down;
+
 use super::{Result, Size, no_dead_letters};
 use crate::schedule::Mix;
-use crate::servers::{Database, Down};
+use crate::servers::Database;
 use crate::stage::Stage;
 
 const OUT: Duration = Duration::from_secs(10);

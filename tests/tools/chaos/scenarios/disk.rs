@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use test_support::until;
+use test_support::{SmallDisk, until};
 
 use super::{Result, Size, no_dead_letters};
 use crate::schedule::Mix;
-use crate::servers::SmallDisk;
 use crate::stage::Stage;
 
 const FULL: Duration = Duration::from_secs(5);
@@ -25,7 +24,7 @@ pub(super) async fn full(stage: &mut Stage, disk: &SmallDisk, size: Size) -> Res
     let fillings = async {
         for moment in moments {
             load.played(moment).await;
-            disk.fill()?;
+            disk.fill(0)?;
             tokio::time::sleep(size.lasting(FULL)).await;
             disk.free()?;
         }

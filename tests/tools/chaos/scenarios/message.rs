@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use test_support::servers::Rabbitmq;
 use test_support::{http, raw, until};
 
 use super::{Result, Size, no_dead_letters};
 use crate::report::Demand;
 use crate::schedule::Mix;
-use crate::servers::Rabbitmq;
 use crate::stage::Stage;
 
 /// How often a queue with the policy delivers a message before it gives it up.

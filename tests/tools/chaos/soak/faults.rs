@@ -8,11 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use test_support::Proxy;
+use test_support::servers::{Down, Rabbitmq};
 use tokio::time::Instant;
 
 use crate::load::Load;
 use crate::schedule::Chance;
-use crate::servers::{Database, Down, Rabbitmq};
+use crate::servers::Database;
 use crate::worker::Worker;
 use stand_in::{Fault, Ratios, RetryAfter};
 

@@ -13,6 +13,7 @@ mod samples;
 use std::time::Duration;
 
 use test_support::Proxy;
+use test_support::servers::{DatabaseServer, Rabbitmq};
 use tokio::time::Instant;
 
 use self::faults::{Lanes, Tally};
@@ -20,7 +21,7 @@ use self::samples::Sampler;
 use crate::report::{Demand, Played};
 use crate::scenarios::Result;
 use crate::schedule::{Chance, Mix};
-use crate::servers::{Database, Mariadb, Postgres, Rabbitmq};
+use crate::servers::Database;
 use crate::stage::{Place, Setting, Stage, Which};
 
 /// The longest soak: what has been sent is kept in memory until the checker has judged it.
@@ -50,12 +51,13 @@ pub(crate) struct Soak {
 impl Soak {
     /// Plays it on servers of its own.
     pub(crate) async fn play(self, place: &Place) -> anyhow::Result<Played> {
-        let rabbitmq = Rabbitmq::start(&place.root).await?;
-        let (name, database) = match self.which {
-            Which::Postgres => ("soak-postgres", Database::Postgres(Postgres::start(&place.root).await?)),
-            Which::Mariadb => ("soak-mariadb", Database::Mariadb(Mariadb::start(&place.root).await?)),
+        let rabbitmq = Rabbitmq::start(&place.root, None).await?;
+        let (name, server) = match self.which {
+            Which::Postgres => ("soak-postgres", DatabaseServer::postgres(&place.root, None).await?),
+            Which::Mariadb => ("soak-mariadb", DatabaseServer::mariadb(&place.root, None, &[]).await?),
             Which::Sqlite => anyhow::bail!("only servers can be soaked"),
         };
+        let database = Database::Server(server);
         let since = std::time::Instant::now();
         let setting = Setting { name, runs: RUNS, seed: self.seed };
         let mut stage = Stage::new(&rabbitmq, &database, place, setting).await?;

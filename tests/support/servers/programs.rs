@@ -25,7 +25,7 @@ static SYSTEM: OnceLock<PathBuf> = OnceLock::new();
 ///
 /// # Errors
 /// If that is no whole system with its `/proc`, or was called before.
-pub(crate) fn take_from(folder: &Path) -> anyhow::Result<()> {
+pub fn take_from(folder: &Path) -> anyhow::Result<()> {
     let folder = folder.canonicalize()?;
     for needed in ["etc/passwd", "tmp", "proc/self"] {
         if std::fs::symlink_metadata(folder.join(needed)).is_err() {
@@ -47,7 +47,7 @@ fn within(place: &Path) -> PathBuf {
 }
 
 /// A path as the servers see it.
-pub(crate) fn seen(path: &Path) -> PathBuf {
+pub(super) fn seen(path: &Path) -> PathBuf {
     match SYSTEM.get().and_then(|system| path.strip_prefix(system).ok()) {
         Some(inside) => Path::new("/").join(inside),
         None => path.to_owned(),
@@ -55,12 +55,12 @@ pub(crate) fn seen(path: &Path) -> PathBuf {
 }
 
 /// Where the servers' files can be.
-pub(crate) fn temporary() -> PathBuf {
+pub fn temporary() -> PathBuf {
     if SYSTEM.get().is_some() { within(Path::new("/tmp")) } else { std::env::temp_dir() }
 }
 
 /// A command that runs `program`, a path from [`find`], as `owner`.
-pub(crate) fn command(program: &Path, owner: Option<(u32, u32)>) -> Command {
+pub(super) fn command(program: &Path, owner: Option<(u32, u32)>) -> Command {
     match SYSTEM.get() {
         Some(system) => {
             let (user, group) = owner.unwrap_or_default();
@@ -82,7 +82,7 @@ pub(crate) fn command(program: &Path, owner: Option<(u32, u32)>) -> Command {
 ///
 /// # Errors
 /// If it is nowhere: the words say which package brings it.
-pub(crate) fn find(program: &str, package: &str) -> anyhow::Result<PathBuf> {
+pub(super) fn find(program: &str, package: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = PLACES.iter().flat_map(|place| expand(&within(Path::new(place)).to_string_lossy()));
     let places = places.chain(std::env::split_paths(&path).map(|place| within(&place)));
@@ -119,7 +119,7 @@ fn version(name: &str) -> Vec<u32> {
 ///
 /// # Errors
 /// If we are root and neither `preferred` nor `nobody` exists.
-pub(crate) fn unprivileged(preferred: &str) -> anyhow::Result<Option<(u32, u32)>> {
+pub(super) fn unprivileged(preferred: &str) -> anyhow::Result<Option<(u32, u32)>> {
     // Whose process this is, without unsafe code.
     if Path::new("/proc/self").metadata()?.uid() != 0 {
         return Ok(None);

@@ -9,19 +9,20 @@ use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use test_support::{Process, Signal, free_port, until};
-
-use super::{Down, signal};
-use crate::programs;
+use super::{Down, UP, certificates, programs, signal};
+use crate::{Process, Signal, free_port, until};
 
 const PACKAGE: &str = "rabbitmq-server";
-const UP: Duration = Duration::from_secs(120);
+/// It shares the machine with everything that it is to be tested with.
+const SMALL: &str =
+    "log.file.level = warning\nvm_memory_high_watermark.relative = 0.3\ndisk_free_limit.absolute = 50MB\n";
 const DOWN: Duration = Duration::from_secs(60);
 
 /// A running node.
-pub(crate) struct Rabbitmq {
+pub struct Rabbitmq {
     /// Where it speaks AMQP.
-    pub(crate) port: u16,
+    pub port: u16,
+    tls: bool,
     node: Process,
     home: PathBuf,
     program: PathBuf,
@@ -32,14 +33,24 @@ pub(crate) struct Rabbitmq {
 }
 
 impl Rabbitmq {
-    /// Starts one below `root` and waits until it speaks AMQP.
-    pub(crate) async fn start(root: &Path) -> anyhow::Result<Self> {
+    /// Starts one below `root` and waits until it speaks AMQP. With a folder of certificates it speaks TLS only, and
+    /// takes the name in a client's certificate for its user.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn start(root: &Path, tls: Option<&Path>) -> anyhow::Result<Self> {
         let program = programs::find("rabbitmq-server", PACKAGE)?;
         let epmd = programs::find("epmd", PACKAGE)?;
         let home = super::directory(root, "rabbitmq", None)?;
         let (port, distribution_port, epmd_port) = (free_port(), free_port(), free_port());
-        std::fs::write(home.join("rabbitmq.conf"), configuration(port))?;
-        std::fs::write(home.join("enabled_plugins"), "[].\n")?;
+        let (way, plugins) = match tls {
+            Some(folder) => {
+                (tls_only(port, certificates(folder, &home, None)?), "rabbitmq_auth_mechanism_ssl")
+            }
+            None => (format!("listeners.tcp.1 = 127.0.0.1:{port}\n"), ""),
+        };
+        std::fs::write(home.join("rabbitmq.conf"), way + SMALL)?;
+        std::fs::write(home.join("enabled_plugins"), format!("[{plugins}].\n"))?;
         let cookie = home.join(".erlang.cookie");
         std::fs::write(&cookie, format!("{:016x}", rand::random::<u64>()))?;
         std::fs::set_permissions(&cookie, std::fs::Permissions::from_mode(0o400))?;
@@ -50,47 +61,48 @@ impl Rabbitmq {
         until("epmd listens", UP, async || Ok(super::listens(epmd_port).await)).await?;
 
         let node = launch(&program, &home, distribution_port, epmd_port)?;
-        let mut server = Self { port, node, home, program, distribution_port, epmd_port, _epmd: epmd };
+        let tls = tls.is_some();
+        let mut server = Self { port, tls, node, home, program, distribution_port, epmd_port, _epmd: epmd };
         server.wait_until_up().await?;
         Ok(server)
     }
 
     /// The URL of its default virtual host, at a port that may be a proxy's.
-    pub(crate) fn url_at(port: u16) -> String {
+    pub fn url_at(port: u16) -> String {
         format!("amqp://guest:guest@127.0.0.1:{port}/%2f")
     }
 
     /// The URL of its default virtual host.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         Self::url_at(self.port)
     }
 
     /// Takes it down.
-    pub(crate) async fn stop(&mut self, down: Down) -> anyhow::Result<()> {
+    pub async fn stop(&mut self, down: Down) -> anyhow::Result<()> {
         self.node.signal(signal(down, Signal::Term, Signal::Kill))?;
         self.node.wait(DOWN).await?;
         Ok(())
     }
 
     /// Brings it up again, and waits until it speaks AMQP.
-    pub(crate) async fn start_again(&mut self) -> anyhow::Result<()> {
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
         self.node = launch(&self.program, &self.home, self.distribution_port, self.epmd_port)?;
         self.wait_until_up().await
     }
 
     /// Freezes it: its sockets stay open and say nothing.
-    pub(crate) fn freeze(&mut self) -> anyhow::Result<()> {
+    pub fn freeze(&mut self) -> anyhow::Result<()> {
         self.node.signal(Signal::Stop)
     }
 
     /// Lets it go on.
-    pub(crate) fn thaw(&mut self) -> anyhow::Result<()> {
+    pub fn thaw(&mut self) -> anyhow::Result<()> {
         self.node.signal(Signal::Cont)
     }
 
     /// A policy, as operators have them for all queues: a message that has been delivered so often is given up. For
     /// queues of this prefix alone, as others share the broker.
-    pub(crate) async fn limit_deliveries(&self, prefix: &str, limit: u32) -> anyhow::Result<()> {
+    pub async fn limit_deliveries(&self, prefix: &str, limit: u32) -> anyhow::Result<()> {
         let rabbitmqctl = programs::find("rabbitmqctl", PACKAGE)?;
         let mut command = programs::command(&rabbitmqctl, None);
         self.environment(&mut command);
@@ -107,24 +119,23 @@ impl Rabbitmq {
     }
 
     async fn wait_until_up(&mut self) -> anyhow::Result<()> {
-        let port = self.port;
+        let (port, tls) = (self.port, self.tls);
         let node = &mut self.node;
         let up = until("RabbitMQ speaks AMQP", UP, async || match node.ended()? {
             Some(status) => bail!("RabbitMQ ended by itself: {status}\n{}", node.last_words()),
-            None => Ok(speaks_amqp(port).await),
+            None => Ok(if tls { super::listens(port).await } else { speaks_amqp(port).await }),
         });
         up.await.with_context(|| format!("its logs are in {}", self.home.display()))?;
         Ok(())
     }
 }
 
-fn configuration(port: u16) -> String {
-    // Small and quiet: it shares the machine with everything that it is to be tested with.
+fn tls_only(port: u16, [authority, certificate, key]: [String; 3]) -> String {
     format!(
-        "listeners.tcp.1 = 127.0.0.1:{port}\n\
-         log.file.level = warning\n\
-         vm_memory_high_watermark.relative = 0.3\n\
-         disk_free_limit.absolute = 50MB\n"
+        "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {authority}\n\
+         ssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\nssl_options.verify = verify_peer\n\
+         ssl_options.fail_if_no_peer_cert = true\nauth_mechanisms.1 = EXTERNAL\n\
+         ssl_cert_login_from = common_name\n"
     )
 }
 
@@ -143,7 +154,7 @@ fn environment(command: &mut Command, home: &Path, distribution: u16, epmd: u16)
         .env("ERL_EPMD_PORT", epmd.to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
         // Named after the port, so that two runs at once stay apart.
-        .env("RABBITMQ_NODENAME", format!("chaos{epmd}@localhost"))
+        .env("RABBITMQ_NODENAME", format!("test{epmd}@localhost"))
         .env("RABBITMQ_DIST_PORT", distribution.to_string())
         .env("RABBITMQ_MNESIA_BASE", home.join("data"))
         .env("RABBITMQ_LOG_BASE", home.join("log"))

@@ -1,4 +1,4 @@
-//! A small file system of our own, for SQLite, which can be filled up.
+//! A small file system of our own, which can be filled up.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -7,21 +7,22 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
-const SIZE: &str = "size=48m";
-
-/// A directory, and whether a file system of 48 MB is mounted there. Dropping it unmounts it.
-pub(crate) struct SmallDisk {
-    /// Where it is.
-    pub(crate) path: PathBuf,
+/// A directory, and whether a file system of its own is mounted there. Dropping it unmounts it.
+pub struct SmallDisk {
+    path: PathBuf,
     mounted: bool,
 }
 
 impl SmallDisk {
-    /// Mounts one below `root`. Only root may do so: for anybody else the directory is an ordinary one.
-    pub(crate) fn mount(root: &Path) -> anyhow::Result<Self> {
-        let path = super::directory(root, "sqlite", None)?;
+    /// Makes the directory and mounts one of so many kilobytes. Only root may do so: for anybody else the directory is
+    /// an ordinary one.
+    ///
+    /// # Errors
+    /// If the directory cannot be made.
+    pub fn mount(path: PathBuf, kilobytes: u32) -> anyhow::Result<Self> {
+        std::fs::create_dir(&path)?;
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", SIZE, "course-sharing-chaos"])
+            .args(["-t", "tmpfs", "-o", &format!("size={kilobytes}k"), "course-sharing-test"])
             .arg(&path)
             .stderr(Stdio::null())
             .status()
@@ -29,13 +30,21 @@ impl SmallDisk {
         Ok(Self { path, mounted })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether it can be filled up without harm to others.
-    pub(crate) fn is_small(&self) -> bool {
+    pub fn is_small(&self) -> bool {
         self.mounted
     }
 
-    /// Leaves no byte of it free.
-    pub(crate) fn fill(&self) -> anyhow::Result<()> {
+    /// Leaves so many bytes of it free.
+    ///
+    /// # Errors
+    /// If it is not small, or fails otherwise than by being full.
+    pub fn fill(&self, but_for: u64) -> anyhow::Result<()> {
         anyhow::ensure!(self.mounted, "{} is not a file system of its own", self.path.display());
         let mut ballast = File::create(self.ballast())?;
         for chunk in [64 * 1024, 4096, 1] {
@@ -46,11 +55,15 @@ impl SmallDisk {
                 Err(error) => return Err(error).context("the disk cannot be filled"),
             } {}
         }
-        Ok(())
+        let size = ballast.metadata()?.len();
+        Ok(ballast.set_len(size.saturating_sub(but_for))?)
     }
 
     /// Gives it back.
-    pub(crate) fn free(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If it was not filled.
+    pub fn free(&self) -> anyhow::Result<()> {
         std::fs::remove_file(self.ballast()).context("the disk cannot be freed")
     }
 
