@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use migration::Direction;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database as SeaDatabase, DatabaseConnection, DbBackend, Statement,
-    TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database as SeaDatabase, DatabaseConnection, DatabaseTransaction,
+    DbBackend, Statement, TransactionTrait,
 };
 
 use super::database::{Database, Kind, TABLE, course, not_null_columns, url};
@@ -76,10 +76,7 @@ async fn cost(database: &Database, lms: &Lms, args: &Args, report: &mut Report) 
         let transaction = lms.db.begin().await?;
         // The first of a session reads tables and makes plans.
         for n in 0..args.inserts / BLOCKS + 20 {
-            let insert = lms.timed_insert(n);
-            let began = Instant::now();
-            transaction.execute_raw(insert).await?;
-            let took = began.elapsed();
+            let took = lms.timed_insert(&transaction, n).await?;
             if n >= 20 {
                 if is_on { with.push(took) } else { without.push(took) }
             }
@@ -187,6 +184,8 @@ async fn unreadable(
         Kind::Mysql => {
             database.execute(&format!("CREATE USER {reader} IDENTIFIED BY 'x'")).await?;
             database.execute(&format!("GRANT ALL ON {}.* TO {reader}", database.own.name)).await?;
+            // A server with a binary log, as MySQL has one from the start, wants it for a function or trigger.
+            database.execute(&format!("GRANT SUPER ON *.* TO {reader}")).await?;
             migration::migrate(&database.store.connection(), Direction::NoRestoreTrigger).await?;
             let mut url = url::Url::parse(&database.url)?;
             let named = url.set_username(reader).and_then(|()| url.set_password(Some("x")));
@@ -221,15 +220,21 @@ impl Lms {
         format!("INSERT INTO {TABLE} (id, marketing_url{columns}) VALUES ('{}', {link}{values})", course(n))
     }
 
-    /// With its key as a parameter on SQLite, where Django keeps prepared statements, as sqlx does; the servers get text.
-    fn timed_insert(&self, n: u32) -> Statement {
+    /// As Django sends it: with its key as a parameter on SQLite, where statements are kept, and as text to a server.
+    async fn timed_insert(&self, transaction: &DatabaseTransaction, n: u32) -> anyhow::Result<Duration> {
         let backend = self.db.get_database_backend();
         let text = self.insert(n, "NULL");
         if backend != DbBackend::Sqlite {
-            return Statement::from_string(backend, text);
+            let began = Instant::now();
+            transaction.execute_unprepared(&text).await?;
+            return Ok(began.elapsed());
         }
         let key = course(n);
-        Statement::from_sql_and_values(backend, text.replace(&format!("'{key}'"), "?"), [key.into()])
+        let kept = text.replace(&format!("'{key}'"), "?");
+        let insert = Statement::from_sql_and_values(backend, kept, [key.into()]);
+        let began = Instant::now();
+        transaction.execute_raw(insert).await?;
+        Ok(began.elapsed())
     }
 
     /// Every column, as the LMS saves.
