@@ -165,7 +165,7 @@ fn tell(report: &mut Report, what: &str, count: u64, pass: &Pass, floor: Option<
     report.judge(format!("{what}: peak memory"), mib(peak), "64 MiB", peak <= 64 * 1024 * 1024);
 }
 
-/// Downloads the pages that the pass has read, and looks at none of them.
+/// Downloads the pages that the pass has read, past the cache that has them since then, and looks at none of them.
 async fn bare_crawl(stage: &Stage, pass: &Pass, count: u64) -> anyhow::Result<Duration> {
     let targets = if pass.requests == pass.targets.len() as u64 {
         pass.targets.clone()
@@ -183,6 +183,7 @@ async fn bare_crawl(stage: &Stage, pass: &Pass, count: u64) -> anyhow::Result<Du
         };
         (0..count).step_by(size as usize).map(target).collect()
     };
+    let targets = targets.into_iter().map(|target| format!("{target}&bare=1")).collect();
     let at_once = usize::try_from(pass.at_once)?.max(1);
     Ok(floors::fetch(&stage.catalog.url(), targets, at_once).await?.0)
 }
