@@ -166,7 +166,7 @@ impl Running<'_> {
     async fn count_listed(&mut self, since: SeenSince) -> Result<u64, PassError> {
         let (coverage, found) =
             tokio::try_join!(self.store().coverage(since), self.store().count_listed(since))?;
-        let settled = coverage.settled.unsigned_abs();
+        let settled = coverage.settled;
         self.report.settled_by_crawl = settled.saturating_sub(self.report.settled_by_key);
         self.report.without_overview = found.saturating_sub(settled);
         Ok(self.count_others(coverage))
@@ -176,7 +176,7 @@ impl Running<'_> {
     /// was asked for. Returns how many overviews are not settled.
     async fn count_asked(&mut self, since: SeenSince) -> Result<u64, PassError> {
         let coverage = self.store().coverage(since).await?;
-        let by_key = coverage.settled.unsigned_abs().saturating_sub(self.report.settled_by_crawl);
+        let by_key = coverage.settled.saturating_sub(self.report.settled_by_crawl);
         // What waits is settled, and the database does not know.
         self.report.settled_by_key = by_key + self.waiting.asked;
         self.report.settled_by_crawl += self.waiting.listed;
@@ -186,11 +186,11 @@ impl Running<'_> {
     }
 
     fn count_others(&mut self, coverage: Coverage) -> u64 {
-        self.report.ccx_by_parent = coverage.ccx_settled.unsigned_abs();
-        self.report.not_listed = coverage.not_listed.unsigned_abs();
-        self.report.unlisted_links = coverage.unlisted_links.unsigned_abs();
-        self.report.refused = coverage.refused.unsigned_abs();
-        coverage.unseen.unsigned_abs()
+        self.report.ccx_by_parent = coverage.ccx_settled;
+        self.report.not_listed = coverage.not_listed;
+        self.report.unlisted_links = coverage.unlisted_links;
+        self.report.refused = coverage.refused;
+        coverage.unseen
     }
 
     /// Counts what nobody will be asked for any more, of so many that have not been seen.

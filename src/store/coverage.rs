@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::{ledger, overview};
-use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, Func, FunctionCall, Query};
+use sea_orm::sea_query::{Alias, CaseStatement, Condition, Expr, ExprTrait, Func, Query};
 use sea_orm::{DbBackend, FromQueryResult};
 
 use super::choice::{is_ccx, own_key, rank, run_of_overview};
@@ -15,23 +15,34 @@ impl Store {
         let backend = self.backend();
         let ccx = || Expr::cust(is_ccx(backend));
         // A custom course is found by a listing of its own too.
-        let own_listed = || ccx().and(own_seen(backend, since, Expr::cust("other.listed").into()));
-        let listed = || Condition::any().add(in_ledger(ledger::Column::Listed).eq(true)).add(own_listed());
-        let settled = || Condition::all().add(is_settled(backend, since));
-        let mut query = Query::select();
-        query
-            .expr_as(count_where(settled().add(listed()).add(ccx().not())), Alias::new("settled"))
-            .expr_as(count_where(settled().add(listed()).add(ccx())), Alias::new("ccx_settled"))
-            .expr_as(count_where(settled().add(listed().not())), Alias::new("not_listed"))
-            .expr_as(count_where(settled().add(listed().not()).add(has_link())), Alias::new("unlisted_links"))
-            .expr_as(
-                count_where(settled().add(listed()).add(is_refused()).add(ccx().not())),
-                Alias::new("refused"),
-            )
-            .expr_as(count_where(unsettled(backend, since)), Alias::new("unseen"))
+        let own_listed = ccx().and(own_seen(backend, since, Expr::cust("other.listed").into()));
+        let listed = Condition::any().add(in_ledger(ledger::Column::Listed).eq(true)).add(own_listed);
+        // The first that holds, so that each condition is looked at once for an overview.
+        let class = CaseStatement::new()
+            .case(unsettled(backend, since), "unseen")
+            .case(listed.clone().not().add(has_link()), "unlisted_link")
+            .case(listed.not(), "not_listed")
+            .case(ccx(), "ccx_settled")
+            .case(is_refused(), "refused")
+            .finally("settled");
+        let query = Query::select()
+            .expr_as(class, "class")
+            .expr_as(Func::count(Expr::col((overview::Entity, overview::Column::Id))), "overviews")
             .from(overview::Entity)
-            .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(self.backend())));
-        Ok(self.db.one("count what a pass has covered", Table, &query).await?.unwrap_or_default())
+            .left_join(ledger::Entity, in_ledger(ledger::Column::RunKey).eq(run_of_overview(backend)))
+            .group_by_col("class")
+            .take();
+        let classes: Vec<Class> = self.db.all("count what a pass has covered", Table, &query).await?;
+        let count =
+            |class| classes.iter().find(|c| c.class == class).map_or(0, |c| c.overviews.unsigned_abs());
+        Ok(Coverage {
+            settled: count("settled") + count("refused"),
+            ccx_settled: count("ccx_settled"),
+            not_listed: count("not_listed") + count("unlisted_link"),
+            unlisted_links: count("unlisted_link"),
+            refused: count("refused"),
+            unseen: count("unseen"),
+        })
     }
 
     /// How many runs, custom courses not counted, have been found listed since `since`.
@@ -66,20 +77,27 @@ fn seen_since(ledger: &'static str, since: SeenSince) -> Condition {
 }
 
 /// Counts of overviews; each is in exactly one of `settled`, `ccx_settled`, `not_listed` and `unseen`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// Those whose run has been found listed.
-    pub settled: i64,
+    pub settled: u64,
     /// Those of custom courses whose parent, or which themselves, have been found listed.
-    pub ccx_settled: i64,
+    pub ccx_settled: u64,
     /// Those whose run, or whose parent and which themselves, have been found not to be listed.
-    pub not_listed: i64,
+    pub not_listed: u64,
     /// Of `not_listed`, those with a link.
-    pub unlisted_links: i64,
+    pub unlisted_links: u64,
     /// Of `settled`, those whose run has a URL that is refused.
-    pub refused: i64,
+    pub refused: u64,
     /// Those whose run has to be asked for by key, those included whose id is no course run.
-    pub unseen: i64,
+    pub unseen: u64,
+}
+
+/// Overviews of which the same is true.
+#[derive(FromQueryResult)]
+struct Class {
+    class: String,
+    overviews: i64,
 }
 
 /// Whether an overview's run has been seen since `since`, and the overview follows it as far as only an answer can
@@ -129,10 +147,6 @@ fn is_refused() -> Expr {
 
 pub(super) fn has_link() -> Expr {
     Expr::col((overview::Entity, overview::Column::MarketingUrl)).ne("")
-}
-
-fn count_where(condition: Condition) -> FunctionCall {
-    Func::count(Expr::case(condition, Expr::val(1)))
 }
 
 fn in_ledger(column: ledger::Column) -> Expr {
