@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
 
 use super::page_size::{AtOnce, PageSize};
-use super::ranges::{Range, Ranges, Read};
+use super::ranges::{Range, Ranges};
 use crate::catalog::{CatalogError, Client, Defect, Page, Purpose};
 use crate::store::{Store, StoreError};
 use crate::telemetry::traces;
@@ -140,10 +140,8 @@ impl Crawl {
     fn read(&mut self, range: Range, asked_at: DateTime<Utc>, together: usize, page: Page) -> Crawled {
         self.failures = 0;
         let rows = page.runs.len();
-        let Read { to: read_to, capped } = self.ranges.read(range, rows as u64, page.count);
-        if capped {
-            self.size.capped_at(u32::try_from(rows).unwrap_or(u32::MAX));
-        } else if rows as u64 >= u64::from(range.len) {
+        let read_to = self.ranges.read(range, rows as u64, page.count);
+        if rows as u64 >= u64::from(range.len) {
             self.size.took(range.len, page.elapsed);
         }
         if self.at_once.took(rows, page.elapsed, together.max(self.out.len() + 1)) {

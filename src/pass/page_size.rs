@@ -30,14 +30,12 @@ pub(super) struct PageSize {
     shrinks: bool,
     /// Pages to be read before it may grow.
     patience: u32,
-    /// The most that the server gives, whatever it is asked for.
-    cap: u32,
 }
 
 impl PageSize {
     /// Always `size`; a page that fails is still split.
     pub(super) fn fixed(size: u32) -> Self {
-        Self { now: size.max(1), grows: false, shrinks: false, patience: 0, cap: u32::MAX }
+        Self { now: size.max(1), grows: false, shrinks: false, patience: 0 }
     }
 
     /// Found on the way, beginning where the last pass ended.
@@ -60,7 +58,7 @@ impl PageSize {
 
     /// Runs a page.
     pub(super) fn now(&self) -> u32 {
-        self.now.min(self.cap).max(1)
+        self.now
     }
 
     /// What to ask for first, with nothing else out: short, as nothing else goes on meanwhile.
@@ -91,11 +89,6 @@ impl PageSize {
             self.now = below(self.now());
             self.patience = PATIENCE;
         }
-    }
-
-    /// The server gave only `rows`, though it has more: it will never give more at once.
-    pub(super) fn capped_at(&mut self, rows: u32) {
-        self.cap = self.cap.min(rows.max(1));
     }
 }
 
@@ -234,13 +227,6 @@ mod tests {
         let mut fixed = PageSize::fixed(400);
         fixed.failed(400);
         assert_eq!(fixed.now(), 400);
-    }
-
-    #[test]
-    fn a_server_with_a_cap_is_asked_for_no_more() {
-        let mut size = PageSize::fixed(1000);
-        size.capped_at(100);
-        assert_eq!(size.now(), 100);
     }
 
     #[test]

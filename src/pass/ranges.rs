@@ -1,10 +1,8 @@
 //! Which part of the Catalog's list to ask for next, which parts are done, and how the broken run in a part that fails
 //! is found.
 //!
-//! Answers are taken in the order of the list. A part that failed is searched by halves before any answer behind it is
-//! taken: the first half is asked for; if it is good the broken run is in the second half, which is not asked for as a
-//! whole, and if it fails all behind it waits. So one broken run costs one request for each halving, and one for what is
-//! left behind it.
+//! Answers are taken in the order of the list. A part that failed is asked for again in two halves before any answer
+//! behind it is taken, until the broken run stands alone. So one broken run costs two requests for each halving.
 //!
 //! Pure. The list has no snapshot and its length changes while it is read, so this never concludes more than "this
 //! part was read"; what drifts past is caught afterwards, by key.
@@ -29,41 +27,6 @@ impl Range {
     }
 }
 
-/// A part to ask for.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    /// The rest of a short one, or what is left behind a broken run.
-    Whole(Range),
-    Search(Search),
-}
-
-/// The search for the first broken run of a part that failed.
-#[derive(Debug, Clone, Copy)]
-struct Search {
-    /// The broken run is between here …
-    from: u64,
-    /// … and here.
-    to: u64,
-    /// The end of the part; what is behind `to` has not been asked for.
-    end: u64,
-}
-
-impl Search {
-    /// The half to ask for next.
-    fn half(self) -> Range {
-        Range::new(self.from, self.from + ((self.to - self.from) / 2).max(1))
-    }
-}
-
-/// What an answer brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Read {
-    /// The list has been read from the start of the range to here.
-    pub(super) to: u64,
-    /// The server gave fewer than asked for, though it has more: the rest is asked for next.
-    pub(super) capped: bool,
-}
-
 /// A Catalog whose list is longer than this many times what it said at first is making it up.
 const GROWTH: u64 = 2;
 const GROWTH_BASE: u64 = 10_000;
@@ -74,9 +37,7 @@ pub(super) struct Ranges {
     first: u64,
     next: u64,
     /// Parts that lie before those that are out, the first one last.
-    before: Vec<Part>,
-    /// The search that asked for the part whose answer is taken next.
-    search: Option<Search>,
+    before: Vec<Range>,
     count: Option<u64>,
     limit: u64,
     /// A page ended short at the end of the list.
@@ -90,7 +51,6 @@ impl Ranges {
             first: start,
             next: start,
             before: Vec::new(),
-            search: None,
             count: None,
             limit: u64::MAX,
             end_seen: false,
@@ -105,18 +65,11 @@ impl Ranges {
     /// The next part before those that are out, of at most `size` runs; its answer is to be taken next. To be called once
     /// after each answer.
     pub(super) fn take_before(&mut self, size: u32) -> Option<Range> {
-        match self.before.pop()? {
-            Part::Search(search) => {
-                self.search = Some(search);
-                Some(search.half())
-            }
-            Part::Whole(range) if range.len > size => {
-                let cut = range.start + u64::from(size);
-                self.before.push(Part::Whole(Range::new(cut, range.end())));
-                Some(Range { len: size, ..range })
-            }
-            Part::Whole(range) => Some(range),
+        let range = self.before.pop()?;
+        if range.len > size {
+            self.before.push(Range::new(range.start + u64::from(size), range.end()));
         }
+        Some(Range { len: range.len.min(size), ..range })
     }
 
     /// The next part behind those that are out, which are so many, of at most `size` runs. None if there is nothing to ask
@@ -139,8 +92,9 @@ impl Ranges {
         Some(range)
     }
 
-    /// The Catalog answered `range` with `rows` runs, and said that it has `count`.
-    pub(super) fn read(&mut self, range: Range, rows: u64, count: u64) -> Read {
+    /// The Catalog answered `range` with `rows` runs, and said that it has `count`. Returns how far the list is read: where
+    /// the server gave fewer than asked for, though it has more, the rest is asked for next.
+    pub(super) fn read(&mut self, range: Range, rows: u64, count: u64) -> u64 {
         if self.count.is_none() {
             self.limit = count.saturating_mul(GROWTH).saturating_add(GROWTH_BASE).saturating_add(self.first);
         }
@@ -150,38 +104,25 @@ impl Ranges {
         if short && read_to >= count {
             self.end_seen = true;
         }
-        let rest = range.end().min(count).saturating_sub(read_to);
+        let end = range.end().min(count);
         // A hole is not filled by asking again. What may be in it is asked for by key.
-        let to = if rows == 0 { read_to + rest } else { read_to };
-        let capped = to < read_to + rest;
-        match self.search.take() {
-            Some(search) => self.go_on(Search { from: if capped { to } else { range.end() }, ..search }),
-            None if capped => self.before.push(Part::Whole(Range::new(read_to, read_to + rest))),
-            None => {}
+        if rows == 0 {
+            return read_to.max(end);
         }
-        Read { to, capped }
+        if read_to < end {
+            self.before.push(Range::new(read_to, end));
+        }
+        read_to
     }
 
-    /// `range` failed: the broken run in it is searched. Returns false if it was a single run: that one is broken.
+    /// `range` failed: its halves are asked for next. Returns false if it was a single run: that one is broken.
     pub(super) fn failed(&mut self, range: Range) -> bool {
-        let end = self.search.take().map_or(range.end(), |search| search.end);
-        let stands_alone = range.len <= 1;
-        if stands_alone {
-            self.go_on(Search { from: range.end(), to: range.end(), end });
-        } else {
-            self.go_on(Search { from: range.start, to: range.end(), end });
+        if range.len <= 1 {
+            return false;
         }
-        !stands_alone
-    }
-
-    /// Goes on with a search; at its end with what is behind it.
-    fn go_on(&mut self, search: Search) {
-        let Search { from, to, end } = search;
-        if from < to {
-            self.before.push(Part::Search(search));
-        } else if from < end {
-            self.before.push(Part::Whole(Range::new(from, end)));
-        }
+        let half = range.start + u64::from(range.len / 2);
+        self.before.extend([Range::new(half, range.end()), Range::new(range.start, half)]);
+        true
     }
 
     /// True if the list grows faster than it can be read.
@@ -225,7 +166,7 @@ mod tests {
             for position in range.start..range.start + rows {
                 read[usize::try_from(position).unwrap()] += 1;
             }
-            position = ranges.read(range, rows, count).to;
+            position = ranges.read(range, rows, count);
         }
         assert!(position >= count, "{position} of {count}");
         (read, alone, requests)
@@ -242,12 +183,12 @@ mod tests {
     }
 
     #[test]
-    fn one_broken_run_costs_at_most_fourteen_requests_more_at_300_a_page() {
+    fn one_broken_run_costs_at_most_eighteen_requests_more_at_300_a_page() {
         let (_, _, without) = walk(300, 300, 1000, &[], 1);
         for broken in 0..300 {
             let (_, alone, requests) = walk(300, 300, 1000, &[broken], 1);
             assert_eq!(alone, [broken]);
-            assert!(requests <= without + 14, "{requests} for {broken}, without it {without}");
+            assert!(requests <= without + 18, "{requests} for {broken}, without it {without}");
         }
     }
 
