@@ -109,8 +109,8 @@ fn above(size: u32) -> u32 {
 
 /// From here on a page is slow, and what several at once cost is looked at.
 const SLOW: Duration = Duration::from_millis(500);
-/// Pages to look at before judging.
-const SAMPLES: u32 = 4;
+/// Slow pages in a row that gain too little, before going back to one.
+const POOR: u32 = 4;
 /// Under this gain in throughput, several at once only make the Catalog's other users wait. The page that went alone
 /// was the first, a short one, which costs some more a run.
 const WORTH: f64 = 1.4;
@@ -119,28 +119,16 @@ const WORTH: f64 = 1.4;
 #[derive(Debug, Clone)]
 pub(super) struct AtOnce {
     allowed: usize,
-    /// Seconds a run of slow pages: of one at a time, and of several at once.
-    alone: Mean,
-    together: Mean,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Mean {
-    samples: u32,
-    mean: f64,
-}
-
-impl Mean {
-    fn add(&mut self, value: f64) {
-        self.samples = (self.samples + 1).min(2 * SAMPLES);
-        self.mean += (value - self.mean) / f64::from(self.samples);
-    }
+    /// Seconds a run of a slow page that went alone.
+    alone: Option<f64>,
+    /// Slow pages in a row that gained too little by not going alone.
+    poor: u32,
 }
 
 impl AtOnce {
     /// At most `allowed`, as in `catalog.concurrency`.
     pub(super) fn new(allowed: usize) -> Self {
-        Self { allowed: allowed.max(1), alone: Mean::default(), together: Mean::default() }
+        Self { allowed: allowed.max(1), alone: None, poor: 0 }
     }
 
     /// How many may be out now.
@@ -150,24 +138,21 @@ impl AtOnce {
 
     /// A page with `rows` runs took `elapsed` while `out` requests were out, itself included.
     /// Returns true if that was the moment to go back to one at a time.
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
     pub(super) fn took(&mut self, rows: usize, elapsed: Duration, out: usize) -> bool {
         if self.allowed == 1 || rows == 0 || elapsed < SLOW {
             return false;
         }
-        #[expect(clippy::cast_precision_loss, reason = "thousands")]
         let a_run = elapsed.as_secs_f64() / rows as f64;
         if out <= 1 {
-            self.alone.add(a_run);
-            return false;
+            self.alone = Some(a_run);
         }
-        self.together.add(a_run);
-        #[expect(clippy::cast_precision_loss, reason = "tens")]
-        let gain = out as f64 * self.alone.mean / self.together.mean;
-        if self.alone.samples == 0 || self.together.samples < SAMPLES || gain >= WORTH {
-            return false;
+        let gain = self.alone.map_or(f64::INFINITY, |alone| out as f64 * alone / a_run);
+        self.poor = if out > 1 && gain < WORTH { self.poor + 1 } else { 0 };
+        if self.poor == POOR {
+            self.allowed = 1;
         }
-        self.allowed = 1;
-        true
+        self.poor == POOR
     }
 }
 
