@@ -100,8 +100,9 @@ impl Screen {
 }
 
 impl Progress for Screen {
-    fn at(&self, status: &Status) {
-        self.bar.set_length(status.count);
+    fn at(&self, status: &Status<'_>) {
+        let report = status.report;
+        self.bar.set_length(report.count_after);
         self.bar.set_position(status.position);
         let what = match status.phase {
             Phase::Crawl => match status.time_left {
@@ -110,10 +111,14 @@ impl Progress for Screen {
                 }
                 None => String::new(),
             },
-            Phase::Keys => format!(", {} asked for by key", status.asked_by_key),
+            Phase::Keys => {
+                let asked = report.settled_by_key + report.not_listed + report.unsettled;
+                format!(", {asked} asked for by key")
+            }
             Phase::Finish => ", finishing".to_owned(),
         };
-        let (pages, changes) = (counted(status.pages, "page"), counted(status.changes, "change"));
+        let pages = counted(report.pages, "page");
+        let changes = counted(report.updated + report.cleared, "change");
         self.bar.set_message(format!("{pages}, {changes}{what}"));
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::Report;
 use crate::engine::Change;
 
 /// Receives what a pass says while it runs; called from one task, in order, and not to be blocked for long.
@@ -11,7 +12,7 @@ pub trait Progress: Send + Sync {
     fn waiting(&self) {}
 
     /// After every page and every batch of look-ups.
-    fn at(&self, _status: &Status) {}
+    fn at(&self, _status: &Status<'_>) {}
 
     /// In a dry run: an overview that a real pass would change.
     fn change(&self, _change: &Change) {}
@@ -36,25 +37,13 @@ pub enum Phase {
 
 /// Where a pass stands.
 #[derive(Debug, Clone)]
-pub struct Status {
+pub struct Status<'a> {
     /// What it is at.
     pub phase: Phase,
     /// Runs of the list behind it.
     pub position: u64,
-    /// Runs on the list, as the Catalog last said.
-    pub count: u64,
-    /// Pages read.
-    pub pages: u64,
-    /// Overviews asked for by key.
-    pub asked_by_key: u64,
-    /// Overviews written, or in a dry run: that would be.
-    pub changes: u64,
-    /// Overviews not settled so far.
-    pub unsettled: u64,
-    /// Runs a page, now.
-    pub page_size: u32,
-    /// Since this process began or took up the pass.
-    pub elapsed: Duration,
+    /// The numbers so far.
+    pub report: &'a Report,
     /// Of the crawl, as the pages so far were; none before the second page.
     pub time_left: Option<Duration>,
 }

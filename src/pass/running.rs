@@ -289,24 +289,13 @@ impl<'a> Running<'a> {
         Ok(())
     }
 
-    pub(super) fn status(&self, phase: Phase) -> Status {
-        let (position, elapsed) = (self.settled_to, self.began.elapsed());
+    pub(super) fn status(&self, phase: Phase) -> Status<'_> {
+        let position = self.settled_to;
         let done = position.saturating_sub(self.began_at);
         let left = self.report.count_after.saturating_sub(position);
         #[expect(clippy::cast_precision_loss, reason = "only shown")]
-        let time_left = (done > 0).then(|| elapsed.mul_f64((left as f64 / done as f64).min(1e6)));
-        let r = &self.report;
-        Status {
-            phase,
-            position: position.min(r.count_after),
-            count: r.count_after,
-            pages: r.pages,
-            asked_by_key: r.settled_by_key + r.not_listed + r.unsettled,
-            changes: r.updated + r.cleared,
-            unsettled: r.unsettled,
-            page_size: self.page_size.now(),
-            elapsed,
-            time_left,
-        }
+        let part = (left as f64 / done as f64).min(1e6);
+        let time_left = (done > 0).then(|| self.began.elapsed().mul_f64(part));
+        Status { phase, position: position.min(self.report.count_after), report: &self.report, time_left }
     }
 }

@@ -50,7 +50,7 @@ impl Progress for Watched<'_> {
         self.0.progress();
     }
 
-    fn at(&self, _: &Status) {
+    fn at(&self, _: &Status<'_>) {
         self.0.progress();
     }
 }

@@ -45,7 +45,7 @@ async fn event_at(store: &Store, now: DateTime<Utc>, number: u32, url: Option<&s
 struct Events(Mutex<Option<Store>>);
 
 impl Progress for Events {
-    fn at(&self, _: &Status) {
+    fn at(&self, _: &Status<'_>) {
         let Some(store) = self.0.lock().unwrap().take() else { return };
         block_in_place(|| {
             Handle::current().block_on(async {

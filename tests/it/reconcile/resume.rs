@@ -17,8 +17,8 @@ use stand_in::{Runs, Setup};
 struct Half(CancellationToken);
 
 impl Progress for Half {
-    fn at(&self, status: &Status) {
-        if status.position * 2 >= status.count {
+    fn at(&self, status: &Status<'_>) {
+        if status.position * 2 >= status.report.count_after {
             self.0.cancel();
         }
     }
