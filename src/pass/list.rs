@@ -1,7 +1,7 @@
 //! The first half of a pass: what the Catalog's list shows.
 
 use super::fetch::{Crawl, Crawled, End};
-use super::progress::Phase;
+use super::parts::Phase;
 use super::report::{Broken, LISTED};
 use super::running::Running;
 use super::{PassError, log};

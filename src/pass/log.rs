@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::PassError;
-use super::progress::Phase;
+use super::parts::Phase;
 use super::report::Report;
 use crate::store::Verdict;
 

@@ -14,15 +14,13 @@
 //! What a pass has seen is in the ledger: on most nights nothing has changed, and one statement for each page notes the
 //! time at which its runs were seen again. So a pass that was killed is resumed where it stopped.
 
-mod age;
 mod by_key;
-mod error;
 mod fetch;
 mod lease;
 mod list;
 mod log;
 mod page_size;
-mod progress;
+mod parts;
 mod ranges;
 mod report;
 mod resume;
@@ -32,10 +30,8 @@ mod table;
 mod verdict;
 mod waiting;
 
-pub use self::error::PassError;
-pub use self::progress::{Phase, Progress, Silent, Status};
+pub use self::parts::{Options, PassError, Phase, Progress, Silent, Status};
 pub use self::report::{Broken, Report};
-pub use self::running::Options;
 pub(crate) use self::verdict::FEW;
 
 use std::time::Duration;
@@ -47,8 +43,9 @@ use tracing::{Instrument, Span};
 
 use self::lease::Lease;
 use self::page_size::{FIRST, PageSize};
+use self::parts::Parts;
 use self::resume::resumable;
-use self::running::{Parts, Running};
+use self::running::Running;
 use crate::config;
 use crate::engine::Engine;
 use crate::jobs::Jobs;
@@ -107,7 +104,8 @@ impl Pass {
             let halt = stop.child_token();
             return run(&self.parts, options, page_size, progress, stop, halt).await;
         }
-        let lease = self.take(Duration::ZERO, progress, &stop).await?;
+        let lease =
+            Lease::take(self.parts.engine.store(), &self.jobs, Duration::ZERO, progress, &stop).await?;
         self.run_with(lease, options, page_size, progress, stop).await
     }
 
@@ -127,7 +125,7 @@ impl Pass {
             return Ok(None);
         }
         let page_size = self.page_size(options).await?;
-        let lease = self.take(patience, progress, &stop).await?;
+        let lease = Lease::take(self.parts.engine.store(), &self.jobs, patience, progress, &stop).await?;
         // Again, with the lease: another worker may have made the whole pass since.
         match self.is_wanted(wanted, options.kind).await {
             Ok(true) => self.run_with(lease, options, page_size, progress, stop).await.map(Some),
@@ -138,20 +136,11 @@ impl Pass {
         }
     }
 
-    async fn take(
-        &self,
-        patience: Duration,
-        progress: &dyn Progress,
-        stop: &CancellationToken,
-    ) -> Result<Lease, PassError> {
-        Lease::take(self.parts.engine.store(), &self.jobs, patience, progress, stop).await
-    }
-
     async fn is_wanted(&self, wanted: Wanted, kind: PassKind) -> Result<bool, PassError> {
         Ok(match wanted {
-            Wanted::Rest => resumable(self.parts.engine.store(), self.parts.settings.resume_within)
-                .await?
-                .is_some_and(|(_, report)| report.resumed <= RESUMED),
+            Wanted::Rest => {
+                resumable(&self.parts).await?.is_some_and(|(_, report)| report.resumed <= RESUMED)
+            }
             Wanted::NoneSince(since) => {
                 let kind = Some(kind).filter(|kind| *kind == PassKind::Full);
                 let passes = self.parts.engine.store().last_passes(kind, 1).await?;

@@ -47,14 +47,7 @@ pub(super) struct Ranges {
 impl Ranges {
     /// From `start` on.
     pub(super) fn new(start: u64) -> Self {
-        Self {
-            first: start,
-            next: start,
-            before: Vec::new(),
-            count: None,
-            limit: u64::MAX,
-            end_seen: false,
-        }
+        Self { first: start, next: start, before: Vec::new(), count: None, limit: u64::MAX, end_seen: false }
     }
 
     /// Whether nothing has been read yet.

@@ -5,31 +5,33 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::page_size::PageSize;
-use super::{PassError, Report};
-use crate::store::{PassKind, PassRow, Store, Verdict};
+use super::parts::Parts;
+use super::{Options, PassError, Report};
+use crate::store::{PassKind, PassRow, Store, StoreError, Verdict};
+
+/// How many passes are looked through for one that has seen everything.
+const LOOKED_AT: u64 = 10;
 
 /// A new row, or that of a killed pass, and the report as it is at the start. A dry run has no row.
 pub(super) async fn first_row(
-    store: &Store,
-    resume_within: Duration,
-    kind: PassKind,
-    dry_run: bool,
+    parts: &Parts,
+    Options { kind, dry_run, .. }: Options,
     page_size: &mut PageSize,
 ) -> Result<(Option<PassRow>, Report), PassError> {
+    let store = parts.engine.store();
     if dry_run {
         let report = Report { dry_run: true, started_at: store.now().await?, ..Report::default() };
         return Ok((None, with_overviews(store, report).await?));
     }
     if kind == PassKind::Full
-        && let Some((row, report)) = resumable(store, resume_within).await?
+        && let Some((row, report)) = resumable(parts).await?
     {
         page_size.resume_at(u32::try_from(row.page_size).unwrap_or_default());
         return Ok((Some(row), report));
     }
     let size = i32::try_from(page_size.now()).unwrap_or(i32::MAX);
     let row = store.begin_pass(kind, size).await?;
-    let (pass, started_at) = (Some(row.id), row.started_at);
-    let report = Report { pass, kind, started_at, ..Report::default() };
+    let report = Report { pass: Some(row.id), kind, started_at: row.started_at, ..Report::default() };
     Ok((Some(row), with_overviews(store, report).await?))
 }
 
@@ -42,13 +44,11 @@ async fn with_overviews(store: &Store, report: Report) -> Result<Report, PassErr
 }
 
 /// The newest full pass, if it was killed, or broke off, not long ago.
-pub(super) async fn resumable(
-    store: &Store,
-    resume_within: Duration,
-) -> Result<Option<(PassRow, Report)>, PassError> {
+pub(super) async fn resumable(parts: &Parts) -> Result<Option<(PassRow, Report)>, StoreError> {
+    let store = parts.engine.store();
     let Some(row) = store.last_passes(PassKind::Full, 1).await?.pop() else { return Ok(None) };
     let age = store.now().await?.signed_duration_since(row.progress_at);
-    let within = TimeDelta::from_std(resume_within).unwrap_or(TimeDelta::MAX);
+    let within = TimeDelta::from_std(parts.settings.resume_within).unwrap_or(TimeDelta::MAX);
     if row.finished_at.is_some() || row.verdict != Verdict::Running || age > within {
         return Ok(None);
     }
@@ -59,4 +59,17 @@ pub(super) async fn resumable(
     }
     let report = Report { started_at: row.started_at, resumed: report.resumed + 1, ..report };
     Ok(Some((row, report)))
+}
+
+/// How long ago the last complete pass, light or full, began: nothing says when the Catalog's row was changed; but that
+/// pass saw it as it was, so that a change is no older. None in a dry run, which has no row, or where there was none.
+pub(super) async fn last_complete(
+    store: &Store,
+    row: Option<&PassRow>,
+) -> Result<Option<Duration>, StoreError> {
+    let Some(row) = row else { return Ok(None) };
+    let passes = store.last_passes(None, LOOKED_AT).await?;
+    let last = passes.iter().find(|pass| pass.id < row.id && pass.verdict == Verdict::Complete);
+    let Some(last) = last else { return Ok(None) };
+    Ok((store.now().await? - last.started_at).to_std().ok())
 }

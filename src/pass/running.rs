@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::page_size::PageSize;
-use super::progress::{Phase, Progress, Status};
-use super::resume::first_row;
+use super::parts::{Parts, Phase, Progress, Status};
+use super::resume::{first_row, last_complete};
 use super::waiting::Waiting;
-use super::{PassError, Report, age::ChangeAge, log};
-use crate::config::{self, Absent};
+use super::{Options, PassError, Report, log};
+use crate::config::Absent;
 use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why, allowance};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{PassKind, PassRow, Store, StoreError};
+use crate::telemetry::metrics;
 
 /// The row is written no more often than this: being killed costs this much work.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -22,28 +23,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 const ASKED_AGAIN: usize = 10_000;
 /// The same in a light pass: where much changes at once, it is for a full one.
 const ASKED_AGAIN_LIGHT: usize = 1000;
-
-/// How one pass runs.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Which kind of pass.
-    pub kind: PassKind,
-    /// Runs a page.
-    pub page_size: config::PageSize,
-    /// Write nothing; report each change that a pass would make to [`Progress::change`].
-    pub dry_run: bool,
-    /// Let any number of links be cleared or re-hosted, and believe a list that lacks most linked courses.
-    pub allow_mass_change: bool,
-}
-
-/// What passes work with.
-#[derive(Clone)]
-pub(super) struct Parts {
-    pub(super) engine: Engine,
-    pub(super) settings: config::Reconcile,
-    /// Requests at the same time.
-    pub(super) at_once: usize,
-}
 
 /// Everything that a running pass knows.
 pub(super) struct Running<'a> {
@@ -78,8 +57,8 @@ pub(super) struct Running<'a> {
     /// Runs no longer listed that lose their link for that at the end; counted for a dry run, as a pass sees them in
     /// the ledger.
     pub(super) absent: u64,
-    /// How old its changes are.
-    pub(super) change_age: ChangeAge,
+    /// How long before its start the last complete pass began; its changes are at most that much older than the start.
+    pub(super) last_complete: Option<Duration>,
     began: Instant,
     began_at: u64,
     seconds_before: f64,
@@ -101,16 +80,9 @@ impl<'a> Running<'a> {
     ) -> Result<Self, PassError> {
         let engine = parts.engine.past_cache();
         let engine = if options.kind == PassKind::Light { engine.clearing_nothing() } else { engine };
-        let (row, report) = first_row(
-            parts.engine.store(),
-            parts.settings.resume_within,
-            options.kind,
-            options.dry_run,
-            &mut page_size,
-        )
-        .await?;
+        let (row, report) = first_row(parts, options, &mut page_size).await?;
         let position = row.as_ref().map_or(0, |row| u64::try_from(row.position).unwrap_or_default());
-        let change_age = ChangeAge::at_the_start(parts.engine.store(), row.as_ref()).await?;
+        let last_complete = last_complete(engine.store(), row.as_ref()).await?;
         let now = Instant::now();
         let mut running = Self {
             parts,
@@ -129,7 +101,7 @@ impl<'a> Running<'a> {
             waiting: Waiting::default(),
             has_rejected: false,
             absent: 0,
-            change_age,
+            last_complete,
             began: now,
             began_at: position,
             seconds_before: report.seconds,
@@ -229,7 +201,10 @@ impl<'a> Running<'a> {
         };
         let new = observed.changes.iter().filter(is_new).count() as u64;
         self.report.changed += new;
-        self.change_age.note(self.options.kind, new);
+        if let Some(before) = self.last_complete {
+            let age = before + self.began.elapsed();
+            metrics::get().links_to_write(self.options.kind.as_str(), age, new);
+        }
         self.report.updated += observed.updated;
         self.report.cleared += observed.cleared;
         self.report.pending += observed.pending;

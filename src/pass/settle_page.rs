@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::progress::Phase;
+use super::parts::Phase;
 use super::report::push;
 use super::running::Running;
 use super::{PassError, log};

@@ -1,7 +1,7 @@
 //! The end of a pass: the brake, the changes that are made to all overviews at once, and the verdict.
 
 use super::list::Listing;
-use super::progress::Phase;
+use super::parts::Phase;
 use super::report::HELD_LISTED;
 use super::running::Running;
 use super::{PassError, Report, log};
@@ -30,7 +30,7 @@ impl Running<'_> {
         self.report.verdict = verdict;
         self.remark();
         // Nothing can have missed what was never looked at before.
-        if !self.is_light() && self.change_age.has_before() {
+        if !self.is_light() && self.last_complete.is_some() {
             let (settings, changed) = (&self.parts.settings, self.report.changed);
             self.report.missed_by_light = if settings.light_schedule.is_some() { changed } else { 0 };
             self.report.missed_by_hints = if settings.delta_interval.is_some() { changed } else { 0 };
