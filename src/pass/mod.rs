@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! lease ─▶ resume ─▶ list ────────▶ by_key ─▶ verdict ─▶ report
-//!                     │  fetch        │          └ held, heal, custom courses
+//!                     │               │          └ held, heal, custom courses
 //!                     └▶ settle_page ─┴▶ Engine::observe
 //! ```
 //!
@@ -15,7 +15,6 @@
 //! time at which its runs were seen again. So a pass that was killed is resumed where it stopped.
 
 mod by_key;
-mod fetch;
 mod lease;
 mod list;
 mod log;

@@ -108,14 +108,12 @@ impl Ranges {
         read_to
     }
 
-    /// `range` failed: its halves are asked for next. Returns false if it was a single run: that one is broken.
-    pub(super) fn failed(&mut self, range: Range) -> bool {
-        if range.len <= 1 {
-            return false;
+    /// `range` failed: its halves are asked for next. A single run that fails is broken.
+    pub(super) fn failed(&mut self, range: Range) {
+        if range.len > 1 {
+            let half = range.start + u64::from(range.len / 2);
+            self.before.extend([Range::new(half, range.end()), Range::new(range.start, half)]);
         }
-        let half = range.start + u64::from(range.len / 2);
-        self.before.extend([Range::new(half, range.end()), Range::new(range.start, half)]);
-        true
     }
 
     /// True if the list grows faster than it can be read.
@@ -149,7 +147,8 @@ mod tests {
             assert!(requests < 100_000, "it ends");
             let end = range.end().min(count).max(range.start);
             if broken.iter().any(|b| (range.start..end).contains(b)) {
-                if !ranges.failed(range) {
+                ranges.failed(range);
+                if range.len == 1 {
                     alone.push(range.start);
                     position = range.end();
                 }
