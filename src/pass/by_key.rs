@@ -53,18 +53,13 @@ impl Running<'_> {
         // A dry run notes nothing: it goes through all overviews, and leaves out what it knows to have seen.
         let never = since.began + TimeDelta::days(36_500);
         let since = if self.options.dry_run { SeenSince { began: never, listed: never } } else { since };
-        let (mut after, mut silent) = (None::<String>, 0);
+        let mut after = None::<String>;
         loop {
             let rows = self.store().unseen(since, after.as_deref(), MAX_ROWS as u64).await?;
             let Some((last, _)) = rows.last() else { return Ok(true) };
             after = Some(last.clone());
             let courses = self.runs_among(rows.iter().map(|(id, _)| id.as_str()));
-            match self.batch(courses).await? {
-                Catalog::Answers => silent = 0,
-                Catalog::Silent => silent += 1,
-                Catalog::Gone => silent = SILENT_BATCHES,
-            }
-            if silent >= SILENT_BATCHES {
+            if !self.batch(courses).await? {
                 return Ok(false);
             }
             self.tick(Phase::Keys).await?;
@@ -81,7 +76,7 @@ impl Running<'_> {
                 courses =
                     snapshots.filter(|found| found.overview.is_some()).map(|found| found.course).collect();
             }
-            if matches!(self.batch(courses).await?, Catalog::Gone) {
+            if !self.batch(courses).await? {
                 return Ok(false);
             }
             self.tick(Phase::Keys).await?;
@@ -116,20 +111,20 @@ impl Running<'_> {
         courses
     }
 
-    /// Asks for these. Returns what that says of the Catalog.
-    async fn batch(&mut self, courses: Vec<CourseKey>) -> Result<Catalog, PassError> {
+    /// Asks for these. Returns whether it makes sense to go on.
+    async fn batch(&mut self, courses: Vec<CourseKey>) -> Result<bool, PassError> {
         if courses.is_empty() {
-            return Ok(Catalog::Answers);
+            return Ok(true);
         }
         let policy = self.policy();
         let observed = self.engine.refresh(courses, Purpose::Pass, policy, &self.halt).await?;
         let settled = self.count(observed, policy);
-        let catalog = catalog(&settled);
+        self.silent = if is_silent(&settled) { self.silent + 1 } else { 0 };
         for settled in settled {
             self.count_asked_run(settled);
         }
         self.go_on()?;
-        Ok(catalog)
+        Ok(self.silent < SILENT_BATCHES)
     }
 
     fn count_asked_run(&mut self, settled: Settled) {
@@ -205,27 +200,9 @@ impl Running<'_> {
     }
 }
 
-/// What a batch says about the Catalog.
-enum Catalog {
-    /// It answered.
-    Answers,
-    /// It gave no sound answer about any run.
-    Silent,
-    /// It cannot be reached, or refuses.
-    Gone,
-}
-
-fn catalog(settled: &[Settled]) -> Catalog {
-    let mut gone = false;
-    for settled in settled {
-        match &settled.outcome {
-            Outcome::Unknown(why) => match why.error() {
-                Some(error) => gone |= !error.may_succeed_smaller(),
-                // It answered; the row is what is wrong.
-                None => return Catalog::Answers,
-            },
-            _ => return Catalog::Answers,
-        }
-    }
-    if gone { Catalog::Gone } else { Catalog::Silent }
+/// Whether the Catalog gave no sound answer about any run.
+fn is_silent(settled: &[Settled]) -> bool {
+    let failed =
+        |settled: &Settled| matches!(&settled.outcome, Outcome::Unknown(why) if why.error().is_some());
+    settled.iter().all(failed)
 }
