@@ -61,7 +61,7 @@ impl Context {
 
     /// A client for the Catalog. It sends nothing yet.
     pub(super) fn catalog(&self) -> anyhow::Result<Client> {
-        Client::new(&self.config.catalog, self.config.marketing_url.policy(), &self.config.sync.also)
+        Client::new(&self.config.catalog, self.config.marketing_url.clone(), &self.config.sync.also)
             .context("cannot make a Catalog client")
     }
 

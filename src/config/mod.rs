@@ -19,9 +19,7 @@ pub use self::error::ConfigError;
 pub(crate) use self::load::read_secret;
 pub use self::load::{DEFAULT_FILE, file, named_file};
 pub(crate) use self::mask::without_password;
-pub use self::sections::{
-    Amqp, Catalog, Config, Database, Heal, Http, Lms, Log, MarketingUrl, Reconcile, Sync,
-};
+pub use self::sections::{Amqp, Catalog, Config, Database, Heal, Http, Lms, Log, Reconcile, Sync};
 pub use self::settings::{Origin, Settings, Shown};
 pub use self::values::{Absent, LogFormat, PageSize, Schedule};
 

@@ -27,7 +27,7 @@ pub struct Config {
     /// What the LMS is set to, as far as links depend on it.
     pub lms: Lms,
     /// Which URLs may be shown to learners.
-    pub marketing_url: MarketingUrl,
+    pub marketing_url: UrlPolicy,
     /// How events are worked off.
     pub sync: Sync,
     /// The pass over the whole Catalog.
@@ -116,23 +116,6 @@ pub struct Lms {
     pub custom_course_urls: bool,
     /// `FEATURES["ENABLE_MKTG_SITE"]`.
     pub marketing_site: bool,
-}
-
-/// Which URLs may be shown to learners.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MarketingUrl {
-    /// Exact hosts or `*.host`; in the environment separated by commas. Empty: any host.
-    pub allowed_hosts: Vec<String>,
-    /// Whether `http:` will do.
-    pub allow_http: bool,
-}
-
-impl MarketingUrl {
-    /// The same as the rule that the Catalog's answers are held against.
-    pub fn policy(&self) -> UrlPolicy {
-        UrlPolicy { allowed_hosts: self.allowed_hosts.clone(), allow_http: self.allow_http }
-    }
 }
 
 /// How events are worked off.

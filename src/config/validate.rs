@@ -9,9 +9,8 @@ use secrecy::ExposeSecret;
 use url::{Host, Url};
 
 use super::sections::EVENTS;
-use super::{
-    Amqp, Catalog, Config, ConfigError, Database, Heal, Http, Lms, MarketingUrl, Reconcile, Sync, address,
-};
+use super::{Amqp, Catalog, Config, ConfigError, Database, Heal, Http, Lms, Reconcile, Sync, address};
+use crate::model::marketing_url::UrlPolicy;
 
 /// The parameters of `mysql:` URLs that the driver reads.
 #[rustfmt::skip]
@@ -108,7 +107,7 @@ fn lms(lms: &Lms) -> Valid {
     Ok(())
 }
 
-fn marketing_url(section: &MarketingUrl) -> Valid {
+fn marketing_url(section: &UrlPolicy) -> Valid {
     const KEY: &str = "marketing_url.allowed_hosts";
     if section.allowed_hosts.len() > MAX_HOSTS {
         return invalid(KEY, format!("expected {MAX_HOSTS} hosts at most"));

@@ -41,12 +41,15 @@ pub fn shown(text: &str) -> String {
     line
 }
 
-/// Whether a character is visible and does not change how its neighbours look.
+/// Whether a character is visible and does not change how its neighbours look. Not so are Unicode's
+/// `Default_Ignorable_Code_Point`, its line separators, and the interlinear marks.
 pub(crate) fn is_plain(c: char) -> bool {
     let is_format = matches!(
         c,
-        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}'
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
+            | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}'
     );
     !c.is_control() && !is_format
 }

@@ -59,7 +59,7 @@ impl Port {
             tokio::sync::watch::channel(Attachment::Detached { since: chrono::Utc::now(), why });
         let sources = Sources::new(
             Store::connect_lazy(&config.database).await.unwrap(),
-            Client::new(&config.catalog, config.marketing_url.policy(), &config.sync.also).unwrap(),
+            Client::new(&config.catalog, config.marketing_url.clone(), &config.sync.also).unwrap(),
             Broker::new(&config.amqp).unwrap(),
             Topology::new(&config.amqp),
             attachment,
