@@ -78,14 +78,7 @@ fn list(elements: &[String]) -> String {
     format!("[{}]", elements.join(", "))
 }
 
+/// A text in quotes. JSON's are TOML's too, but for one control character.
 fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted + "\""
+    serde_json::Value::from(text).to_string().replace('\x7f', "\\u007F")
 }

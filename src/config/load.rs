@@ -31,19 +31,6 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         Settings::read(file, environment, flags)?.config()
     }
-
-    /// The same, with the content of the file.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn from_toml(
-        toml: &str,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-        flags: &[String],
-    ) -> Result<Self, ConfigError> {
-        let mut settings = Settings::default();
-        settings.read_toml(Path::new("configuration.toml"), toml)?;
-        settings.read_rest(environment, flags)?;
-        settings.config()
-    }
 }
 
 /// The file that is named by `--config`, or else by `COURSE_SHARING_CONFIG`. A variable that is empty counts as not set.
@@ -52,14 +39,11 @@ pub fn named_file(flag: Option<PathBuf>) -> Option<PathBuf> {
     flag.or_else(|| variable().map(PathBuf::from))
 }
 
-/// The file that is named, or else [`DEFAULT_FILE`], if it is there.
+/// The file that is named, or else [`DEFAULT_FILE`], unless there certainly is none: a file that cannot be looked for is
+/// named in an error later.
 pub fn file(flag: Option<PathBuf>) -> Option<PathBuf> {
-    named_file(flag).or_else(|| if_there(DEFAULT_FILE.into()))
-}
-
-/// The path, unless there certainly is nothing: a file that cannot be looked for is named in an error later.
-fn if_there(path: PathBuf) -> Option<PathBuf> {
-    path.try_exists().unwrap_or(true).then_some(path)
+    let default = PathBuf::from(DEFAULT_FILE);
+    named_file(flag).or_else(|| default.try_exists().unwrap_or(true).then_some(default))
 }
 
 impl Settings {
@@ -76,13 +60,16 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let mut settings = Self::default();
         if let Some(path) = file {
-            settings.read_toml(path, &read(path)?)?;
+            // Of any kind, as a shell may pass a pipe.
+            let text = read(path, MAX_FILE_BYTES)
+                .map_err(|error| ConfigError::new(format!("cannot read {}: {error}", path.display())))?;
+            settings.read_toml(path, &text)?;
         }
         settings.read_rest(environment, flags)?;
         Ok(settings)
     }
 
-    fn read_rest(
+    pub(super) fn read_rest(
         &mut self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         flags: &[String],
@@ -101,7 +88,7 @@ impl Settings {
     }
 
     /// Reads the text of a TOML file.
-    fn read_toml(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+    pub(super) fn read_toml(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         self.file = Some(path.to_owned());
         let at = |offset: usize| {
             let before = &text.as_bytes()[..offset.min(text.len())];
@@ -135,14 +122,12 @@ impl Settings {
     }
 }
 
-/// The text of a configuration file: of any kind, as a shell may pass a pipe, and of 1 MiB at most.
-fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |why: String| ConfigError::new(format!("cannot read {}: {why}", path.display()));
+/// The text of a file, of `most` bytes at most.
+fn read(path: &Path, most: u64) -> io::Result<String> {
     let mut text = String::new();
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
-    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(failed(format!("it is longer than {MAX_FILE_BYTES} bytes")));
+    File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > most {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
     }
     Ok(text)
 }
@@ -202,21 +187,11 @@ fn content(path: &OsString) -> Result<String, String> {
 /// The content of a file that holds a secret, or a certificate.
 /// Only of a regular file: a pipe or a device could go on for ever.
 pub(crate) fn read_secret(path: &Path) -> io::Result<String> {
-    let is_file = |is_file: bool| {
-        let why = || io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
-        is_file.then_some(()).ok_or_else(why)
-    };
-    // Before it is opened, as opening a pipe waits for a writer; and after, as the path may name another file by then.
-    is_file(std::fs::metadata(path)?.is_file())?;
-    let file = File::open(path)?;
-    is_file(file.metadata()?.is_file())?;
-    let mut content = String::new();
-    file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut content)?;
-    if content.len() as u64 > MAX_SECRET_BYTES {
-        let why = format!("it is longer than {MAX_SECRET_BYTES} bytes, which no secret is");
-        return Err(io::Error::new(ErrorKind::FileTooLarge, why));
+    // Opening a pipe would wait for a writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    Ok(content)
+    read(path, MAX_SECRET_BYTES)
 }
 
 /// True for `section.key`.

@@ -3,8 +3,10 @@
 //! [`Settings::read`] is the only reader of files and environment.
 
 mod address;
-mod defaults;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/properties/config.rs"]
+pub(crate) mod fuzzing;
 mod literal;
 mod load;
 mod mask;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::mask::{mask, without_password};
 use super::sample::{self, Key};
-use super::{Config, ConfigError};
+use super::{Amqp, Catalog, Config, ConfigError, Database, Lms, Log, Reconcile, Sync};
 
 /// What is shown of a secret.
 const MASKED: &str = "\"***\"";
@@ -176,3 +176,22 @@ fn unknown(key: &str, origin: &Origin) -> ConfigError {
     let meant = near.map_or(String::new(), |near| format!("; did you mean {}?", as_there(&near)));
     ConfigError::new(format!("there is no key {key}{meant}")).at(Some(origin.to_string()))
 }
+
+/// Where nothing is set: what the sample says.
+impl Default for Config {
+    #[expect(clippy::unwrap_used, reason = "a test reads the sample")]
+    fn default() -> Self {
+        Settings::default().config().unwrap()
+    }
+}
+
+macro_rules! default {
+    ($($section:ident: $Section:ident),+) => {$(
+        impl Default for $Section {
+            fn default() -> Self {
+                Config::default().$section
+            }
+        }
+    )+};
+}
+default!(amqp: Amqp, catalog: Catalog, database: Database, lms: Lms, log: Log, reconcile: Reconcile, sync: Sync);
