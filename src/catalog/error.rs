@@ -9,19 +9,13 @@ use crate::clock;
 use crate::model::text::{cut, escape};
 use crate::telemetry::metrics::RequestOutcome;
 
-/// Why there is no client.
+/// Why there is no client: this machine has no certificate authorities, or none that can be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// This machine has no certificate authorities, or none that can be read.
-    #[error(
-        "TLS cannot be set up: install the system's certificate authorities (package ca-certificates), or name a PEM file \
-         of them in SSL_CERT_FILE"
-    )]
-    Tls(#[source] reqwest::Error),
-    /// `catalog.token_url` is there without id or secret.
-    #[error("catalog.token_url is set: catalog.client_id and catalog.client_secret are needed too")]
-    NoCredentials,
-}
+#[error(
+    "TLS cannot be set up: install the system's certificate authorities (package ca-certificates), or name a PEM file of \
+     them in SSL_CERT_FILE"
+)]
+pub struct ClientError(#[source] pub(super) reqwest::Error);
 
 /// Why there is no usable answer. No variant holds a token, a secret or a URL with one.
 #[derive(Debug, thiserror::Error)]

@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use super::Purpose;
 use super::client::Client;
-use super::error::CatalogError;
-use super::observation::{Observation, Unknown, observe};
-use super::request::Answered;
+use super::error::{CatalogError, Defect};
+use super::observation::{Observation, Unknown};
 use super::retry_policy::Kind;
 use super::url::{fitting, key_cost};
-use super::wire::List;
-use crate::model::course_key::RunKey;
+use super::wire::{ListedRun, Page};
+use crate::model::course_key::{CourseKey, RunKey};
+use crate::model::extra_columns::Also;
 
 impl Client {
     /// What the Catalog says about each of these runs; every key has an entry. Sends as few requests as
@@ -29,10 +29,10 @@ impl Client {
         let mut batches = Batches::new(distinct, self.urls.key_budget());
         while let Some(batch) = batches.next() {
             match self.requests.ask(&self.urls.keys(&batch.keys), batch.kind, purpose).await {
-                Ok(Answered { list, .. }) => {
+                Ok(page) => {
                     batches.succeeded(&batch);
-                    log_ignored_values(&list);
-                    observations.extend(observe(&list, &batch.keys, &self.policy));
+                    log_ignored_values(&page);
+                    observations.extend(observe(page, &batch.keys));
                 }
                 Err(error) => {
                     let lost = batches.failed(batch, &error);
@@ -53,16 +53,55 @@ impl Client {
     }
 }
 
-fn log_ignored_values(list: &List) {
-    for row in &list.rows {
-        for column in &row.odd {
+fn log_ignored_values(page: &Page) {
+    for run in &page.rows {
+        for column in &run.odd {
             tracing::warn!(
                 event = "catalog.odd_value",
-                course = row.key.as_deref().unwrap_or_default(),
+                course = run.key.as_ref().map_or("", CourseKey::as_str),
                 field = column.field(),
                 "the value in the Catalog is not valid and is ignored; the overview keeps its own"
             );
         }
+    }
+}
+
+/// One observation for each of `keys`. The Catalog ignores case and accents; here only the exact text matches. A run counts
+/// as not listed only where the answer was complete.
+pub(super) fn observe(page: Page, keys: &[RunKey]) -> HashMap<RunKey, Observation> {
+    // Only where every matching run is among the rows a run without a row is not listed.
+    let is_complete =
+        !page.has_next && page.count == page.rows.len() as u64 && page.rows.iter().all(ListedRun::is_named);
+    let mut listed: HashMap<RunKey, Observation> = HashMap::with_capacity(page.rows.len());
+    for ListedRun { key, observation, .. } in page.rows {
+        let Ok(run) = key.map(|key| key.own_key()) else { continue };
+        let observation = match listed.remove(&run) {
+            Some(other) => of_both(other, observation),
+            None => observation,
+        };
+        listed.insert(run, observation);
+    }
+    let observe = |key: &RunKey| match listed.get(key) {
+        Some(observation) => observation.clone(),
+        None if is_complete => Observation::NotListed,
+        None => {
+            let why = "it is incomplete, and this run is not in the part that came";
+            Observation::Unknown(CatalogError::Unreadable(Defect::Odd(why.to_owned())).into())
+        }
+    };
+    keys.iter().map(|key| (key.clone(), observe(key))).collect()
+}
+
+/// What two rows say about one run. With different URLs it is unknown.
+fn of_both(one: Observation, two: Observation) -> Observation {
+    let same = |one: Also, two: Also| if one == two { one } else { Also::NOTHING };
+    match (one, two) {
+        (Observation::Url(url, one), Observation::Url(other, two)) if url == other => {
+            Observation::Url(url, same(one, two))
+        }
+        (Observation::NoUrl(one), Observation::NoUrl(two)) => Observation::NoUrl(same(one, two)),
+        (Observation::Refused(one), Observation::Refused(two)) if one == two => Observation::Refused(one),
+        _ => Observation::Unknown(Unknown::Row("it is listed twice, with different URLs")),
     }
 }
 
@@ -161,7 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::course_key::CourseKey;
+    use crate::model::marketing_url::UrlPolicy;
 
     fn keys(count: usize) -> Vec<RunKey> {
         (0..count).map(|n| CourseKey::parse(&format!("course-v1:o+c{n:04}+r")).unwrap().run_key()).collect()
@@ -247,6 +286,75 @@ mod tests {
             play(keys(400), 4000, |asked| (asked.iter().map(key_cost).sum::<usize>() > 1300).then(closed));
         assert_eq!((found.len(), lost.len()), (400, 0));
         assert!(requests <= 14, "{requests}");
+    }
+
+    const URL: &str = "https://x.example/1";
+
+    fn key(text: &str) -> RunKey {
+        CourseKey::parse(text).unwrap().run_key()
+    }
+
+    fn in_language(key: &str, url: &str, language: Option<&str>) -> ListedRun {
+        let also = Also { language: language.map(str::to_owned), ..Also::NOTHING };
+        let url = UrlPolicy::default().accept(url).unwrap();
+        ListedRun { key: CourseKey::parse(key), observation: Observation::Url(url, also), odd: Vec::new() }
+    }
+
+    fn listed(key: &str, url: &str) -> ListedRun {
+        in_language(key, url, None)
+    }
+
+    fn page(count: u64, has_next: bool, rows: Vec<ListedRun>) -> Page {
+        Page { count, has_next, rows, bytes: 0, elapsed: Default::default(), clock_ahead: None }
+    }
+
+    fn look(page: Page, text: &str) -> Observation {
+        observe(page, &[key(text)]).remove(&key(text)).unwrap()
+    }
+
+    #[test]
+    fn only_the_exact_key_counts() {
+        let answer = || page(2, false, vec![listed("a/b/c", URL), listed("É/b/c", URL)]);
+        assert!(matches!(look(answer(), "a/b/c"), Observation::Url(..)));
+        assert!(matches!(look(answer(), "A/b/c"), Observation::NotListed));
+        assert!(matches!(look(answer(), "E/b/c"), Observation::NotListed));
+    }
+
+    #[test]
+    fn only_a_complete_answer_says_not_listed() {
+        let one = || vec![listed("a/b/c", URL)];
+        let nameless = || ListedRun { key: CourseKey::parse(""), ..listed("a/b/c", URL) };
+        let odd = || ListedRun { key: CourseKey::parse("A-b"), ..listed("a/b/c", URL) };
+        for page in [
+            page(2, false, one()),
+            page(1, true, one()),
+            page(0, false, one()),
+            page(1, false, vec![nameless()]),
+        ] {
+            assert!(matches!(look(page, "x/y/z"), Observation::Unknown(_)));
+        }
+        for page in [page(0, false, vec![]), page(1, false, vec![odd()])] {
+            assert!(matches!(look(page, "x/y/z"), Observation::NotListed));
+        }
+    }
+
+    #[test]
+    fn a_run_with_two_different_urls_is_unknown() {
+        let twice = |b: &str| look(page(2, false, vec![listed("a/b/c", URL), listed("a/b/c", b)]), "a/b/c");
+        assert!(matches!(twice("https://x.example/2"), Observation::Unknown(_)));
+        assert!(matches!(twice(URL), Observation::Url(..)));
+    }
+
+    #[test]
+    fn a_run_with_two_languages_has_none_and_keeps_its_url() {
+        let twice = |b: &str| {
+            let rows = ["en", b].map(|language| in_language("a/b/c", URL, Some(language)));
+            match look(page(2, false, rows.into()), "a/b/c") {
+                Observation::Url(_, also) => also.language,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((twice("en"), twice("fr")), (Some("en".to_owned()), None));
     }
 
     proptest! {

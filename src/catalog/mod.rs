@@ -8,7 +8,7 @@
 //!        ── page ───────────────┼─▶ request ─┼─▶ rate_limiter: circuit breaker, throttle, budget   (pure inside)
 //!        ── probe ──────────────┘            ├─▶ transport                one request, its limits
 //!                                            └─▶ retry_policy ─▶ backoff  (pure)
-//! url: what to ask (pure)    wire: what came (pure)    observation: which run it is about (pure)
+//! url: what to ask (pure)    wire: what came (pure)    observation: what that says of a run
 //! ```
 //!
 //! The result is an [`Observation`] or a [`CatalogError`]. This module does not know overviews, events or queues.
@@ -33,10 +33,11 @@ mod wire;
 
 pub use self::changes::{Changed, Changes};
 pub use self::circuit_breaker::Circuit;
-pub use self::client::{Client, ListedRun, Page, Probed};
+pub use self::client::Client;
 pub use self::error::{CatalogError, ClientError, Defect};
 pub use self::observation::{Observation, Unknown};
 pub(crate) use self::url::key_cost;
+pub use self::wire::{ListedRun, Page};
 
 /// What the Catalog is asked for. It decides who waits and who goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

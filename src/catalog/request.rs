@@ -4,23 +4,24 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
 use reqwest::header::AUTHORIZATION;
+use serde_json::value::RawValue;
 use tracing::{Instrument, Span};
 
 use crate::model::extra_columns::AlsoColumn;
+use crate::model::marketing_url::UrlPolicy;
 use crate::telemetry::metrics::{self, RequestOutcome};
 use crate::telemetry::traces;
 
 use super::Purpose;
 use super::circuit_breaker::Circuit;
-use super::error::{CatalogError, Defect};
+use super::error::CatalogError;
 use super::rate_limiter::{Feedback, RateLimiter};
 use super::retry_policy::{Attempts, Kind, Next};
 use super::token::{Token, Tokens};
 use super::transport;
 use super::url::Target;
-use super::wire::{self, CourseRow, List, Row};
+use super::wire::{self, Page};
 
 /// Sends requests to the Catalog.
 pub(super) struct Requests {
@@ -33,55 +34,37 @@ pub(super) struct Requests {
     pub(super) timeout: Duration,
     /// `catalog.max_body_bytes`.
     pub(super) max_body_bytes: usize,
+    /// Which URLs may be shared.
+    pub(super) policy: UrlPolicy,
     /// `sync.also`.
     pub(super) also: Vec<AlsoColumn>,
     /// The number of requests sent, without those for tokens.
     pub(super) sent: AtomicU64,
 }
 
-/// Reads a body with at most so many rows; without the token in any error.
-type Read<T> = fn(&[u8], usize, Option<&str>) -> Result<List<T>, Defect>;
-
-/// An answer that could be read.
-pub(super) struct Answered<T = Row> {
-    pub(super) list: List<T>,
-    /// The length of the body.
-    pub(super) bytes: usize,
-    /// From sending the request to the last byte, without waits and retries.
-    pub(super) elapsed: Duration,
-    /// By how much the Catalog's clock is ahead of ours, to the second, if it says.
-    pub(super) clock_ahead: Option<TimeDelta>,
-}
+/// Reads a row.
+type Read<'r, T> = &'r (dyn Fn(&RawValue) -> T + Sync);
 
 impl Requests {
-    /// Asks until there is an answer, or another attempt makes no sense: thirty seconds at most, not counting a pass's
-    /// waits for the rate limiter and for a token.
+    /// Asks for runs as [`Self::ask_for`].
     pub(super) async fn ask(
         &self,
         target: &Target,
         kind: Kind,
         purpose: Purpose,
-    ) -> Result<Answered, CatalogError> {
-        let answered = self.ask_for(target, kind, purpose, wire::list).await?;
-        Ok(Answered { list: answered.list.only(&self.also), ..answered })
+    ) -> Result<Page, CatalogError> {
+        self.ask_for(target, kind, purpose, &|raw| wire::run(raw, &self.policy, &self.also)).await
     }
 
-    /// The same for a page of the list of courses.
-    pub(super) async fn ask_for_courses(
-        &self,
-        target: &Target,
-        purpose: Purpose,
-    ) -> Result<Answered<CourseRow>, CatalogError> {
-        self.ask_for(target, Kind::Page, purpose, wire::courses).await
-    }
-
-    async fn ask_for<T>(
+    /// Asks until there is an answer, or another attempt makes no sense: thirty seconds at most, not counting a pass's
+    /// waits for the rate limiter and for a token.
+    pub(super) async fn ask_for<T>(
         &self,
         target: &Target,
         kind: Kind,
         purpose: Purpose,
-        read: Read<T>,
-    ) -> Result<Answered<T>, CatalogError> {
+        read: Read<'_, T>,
+    ) -> Result<Page<T>, CatalogError> {
         let (mut attempts, mut resends) = (Attempts::new(kind), 0);
         loop {
             let begun = Instant::now();
@@ -171,46 +154,37 @@ impl Requests {
         limit: Duration,
         resends: i64,
         token: Option<&Token>,
-        read: Read<T>,
-    ) -> Result<Answered<T>, CatalogError> {
+        read: Read<'_, T>,
+    ) -> Result<Page<T>, CatalogError> {
         let span = transport::span("GET", &target.url, target.path);
         if resends > 0 {
             span.record("http.request.resend_count", resends);
         }
         let begun = Instant::now();
         self.sent.fetch_add(1, Ordering::Relaxed);
-        let result = self.exchange(target, limit, token, read).instrument(span.clone()).await;
-        let elapsed = begun.elapsed();
+        let exchange = async {
+            let mut request = self.http.get(target.url.clone());
+            if let Some(token) = token {
+                request = request.header(AUTHORIZATION, token.header());
+            }
+            if let Some(traceparent) = traces::traceparent() {
+                request = request.header(traces::TRACEPARENT, traceparent);
+            }
+            let secret = token.and_then(Token::secret);
+            let answer = transport::send(request, limit, self.max_body_bytes).await?;
+            Span::current().record("http.response.status_code", i64::from(answer.status()));
+            let clock_ahead = answer.clock_ahead();
+            let page = wire::read(&answer.into_body(secret)?, target.rows, secret, read)?;
+            Ok(Page { clock_ahead, elapsed: begun.elapsed(), ..page })
+        };
+        let result = exchange.instrument(span.clone()).await;
         let outcome = result.as_ref().map_or_else(CatalogError::outcome, |_| RequestOutcome::Ok);
         if let Err(error) = &result {
             traces::fail(&span, &error_type(error, outcome), error);
         }
         // Within the span, to which the measurement then leads.
-        span.in_scope(|| metrics::get().catalog_request(outcome, Some(elapsed)));
-        let (list, bytes, clock_ahead) = result?;
-        Ok(Answered { list, bytes, elapsed, clock_ahead })
-    }
-
-    async fn exchange<T>(
-        &self,
-        target: &Target,
-        limit: Duration,
-        token: Option<&Token>,
-        read: Read<T>,
-    ) -> Result<(List<T>, usize, Option<TimeDelta>), CatalogError> {
-        let mut request = self.http.get(target.url.clone());
-        if let Some(token) = token {
-            request = request.header(AUTHORIZATION, token.header());
-        }
-        if let Some(traceparent) = traces::traceparent() {
-            request = request.header(traces::TRACEPARENT, traceparent);
-        }
-        let secret = token.and_then(Token::secret);
-        let answer = transport::send(request, limit, self.max_body_bytes).await?;
-        Span::current().record("http.response.status_code", i64::from(answer.status()));
-        let clock_ahead = answer.clock_ahead();
-        let body = answer.into_body(secret)?;
-        Ok((read(&body, target.rows, secret)?, body.len(), clock_ahead))
+        span.in_scope(|| metrics::get().catalog_request(outcome, Some(begun.elapsed())));
+        result
     }
 
     /// The error for the caller: 401 and 429 have variants of their own.

@@ -30,9 +30,6 @@ pub(super) struct Answer {
 
 /// An HTTP client for the Catalog and the LMS. One that needs no TLS trusts no certificate, and is made where the machine
 /// has none.
-///
-/// # Errors
-/// [`ClientError::Tls`].
 pub(super) fn http(connections: usize, needs_tls: bool) -> Result<reqwest::Client, ClientError> {
     // An error says that the process has a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -46,7 +43,7 @@ pub(super) fn http(connections: usize, needs_tls: bool) -> Result<reqwest::Clien
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(connections)
         .build()
-        .map_err(ClientError::Tls)
+        .map_err(ClientError)
 }
 
 /// Sends a request and reads the answer: at most `cap` bytes, within `limit` from connecting to the last byte. The body

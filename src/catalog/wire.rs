@@ -1,66 +1,56 @@
-//! Reads the body of an answer into rows: here of runs, in `courses` of courses. One malformed row affects only itself; a
-//! body that is not a list is an error. Pure.
-
-mod courses;
+//! Reads the body of an answer into rows. One malformed row affects only itself; a body that is not a list is an error.
+//! Pure.
 
 use std::fmt;
+use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-pub(super) use self::courses::{CourseRow, courses};
 use super::error::{Defect, quote};
+use super::observation::{Observation, Unknown};
+use crate::model::course_key::{CourseKey, CourseKeyError};
 use crate::model::extra_columns::{Also, AlsoColumn, is_language};
+use crate::model::marketing_url::{RefusedUrl, UrlPolicy};
 
 /// Bytes of a string that are kept: twice the longest URL that may be shared, and more than any key.
 const MAX_TEXT: usize = 4096;
 
 /// One answer of a list: of runs, or of courses.
 #[derive(Debug)]
-pub(super) struct List<T = Row> {
+pub struct Page<T = ListedRun> {
     /// The number of rows in the whole list, as the Catalog says.
-    pub(super) count: u64,
+    pub count: u64,
     /// Whether the Catalog says that there is more.
-    pub(super) has_next: bool,
-    /// The rows, in their order.
-    pub(super) rows: Vec<T>,
+    pub has_next: bool,
+    /// The rows, in their order: fewer than asked for at the end of the list, none past it.
+    pub rows: Vec<T>,
+    /// The length of the body.
+    pub bytes: usize,
+    /// From sending the request to the last byte, without waits and retries.
+    pub elapsed: Duration,
+    /// By how much the Catalog's clock is ahead of ours, to the second, if it says.
+    pub clock_ahead: Option<TimeDelta>,
 }
 
 /// One run of an answer.
-#[derive(Debug, PartialEq, Eq, Default)]
-pub(super) struct Row {
-    /// None if the row has no string as its key.
-    pub(super) key: Option<String>,
-    /// Its `marketing_url`.
-    pub(super) url: Listed,
-    /// The values for `sync.also`; null is none.
-    pub(super) also: Also,
-    /// Those of them that are not valid, and are ignored.
-    pub(super) odd: Vec<AlsoColumn>,
+#[derive(Debug)]
+pub struct ListedRun {
+    /// Its key, or what is wrong with it.
+    pub key: Result<CourseKey, CourseKeyError>,
+    /// `Url`, `NoUrl`, `Refused`, or `Unknown` if the row cannot be used.
+    pub observation: Observation,
+    /// Columns of `sync.also` with a value that cannot be used.
+    pub odd: Vec<AlsoColumn>,
 }
 
-/// The `marketing_url` of a row.
-#[derive(Debug, PartialEq, Eq, Clone, Default)]
-pub(super) enum Listed {
-    /// A string that is not empty.
-    Text(String),
-    /// `null` or `""`.
-    Null,
-    /// Missing, or of another type.
-    #[default]
-    Odd,
-}
-
-impl List {
-    /// Removes the columns that were not asked for, as a Catalog may ignore `fields=`.
-    pub(super) fn only(mut self, columns: &[AlsoColumn]) -> Self {
-        for row in &mut self.rows {
-            row.also = std::mem::take(&mut row.also).only(columns);
-            row.odd.retain(|column| columns.contains(column));
-        }
-        self
+impl ListedRun {
+    /// False if the row has no string as its key.
+    pub(super) fn is_named(&self) -> bool {
+        !matches!(&self.key, Err(CourseKeyError::Malformed { text, .. }) if text.is_empty())
     }
 }
 
@@ -83,7 +73,7 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 /// A JSON string, cut to [`MAX_TEXT`].
-fn text(raw: &RawValue) -> Option<String> {
+pub(super) fn text(raw: &RawValue) -> Option<String> {
     let mut text: String = serde_json::from_str(raw.get()).ok()?;
     if text.len() > MAX_TEXT {
         text.truncate(text.floor_char_boundary(MAX_TEXT));
@@ -92,30 +82,14 @@ fn text(raw: &RawValue) -> Option<String> {
     Some(text)
 }
 
-fn listed(raw: Option<&RawValue>) -> Listed {
-    match raw {
-        None => Listed::Odd,
-        Some(raw) if raw.get() == "null" => Listed::Null,
-        Some(raw) => match text(raw) {
-            Some(text) if text.is_empty() => Listed::Null,
-            Some(text) => Listed::Text(text),
-            None => Listed::Odd,
-        },
-    }
-}
-
-/// Reads the body of an answer with status 200 to a request for `most` rows. No error quotes `secret`, the token that was
-/// sent. Besides the body this takes as much memory as the strings of the rows.
-pub(super) fn list(body: &[u8], most: usize, secret: Option<&str>) -> Result<List, Defect> {
-    read(body, most, secret, row)
-}
-
-fn read<T>(
+/// Reads the body of an answer with status 200 to a request for `most` rows, each by `row`. No error quotes `secret`, the
+/// token that was sent. Besides the body this takes as much memory as the strings of the rows.
+pub(super) fn read<T>(
     body: &[u8],
     most: usize,
     secret: Option<&str>,
-    row: fn(&RawValue) -> T,
-) -> Result<List<T>, Defect> {
+    row: &dyn Fn(&RawValue) -> T,
+) -> Result<Page<T>, Defect> {
     match body.trim_ascii_start().first() {
         Some(b'<') => return Err(Defect::Html(quote(body, secret))),
         // Serde would take the elements for the fields.
@@ -125,7 +99,9 @@ fn read<T>(
     let read = serde_json::from_slice(body).and_then(|Envelope { count, next, results }| {
         let rows = Rows { most, row }.deserialize(&mut serde_json::Deserializer::from_str(results.get()))?;
         // The address of the next page is not used: it may be another host.
-        Ok(List { count, has_next: next.is_some_and(|next| next.get() != "\"\""), rows })
+        let has_next = next.is_some_and(|next| next.get() != "\"\"");
+        let (bytes, elapsed, clock_ahead) = (body.len(), Duration::ZERO, None);
+        Ok(Page { count, has_next, rows, bytes, elapsed, clock_ahead })
     });
     read.map_err(|error| match error.classify() {
         Category::Data if error.to_string().starts_with(TOO_MANY) => {
@@ -140,10 +116,40 @@ fn read<T>(
     })
 }
 
-fn row(raw: &RawValue) -> Row {
+/// Reads one run, with these columns of `sync.also`, as a Catalog may ignore `fields=`.
+pub(super) fn run(raw: &RawValue, policy: &UrlPolicy, columns: &[AlsoColumn]) -> ListedRun {
     let fields: Fields<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
-    let (also, odd) = also(fields.eligible_for_financial_aid, fields.content_language);
-    Row { key: fields.key.and_then(text), url: listed(fields.marketing_url), also, odd }
+    let (also, mut odd) = also(fields.eligible_for_financial_aid, fields.content_language);
+    odd.retain(|column| columns.contains(column));
+    let key = key(&fields.key.and_then(text).unwrap_or_default());
+    ListedRun { key, observation: observation(fields.marketing_url, also.only(columns), policy), odd }
+}
+
+/// The key of a row, or what is wrong with it. The key of a version of a course is refused: it parses as the key of the
+/// course.
+fn key(text: &str) -> Result<CourseKey, CourseKeyError> {
+    let malformed = |why| CourseKeyError::Malformed { text: text.chars().take(80).collect(), why };
+    if text.is_empty() {
+        return Err(malformed("the Catalog's row has no key"));
+    }
+    let key = CourseKey::parse(text)?;
+    if key.as_str() == text { Ok(key) } else { Err(malformed("it names a version of a course")) }
+}
+
+/// What one row says. A URL that the policy refuses is not the same as no URL.
+fn observation(url: Option<&RawValue>, also: Also, policy: &UrlPolicy) -> Observation {
+    let url = match url {
+        Some(raw) if raw.get() == "null" => Some(String::new()),
+        raw => raw.and_then(text),
+    };
+    match url.map(|url| (policy.accept(&url), url)) {
+        Some((_, url)) if url.is_empty() => Observation::NoUrl(also),
+        Some((Ok(url), _)) => Observation::Url(url, also),
+        Some((Err(why), url)) => Observation::Refused(RefusedUrl::new(&url, &why)),
+        None => {
+            Observation::Unknown(Unknown::Row("its marketing_url is missing, or neither a string nor null"))
+        }
+    }
 }
 
 /// The values of the two fields, and which of them are not valid.
@@ -178,12 +184,12 @@ struct Envelope<'a> {
 }
 
 /// Reads an array of at most `most` elements, each by `row`.
-struct Rows<T> {
-    most: usize,
-    row: fn(&RawValue) -> T,
+pub(super) struct Rows<'r, T> {
+    pub(super) most: usize,
+    pub(super) row: &'r dyn Fn(&RawValue) -> T,
 }
 
-impl<'de, T> DeserializeSeed<'de> for Rows<T> {
+impl<'de, T> DeserializeSeed<'de> for Rows<'_, T> {
     type Value = Vec<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
@@ -191,7 +197,7 @@ impl<'de, T> DeserializeSeed<'de> for Rows<T> {
     }
 }
 
-impl<'de, T> Visitor<'de> for Rows<T> {
+impl<'de, T> Visitor<'de> for Rows<'_, T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,28 +222,41 @@ mod tests {
 
     use super::*;
 
-    fn rows(results: &str) -> Vec<Row> {
+    fn list(body: &[u8], most: usize, secret: Option<&str>) -> Result<Page, Defect> {
+        read(body, most, secret, &|raw| run(raw, &UrlPolicy::default(), &AlsoColumn::ALL))
+    }
+
+    fn rows(results: &str) -> Vec<ListedRun> {
         list(format!(r#"{{"count": 9, "next": null, "results": [{results}]}}"#).as_bytes(), 1000, None)
             .unwrap()
             .rows
     }
 
+    fn also(run: &ListedRun) -> &Also {
+        match &run.observation {
+            Observation::Url(_, also) | Observation::NoUrl(also) => also,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn the_recorded_rows_have_the_columns_of_sync_also() {
-        let list =
-            list(include_bytes!("../../tests/fixtures/catalog/list-page1-size100.json"), 1000, None).unwrap();
+        // It was recorded without exclude_utm=1.
+        let body = include_str!("../../tests/fixtures/catalog/list-page1-size100.json").replace("utm_", "x_");
+        let rows = list(body.as_bytes(), 1000, None).unwrap().rows;
         let known = Also { eligible_for_financial_aid: Some(true), language: Some("en-us".to_owned()) };
-        assert_eq!(list.rows.iter().filter(|row| row.also == known).count(), 99);
-        let without = list.rows.iter().find(|row| row.also.language.is_none()).unwrap();
-        assert_eq!((without.also.eligible_for_financial_aid, without.odd.len()), (Some(true), 0));
-        let only = list.only(&[AlsoColumn::Language]);
-        assert!(only.rows.iter().all(|row| row.also.eligible_for_financial_aid.is_none()));
+        assert_eq!(rows.iter().filter(|run| *also(run) == known).count(), 99);
+        let without = rows.iter().find(|run| also(run).language.is_none()).unwrap();
+        assert_eq!((also(without).eligible_for_financial_aid, without.odd.len()), (Some(true), 0));
+        let language = |raw: &RawValue| run(raw, &UrlPolicy::default(), &[AlsoColumn::Language]);
+        let rows = read(body.as_bytes(), 1000, None, &language).unwrap().rows;
+        assert!(rows.iter().all(|run| also(run).eligible_for_financial_aid.is_none()));
     }
 
     #[test]
     fn a_value_that_is_not_valid_is_ignored() {
         use AlsoColumn::{EligibleForFinancialAid, Language};
-        for (fields, also, odd) in [
+        for (fields, values, odd) in [
             (r#""eligible_for_financial_aid": null, "content_language": null"#, Also::NOTHING, vec![]),
             (r#""content_language": """#, Also::NOTHING, vec![]),
             (r#""eligible_for_financial_aid": "true""#, Also::NOTHING, vec![EligibleForFinancialAid]),
@@ -252,8 +271,10 @@ mod tests {
                 vec![Language],
             ),
         ] {
-            let row = rows(&format!(r#"{{"key": "k", "marketing_url": "u", {fields}}}"#)).remove(0);
-            assert_eq!(row, Row { key: Some("k".into()), url: Listed::Text("u".into()), also, odd });
+            let run =
+                rows(&format!(r#"{{"key": "a/b/c", "marketing_url": "https://u", {fields}}}"#)).remove(0);
+            assert_eq!((also(&run), &run.odd), (&values, &odd), "{fields}");
+            assert!(matches!(run.observation, Observation::Url(url, _) if url.as_str() == "https://u"));
         }
     }
 
@@ -262,8 +283,11 @@ mod tests {
         let body = include_bytes!("../../tests/fixtures/catalog/list-limit1000-fields.json");
         let list = list(body, 1000, None).unwrap();
         assert_eq!((list.count, list.rows.len(), list.has_next), (241, 241, false));
-        assert_eq!(list.rows.iter().filter(|row| row.url == Listed::Null).count(), 40);
-        assert!(list.rows.iter().all(|row| row.key.is_some() && row.url != Listed::Odd));
+        let is_null = |run: &&ListedRun| matches!(run.observation, Observation::NoUrl(_));
+        assert_eq!(list.rows.iter().filter(is_null).count(), 40);
+        let is_sound =
+            |run: &ListedRun| run.key.is_ok() && !matches!(run.observation, Observation::Unknown(_));
+        assert!(list.rows.iter().all(is_sound));
     }
 
     #[test]
@@ -277,25 +301,49 @@ mod tests {
     fn a_malformed_row_affects_only_itself() {
         let rows = rows(
             r#"{"key": "a/b/c", "marketing_url": "u"}, 7, null, [], {"key": 1, "marketing_url": null},
-               {"key": "k"}, {"key": "k", "marketing_url": 3}, {"key": "k", "marketing_url": ""},
-               {"key": "k", "key": "l", "marketing_url": "u"}, {"key": "z", "marketing_url": "v", "more": {}}"#,
+               {"key": "k"}, {"key": "k/l/m", "marketing_url": 3}, {"key": "k/l/m", "marketing_url": ""},
+               {"key": "k/l/m", "key": "l/m/n", "marketing_url": "u"},
+               {"key": "x/y/z", "marketing_url": "https://v", "more": {}}"#,
         );
-        let row = |key: Option<&str>, url| Row { key: key.map(str::to_owned), url, ..Row::default() };
-        assert_eq!(
-            rows,
-            [
-                row(Some("a/b/c"), Listed::Text("u".into())),
-                row(None, Listed::Odd),
-                row(None, Listed::Odd),
-                row(None, Listed::Odd),
-                row(None, Listed::Null),
-                row(Some("k"), Listed::Odd),
-                row(Some("k"), Listed::Odd),
-                row(Some("k"), Listed::Null),
-                row(None, Listed::Odd),
-                row(Some("z"), Listed::Text("v".into())),
-            ]
-        );
+        let shown = |run: &ListedRun| {
+            let observation = match run.observation {
+                Observation::Url(..) => "url",
+                Observation::NoUrl(_) => "null",
+                Observation::Refused(_) => "refused",
+                Observation::Unknown(_) => "odd",
+                Observation::NotListed => "not listed",
+            };
+            (run.key.as_ref().map_or("", CourseKey::as_str).to_owned(), run.is_named(), observation)
+        };
+        let expected = [
+            ("a/b/c", true, "refused"),
+            ("", false, "odd"),
+            ("", false, "odd"),
+            ("", false, "odd"),
+            ("", false, "null"),
+            ("", true, "odd"),
+            ("k/l/m", true, "odd"),
+            ("k/l/m", true, "null"),
+            ("", false, "odd"),
+            ("x/y/z", true, "url"),
+        ];
+        let expected = expected.map(|(key, is_named, observation)| (key.to_owned(), is_named, observation));
+        assert_eq!(rows.iter().map(shown).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_version_of_a_course_is_not_a_run() {
+        assert!(key("course-v1:a+b+c").is_ok());
+        assert!(key("course-v1:a+b+c+branch@draft").is_err());
+        assert!(key("").is_err());
+    }
+
+    #[test]
+    fn a_refused_url_is_an_answer_and_says_why() {
+        let run = rows(r#"{"key": "a/b/c", "marketing_url": "course/relative"}"#).remove(0);
+        let Observation::Refused(refused) = run.observation else { panic!("{run:?}") };
+        assert_eq!(refused.url, "course/relative");
+        assert!(refused.why.contains("relative"), "{refused:?}");
     }
 
     #[test]
@@ -326,9 +374,10 @@ mod tests {
     #[test]
     fn a_very_long_string_is_cut() {
         let long = "é".repeat(1_000_000);
-        let row = rows(&format!(r#"{{"key": "{long}", "marketing_url": "{long}"}}"#)).remove(0);
-        let Listed::Text(url) = row.url else { panic!("{:?}", row.url) };
-        assert_eq!((row.key.unwrap().len(), url.len()), (MAX_TEXT, MAX_TEXT));
+        let raw = serde_json::value::to_raw_value(&long).unwrap();
+        assert_eq!(text(&raw).unwrap().len(), MAX_TEXT);
+        let run = rows(&format!(r#"{{"key": "{long}", "marketing_url": "{long}"}}"#)).remove(0);
+        assert!(run.key.unwrap_err().to_string().chars().count() < 150);
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use super::context::{Context, Output};
 use super::exit::Exit;
 use super::output;
 use crate::broker::{Broker, BrokerError, Role, Topology};
-use crate::catalog::{CatalogError, Client, Probed, Purpose};
+use crate::catalog::{CatalogError, Client, Page, Purpose};
 use crate::config::{Config, without_password};
 use crate::http::Protection;
 use crate::model::course_key::CourseKey;
@@ -238,9 +238,9 @@ pub(super) async fn catalog(context: &Context) -> (Found, Found) {
         }
     };
     match catalog.probe().await {
-        Ok(Probed { runs, clock_ahead }) => {
-            let hint = if runs == 0 { ": is this the right partner's host?" } else { "" };
-            let text = format!("{}: {} listed{hint}", settings.url, counted(runs, "run"));
+        Ok(Page { count, clock_ahead, .. }) => {
+            let hint = if count == 0 { ": is this the right partner's host?" } else { "" };
+            let text = format!("{}: {} listed{hint}", settings.url, counted(count, "run"));
             let doubts: Vec<String> =
                 doubt(context, &catalog).await.into_iter().chain(clocks(clock_ahead)).collect();
             let found = if doubts.is_empty() {
@@ -279,7 +279,7 @@ async fn doubt(context: &Context, catalog: &Client) -> Option<String> {
         return None;
     }
     let page = catalog.page(0, PAGE, Purpose::Command).await.ok()?;
-    let keys: Vec<CourseKey> = page.runs.into_iter().filter_map(|run| run.key.ok()).collect();
+    let keys: Vec<CourseKey> = page.rows.into_iter().filter_map(|run| run.key.ok()).collect();
     let known = store.overviews(&keys).await.ok()?.len();
     is_strange(keys.len(), known, linked).then(|| {
         format!(

@@ -58,12 +58,12 @@ impl Running<'_> {
         let Crawled { range, asked_at, answer } = crawled;
         match answer {
             Ok((read_to, page)) => {
-                if let (Some(first), Some(end)) = (page.runs.first(), page.runs.last()) {
+                if let (Some(first), Some(end)) = (page.rows.first(), page.rows.last()) {
                     let broken = self.report.broken.last_mut();
                     if let Some(broken) = broken.filter(|broken| broken.position + 1 == range.start) {
                         broken.before = Some(named(first));
                     }
-                    *last = Some((range.start + page.runs.len() as u64, named(end)));
+                    *last = Some((range.start + page.rows.len() as u64, named(end)));
                 }
                 if self.report.pages == 0 {
                     self.report.count_before = page.count;
@@ -71,7 +71,7 @@ impl Running<'_> {
                 self.report.count_after = page.count;
                 self.report.pages += 1;
                 self.report.bytes += page.bytes as u64;
-                self.settle_page(range.start, read_to, asked_at, page.runs).await
+                self.settle_page(range.start, read_to, asked_at, page.rows).await
             }
             Err(error) if range.len > 1 => {
                 self.report.failed_pages += 1;
@@ -246,7 +246,7 @@ impl Crawl {
     /// Returns how far the list is read by this page.
     fn read(&mut self, range: Range, together: usize, page: &Page) -> u64 {
         self.failures = 0;
-        let rows = page.runs.len();
+        let rows = page.rows.len();
         let read_to = self.ranges.read(range, rows as u64, page.count);
         if rows as u64 >= u64::from(range.len) {
             self.size.took(range.len, page.elapsed);

@@ -88,11 +88,11 @@ async fn crawl(client: &Client, limit: u32) -> Vec<String> {
     let mut seen = Vec::new();
     loop {
         let page = client.page(seen.len() as u64, limit, Purpose::Pass).await.unwrap();
-        if page.runs.is_empty() {
+        if page.rows.is_empty() {
             return seen;
         }
         assert_eq!(page.count, 241);
-        seen.extend(page.runs.iter().map(|run| run.key.as_ref().unwrap().to_string()));
+        seen.extend(page.rows.iter().map(|run| run.key.as_ref().unwrap().to_string()));
     }
 }
 

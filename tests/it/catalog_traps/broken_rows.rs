@@ -24,7 +24,7 @@ async fn a_broken_row_makes_its_page_a_500_and_the_circuit_stays_closed() {
         let error = client.page(0, 20, Purpose::Pass).await.unwrap_err();
         assert!(matches!(error, CatalogError::Status { code: 500, .. }), "{error}");
     }
-    assert_eq!(client.page(20, 20, Purpose::Pass).await.unwrap().runs.len(), 20);
+    assert_eq!(client.page(20, 20, Purpose::Pass).await.unwrap().rows.len(), 20);
     assert_eq!(client.circuit(), Circuit::Closed);
 }
 
@@ -35,7 +35,7 @@ async fn a_run_with_an_odd_key_breaks_full_pages_but_not_ours() {
     let (status, _) = get(&format!("{}/api/v1/course_runs/?limit=300", stand_in.url())).await;
     assert_eq!(status, 500);
     let page = client.page(0, 300, Purpose::Pass).await.unwrap();
-    assert_eq!((page.runs.len(), page.runs.iter().filter(|run| run.key.is_err()).count()), (242, 1));
+    assert_eq!((page.rows.len(), page.rows.iter().filter(|run| run.key.is_err()).count()), (242, 1));
 }
 
 #[tokio::test]

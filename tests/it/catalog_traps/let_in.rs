@@ -10,7 +10,7 @@ fn guarded() -> Setup {
 async fn a_token_is_fetched_once_and_used() {
     let (stand_in, client) = started(guarded()).await;
     assert_eq!(crawl(&client, 100).await.len(), 241);
-    assert_eq!(client.probe().await.unwrap().runs, 241);
+    assert_eq!(client.probe().await.unwrap().count, 241);
     assert_eq!(stand_in.stats().tokens, 1);
 }
 
@@ -20,7 +20,7 @@ async fn a_refused_token_is_renewed_once_by_one() {
     client.probe().await.unwrap();
     stand_in.revoke_tokens();
     let (one, two) = tokio::join!(client.page(0, 5, Purpose::Event), client.page(5, 5, Purpose::Event));
-    assert_eq!((one.unwrap().runs.len(), two.unwrap().runs.len()), (5, 5));
+    assert_eq!((one.unwrap().rows.len(), two.unwrap().rows.len()), (5, 5));
     assert_eq!(stand_in.stats().tokens, 2, "one renewal for both");
 }
 
@@ -87,12 +87,12 @@ async fn a_pass_waits_out_a_token_endpoint_that_is_down_or_throttles_and_events_
     }
     let event = client.page(0, 5, Purpose::Event).await;
     assert!(matches!(event, Err(CatalogError::Token { until: Some(_), .. })), "{event:?}");
-    assert_eq!(client.page(0, 5, Purpose::Pass).await.unwrap().runs.len(), 5);
+    assert_eq!(client.page(0, 5, Purpose::Pass).await.unwrap().rows.len(), 5);
     assert_eq!(stand_in.stats().tokens, 6, "it is left alone meanwhile");
 
     let (stand_in, client) = started(guarded()).await;
     stand_in.token_script([Fault::Throttled(RetryAfter::Seconds(3))]);
-    assert_eq!(client.page(0, 5, Purpose::Pass).await.unwrap().runs.len(), 5);
+    assert_eq!(client.page(0, 5, Purpose::Pass).await.unwrap().rows.len(), 5);
     assert_eq!(stand_in.stats().tokens, 2);
 }
 
@@ -136,13 +136,13 @@ async fn the_probe_names_each_failure() {
     stand_in.unplug().await;
     assert!(matches!(client.probe().await, Err(CatalogError::Unreachable { closed: false, .. })));
     stand_in.plug().await;
-    assert_eq!(client.probe().await.unwrap().runs, 241);
+    assert_eq!(client.probe().await.unwrap().count, 241);
 }
 
 #[tokio::test]
 async fn a_path_in_the_root_is_kept_and_a_wrong_one_is_a_404() {
     let (stand_in, client) = started(Setup { root: "/discovery".into(), ..Setup::default() }).await;
-    assert_eq!(client.probe().await.unwrap().runs, 241);
+    assert_eq!(client.probe().await.unwrap().count, 241);
     let mut settings = settings(&stand_in);
     let mut url = (*settings.url).clone();
     url.set_path("/nowhere");

@@ -66,7 +66,7 @@ async fn an_outage_opens_the_circuit_and_its_end_closes_it() {
     assert!(why.reopens_at().is_some() && why.to_string().contains("no connection"), "{why}");
     assert_eq!(client.requests(), 5, "nothing goes through an open circuit");
     stand_in.plug().await;
-    assert_eq!(client.page(0, 5, Purpose::Pass).await.unwrap().runs.len(), 5, "the pass waits for the probe");
+    assert_eq!(client.page(0, 5, Purpose::Pass).await.unwrap().rows.len(), 5, "the pass waits for the probe");
     assert_eq!(client.circuit(), Circuit::Closed);
 }
 
@@ -90,7 +90,7 @@ async fn a_pass_outlasts_an_outage_and_events_do_not_wait_for_it() {
     stand_in.unplug().await;
     let page = tokio::spawn({
         let client = client.clone();
-        async move { client.page(0, 5, Purpose::Pass).await.map(|page| page.runs.len()) }
+        async move { client.page(0, 5, Purpose::Pass).await.map(|page| page.rows.len()) }
     });
     let is_open = || async { matches!(client.circuit(), Circuit::Open { .. }) };
     wait_until(Duration::from_secs(60), "the retries of the page open the circuit", is_open).await;

@@ -19,20 +19,20 @@ async fn page_size_without_page_would_have_been_ignored() {
     let list = format!("{}/api/v1/course_runs/", stand_in.url());
     let (_, answer) = get(&format!("{list}?page_size=100")).await;
     assert_eq!(answer["results"].as_array().unwrap().len(), 20);
-    assert_eq!(client.page(0, 100, Purpose::Pass).await.unwrap().runs.len(), 100);
+    assert_eq!(client.page(0, 100, Purpose::Pass).await.unwrap().rows.len(), 100);
 }
 
 #[tokio::test]
 async fn a_limit_of_nothing_is_not_twenty_runs() {
     let (_stand_in, client) = recorded().await;
-    assert_eq!(client.page(0, 0, Purpose::Pass).await.unwrap().runs.len(), 1);
+    assert_eq!(client.page(0, 0, Purpose::Pass).await.unwrap().rows.len(), 1);
 }
 
 #[tokio::test]
 async fn past_the_end_there_is_nothing_and_the_count_is_right() {
     let (_stand_in, client) = recorded().await;
     let page = client.page(5000, 100, Purpose::Pass).await.unwrap();
-    assert_eq!((page.count, page.runs.len()), (241, 0));
+    assert_eq!((page.count, page.rows.len()), (241, 0));
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_run_deleted_while_paging_makes_one_be_skipped_and_by_key_it_is_found(
     let mut seen = HashSet::new();
     for page in 0..5 {
         let page = client.page(page * 50, 50, Purpose::Pass).await.unwrap();
-        seen.extend(page.runs.into_iter().filter_map(|run| run.key.ok()).map(|key| key.run_key()));
+        seen.extend(page.rows.into_iter().filter_map(|run| run.key.ok()).map(|key| key.run_key()));
     }
     stand_in.state().churn = None;
     let unseen: Vec<_> = all.into_iter().filter(|key| !seen.contains(key)).collect();

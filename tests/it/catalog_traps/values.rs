@@ -18,8 +18,8 @@ async fn null_and_nothing_are_no_url_and_relative_is_refused() {
     assert!(matches!(look(&client, "o/good/r").await, Observation::Url(url, _) if url.as_str() == GOOD));
     assert!(matches!(look(&client, "o/absent/r").await, Observation::NotListed));
     let page = client.page(0, 10, Purpose::Pass).await.unwrap();
-    let refused = page.runs.iter().filter(|run| matches!(run.observation, Observation::Refused(_)));
-    assert_eq!((refused.count(), page.runs.len()), (1, 4));
+    let refused = page.rows.iter().filter(|run| matches!(run.observation, Observation::Refused(_)));
+    assert_eq!((refused.count(), page.rows.len()), (1, 4));
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ async fn a_slow_drip_ends_at_the_time_limit() {
     stand_in.script([Fault::Hang]);
     assert!(matches!(client.probe().await, Err(CatalogError::Timeout(_))));
     stand_in.script([Fault::Drip(5000, 1)]);
-    assert_eq!(client.probe().await.unwrap().runs, 241);
+    assert_eq!(client.probe().await.unwrap().count, 241);
 }
 
 #[tokio::test]
@@ -76,14 +76,14 @@ async fn a_body_over_the_cap_is_not_read_to_its_end() {
     stand_in.script([Fault::Big(64 * 1024 + 1)]);
     let error = client.page(0, 5, Purpose::Event).await.unwrap_err();
     assert!(matches!(error, CatalogError::Unreadable(Defect::TooLarge(_))), "{error}");
-    assert_eq!(client.page(0, 241, Purpose::Event).await.unwrap().runs.len(), 241, "36 kB fit");
+    assert_eq!(client.page(0, 241, Purpose::Event).await.unwrap().rows.len(), 241, "36 kB fit");
 }
 
 #[tokio::test]
 async fn a_million_runs_are_served_and_read_page_by_page() {
     let (_stand_in, client) = started(Setup { runs: Runs::generated(1_000_000), ..Setup::default() }).await;
     let page = client.page(999_900, 1000, Purpose::Pass).await.unwrap();
-    assert_eq!((page.count, page.runs.len()), (1_000_000, 100));
+    assert_eq!((page.count, page.rows.len()), (1_000_000, 100));
     assert!(matches!(look(&client, "course-v1:OrgX+C0765432+2026_T1").await, Observation::Url(..)));
 }
 
@@ -111,7 +111,7 @@ async fn chaos_never_invents_a_null_or_an_absence() {
 async fn connections_closed_behind_our_back_cost_at_most_one_more_request() {
     let (_stand_in, client) = started(Setup { hangs_up: true, ..Setup::default() }).await;
     for page in 0..40 {
-        assert_eq!(client.page(page, 5, Purpose::Event).await.unwrap().runs.len(), 5);
+        assert_eq!(client.page(page, 5, Purpose::Event).await.unwrap().rows.len(), 5);
     }
     assert_eq!(client.circuit(), Circuit::Closed);
 }
