@@ -45,13 +45,8 @@ impl Circuit {
 }
 
 /// Opens after failures in a row, then lets one probe through at a time, and closes after a success.
-#[derive(Debug)]
-pub(super) struct CircuitBreaker {
-    state: State,
-}
-
 #[derive(Debug, Clone, Copy)]
-enum State {
+pub(super) enum CircuitBreaker {
     Closed { failures: u32 },
     Open { since: Instant, until: Instant, pause: Duration },
     Probing { since: Instant, pause: Duration },
@@ -60,73 +55,73 @@ enum State {
 impl CircuitBreaker {
     /// A closed one.
     pub(super) fn new() -> Self {
-        Self { state: State::Closed { failures: 0 } }
+        Self::Closed { failures: 0 }
     }
 
     /// The state; never [`Circuit::Throttled`].
     pub(super) fn circuit(&self) -> Circuit {
-        match self.state {
-            State::Closed { .. } => Circuit::Closed,
-            State::Open { until, .. } => Circuit::Open { until },
-            State::Probing { .. } => Circuit::HalfOpen,
+        match *self {
+            Self::Closed { .. } => Circuit::Closed,
+            Self::Open { until, .. } => Circuit::Open { until },
+            Self::Probing { .. } => Circuit::HalfOpen,
         }
     }
 
     /// Since when it has not been closed.
     pub(super) fn open_since(&self) -> Option<Instant> {
-        match self.state {
-            State::Closed { .. } => None,
-            State::Open { since, .. } | State::Probing { since, .. } => Some(since),
+        match *self {
+            Self::Closed { .. } => None,
+            Self::Open { since, .. } | Self::Probing { since, .. } => Some(since),
         }
     }
 
     /// When to ask again, if no request may go now. How long a probe takes is not known, so a short time is given.
     pub(super) fn refuses(&self, now: Instant) -> Option<Instant> {
-        match self.state {
-            State::Closed { .. } => None,
-            State::Open { until, .. } => (now < until).then_some(until),
-            State::Probing { .. } => Some(now + FIRST_PAUSE),
+        match *self {
+            Self::Closed { .. } => None,
+            Self::Open { until, .. } => (now < until).then_some(until),
+            Self::Probing { .. } => Some(now + FIRST_PAUSE),
         }
     }
 
     /// Notes that a request goes which [`Self::refuses`] has just allowed. True if it is a probe.
     pub(super) fn enter(&mut self) -> bool {
-        let State::Open { since, pause, .. } = self.state else { return false };
-        self.state = State::Probing { since, pause };
+        let Self::Open { since, pause, .. } = *self else { return false };
+        *self = Self::Probing { since, pause };
         true
     }
 
     /// A request was answered, so the service works.
     pub(super) fn success(&mut self) {
-        self.state = State::Closed { failures: 0 };
+        *self = Self::Closed { failures: 0 };
     }
 
     /// A request failed because the service does not work. `jitter` in 0..1 spreads the probes of many processes over
     /// the second half of the pause.
     pub(super) fn failure(&mut self, probe: bool, now: Instant, jitter: f64) {
-        match self.state {
-            State::Closed { failures } if failures + 1 < FAILURES => {
-                self.state = State::Closed { failures: failures + 1 };
+        match *self {
+            Self::Closed { failures } if failures + 1 < FAILURES => {
+                *self = Self::Closed { failures: failures + 1 };
             }
-            State::Closed { .. } => self.open(now, now, FIRST_PAUSE, jitter),
-            State::Probing { since, pause } if probe => {
+            Self::Closed { .. } => self.open(now, now, FIRST_PAUSE, jitter),
+            Self::Probing { since, pause } if probe => {
                 self.open(since, now, (pause * 2).min(LONGEST_PAUSE), jitter);
             }
             // It was sent before the circuit opened.
-            State::Open { .. } | State::Probing { .. } => {}
+            Self::Open { .. } | Self::Probing { .. } => {}
         }
     }
 
     /// A request ended without a sign of whether the service works, or nobody waited for its end.
     pub(super) fn neutral(&mut self, probe: bool, now: Instant, jitter: f64) {
-        if let (State::Probing { since, pause }, true) = (self.state, probe) {
+        if let (Self::Probing { since, pause }, true) = (*self, probe) {
             self.open(since, now, pause, jitter);
         }
     }
 
     fn open(&mut self, since: Instant, now: Instant, pause: Duration, jitter: f64) {
         let until = now + pause.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
-        self.state = State::Open { since, until, pause };
+        *self = Self::Open { since, until, pause };
     }
 }
 

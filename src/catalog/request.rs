@@ -82,7 +82,7 @@ impl Requests {
             let permit =
                 entered.inspect_err(|_| metrics::get().catalog_request(RequestOutcome::Shut, None))?;
             let begun = Instant::now();
-            let limit = attempts.limit(self.timeout);
+            let limit = attempts.pauses.limit(self.timeout);
             let error = match self.send(target, limit, resends, token.as_ref(), read).await {
                 Ok(answered) => {
                     permit.report(Feedback::Healthy);
@@ -124,7 +124,7 @@ impl Requests {
             Next::AfterThrottle => {
                 let Circuit::Throttled { until } = self.limiter.circuit() else { return true };
                 let pause = until.saturating_duration_since(Instant::now());
-                attempts.can_wait(pause).then_some(until)
+                attempts.pauses.take(pause).map(|_| until)
             }
             Next::AfterToken(until) => {
                 let now = Instant::now();

@@ -42,7 +42,7 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Attempts {
     kind: Kind,
-    pauses: Pauses,
+    pub(super) pauses: Pauses,
     reconnected: bool,
     renewed: bool,
     counted: bool,
@@ -66,16 +66,6 @@ impl Attempts {
             refusals: 0,
             tokenless_since: None,
         }
-    }
-
-    /// The time limit of the next attempt.
-    pub(super) fn limit(&self, timeout: Duration) -> Duration {
-        self.pauses.limit(timeout)
-    }
-
-    /// Takes a pause of this length if enough time is left after it.
-    pub(super) fn can_wait(&mut self, pause: Duration) -> bool {
-        self.pauses.take(pause).is_some()
     }
 
     /// Lets the rate limiter take the place of a pause, and restarts the time. False if that happens without end: then

@@ -193,30 +193,26 @@ fn granted(answer: &Answer, begun: Instant, number: u64) -> Result<Token, Catalo
 fn refusal(status: u16, answer: &Answer) -> CatalogError {
     let named = serde_json::from_slice::<Refused>(answer.body()).ok();
     let named = named.and_then(|refused| ERRORS.into_iter().find(|known| *known == refused.error));
-    let (what, transient) = match (status, named) {
+    let what = match (status, named) {
         (_, Some("invalid_client")) => {
-            ("invalid_client: are catalog.client_id and catalog.client_secret right?", false)
+            "invalid_client: are catalog.client_id and catalog.client_secret right?"
         }
-        (_, Some(other)) => (other, false),
-        (300..=399, None) => ("a redirect, which is never followed; is catalog.token_url right?", false),
-        (404, None) => ("is catalog.token_url right?", false),
-        (500.., None) => ("the LMS has an internal error", true),
-        _ => ("no OAuth2 error; is catalog.token_url right?", false),
+        (_, Some(other)) => other,
+        (300..=399, None) => "a redirect, which is never followed; is catalog.token_url right?",
+        (500.., None) => "the LMS has an internal error",
+        _ => "no OAuth2 error; is catalog.token_url right?",
     };
-    failed(&format!("it answered {status} ({what})"), transient)
+    failed(&format!("it answered {status} ({what})"), status >= 500 && named.is_none())
 }
 
 fn not_sent(error: &CatalogError) -> CatalogError {
-    match error {
-        CatalogError::Timeout(limit) => {
-            failed(&format!("it gave no complete answer within {:.1} s", limit.as_secs_f64()), true)
-        }
-        CatalogError::Unreachable { closed: true, .. } => {
-            failed("it closed the connection without an answer", true)
-        }
-        CatalogError::Unreachable { .. } => failed("it cannot be reached; is the LMS up?", true),
-        _ => failed("its answer was cut off or too large", true),
-    }
+    let why = match error {
+        CatalogError::Timeout(_) => "it gave no complete answer within catalog.timeout",
+        CatalogError::Unreachable { closed: true, .. } => "it closed the connection without an answer",
+        CatalogError::Unreachable { .. } => "it cannot be reached; is the LMS up?",
+        _ => "its answer was cut off or too large",
+    };
+    failed(why, true)
 }
 
 fn failed(why: &str, transient: bool) -> CatalogError {

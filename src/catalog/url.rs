@@ -76,7 +76,8 @@ impl Urls {
     /// One page of the whole list. The Catalog takes a limit of 0 for 20; here it means 1.
     pub(super) fn page(&self, offset: u64, limit: u32) -> Target {
         let rows = limit.max(1) as usize;
-        self.with_query(&format!("limit={rows}&offset={offset}&{}{}", self.always, self.unique), rows)
+        let query = format!("limit={rows}&offset={offset}&{}{}", self.always, self.unique);
+        with_query(&self.list, PATH, &query, rows)
     }
 
     /// These runs, at least one: an empty `keys=` means all runs. With some rows more, as the Catalog ignores case.
@@ -84,7 +85,8 @@ impl Urls {
         debug_assert!(!keys.is_empty());
         let list = keys.iter().map(|key| encoded(key.as_str()).to_string()).collect::<Vec<_>>().join(",");
         let rows = keys.len() + SLACK;
-        self.with_query(&format!("keys={list}&limit={rows}&{}{}", self.always, self.unique), rows)
+        let query = format!("keys={list}&limit={rows}&{}{}", self.always, self.unique);
+        with_query(&self.list, PATH, &query, rows)
     }
 
     /// The courses that changed at `since` or later, `limit` of them from `offset` on. Always with a time: an empty one
@@ -93,10 +95,6 @@ impl Urls {
         let since = since.to_rfc3339_opts(SecondsFormat::Micros, true);
         let query = format!("limit={limit}&offset={offset}&{OF_COURSES}{}&timestamp={since}", self.unique);
         with_query(&self.courses, COURSES, &query, limit)
-    }
-
-    fn with_query(&self, query: &str, rows: usize) -> Target {
-        with_query(&self.list, PATH, query, rows)
     }
 }
 
