@@ -8,12 +8,12 @@ use futures_util::{FutureExt, StreamExt};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
 
+use super::PassError;
 use super::page_size::{AtOnce, PageSize};
 use super::parts::Phase;
 use super::ranges::{Range, Ranges};
 use super::report::{Broken, LISTED};
 use super::running::Running;
-use super::{PassError, log};
 use crate::catalog::{CatalogError, Client, Defect, ListedRun, Page, Purpose};
 use crate::model::text::cut;
 use crate::store::{Store, StoreError};
@@ -92,7 +92,12 @@ impl Running<'_> {
         self.report.failed_pages += 1;
         self.report.broken_runs += 1;
         let error = cut(&error.to_string(), 300);
-        log::run_broken(position, &error);
+        tracing::warn!(
+            event = "reconcile.run_broken",
+            position,
+            error,
+            "a run on the Catalog's list makes every page with it fail"
+        );
         if self.report.broken.len() < LISTED {
             self.report.broken.push(Broken { position, after, error, ..Broken::default() });
         }

@@ -17,7 +17,6 @@
 mod by_key;
 mod lease;
 mod list;
-mod log;
 mod page_size;
 mod parts;
 mod ranges;

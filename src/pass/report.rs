@@ -140,7 +140,66 @@ pub struct Broken {
     pub error: String,
 }
 
+/// Every number of the report, at a level.
+macro_rules! finished {
+    ($level:ident, $report:expr) => {{
+        let r: &Report = $report;
+        tracing::$level!(
+            event = "reconcile.finished",
+            kind = r.kind.as_str(),
+            pass = r.pass,
+            verdict = r.verdict.as_str(),
+            reasons = r.reasons.join("; "),
+            resumed = r.resumed,
+            dry_run = r.dry_run,
+            count_before = r.count_before,
+            count_after = r.count_after,
+            pages = r.pages,
+            found_in_catalog = r.listed,
+            seen_twice = r.seen_twice,
+            ccx_listed = r.ccx_listed,
+            without_overview = r.without_overview,
+            overviews = r.overviews,
+            linked = r.linked,
+            found_in_overviews = r.settled_by_crawl,
+            found_by_key = r.settled_by_key,
+            not_found = r.not_listed,
+            unlisted_links = r.unlisted_links,
+            ccx_by_parent = r.ccx_by_parent,
+            unsettled = r.unsettled,
+            refused = r.refused,
+            no_runs = r.no_runs,
+            updated = r.updated,
+            changed = r.changed,
+            missed_by_light = r.missed_by_light,
+            missed_by_hints = r.missed_by_hints,
+            cleared = r.cleared,
+            pending = r.pending,
+            held_back = r.held_back,
+            allowance = r.allowance,
+            failed_pages = r.failed_pages,
+            broken_runs = r.broken_runs,
+            odd_rows = r.odd_rows,
+            requests = r.requests,
+            bytes = r.bytes,
+            seconds = r.seconds,
+            page_size = r.page_size,
+            "pass over the Catalog ended"
+        )
+    }};
+}
+
 impl Report {
+    /// Logs the whole report. Operators know some of the words from the command that this replaces: found in Catalog, found
+    /// in overviews, not found, updated.
+    pub(super) fn log(&self) {
+        match self.verdict {
+            Verdict::Complete => finished!(info, self),
+            Verdict::Failed => finished!(error, self),
+            Verdict::Running | Verdict::Incomplete | Verdict::Refused => finished!(warn, self),
+        }
+    }
+
     /// Requests, pages and rows that failed; for the pass's row.
     pub fn failures(&self) -> u64 {
         self.failed_pages + self.odd_rows

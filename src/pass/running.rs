@@ -9,7 +9,7 @@ use super::page_size::PageSize;
 use super::parts::{Parts, Phase, Progress, Status};
 use super::resume::{first_row, last_complete};
 use super::waiting::Waiting;
-use super::{Options, PassError, Report, log};
+use super::{Options, PassError, Report};
 use crate::config::Absent;
 use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why, allowance};
 use crate::model::course_key::{CourseKey, RunKey};
@@ -18,6 +18,9 @@ use crate::telemetry::metrics;
 
 /// The row is written no more often than this: being killed costs this much work.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// A line of progress is written this often.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Courses remembered of which the list may not have shown the present state; those beyond are not settled.
 const ASKED_AGAIN: usize = 10_000;
@@ -117,15 +120,30 @@ impl<'a> Running<'a> {
         running.report.allowance = allowance(running.report.linked, parts.settings.max_change_ratio);
         running.waiting.release(&mut running.report);
         running.save().await?;
-        log::started(&running.report, position);
         Ok(running)
     }
 
     /// Runs the pass to its end. The row of one that breaks off stays as it is, to be resumed.
     pub(super) async fn complete(mut self) -> Result<Report, PassError> {
+        tracing::info!(
+            event = "reconcile.started",
+            kind = self.report.kind.as_str(),
+            pass = self.report.pass,
+            resumed = self.report.resumed,
+            position = self.settled_to,
+            dry_run = self.report.dry_run,
+            overviews = self.report.overviews,
+            linked = self.report.linked,
+            "pass over the Catalog started"
+        );
         let ended = self.all().await;
         if let Err(error) = &ended {
-            log::broke_off(&self.report, error);
+            tracing::warn!(
+                event = "reconcile.broke_off",
+                pass = self.report.pass,
+                error = error as &dyn std::error::Error,
+                "pass broke off"
+            );
             if matches!(error, PassError::Stopped) {
                 self.save().await?;
             }
@@ -221,10 +239,25 @@ impl<'a> Running<'a> {
         // Before the row is written: another pass that has the lease now may have resumed it.
         self.go_on()?;
         self.progress.at(&self.status(phase));
-        if self.logged.elapsed() >= log::EVERY {
+        if self.logged.elapsed() >= LOG_EVERY {
             self.logged = Instant::now();
             self.count_up();
-            log::progress(&self.report, phase, self.settled_to);
+            tracing::info!(
+                event = "reconcile.progress",
+                pass = self.report.pass,
+                phase = ?phase,
+                position = self.settled_to,
+                count = self.report.count_after,
+                pages = self.report.pages,
+                listed = self.report.listed,
+                updated = self.report.updated,
+                by_key = self.report.settled_by_key + self.report.not_listed,
+                unsettled = self.report.unsettled,
+                requests = self.report.requests,
+                seconds = self.report.seconds,
+                page_size = self.report.page_size,
+                "pass under way"
+            );
         }
         if self.saved.elapsed() >= SAVE_EVERY {
             self.save().await?;

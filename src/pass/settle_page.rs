@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
+use super::PassError;
 use super::parts::Phase;
 use super::report::push;
 use super::running::Running;
-use super::{PassError, log};
 use crate::catalog::{ListedRun, Observation};
 use crate::engine::{Outcome, Policy, Settled};
 use crate::model::course_key::{CourseKey, RunKey};
@@ -51,7 +51,11 @@ impl Running<'_> {
             _ if seen_before.is_some_and(|at| at >= report.started_at) => report.seen_twice += 1,
             _ if !has_overview => {
                 report.without_overview += 1;
-                log::without_overview(course.as_str());
+                tracing::debug!(
+                    event = "reconcile.without_overview",
+                    course_id = course.as_str(),
+                    "listed run without overview"
+                );
             }
             Outcome::Refused(refused) => {
                 report.settled_by_crawl += 1;

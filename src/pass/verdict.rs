@@ -4,7 +4,7 @@ use super::list::Listing;
 use super::parts::Phase;
 use super::report::HELD_LISTED;
 use super::running::Running;
-use super::{PassError, Report, log};
+use super::{PassError, Report};
 use crate::config::Absent;
 use crate::engine::{Change, Policy, Why};
 use crate::store::{Rejected, Verdict};
@@ -22,7 +22,7 @@ impl Running<'_> {
             (_, true) => Verdict::Complete,
             (_, false) => Verdict::Incomplete,
         };
-        if listing != Listing::Nothing && self.is_refused(complete, suspect).await? {
+        if listing != Listing::Nothing && self.is_refused(complete).await? {
             verdict = Verdict::Refused;
         } else if self.has_rejected && verdict == Verdict::Complete {
             verdict = Verdict::Incomplete;
@@ -40,7 +40,7 @@ impl Running<'_> {
         self.report.finished_at = Some(self.store().now().await?);
         self.save().await?;
         self.progress.at(&self.status(Phase::Finish));
-        log::finished(&self.report);
+        self.report.log();
         Ok(())
     }
 
@@ -99,6 +99,8 @@ impl Running<'_> {
         let (linked, unlisted) = (self.report.linked, self.report.unlisted_links);
         let suspect = is_suspect(linked, unlisted, accepted);
         if suspect {
+            // Another site's list: a later pass finds it again if it is so.
+            self.waiting.release(&mut self.report);
             self.report.reason(format!(
                 "{unlisted} of {linked} linked courses are not listed: the host in catalog.url probably reaches \
                  another partner's list; set it to the site's public host name. Nothing is cleared. If the Catalog has \
@@ -109,11 +111,7 @@ impl Running<'_> {
     }
 
     /// The brake, and the statements that bring all overviews in line with the ledger. Returns whether it refused.
-    async fn is_refused(&mut self, complete: bool, suspect: bool) -> Result<bool, PassError> {
-        if suspect {
-            // Another site's list: a later pass finds it again if it is so.
-            self.waiting.release(&mut self.report);
-        }
+    async fn is_refused(&mut self, complete: bool) -> Result<bool, PassError> {
         let clears_absent = self.parts.settings.absent == Absent::Clear && complete && !self.is_light();
         let store = self.store();
         if self.options.dry_run {
@@ -131,7 +129,16 @@ impl Running<'_> {
         }
         self.go_on()?;
         if refused {
-            log::brake_applied(&self.report);
+            tracing::error!(
+                event = "reconcile.brake_applied",
+                pass = self.report.pass,
+                held_back = self.report.held_back,
+                allowance = self.report.allowance,
+                linked = self.report.linked,
+                first = self.report.held.first().map(|held| held.key.as_str()),
+                "too many links would be cleared or led to another host: held back; if that is wanted, run \
+                 course-sharing reconcile --allow-mass-change"
+            );
         } else {
             self.release_held().await?;
             self.has_cleared |= clears_absent && store.clear_absent(self.report.started_at).await? > 0;
