@@ -21,10 +21,12 @@ pub struct ClientError(#[source] pub(super) reqwest::Error);
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// No connection, or one that closed before an answer came.
-    #[error("{what}; is catalog.url right, and is the Catalog up?")]
+    #[error("{}; is catalog.url right, and is the Catalog up?", if *closed {
+        "the Catalog closed the connection without an HTTP answer"
+    } else {
+        "there is no connection to the Catalog"
+    })]
     Unreachable {
-        /// What was tried.
-        what: &'static str,
         /// There was a connection, and it closed without an answer: uWSGI does so with a URL too long for it.
         closed: bool,
         /// What the HTTP client says.
@@ -94,14 +96,9 @@ pub enum Defect {
     /// Over `catalog.max_body_bytes`.
     #[error("its body is larger than {0} bytes")]
     TooLarge(usize),
-    /// Not JSON.
-    #[error("it is not JSON ({why}): {said:?}")]
-    NotJson {
-        /// What the parser says.
-        why: String,
-        /// The start of the body.
-        said: String,
-    },
+    /// Not JSON: where, and the start of the body.
+    #[error("it is not JSON ({0}): {1:?}")]
+    NotJson(String, String),
     /// JSON, but no list.
     #[error("it is JSON, but no list of runs: {0}")]
     Odd(String),
@@ -115,17 +112,6 @@ impl CatalogError {
             Self::Token { until, .. } => *until,
             _ => None,
         }
-    }
-
-    /// True if the token endpoint was asked and refused. False if it is down or left alone.
-    pub(super) fn is_refused_token(&self) -> bool {
-        matches!(self, Self::Token { transient: false, until: None, .. })
-    }
-
-    /// True if a shorter URL may succeed: the connection was closed without an answer, or the request was called
-    /// malformed or too long.
-    pub(super) fn may_be_too_long(&self) -> bool {
-        matches!(self, Self::Status { code: 400 | 414, .. } | Self::Unreachable { closed: true, .. })
     }
 
     /// True if a smaller page may succeed: one broken row makes a 500 of its page, and a page may be too slow or too large
@@ -147,11 +133,6 @@ impl CatalogError {
     /// filter, or does not let this user read it.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Status { code: 400 | 403..=406 | 410 | 414, .. })
-    }
-
-    /// True for a plain 500, which one broken row causes for its whole page.
-    pub(super) fn is_plain_500(&self) -> bool {
-        matches!(self, Self::Status { code: 500, .. })
     }
 
     /// What it counts as.
@@ -228,7 +209,7 @@ mod tests {
     #[test]
     fn a_smaller_page_may_succeed_where_the_page_is_to_blame() {
         let status = |code| CatalogError::Status { code, said: String::new(), retry_after: None };
-        let unreachable = |closed| CatalogError::Unreachable { what: "no connection", closed, source: None };
+        let unreachable = |closed| CatalogError::Unreachable { closed, source: None };
         let until = Instant::now();
         for error in [
             status(500),

@@ -172,9 +172,10 @@ impl Batches {
     /// A request failed for good. Runs that are not lost come again in [`Self::next`].
     pub(super) fn failed(&mut self, mut batch: Batch, error: &CatalogError) -> Lost {
         self.failed_in_a_row += 1;
-        let too_long = error.may_be_too_long();
-        let closed = too_long && !matches!(error, CatalogError::Status { .. });
-        let in_the_keys = too_long || error.is_plain_500();
+        let closed = matches!(error, CatalogError::Unreachable { closed: true, .. });
+        let too_long = closed || matches!(error, CatalogError::Status { code: 400 | 414, .. });
+        // One broken row causes a plain 500.
+        let in_the_keys = too_long || matches!(error, CatalogError::Status { code: 500, .. });
         if !in_the_keys || self.failed_in_a_row > self.patience || (closed && batch.keys.len() == 1) {
             let mut lost = batch.keys;
             lost.extend(self.parts.drain(..).rev().flat_map(|part| part.keys));
@@ -211,7 +212,7 @@ mod tests {
     }
 
     fn closed() -> CatalogError {
-        CatalogError::Unreachable { what: "closed", closed: true, source: None }
+        CatalogError::Unreachable { closed: true, source: None }
     }
 
     /// Plays the Catalog; gives requests, found and lost keys.

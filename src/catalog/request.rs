@@ -141,7 +141,8 @@ impl Requests {
     async fn token(&self) -> Result<Option<Token>, CatalogError> {
         let Some(tokens) = &self.tokens else { return Ok(None) };
         let token = tokens.get().await.inspect_err(|error| {
-            if error.is_refused_token() {
+            // Not where the endpoint is down, or left alone.
+            if matches!(error, CatalogError::Token { transient: false, until: None, .. }) {
                 metrics::get().catalog_request(error.outcome(), None);
             }
         });
@@ -172,7 +173,7 @@ impl Requests {
             }
             let secret = token.and_then(Token::secret);
             let answer = transport::send(request, limit, self.max_body_bytes).await?;
-            Span::current().record("http.response.status_code", i64::from(answer.status()));
+            Span::current().record("http.response.status_code", i64::from(answer.status.as_u16()));
             let clock_ahead = answer.clock_ahead();
             let page = wire::read(&answer.into_body(secret)?, target.rows, secret, read)?;
             Ok(Page { clock_ahead, elapsed: begun.elapsed(), ..page })

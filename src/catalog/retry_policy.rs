@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn closed() -> CatalogError {
-        CatalogError::Unreachable { what: "closed", closed: true, source: None }
+        CatalogError::Unreachable { closed: true, source: None }
     }
 
     fn nexts(kind: Kind, error: &CatalogError, times: usize) -> Vec<&'static str> {

@@ -52,7 +52,6 @@ pub(super) struct Tokens {
 #[derive(Default)]
 struct State {
     token: Option<Token>,
-    number: u64,
     /// Failures in a row.
     failures: u32,
     /// When the endpoint may be asked again, and why not before.
@@ -64,7 +63,6 @@ struct State {
 pub(super) struct Token {
     header: HeaderValue,
     renew_at: Instant,
-    number: u64,
 }
 
 #[derive(Deserialize)]
@@ -112,11 +110,10 @@ impl Tokens {
             let why = format!("it is not asked for a while, after failures ({why})");
             return Err(CatalogError::Token { why, transient: false, until: Some(*until) });
         }
-        match self.fetch(state.number + 1).await {
+        match self.fetch().await {
             Ok(token) => {
                 tracing::debug!("a new token for the Catalog has come");
-                let number = token.number;
-                *state = State { token: Some(token.clone()), number, ..State::default() };
+                *state = State { token: Some(token.clone()), ..State::default() };
                 Ok(token)
             }
             Err((error, retry_after)) => {
@@ -131,13 +128,13 @@ impl Tokens {
     /// This token was refused: the next [`Self::get`] fetches a new one, unless that has already happened.
     pub(super) async fn refused(&self, token: &Token) {
         let mut state = self.state.lock().await;
-        if let Some(held) = state.token.as_mut().filter(|held| held.number == token.number) {
+        if let Some(held) = state.token.as_mut().filter(|held| held.header == token.header) {
             held.renew_at = Instant::now();
         }
     }
 
     /// A new token; else the error, and how long the endpoint wants to be left alone, if it says so.
-    async fn fetch(&self, number: u64) -> Result<Token, (CatalogError, Option<Duration>)> {
+    async fn fetch(&self) -> Result<Token, (CatalogError, Option<Duration>)> {
         let form = [
             ("grant_type", "client_credentials"),
             ("client_id", &self.id),
@@ -149,17 +146,17 @@ impl Tokens {
         let sent = transport::send(self.http.post(self.url.clone()).form(&form), self.timeout, CAP);
         let answer = sent.instrument(span.clone()).await.map_err(|error| (not_sent(&error), None));
         let token = answer.and_then(|answer| {
-            span.record("http.response.status_code", i64::from(answer.status()));
-            read(&answer, begun, number)
+            span.record("http.response.status_code", i64::from(answer.status.as_u16()));
+            read(&answer, begun)
         });
         token.inspect_err(|(error, _)| traces::fail(&span, error.outcome().into(), error))
     }
 }
 
 /// What an answer gives; else the error, and how long the endpoint wants to be left alone, if it says so.
-fn read(answer: &Answer, begun: Instant, number: u64) -> Result<Token, (CatalogError, Option<Duration>)> {
-    match answer.status() {
-        200 => granted(answer, begun, number).map_err(|error| (error, None)),
+fn read(answer: &Answer, begun: Instant) -> Result<Token, (CatalogError, Option<Duration>)> {
+    match answer.status.as_u16() {
+        200 => granted(answer, begun).map_err(|error| (error, None)),
         429 => {
             let pause = bounded_pause(answer.retry_after().unwrap_or_default());
             Err((failed("it throttles (429)", true), Some(pause)))
@@ -175,8 +172,8 @@ fn pause_after(failures: u32) -> Option<Duration> {
     Some(pause.mul_f64(0.5 + 0.5 * rand::random::<f64>()))
 }
 
-fn granted(answer: &Answer, begun: Instant, number: u64) -> Result<Token, CatalogError> {
-    let granted: Granted = serde_json::from_slice(answer.body())
+fn granted(answer: &Answer, begun: Instant) -> Result<Token, CatalogError> {
+    let granted: Granted = serde_json::from_slice(&answer.body)
         .map_err(|_| failed("it answered 200 without a token; is catalog.token_url right?", false))?;
     let header = HeaderValue::try_from(format!("JWT {}", granted.access_token.trim()))
         .ok()
@@ -187,11 +184,11 @@ fn granted(answer: &Answer, begun: Instant, number: u64) -> Result<Token, Catalo
     header.set_sensitive(true);
     // At most a day, which also keeps the sum from overflowing.
     let life = Duration::from_secs(granted.expires_in.unwrap_or(UNSAID_LIFE).min(86_400));
-    Ok(Token { header, renew_at: begun + (life - MARGIN.min(life / 10)), number })
+    Ok(Token { header, renew_at: begun + (life - MARGIN.min(life / 10)) })
 }
 
 fn refusal(status: u16, answer: &Answer) -> CatalogError {
-    let named = serde_json::from_slice::<Refused>(answer.body()).ok();
+    let named = serde_json::from_slice::<Refused>(&answer.body).ok();
     let named = named.and_then(|refused| ERRORS.into_iter().find(|known| *known == refused.error));
     let what = match (status, named) {
         (_, Some("invalid_client")) => {

@@ -23,9 +23,10 @@ const ERROR_BODY: usize = 4096;
 /// An answer of any status.
 #[derive(Debug)]
 pub(super) struct Answer {
-    status: StatusCode,
+    pub(super) status: StatusCode,
     headers: HeaderMap,
-    body: Vec<u8>,
+    /// Of an error only the start.
+    pub(super) body: Vec<u8>,
 }
 
 /// An HTTP client for the Catalog and the LMS. One that needs no TLS trusts no certificate, and is made where the machine
@@ -85,16 +86,6 @@ async fn read(mut response: Response, cap: usize) -> Result<Answer, CatalogError
 }
 
 impl Answer {
-    /// The status.
-    pub(super) fn status(&self) -> u16 {
-        self.status.as_u16()
-    }
-
-    /// The body; only the start of the body of an error.
-    pub(super) fn body(&self) -> &[u8] {
-        &self.body
-    }
-
     /// The body of an answer with status 200.
     ///
     /// # Errors
@@ -104,7 +95,7 @@ impl Answer {
             return Ok(self.body);
         }
         let said = if self.status.is_redirection() { self.leads_to() } else { quote(&self.body, secret) };
-        Err(CatalogError::Status { code: self.status(), said, retry_after: self.retry_after() })
+        Err(CatalogError::Status { code: self.status.as_u16(), said, retry_after: self.retry_after() })
     }
 
     /// By how much the Catalog's clock is ahead of ours, to the second, if the answer says what time it is.
@@ -166,16 +157,8 @@ pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 }
 
 fn not_answered(error: reqwest::Error) -> CatalogError {
-    if error.is_connect() {
-        unreachable("there is no connection to the Catalog", false, error)
-    } else {
-        unreachable("the Catalog closed the connection without an HTTP answer", true, error)
-    }
-}
-
-fn unreachable(what: &'static str, closed: bool, error: reqwest::Error) -> CatalogError {
     // Without the URL, which is long and may hold a password.
-    CatalogError::Unreachable { what, closed, source: Some(error.without_url()) }
+    CatalogError::Unreachable { closed: !error.is_connect(), source: Some(error.without_url()) }
 }
 
 #[cfg(test)]

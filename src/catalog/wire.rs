@@ -109,10 +109,10 @@ pub(super) fn read<T>(
         }
         Category::Data => Defect::Odd(quote(body, secret)),
         // Without the parser's message, which may quote the body.
-        _ => Defect::NotJson {
-            why: format!("line {}, column {}", error.line(), error.column()),
-            said: quote(body, secret),
-        },
+        _ => {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            Defect::NotJson(place, quote(body, secret))
+        }
     })
 }
 
@@ -351,7 +351,7 @@ mod tests {
         let defect = |body: &str| list(body.as_bytes(), 1000, None).unwrap_err();
         assert!(matches!(defect("\n<!doctype html><html>"), Defect::Html(_)));
         for cut in ["", "{\"count\": 1, \"results\": [{\"ke", "{\"count\": 1, \"results\": []} x"] {
-            assert!(matches!(defect(cut), Defect::NotJson { .. }), "{cut}");
+            assert!(matches!(defect(cut), Defect::NotJson(..)), "{cut}");
         }
         for odd in [
             "null",

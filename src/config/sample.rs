@@ -42,58 +42,37 @@ impl Key {
     }
 }
 
-/// A line of the sample.
-enum Line {
-    Section(&'static str),
-    Key(Key),
-    Other,
-}
-
-fn lines() -> impl Iterator<Item = (&'static str, Line)> {
+/// The lines of the sample, each with the key on it.
+fn lines() -> impl Iterator<Item = (&'static str, Option<Key>)> {
     let mut section = "";
     SAMPLE.lines().map(move |line| {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            section = name;
-            return (line, Line::Section(name));
-        }
+        section = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')).unwrap_or(section);
         // One without a default stands in a comment.
         let bare = line.strip_prefix("# ");
         let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        match bare.unwrap_or(line).split_once(" = ").filter(|(name, _)| is_name(name)) {
-            Some((name, value)) => {
-                let default = bare.is_none().then_some(value);
-                (line, Line::Key(Key { section, name, value, default }))
-            }
-            None => (line, Line::Other),
-        }
+        let pair = bare.unwrap_or(line).split_once(" = ").filter(|(name, _)| is_name(name));
+        let default = |value| bare.is_none().then_some(value);
+        (line, pair.map(|(name, value)| Key { section, name, value, default: default(value) }))
     })
 }
 
 /// Every key there is, in the order of the sample.
 pub(super) fn keys() -> impl Iterator<Item = Key> {
-    lines().filter_map(|(_, line)| match line {
-        Line::Key(key) => Some(key),
-        _ => None,
-    })
+    lines().filter_map(|(_, key)| key)
 }
 
 /// Whether there is such a section.
 pub(super) fn is_section(name: &str) -> bool {
-    lines().any(|(_, line)| matches!(line, Line::Section(section) if section == name))
+    keys().any(|key| key.section == name)
 }
 
 /// The sample with other values: those that `value` gives, as a TOML file has them.
 pub(super) fn with(value: impl Fn(&Key) -> Option<String>) -> String {
-    let mut text = String::new();
-    for (line, what) in lines() {
-        match what {
-            Line::Key(key) if let Some(value) = value(&key) => {
-                text.push_str(&format!("{} = {value}\n", key.name));
-            }
-            _ => text.extend([line, "\n"]),
-        }
-    }
-    text
+    let text = lines().map(|(line, key)| match key.and_then(|key| Some((key.name, value(&key)?))) {
+        Some((name, value)) => format!("{name} = {value}\n"),
+        None => format!("{line}\n"),
+    });
+    text.collect()
 }
 
 /// The name of the variable for `section.key`.
