@@ -136,7 +136,12 @@ impl<'a> Running<'a> {
             linked = self.report.linked,
             "pass over the Catalog started"
         );
-        let ended = self.all().await;
+        let all = async {
+            let whole = self.list().await?;
+            let settled = self.ask_by_key(whole).await?;
+            self.finish(whole, settled).await
+        };
+        let ended = all.await;
         if let Err(error) = &ended {
             tracing::warn!(
                 event = "reconcile.broke_off",
@@ -149,12 +154,6 @@ impl<'a> Running<'a> {
             }
         }
         ended.map(|()| self.report)
-    }
-
-    async fn all(&mut self) -> Result<(), PassError> {
-        let whole = self.list().await?;
-        let settled = self.ask_by_key(whole).await?;
-        self.finish(whole, settled).await
     }
 
     pub(super) fn store(&self) -> &'a Store {

@@ -122,7 +122,11 @@ impl Running<'_> {
         let refused = !self.options.allow_mass_change && self.report.is_over_allowance();
         if refused {
             let holds = if self.options.dry_run { "would hold" } else { "holds" };
-            self.report.reason(self.refusal(holds));
+            let (held, allowance) = (self.report.held_back, self.report.allowance);
+            self.report.reason(format!(
+                "the brake {holds} back {held} links that would be cleared or led to another host; {allowance} may be \
+                 in one pass; --allow-mass-change lets them through"
+            ));
         }
         if self.options.dry_run {
             return Ok(refused);
@@ -185,14 +189,6 @@ impl Running<'_> {
         self.report.reason(format!(
             "the database rejects what {count} overviews should have, for one {course}: {why}"
         ));
-    }
-
-    fn refusal(&self, holds: &str) -> String {
-        let (held, allowance) = (self.report.held_back, self.report.allowance);
-        format!(
-            "the brake {holds} back {held} links that would be cleared or led to another host; {allowance} may be in one \
-             pass; --allow-mass-change lets them through"
-        )
     }
 }
 
