@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::config;
-use crate::model::course_key::CourseKey;
 use crate::store::Overview;
 
 /// A link to share.
@@ -35,45 +34,44 @@ impl LinkSource {
     }
 }
 
-/// The link for the course of this row.
-pub fn of(row: &Overview, lms: &config::Lms) -> ShareLink {
-    resolve(&row.course, row.social_sharing_url.as_deref(), row.marketing_url.as_deref(), lms)
-}
-
-/// The link for `course`, from the two columns of its overview and the LMS's flags. An empty text is no URL.
+/// The link for the course of this row, from its two columns and the LMS's flags. An empty text is no URL.
 ///
 /// The About page's URL has the key as the LMS writes it: no `+` or `:` encoded, no slash at the end.
-fn resolve(
-    course: &CourseKey,
-    social_sharing_url: Option<&str>,
-    marketing_url: Option<&str>,
-    lms: &config::Lms,
-) -> ShareLink {
-    let social = social_sharing_url.filter(|url| lms.custom_course_urls && !url.is_empty());
-    let marketing = marketing_url.filter(|url| lms.marketing_site && !url.is_empty());
-    if let Some(url) = social {
-        return ShareLink { url: url.to_owned(), source: LinkSource::Social };
+pub fn of(row: &Overview, lms: &config::Lms) -> ShareLink {
+    let social = row.social_sharing_url.clone().filter(|url| lms.custom_course_urls && !url.is_empty());
+    let marketing = row.marketing_url.clone().filter(|url| lms.marketing_site && !url.is_empty());
+    match (social, marketing) {
+        (Some(url), _) => ShareLink { url, source: LinkSource::Social },
+        (None, Some(url)) => ShareLink { url, source: LinkSource::Marketing },
+        (None, None) => {
+            let root = lms.root_url.as_str().trim_end_matches('/');
+            ShareLink { url: format!("{root}/courses/{}/about", row.course), source: LinkSource::About }
+        }
     }
-    if let Some(url) = marketing {
-        return ShareLink { url: url.to_owned(), source: LinkSource::Marketing };
-    }
-    let root = lms.root_url.as_str().trim_end_matches('/');
-    ShareLink { url: format!("{root}/courses/{course}/about"), source: LinkSource::About }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::course_key::CourseKey;
+    use crate::model::extra_columns::Also;
 
     const CASES: &str = include_str!("../tests/fixtures/lms/share-link-cases.csv");
+    const COURSE: &str = "course-v1:edX+DemoX+2026";
     const ABOUT: &str = "https://lms.example/courses/course-v1:edX+DemoX+2026/about";
 
     fn lms(root: &str, custom_course_urls: bool, marketing_site: bool) -> config::Lms {
         config::Lms { root_url: root.parse().unwrap(), custom_course_urls, marketing_site }
     }
 
-    fn course() -> CourseKey {
-        CourseKey::parse("course-v1:edX+DemoX+2026").unwrap()
+    fn resolve(course: &str, social: Option<&str>, marketing: Option<&str>, lms: &config::Lms) -> ShareLink {
+        let row = Overview {
+            course: CourseKey::parse(course).unwrap(),
+            social_sharing_url: social.map(str::to_owned),
+            marketing_url: marketing.map(str::to_owned),
+            also: Also::NOTHING,
+        };
+        of(&row, lms)
     }
 
     #[test]
@@ -90,7 +88,7 @@ mod tests {
                 |text: &'static str| if text.is_empty() { vec![None, Some("")] } else { vec![Some(text)] };
             for social in texts(social) {
                 for marketing in texts(marketing) {
-                    assert_eq!(resolve(&course(), social, marketing, &lms).url, expected, "{line}");
+                    assert_eq!(resolve(COURSE, social, marketing, &lms).url, expected, "{line}");
                 }
             }
             cases += 1;
@@ -101,7 +99,7 @@ mod tests {
     #[test]
     fn the_source_names_the_column() {
         let lms = lms("https://lms.example", true, true);
-        let source = |social, marketing| resolve(&course(), social, marketing, &lms).source;
+        let source = |social, marketing| resolve(COURSE, social, marketing, &lms).source;
         assert_eq!(source(Some("s"), Some("m")), LinkSource::Social);
         assert_eq!(source(None, Some("m")), LinkSource::Marketing);
         assert_eq!(source(None, None), LinkSource::About);
@@ -111,12 +109,11 @@ mod tests {
     #[test]
     fn the_root_may_end_with_a_slash_or_have_a_path() {
         for root in ["https://lms.example", "https://lms.example/"] {
-            assert_eq!(resolve(&course(), None, None, &lms(root, true, true)).url, ABOUT);
+            assert_eq!(resolve(COURSE, None, None, &lms(root, true, true)).url, ABOUT);
         }
         let below = lms("https://campus.example/lms/", true, true);
-        let old = CourseKey::parse("ÉcoleX/Français/2012").unwrap();
         assert_eq!(
-            resolve(&old, None, None, &below).url,
+            resolve("ÉcoleX/Français/2012", None, None, &below).url,
             "https://campus.example/lms/courses/ÉcoleX/Français/2012/about"
         );
     }
