@@ -143,12 +143,11 @@ fn variables(
         .filter(|(name, _)| name.starts_with(PREFIX))
         .partition(|(name, _)| name[PREFIX.len()..].contains("__"));
     for (name, _) in &others {
-        let (plain, ending) =
-            name.strip_suffix("_FILE").map_or((name.as_str(), ""), |plain| (plain, "_FILE"));
         // The names of some keys end like this themselves.
-        let whole = sample::with_one_underscore(name).map(|key| (key, ""));
-        if let Some((key, ending)) = whole.or_else(|| Some((sample::with_one_underscore(plain)?, ending))) {
+        let plain = || sample::with_one_underscore(name.strip_suffix("_FILE")?);
+        if let Some(key) = sample::with_one_underscore(name).or_else(plain) {
             let right = sample::variable(&key.to_string());
+            let ending = &name[right.len() - 1..];
             let why = format!("two underscores stand between section and key: {right}{ending}");
             return Err(ConfigError::new(why).at(Some(name.clone())));
         }
