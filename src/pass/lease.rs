@@ -59,7 +59,9 @@ impl Lease {
                     return Err(PassError::Taken { holder });
                 }
                 let (halt, job) = (stop.child_token(), jobs.add(LEASE_JOB, RENEW));
-                return Ok(Self::keep(store.clone(), me, halt, job));
+                let renewal = tokio::spawn(renew(store.clone(), me.clone(), halt.clone(), job));
+                let (store, _renewal) = (store.clone(), AbortOnDropHandle::new(renewal));
+                return Ok(Self { store, me, halt, _renewal });
             }
             let seen = store.holder(JOB).await?;
             // Renewed or not: that shows when its end has moved.
@@ -78,11 +80,6 @@ impl Lease {
                 () = tokio::time::sleep(if waits { LOOK_FOR_END } else { LOOK }) => {}
             }
         }
-    }
-
-    fn keep(store: Store, me: String, halt: CancellationToken, job: Job) -> Self {
-        let renewal = tokio::spawn(renew(store.clone(), me.clone(), halt.clone(), job));
-        Self { store, me, halt, _renewal: AbortOnDropHandle::new(renewal) }
     }
 
     /// Gives the lease back. If that fails it runs out by itself.

@@ -47,7 +47,7 @@ use self::running::Running;
 use crate::config;
 use crate::engine::Engine;
 use crate::jobs::Jobs;
-use crate::store::{ChangedBy, PassKind, Verdict};
+use crate::store::{ChangedBy, PassKind, Store, Verdict};
 use crate::telemetry::report as in_one_line;
 use crate::telemetry::traces::{self, count};
 
@@ -96,15 +96,14 @@ impl Pass {
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Report, PassError> {
-        let page_size = self.page_size(options).await?;
         if options.dry_run {
             // It writes nothing, so it needs no lease either, which would be a write.
             let halt = stop.child_token();
-            return run(&self.parts, options, page_size, progress, stop, halt).await;
+            return run(&self.parts, options, progress, stop, halt).await;
         }
         let lease =
             Lease::take(self.parts.engine.store(), &self.jobs, Duration::ZERO, progress, &stop).await?;
-        self.run_with(lease, options, page_size, progress, stop).await
+        self.run_with(lease, options, progress, stop).await
     }
 
     /// The same if it is wanted, and else none. Waits up to `patience` for the end of another pass.
@@ -122,11 +121,10 @@ impl Pass {
         if !self.is_wanted(wanted, options.kind).await? {
             return Ok(None);
         }
-        let page_size = self.page_size(options).await?;
         let lease = Lease::take(self.parts.engine.store(), &self.jobs, patience, progress, &stop).await?;
         // Again, with the lease: another worker may have made the whole pass since.
         match self.is_wanted(wanted, options.kind).await {
-            Ok(true) => self.run_with(lease, options, page_size, progress, stop).await.map(Some),
+            Ok(true) => self.run_with(lease, options, progress, stop).await.map(Some),
             other => {
                 lease.release().await;
                 other.map(|_| None)
@@ -151,7 +149,6 @@ impl Pass {
         &self,
         lease: Lease,
         options: Options,
-        page_size: PageSize,
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<Report, PassError> {
@@ -160,58 +157,23 @@ impl Pass {
             PassKind::Light => ChangedBy::LightPass,
         };
         let parts = Parts { engine: self.parts.engine.writing_as(by), ..self.parts.clone() };
-        let ended = run(&parts, options, page_size, progress, stop, lease.halt.clone()).await;
+        let ended = run(&parts, options, progress, stop, lease.halt.clone()).await;
         if !matches!(ended, Err(PassError::LeaseLost)) {
             lease.release().await;
         }
         ended
     }
-
-    /// Where the page size begins, and whether it may change.
-    async fn page_size(&self, Options { kind, page_size, .. }: Options) -> Result<PageSize, PassError> {
-        let store = self.parts.engine.store();
-        Ok(match page_size {
-            config::PageSize::Fixed(size) => PageSize::fixed(size),
-            config::PageSize::Auto => {
-                let passes = store.last_passes(None, 10).await?;
-                let settled =
-                    passes.iter().find(|pass| pass.finished_at.is_some() && pass.verdict != Verdict::Failed);
-                let last = settled.and_then(|pass| u32::try_from(pass.page_size).ok());
-                match kind {
-                    PassKind::Full => PageSize::auto(last),
-                    PassKind::Light => PageSize::kept(last),
-                }
-            }
-            config::PageSize::Lms => {
-                let size = store.lms_page_size().await.map_err(PassError::LmsPageSize)?;
-                // The LMS's own default where nobody has set anything.
-                let size = size.and_then(|size| u32::try_from(size).ok()).unwrap_or(FIRST);
-                PageSize::fixed(size.clamp(1, 10_000))
-            }
-        })
-    }
 }
 
-/// One pass, in a span of its own.
+/// One pass, in a span of its own: the root of its trace, but for a command's.
 async fn run(
     parts: &Parts,
     options: Options,
-    page_size: PageSize,
     progress: &dyn Progress,
     stop: CancellationToken,
     halt: CancellationToken,
 ) -> Result<Report, PassError> {
-    let span = span(options);
-    let pass =
-        async { Running::begin(parts, options, page_size, progress, stop, halt).await?.complete().await };
-    let ended = pass.instrument(span.clone()).await;
-    note_end(&span, &ended);
-    ended
-}
-
-/// The span of a pass; the root of its trace, but for a command's.
-fn span(options: Options) -> Span {
-    tracing::info_span!(
+    let span = tracing::info_span!(
         "reconcile",
         course_sharing.kind = options.kind.as_str(),
         course_sharing.dry_run = options.dry_run,
@@ -221,18 +183,45 @@ fn span(options: Options) -> Span {
         course_sharing.rows_written = Empty,
         course_sharing.requests = Empty,
         course_sharing.broken_runs = Empty,
-    )
+    );
+    let pass = async {
+        let page_size = page_size(parts.engine.store(), options).await?;
+        Running::begin(parts, options, page_size, progress, stop, halt).await?.complete().await
+    };
+    let ended = pass.instrument(span.clone()).await;
+    match &ended {
+        _ if span.is_disabled() => {}
+        Ok(report) => note_end(&span, report),
+        Err(error) => traces::fail(&span, error.into(), &in_one_line(error)),
+    }
+    ended
+}
+
+/// Where the page size begins, and whether it may change.
+async fn page_size(store: &Store, Options { kind, page_size, .. }: Options) -> Result<PageSize, PassError> {
+    Ok(match page_size {
+        config::PageSize::Fixed(size) => PageSize::fixed(size),
+        config::PageSize::Auto => {
+            let passes = store.last_passes(None, 10).await?;
+            let settled =
+                passes.iter().find(|pass| pass.finished_at.is_some() && pass.verdict != Verdict::Failed);
+            let last = settled.and_then(|pass| u32::try_from(pass.page_size).ok());
+            match kind {
+                PassKind::Full => PageSize::auto(last),
+                PassKind::Light => PageSize::kept(last),
+            }
+        }
+        config::PageSize::Lms => {
+            let size = store.lms_page_size().await.map_err(PassError::LmsPageSize)?;
+            // The LMS's own default where nobody has set anything.
+            let size = size.and_then(|size| u32::try_from(size).ok()).unwrap_or(FIRST);
+            PageSize::fixed(size.clamp(1, 10_000))
+        }
+    })
 }
 
 /// What became of a pass.
-fn note_end(span: &Span, ended: &Result<Report, PassError>) {
-    if span.is_disabled() {
-        return;
-    }
-    let report = match ended {
-        Ok(report) => report,
-        Err(error) => return traces::fail(span, error.into(), &in_one_line(error)),
-    };
+fn note_end(span: &Span, report: &Report) {
     let reasons = report.reasons.join("; ");
     span.record("course_sharing.pass", report.pass);
     span.record("course_sharing.outcome", report.verdict.as_str());

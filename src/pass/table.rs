@@ -16,13 +16,16 @@ impl Report {
         for reason in &self.reasons {
             let _ = writeln!(out, "  {reason}");
         }
-        for (title, rows) in self.rows() {
+        let numbers = self.rows().map(|(title, rows)| {
+            let line = |(name, number)| format!("{name:<34} {number:>12}");
+            (title.to_owned(), rows.into_iter().map(line).collect())
+        });
+        for (title, lines) in numbers.into_iter().chain(self.lists()) {
             let _ = writeln!(out, "\n{title}");
-            for (name, number) in rows {
-                let _ = writeln!(out, "  {name:<34} {number:>12}");
+            for line in lines {
+                let _ = writeln!(out, "  {line}");
             }
         }
-        self.lists(&mut out);
         out
     }
 
@@ -71,57 +74,24 @@ impl Report {
         [("Catalog", catalog), ("Overviews", overviews), ("Changes", changes), ("Cost", cost)]
     }
 
-    fn lists(&self, out: &mut String) {
-        if !self.broken.is_empty() {
-            let _ = writeln!(out, "\nBroken runs");
-        }
-        for broken in &self.broken {
-            let name = |key: &Option<String>| key.clone().unwrap_or_else(|| "?".to_owned());
+    /// What is named, as far as there is any, each list with its title.
+    fn lists(&self) -> impl Iterator<Item = (String, Vec<String>)> {
+        let name = |key: &Option<String>| key.clone().unwrap_or_else(|| "?".to_owned());
+        let broken = self.broken.iter().map(|broken| {
             let (after, before) = (name(&broken.after), name(&broken.before));
-            let _ = writeln!(
-                out,
-                "  position {}, between {after} and {before}: {}",
-                broken.position, broken.error
-            );
-        }
-        let lists = [
-            ("Refused URLs", &self.refused_urls),
-            ("Rows of no use", &self.odd),
-            ("Not settled", &self.unsettled_keys),
-        ];
-        for (title, lines) in lists {
-            if !lines.is_empty() {
-                let _ = writeln!(out, "\n{title}");
-            }
-            for line in lines {
-                let _ = writeln!(out, "  {line}");
-            }
-        }
-        if !self.held.is_empty() {
-            let _ = writeln!(out, "\nHeld back: {} of {}", self.held.len(), self.held_back);
-        }
-        for held in &self.held {
-            // What stands in the LMS's table may be anything.
-            let name = |url: &Option<String>| url.as_deref().map_or_else(|| "none".to_owned(), escape);
-            let _ = writeln!(out, "  {}: {} -> {}", held.key, name(&held.from), name(&held.to));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::report::Broken;
-    use super::*;
-    use crate::engine::{Change, Why};
-
-    #[test]
-    fn the_table_names_what_is_broken_and_held() {
-        let broken = Broken { position: 30, after: Some("a/b/c".to_owned()), ..Broken::default() };
+            format!("position {}, between {after} and {before}: {}", broken.position, broken.error)
+        });
+        // What stands in the LMS's table may be anything.
+        let link = |url: &Option<String>| url.as_deref().map_or_else(|| "none".to_owned(), escape);
         let held =
-            Change { key: "d/e/f".to_owned(), from: None, to: None, why: Why::Cleared, also: Vec::new() };
-        let report = Report { broken: vec![broken], held: vec![held], ..Report::default() };
-        let human = report.human();
-        assert!(human.contains("position 30, between a/b/c and ?"), "{human}");
-        assert!(human.contains("Held back: 1 of 0"), "{human}");
+            self.held.iter().map(|held| format!("{}: {} -> {}", held.key, link(&held.from), link(&held.to)));
+        let lists = [
+            ("Broken runs".to_owned(), broken.collect()),
+            ("Refused URLs".to_owned(), self.refused_urls.clone()),
+            ("Rows of no use".to_owned(), self.odd.clone()),
+            ("Not settled".to_owned(), self.unsettled_keys.clone()),
+            (format!("Held back: {} of {}", self.held.len(), self.held_back), held.collect()),
+        ];
+        lists.into_iter().filter(|(_, lines): &(String, Vec<String>)| !lines.is_empty())
     }
 }
