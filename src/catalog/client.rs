@@ -40,16 +40,9 @@ impl Client {
         let is_tls = |url: &Url| url.scheme() == "https";
         let needs_tls = is_tls(&settings.url) || settings.token_url.as_ref().is_some_and(|url| is_tls(url));
         let http = transport::http(settings.concurrency, needs_tls)?;
-        let tokens = match (&settings.token_url, &settings.client_id, &settings.client_secret) {
-            (Some(url), Some(id), Some(secret)) => {
-                Some(Tokens::new(http.clone(), (**url).clone(), id.clone(), secret.clone(), settings.timeout))
-            }
-            // No configuration with a part of them is valid.
-            _ => None,
-        };
         let requests = Requests {
             limiter: RateLimiter::new(settings.concurrency, settings.requests_per_hour),
-            tokens,
+            tokens: Tokens::new(http.clone(), settings),
             http,
             timeout: settings.timeout,
             max_body_bytes: settings.max_body_bytes,

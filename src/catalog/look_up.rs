@@ -35,17 +35,13 @@ impl Client {
                     observations.extend(observe(page, &batch.keys));
                 }
                 Err(error) => {
-                    let lost = batches.failed(batch, &error);
+                    let (lost, is_broken) = batches.failed(batch, &error);
+                    if lost.is_empty() {
+                        tracing::debug!(error = %error, "a batch of runs failed; its halves are asked for next");
+                    }
                     let error = Arc::new(error);
-                    let (keys, why) = match lost {
-                        Lost::None => {
-                            tracing::debug!(error = %error, "a batch of runs failed; its halves are asked for next");
-                            continue;
-                        }
-                        Lost::One(keys) => (keys, Unknown::Broken(error)),
-                        Lost::All(keys) => (keys, Unknown::Failed(error)),
-                    };
-                    observations.extend(keys.into_iter().map(|key| (key, Observation::Unknown(why.clone()))));
+                    let why = if is_broken { Unknown::Broken(error) } else { Unknown::Failed(error) };
+                    observations.extend(lost.into_iter().map(|key| (key, Observation::Unknown(why.clone()))));
                 }
             }
         }
@@ -107,7 +103,7 @@ fn of_both(one: Observation, two: Observation) -> Observation {
 
 /// The runs that are still to be asked for.
 #[derive(Debug)]
-pub(super) struct Batches {
+struct Batches {
     rest: Vec<RunKey>,
     parts: Vec<Batch>,
     budget: usize,
@@ -117,34 +113,23 @@ pub(super) struct Batches {
 
 /// The keys of one request, at least one.
 #[derive(Debug)]
-pub(super) struct Batch {
+struct Batch {
     /// The runs.
-    pub(super) keys: Vec<RunKey>,
+    keys: Vec<RunKey>,
     /// What a failure may mean.
-    pub(super) kind: Kind,
+    kind: Kind,
     shortened: bool,
-}
-
-/// The runs that a failure leaves unknown.
-#[derive(Debug)]
-pub(super) enum Lost {
-    /// None yet.
-    None,
-    /// A run that was asked for alone.
-    One(Vec<RunKey>),
-    /// All without an answer so far.
-    All(Vec<RunKey>),
 }
 
 impl Batches {
     /// `keys` without duplicates; `budget` in bytes of `keys=`.
-    pub(super) fn new(mut keys: Vec<RunKey>, budget: usize) -> Self {
+    fn new(mut keys: Vec<RunKey>, budget: usize) -> Self {
         keys.reverse();
         Self { rest: keys, parts: Vec::new(), budget, failed_in_a_row: 0, patience: 0 }
     }
 
     /// The next request.
-    pub(super) fn next(&mut self) -> Option<Batch> {
+    fn next(&mut self) -> Option<Batch> {
         if let Some(part) = self.parts.pop() {
             return Some(part);
         }
@@ -161,7 +146,7 @@ impl Batches {
     }
 
     /// A request was answered.
-    pub(super) fn succeeded(&mut self, batch: &Batch) {
+    fn succeeded(&mut self, batch: &Batch) {
         self.failed_in_a_row = 0;
         if batch.shortened {
             // The server accepts no longer URL: later batches get the length that worked.
@@ -169,8 +154,9 @@ impl Batches {
         }
     }
 
-    /// A request failed for good. Runs that are not lost come again in [`Self::next`].
-    pub(super) fn failed(&mut self, mut batch: Batch, error: &CatalogError) -> Lost {
+    /// A request failed for good. Returns the runs that this leaves unknown, and whether it is one that was asked for
+    /// alone; else it is all without an answer so far. Runs that are not lost come again in [`Self::next`].
+    fn failed(&mut self, mut batch: Batch, error: &CatalogError) -> (Vec<RunKey>, bool) {
         self.failed_in_a_row += 1;
         let closed = matches!(error, CatalogError::Unreachable { closed: true, .. });
         let too_long = closed || matches!(error, CatalogError::Status { code: 400 | 414, .. });
@@ -180,10 +166,10 @@ impl Batches {
             let mut lost = batch.keys;
             lost.extend(self.parts.drain(..).rev().flat_map(|part| part.keys));
             lost.extend(self.rest.drain(..).rev());
-            return Lost::All(lost);
+            return (lost, false);
         }
         if batch.keys.len() == 1 {
-            return Lost::One(batch.keys);
+            return (batch.keys, true);
         }
         let shortened = too_long || batch.shortened;
         let second = batch.keys.split_off(batch.keys.len() / 2);
@@ -192,7 +178,7 @@ impl Batches {
             let kind = if closed && keys.len() == 1 { Kind::One } else { Kind::Part };
             self.parts.push(Batch { keys, kind, shortened });
         }
-        Lost::None
+        (Vec::new(), false)
     }
 }
 
@@ -230,10 +216,7 @@ mod tests {
                     batches.succeeded(&batch);
                     found.extend(batch.keys);
                 }
-                Some(error) => match batches.failed(batch, &error) {
-                    Lost::None => {}
-                    Lost::One(keys) | Lost::All(keys) => lost.extend(keys),
-                },
+                Some(error) => lost.extend(batches.failed(batch, &error).0),
             }
         }
         (requests, found, lost)

@@ -9,12 +9,13 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use url::Url;
 
 use super::error::CatalogError;
 use super::rate_limiter::bounded_pause;
 use super::transport::{self, Answer};
+use crate::config;
 use crate::telemetry::traces;
 
 /// An answer with a token has one or two kilobytes; no more than this is read.
@@ -89,15 +90,12 @@ impl Token {
 }
 
 impl Tokens {
-    /// Asks for none yet.
-    pub(super) fn new(
-        http: reqwest::Client,
-        url: Url,
-        id: String,
-        secret: SecretString,
-        timeout: Duration,
-    ) -> Self {
-        Self { http, url, id, secret, timeout, state: Mutex::default() }
+    /// Asks for none yet. None where no endpoint is configured.
+    pub(super) fn new(http: reqwest::Client, settings: &config::Catalog) -> Option<Self> {
+        let url = Url::clone(settings.token_url.as_ref()?);
+        // No configuration has an endpoint without these.
+        let (id, secret) = (settings.client_id.clone()?, settings.client_secret.clone()?);
+        Some(Self { http, url, id, secret, timeout: settings.timeout, state: Mutex::default() })
     }
 
     /// The token in use, or a new one when it is about to expire.
@@ -116,10 +114,11 @@ impl Tokens {
                 *state = State { token: Some(token.clone()), ..State::default() };
                 Ok(token)
             }
-            Err((error, retry_after)) => {
+            Err(error) => {
                 state.failures += 1;
-                let pause = retry_after.or_else(|| pause_after(state.failures));
-                state.not_before = pause.map(|pause| (Instant::now() + pause, error.to_string()));
+                let pause = || pause_after(state.failures).map(|pause| Instant::now() + pause);
+                let until = error.reopens_at().or_else(pause);
+                state.not_before = until.map(|until| (until, error.to_string()));
                 Err(error)
             }
         }
@@ -133,8 +132,7 @@ impl Tokens {
         }
     }
 
-    /// A new token; else the error, and how long the endpoint wants to be left alone, if it says so.
-    async fn fetch(&self) -> Result<Token, (CatalogError, Option<Duration>)> {
+    async fn fetch(&self) -> Result<Token, CatalogError> {
         let form = [
             ("grant_type", "client_credentials"),
             ("client_id", &self.id),
@@ -143,25 +141,17 @@ impl Tokens {
         ];
         let begun = Instant::now();
         let span = transport::span("POST", &self.url, self.url.path());
-        let sent = transport::send(self.http.post(self.url.clone()).form(&form), self.timeout, CAP);
-        let answer = sent.instrument(span.clone()).await.map_err(|error| (not_sent(&error), None));
-        let token = answer.and_then(|answer| {
-            span.record("http.response.status_code", i64::from(answer.status.as_u16()));
-            read(&answer, begun)
-        });
-        token.inspect_err(|(error, _)| traces::fail(&span, error.outcome().into(), error))
-    }
-}
-
-/// What an answer gives; else the error, and how long the endpoint wants to be left alone, if it says so.
-fn read(answer: &Answer, begun: Instant) -> Result<Token, (CatalogError, Option<Duration>)> {
-    match answer.status.as_u16() {
-        200 => granted(answer, begun).map_err(|error| (error, None)),
-        429 => {
-            let pause = bounded_pause(answer.retry_after().unwrap_or_default());
-            Err((failed("it throttles (429)", true), Some(pause)))
-        }
-        status => Err((refusal(status, answer), None)),
+        let exchange = async {
+            let sent = transport::send(self.http.post(self.url.clone()).form(&form), self.timeout, CAP);
+            let answer = sent.await.map_err(|error| not_sent(&error))?;
+            Span::current().record("http.response.status_code", i64::from(answer.status.as_u16()));
+            match answer.status.as_u16() {
+                200 => granted(&answer, begun),
+                status => Err(refusal(status, &answer)),
+            }
+        };
+        let token = exchange.instrument(span.clone()).await;
+        token.inspect_err(|error| traces::fail(&span, error.outcome().into(), error))
     }
 }
 
@@ -188,6 +178,11 @@ fn granted(answer: &Answer, begun: Instant) -> Result<Token, CatalogError> {
 }
 
 fn refusal(status: u16, answer: &Answer) -> CatalogError {
+    if status == 429 {
+        let pause = bounded_pause(answer.retry_after().unwrap_or_default());
+        let (why, until) = ("it throttles (429)".to_owned(), Some(Instant::now() + pause));
+        return CatalogError::Token { why, transient: true, until };
+    }
     let named = serde_json::from_slice::<Refused>(&answer.body).ok();
     let named = named.and_then(|refused| ERRORS.into_iter().find(|known| *known == refused.error));
     let what = match (status, named) {
