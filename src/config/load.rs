@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::mask::mask;
+use super::address::mask;
 use super::sample::{self, PREFIX};
 use super::settings::{Origin, Settings};
 use super::{Config, ConfigError};

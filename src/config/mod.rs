@@ -7,20 +7,18 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[path = "../../tests/fuzz/properties/config.rs"]
 pub(crate) mod fuzzing;
-mod literal;
 mod load;
-mod mask;
 mod sample;
 mod sections;
 mod settings;
 mod validate;
 mod values;
 
+pub(crate) use self::address::without_password;
 pub use self::address::{TlsFiles, TraceUrl, WebUrl};
 pub use self::error::ConfigError;
 pub(crate) use self::load::read_secret;
 pub use self::load::{DEFAULT_FILE, file, named_file};
-pub(crate) use self::mask::without_password;
 pub use self::sections::{Amqp, Catalog, Config, Database, Heal, Http, Lms, Log, Reconcile, Sync};
 pub use self::settings::{Origin, Settings, Shown};
 pub use self::values::{Absent, LogFormat, PageSize, Schedule};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::mask::{mask, without_password};
+use super::address::{mask, without_password};
 use super::sample::{self, Key};
 use super::{Amqp, Catalog, Config, ConfigError, Database, Lms, Log, Reconcile, Sync};
 

@@ -21,12 +21,10 @@ mod page_size;
 mod parts;
 mod ranges;
 mod report;
-mod resume;
 mod running;
 mod settle_page;
 mod table;
 mod verdict;
-mod waiting;
 
 pub use self::parts::{Options, PassError, Phase, Progress, Silent, Status};
 pub use self::report::{Broken, Report};
@@ -42,7 +40,6 @@ use tracing::{Instrument, Span};
 use self::lease::Lease;
 use self::page_size::{FIRST, PageSize};
 use self::parts::Parts;
-use self::resume::resumable;
 use self::running::Running;
 use crate::config;
 use crate::engine::Engine;
@@ -135,7 +132,7 @@ impl Pass {
     async fn is_wanted(&self, wanted: Wanted, kind: PassKind) -> Result<bool, PassError> {
         Ok(match wanted {
             Wanted::Rest => {
-                resumable(&self.parts).await?.is_some_and(|(_, report)| report.resumed <= RESUMED)
+                self.parts.resumable().await?.is_some_and(|(_, report)| report.resumed <= RESUMED)
             }
             Wanted::NoneSince(since) => {
                 let kind = Some(kind).filter(|kind| *kind == PassKind::Full);

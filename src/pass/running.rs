@@ -7,8 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::page_size::PageSize;
 use super::parts::{Parts, Phase, Progress, Status};
-use super::resume::{first_row, last_complete};
-use super::waiting::Waiting;
+use super::report::Waiting;
 use super::{Options, PassError, Report};
 use crate::config::Absent;
 use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why, allowance};
@@ -85,9 +84,9 @@ impl<'a> Running<'a> {
     ) -> Result<Self, PassError> {
         let engine = parts.engine.past_cache();
         let engine = if options.kind == PassKind::Light { engine.clearing_nothing() } else { engine };
-        let (row, report) = first_row(parts, options, &mut page_size).await?;
+        let (row, report) = parts.first_row(options, &mut page_size).await?;
         let position = row.as_ref().map_or(0, |row| u64::try_from(row.position).unwrap_or_default());
-        let last_complete = last_complete(engine.store(), row.as_ref()).await?;
+        let last_complete = parts.last_complete(row.as_ref()).await?;
         let now = Instant::now();
         let mut running = Self {
             parts,
