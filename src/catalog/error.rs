@@ -33,7 +33,7 @@ pub enum CatalogError {
         source: Option<reqwest::Error>,
     },
     /// No complete answer within this time, at most `catalog.timeout`.
-    #[error("the Catalog gave no complete answer within {}", seconds(*.0))]
+    #[error("the Catalog gave no complete answer within {:.1} s", .0.as_secs_f64())]
     Timeout(Duration),
     /// An answer with a status other than 200. A caller gets another variant for 401 and 429.
     #[error("the Catalog answered {code}{}{}", quoted(said), advice(*code))]
@@ -171,10 +171,6 @@ fn time(moment: Instant) -> String {
     clock::time_of(moment).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
-}
-
 /// The start of a body for a log line: one line of at most 120 characters, with control characters escaped and without
 /// `secret`. Of a web page only its title.
 pub(super) fn quote(body: &[u8], secret: Option<&str>) -> String {
@@ -185,15 +181,11 @@ pub(super) fn quote(body: &[u8], secret: Option<&str>) -> String {
         text = text.replace(secret, "***");
     }
     if text.trim_start().starts_with('<') {
-        text = title(&text).map_or("an HTML page".to_owned(), |title| format!("an HTML page: {title}"));
+        let title = text.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+        text = title.map_or("an HTML page".to_owned(), |(title, _)| format!("an HTML page: {title}"));
     }
     let words: Vec<&str> = text.split_whitespace().collect();
     cut(&escape(&words.join(" ")), SHOWN)
-}
-
-fn title(page: &str) -> Option<&str> {
-    let (_, title) = page.split_once("<title>")?;
-    title.split_once("</title>").map(|(title, _)| title)
 }
 
 #[cfg(test)]

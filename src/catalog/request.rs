@@ -157,7 +157,7 @@ impl Requests {
         token: Option<&Token>,
         read: Read<'_, T>,
     ) -> Result<Page<T>, CatalogError> {
-        let span = transport::span("GET", &target.url, target.path);
+        let span = transport::span("GET", &target.url);
         if resends > 0 {
             span.record("http.request.resend_count", resends);
         }

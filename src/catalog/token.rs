@@ -140,7 +140,7 @@ impl Tokens {
             ("token_type", "jwt"),
         ];
         let begun = Instant::now();
-        let span = transport::span("POST", &self.url, self.url.path());
+        let span = transport::span("POST", &self.url);
         let exchange = async {
             let sent = transport::send(self.http.post(self.url.clone()).form(&form), self.timeout, CAP);
             let answer = sent.await.map_err(|error| not_sent(&error))?;

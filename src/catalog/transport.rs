@@ -126,7 +126,7 @@ impl Answer {
 
 /// The span of one request, by OpenTelemetry's conventions for HTTP clients. None outside a trace. User name and password
 /// of the URL are left out.
-pub(super) fn span(method: &'static str, url: &Url, path: &str) -> Span {
+pub(super) fn span(method: &'static str, url: &Url) -> Span {
     if !traces::is_running() {
         return Span::none();
     }
@@ -135,13 +135,13 @@ pub(super) fn span(method: &'static str, url: &Url, path: &str) -> Span {
     let _ = shown.set_username("").and_then(|()| shown.set_password(None));
     tracing::info_span!(
         "request",
-        otel.name = format!("{method} {path}"),
+        otel.name = format!("{method} {}", url.path()),
         otel.kind = "client",
         http.request.method = method,
         http.request.resend_count = Empty,
         http.response.status_code = Empty,
         url.full = shown.as_str(),
-        url.template = path,
+        url.template = url.path(),
         server.address = url.host_str().unwrap_or_default(),
         server.port = url.port_or_known_default().map(i64::from),
     )

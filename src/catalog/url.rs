@@ -21,7 +21,7 @@ const ALWAYS: &str = "exclude_utm=1&fields=key,marketing_url";
 /// Rows for runs that were not asked for, as the Catalog ignores case.
 const SLACK: usize = 20;
 /// The rest of the query, with the longest numbers that it may have.
-const AROUND: usize = "keys=&limit=100000&".len();
+const AROUND: usize = "keys=&limit=100000&&pass=00000000".len();
 
 /// All but letters, digits and these.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
@@ -31,8 +31,6 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 pub(super) struct Target {
     /// The URL.
     pub(super) url: Url,
-    /// The path of the list, below the root.
-    pub(super) path: &'static str,
     /// Rows asked for; an answer with more is refused.
     pub(super) rows: usize,
 }
@@ -63,9 +61,7 @@ impl Urls {
     /// The same with a parameter that the Catalog ignores. It keeps whole answers by URL: under a new one it looks at its
     /// database.
     pub(super) fn past_cache(&self, unique: u32) -> Self {
-        let unique = format!("&pass={unique:08x}");
-        let budget = (self.budget + self.unique.len()).saturating_sub(unique.len());
-        Self { unique, budget, ..self.clone() }
+        Self { unique: format!("&pass={unique:08x}"), ..self.clone() }
     }
 
     /// The bytes that the value of `keys=` may take.
@@ -77,7 +73,7 @@ impl Urls {
     pub(super) fn page(&self, offset: u64, limit: u32) -> Target {
         let rows = limit.max(1) as usize;
         let query = format!("limit={rows}&offset={offset}&{}{}", self.always, self.unique);
-        with_query(&self.list, PATH, &query, rows)
+        with_query(&self.list, &query, rows)
     }
 
     /// These runs, at least one: an empty `keys=` means all runs. With some rows more, as the Catalog ignores case.
@@ -86,7 +82,7 @@ impl Urls {
         let list = keys.iter().map(|key| encoded(key.as_str()).to_string()).collect::<Vec<_>>().join(",");
         let rows = keys.len() + SLACK;
         let query = format!("keys={list}&limit={rows}&{}{}", self.always, self.unique);
-        with_query(&self.list, PATH, &query, rows)
+        with_query(&self.list, &query, rows)
     }
 
     /// The courses that changed at `since` or later, `limit` of them from `offset` on. Always with a time: an empty one
@@ -94,7 +90,7 @@ impl Urls {
     pub(super) fn changed_since(&self, since: DateTime<Utc>, offset: usize, limit: usize) -> Target {
         let since = since.to_rfc3339_opts(SecondsFormat::Micros, true);
         let query = format!("limit={limit}&offset={offset}&{OF_COURSES}{}&timestamp={since}", self.unique);
-        with_query(&self.courses, COURSES, &query, limit)
+        with_query(&self.courses, &query, limit)
     }
 }
 
@@ -106,10 +102,10 @@ fn below(root: &Url, path: &str) -> Url {
     url
 }
 
-fn with_query(list: &Url, path: &'static str, query: &str, rows: usize) -> Target {
+fn with_query(list: &Url, query: &str, rows: usize) -> Target {
     let mut url = list.clone();
     url.set_query(Some(query));
-    Target { url, path, rows }
+    Target { url, rows }
 }
 
 /// The bytes that a key takes in `keys=`: percent-encoded, with its comma.

@@ -6,7 +6,7 @@
 //! with the ledger, and gives its verdict.
 //!
 //! ```text
-//! lease ─▶ resume ─▶ list ────────▶ by_key ─▶ verdict ─▶ report
+//! lease ─▶ parts ──▶ list ────────▶ by_key ─▶ verdict ─▶ report
 //!                     │               │          └ held, heal, custom courses
 //!                     └▶ settle_page ─┴▶ Engine::observe
 //! ```
