@@ -73,9 +73,6 @@ async fn read(mut response: Response, cap: usize) -> Result<Answer, CatalogError
         }
         return Ok(Answer { status, headers, body });
     }
-    if response.content_length().is_some_and(|length| length > cap as u64) {
-        return Err(Defect::TooLarge(cap).into());
-    }
     while let Some(chunk) = response.chunk().await.map_err(|_| Defect::Cut)? {
         if body.len() + chunk.len() > cap {
             return Err(Defect::TooLarge(cap).into());
@@ -114,13 +111,9 @@ impl Answer {
     /// Only scheme and host: the rest may hold secrets.
     fn leads_to(&self) -> String {
         let location = self.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-        match location.map(Url::parse) {
-            Some(Ok(url)) => {
-                quote(format!("a redirect to {}", url.origin().ascii_serialization()).as_bytes(), None)
-            }
-            Some(Err(_)) => "a redirect to another path".to_owned(),
-            None => "a redirect without a location".to_owned(),
-        }
+        let origin = location.and_then(|location| Some(Url::parse(location).ok()?.origin()));
+        let to = origin.map_or(String::new(), |origin| format!(" to {}", origin.ascii_serialization()));
+        quote(format!("a redirect{to}").as_bytes(), None)
     }
 }
 
