@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::PassError;
 use super::list::Listing;
-use super::parts::Phase;
+use super::progress::Phase;
 use super::report::push;
 use super::running::Running;
 use crate::catalog::Purpose;

@@ -10,7 +10,7 @@ use tracing::{Instrument, Span};
 
 use super::PassError;
 use super::page_size::{AtOnce, PageSize};
-use super::parts::Phase;
+use super::progress::Phase;
 use super::ranges::{Range, Ranges};
 use super::report::{Broken, LISTED};
 use super::running::Running;

@@ -14,19 +14,24 @@
 //! What a pass has seen is in the ledger: on most nights nothing has changed, and one statement for each page notes the
 //! time at which its runs were seen again. So a pass that was killed is resumed where it stopped.
 
+mod begin;
 mod by_key;
+mod error;
 mod lease;
 mod list;
 mod page_size;
-mod parts;
+mod progress;
 mod ranges;
 mod report;
 mod running;
 mod settle_page;
 mod table;
 mod verdict;
+mod waiting;
 
-pub use self::parts::{Options, PassError, Phase, Progress, Silent, Status};
+pub use self::begin::Options;
+pub use self::error::PassError;
+pub use self::progress::{Phase, Progress, Silent, Status};
 pub use self::report::{Broken, Report};
 pub(crate) use self::verdict::FEW;
 
@@ -37,9 +42,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use self::begin::Parts;
 use self::lease::Lease;
 use self::page_size::{FIRST, PageSize};
-use self::parts::Parts;
 use self::running::Running;
 use crate::config;
 use crate::engine::Engine;

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::begin::Parts;
 use super::page_size::PageSize;
-use super::parts::{Parts, Phase, Progress, Status};
-use super::report::Waiting;
+use super::progress::{Phase, Progress, Status};
+use super::waiting::Waiting;
 use super::{Options, PassError, Report};
 use crate::config::Absent;
 use crate::engine::{Answered, Change, Engine, Observed, Policy, Settled, Why, allowance};

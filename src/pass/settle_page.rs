@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::PassError;
-use super::parts::Phase;
+use super::progress::Phase;
 use super::report::push;
 use super::running::Running;
 use crate::catalog::{ListedRun, Observation};

@@ -95,3 +95,21 @@ impl Report {
         lists.into_iter().filter(|(_, lines): &(String, Vec<String>)| !lines.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Broken;
+    use super::*;
+    use crate::engine::{Change, Why};
+
+    #[test]
+    fn the_table_names_what_is_broken_and_held() {
+        let broken = Broken { position: 30, after: Some("a/b/c".to_owned()), ..Broken::default() };
+        let held =
+            Change { key: "d/e/f".to_owned(), from: None, to: None, why: Why::Cleared, also: Vec::new() };
+        let report = Report { broken: vec![broken], held: vec![held], ..Report::default() };
+        let human = report.human();
+        assert!(human.contains("position 30, between a/b/c and ?"), "{human}");
+        assert!(human.contains("Held back: 1 of 0"), "{human}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The end of a pass: the brake, the changes that are made to all overviews at once, and the verdict.
 
 use super::list::Listing;
-use super::parts::Phase;
+use super::progress::Phase;
 use super::report::HELD_LISTED;
 use super::running::Running;
 use super::{PassError, Report};

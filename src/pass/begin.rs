@@ -1,15 +1,13 @@
-//! What passes work with, where one begins, how it may run, what it says while it runs, and why one breaks off.
-//!
-//! Progress is a bar on a terminal, a line on standard output, or nothing: the caller decides, and nothing is collected.
+//! Where a pass begins: what it works with, and whether it goes on with one that was killed.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::Report;
 use super::page_size::PageSize;
+use super::{PassError, Report};
 use crate::config;
-use crate::engine::{Change, Engine};
+use crate::engine::Engine;
 use crate::store::{PassKind, PassRow, Store, StoreError, Verdict};
 
 /// How many passes are looked through for one that has seen everything.
@@ -97,73 +95,4 @@ pub struct Options {
     pub dry_run: bool,
     /// Let any number of links be cleared or re-hosted, and believe a list that lacks most linked courses.
     pub allow_mass_change: bool,
-}
-
-/// Why a pass did not end by itself. What it had written stays, and is right; the next one goes on from there.
-#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub enum PassError {
-    /// The database failed.
-    #[error("the pass broke off at the database")]
-    Store(#[from] StoreError),
-    /// It was stopped.
-    #[error("the pass was stopped; the next one goes on from there")]
-    Stopped,
-    /// Another pass is running.
-    #[error("another pass is running (in {holder}); wait for its end")]
-    Taken {
-        /// Whose it is: process id and a random part.
-        holder: String,
-    },
-    /// It could not keep its lease: the database did not answer for too long, or another pass took over.
-    #[error("the pass lost its lease, so that another may have begun; it stopped")]
-    LeaseLost,
-    /// `reconcile.page_size` is `lms`, and there is no such table.
-    #[error(
-        "reconcile.page_size is \"lms\", and page_size cannot be read from the table catalog_catalogintegration: \
-         is database.url the LMS's database, and may this user read that table?"
-    )]
-    LmsPageSize(#[source] StoreError),
-}
-
-/// Receives what a pass says while it runs; called from one task, in order, and not to be blocked for long.
-pub trait Progress: Send + Sync {
-    /// Again and again while it waits for the end of another pass.
-    fn waiting(&self) {}
-
-    /// After every page and every batch of look-ups.
-    fn at(&self, _status: &Status<'_>) {}
-
-    /// In a dry run: an overview that a real pass would change.
-    fn change(&self, _change: &Change) {}
-}
-
-/// Says nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Progress for Silent {}
-
-/// What the pass is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Reading the Catalog's list.
-    Crawl,
-    /// Asking by key for what the list did not show.
-    Keys,
-    /// The statements at the end.
-    Finish,
-}
-
-/// Where a pass stands.
-#[derive(Debug, Clone)]
-pub struct Status<'a> {
-    /// What it is at.
-    pub phase: Phase,
-    /// Runs of the list behind it.
-    pub position: u64,
-    /// The numbers so far.
-    pub report: &'a Report,
-    /// Of the crawl, as the pages so far were; none before the second page.
-    pub time_left: Option<Duration>,
 }
