@@ -6,6 +6,7 @@
 //! Values are texts as a TOML file has them, each on one line.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeValue};
@@ -65,7 +66,8 @@ fn lines() -> impl Iterator<Item = (&'static str, Option<Key>)> {
 
 /// Every key there is, in the order of the sample.
 pub(super) fn keys() -> impl Iterator<Item = Key> {
-    lines().filter_map(|(_, key)| key)
+    static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| lines().filter_map(|(_, key)| key).collect());
+    KEYS.iter().copied()
 }
 
 /// Whether there is such a section.
@@ -95,7 +97,8 @@ pub(super) fn is_variable(name: &str) -> bool {
 /// The key whose variable this would be with a second underscore between section and key.
 pub(super) fn with_one_underscore(variable: &str) -> Option<Key> {
     let rest = variable.strip_prefix(PREFIX)?.to_ascii_lowercase();
-    keys().find(|key| format!("{}_{}", key.section, key.name) == rest)
+    keys()
+        .find(|key| rest.strip_prefix(key.section).and_then(|rest| rest.strip_prefix('_')) == Some(key.name))
 }
 
 /// The key that was probably meant.
