@@ -1,8 +1,5 @@
 //! How the broker can fail, by what an operator has to do about it.
 
-use lapin::protocol::AMQPErrorKind;
-use lapin::protocol::{AMQPHardError, AMQPSoftError};
-
 /// Why the broker did not do something. No variant shows a password.
 #[derive(Debug, Clone, thiserror::Error, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
@@ -77,33 +74,13 @@ pub enum BrokerError {
     },
 }
 
-/// What a refusal of the broker means.
-pub(super) enum Refusal {
-    /// 404.
-    NotFound,
-    /// 403.
-    Forbidden,
-    /// 405 and 406.
-    Differs,
-    /// Anything else, such as the loss of the connection.
-    Other,
-}
-
-/// What the broker means, and its message.
-pub(super) fn refusal(error: &lapin::Error) -> (Refusal, String) {
-    let lapin::ErrorKind::ProtocolError(amqp) = error.kind() else {
-        return (Refusal::Other, error.to_string());
-    };
-    let meaning = match amqp.kind() {
-        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Refusal::NotFound,
-        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
-        | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => Refusal::Forbidden,
-        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED) => {
-            Refusal::Differs
-        }
-        _ => Refusal::Other,
-    };
-    (meaning, amqp.get_message().to_string())
+/// AMQP's reply code in a refusal of the broker, and its message: 404 not found, 403 or 530 not allowed, 405 or 406 other
+/// than asked for. 0 for anything else, such as the loss of the connection.
+pub(super) fn refusal(error: &lapin::Error) -> (u16, String) {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(amqp) => (amqp.get_id(), amqp.get_message().to_string()),
+        _ => (0, error.to_string()),
+    }
 }
 
 /// The error for an answer that did not come in time, which lapin does not notice.

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tracing::{Instrument, Span};
 
 use super::connection::{ANSWER_LIMIT, Broker, Connection, Role, answer};
-use super::error::{BrokerError, Refusal, refusal, timed_out};
+use super::error::{BrokerError, refusal, timed_out};
 use super::message::{Message, short};
 use crate::telemetry::traces;
 
@@ -98,20 +98,18 @@ impl Publisher {
     ) -> BrokerError {
         let BrokerError::Lost { source, .. } = &error else { return error };
         match refusal(source) {
-            (Refusal::NotFound, _) => {
+            (404, _) => {
                 let fix = "create it, or let this program do so with amqp.declare = true".to_owned();
                 BrokerError::Missing { what: format!("exchange {exchange:?}"), fix }
             }
-            (Refusal::Forbidden, said) => {
+            (403 | 530, said) => {
                 // The name of the default exchange in permissions.
                 let exchange = if exchange.is_empty() { "amq.default" } else { exchange };
                 let fix = format!("publishing needs the permission to write to exchange {exchange:?}");
                 BrokerError::Forbidden { fix, said }
             }
             // This message alone: larger than the broker's max_message_size, for example.
-            (Refusal::Differs, said) => {
-                not_taken(exchange, routing_key, &format!("RabbitMQ refuses it: {said}"))
-            }
+            (405 | 406, said) => not_taken(exchange, routing_key, &format!("RabbitMQ refuses it: {said}")),
             _ => {
                 self.give_up(link).await;
                 error

@@ -12,7 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{ExchangeKind, Queue};
 
 use super::connection::{Connection, answer};
-use super::error::{BrokerError, Refusal, refusal};
+use super::error::{BrokerError, refusal};
 use super::headers::DELAY;
 use super::message::short;
 use super::retry_schedule::STEPS;
@@ -205,15 +205,15 @@ impl Topology {
         let options = QueueBindOptions::default();
         let asked = channel.queue_bind(queue, exchange, short(key)?, options, FieldTable::default());
         let done = answer("binding the events queue", asked).await;
-        done.map_err(|error| match error {
-            BrokerError::Lost { source, .. } if matches!(refusal(&source).0, Refusal::Forbidden) => {
+        done.map_err(|error| match explain(error, &format!("queue {:?}", self.events), false) {
+            BrokerError::Forbidden { said, .. } => {
                 let fix = format!(
                     "binding needs the permission to write to queue {:?} and to read from exchange {:?}",
                     self.events, self.exchange
                 );
-                BrokerError::Forbidden { fix, said: refusal(&source).1 }
+                BrokerError::Forbidden { fix, said }
             }
-            other => explain(other, &format!("queue {:?}", self.events), false),
+            other => other,
         })
     }
 }
@@ -233,26 +233,26 @@ async fn declare_queue(
 /// Adds advice to a refusal to declare `what`. Other errors are unchanged.
 fn explain(error: BrokerError, what: &str, passive: bool) -> BrokerError {
     let BrokerError::Lost { source, .. } = &error else { return error };
-    let (meaning, said) = refusal(source);
-    match meaning {
-        Refusal::NotFound => {
+    let (code, said) = refusal(source);
+    match code {
+        404 => {
             let fix = "create it, or let the worker do so when it connects, with amqp.declare = true. If it was there \
                        before: did somebody delete it, or a policy with expires (rabbitmqctl list_policies)?";
             BrokerError::Missing { what: what.to_owned(), fix: fix.to_owned() }
         }
-        Refusal::Forbidden if passive => {
+        403 | 530 if passive => {
             let fix =
                 format!("the user needs a permission on {what} to look at it, configure, write or read");
             BrokerError::Forbidden { fix, said }
         }
-        Refusal::Forbidden => {
+        403 | 530 => {
             let fix = format!(
                 "declaring {what} needs the permissions to configure, write and read it; grant them, or create \
                  the topology by other means and set amqp.declare = false"
             );
             BrokerError::Forbidden { fix, said }
         }
-        Refusal::Differs => {
+        405 | 406 => {
             let fix = "arguments cannot be changed: empty and delete it so that it is created again, or choose \
                        other names with amqp.queue and amqp.exchange, or take it as it is with amqp.declare = false";
             BrokerError::Conflict {
@@ -262,7 +262,7 @@ fn explain(error: BrokerError, what: &str, passive: bool) -> BrokerError {
                 said,
             }
         }
-        Refusal::Other => error,
+        _ => error,
     }
 }
 
