@@ -49,13 +49,6 @@ pub struct Topology {
     pub declare: bool,
 }
 
-/// The arguments that a queue must have.
-#[derive(Debug, Clone, PartialEq)]
-struct QueueSpec {
-    name: String,
-    arguments: FieldTable,
-}
-
 impl Topology {
     /// The topology with the names of the configuration.
     pub fn new(config: &Amqp) -> Self {
@@ -76,46 +69,35 @@ impl Topology {
         format!("{}{DELAY}{step}", self.prefix)
     }
 
-    /// All queues, each after those to which it sends.
-    fn queues(&self) -> Vec<QueueSpec> {
-        let mut queues = vec![
-            queue(&self.dead, vec![("x-delivery-limit", DEAD_DELIVERY_LIMIT.into())]),
-            queue(&self.events, {
-                let mut arguments = dead_letters_to(&self.dead);
-                arguments.push(("x-delivery-limit", i64::from(self.delivery_limit).into()));
-                arguments
-            }),
-        ];
+    /// All queues with their arguments, each after those to which it sends.
+    fn queues(&self) -> Vec<(String, FieldTable)> {
+        let dead = arguments("x-delivery-limit", DEAD_DELIVERY_LIMIT, None);
+        let events = arguments("x-delivery-limit", self.delivery_limit.into(), Some(&self.dead));
+        let mut queues = vec![(self.dead.clone(), dead), (self.events.clone(), events)];
         queues.extend(self.steps.iter().map(|&step| {
-            let mut arguments = dead_letters_to(&self.events);
-            arguments.push(("x-message-ttl", (i64::from(step) * 1000).into()));
-            queue(&self.delay(step), arguments)
+            let ttl = i64::from(step) * 1000;
+            (self.delay(step), arguments("x-message-ttl", ttl, Some(&self.events)))
         }));
         queues
     }
 }
 
-fn queue(name: &str, mut arguments: Vec<(&'static str, AMQPValue)>) -> QueueSpec {
-    arguments.push(("x-queue-type", text("quorum")));
-    let mut table = FieldTable::default();
-    for (key, value) in arguments {
-        table.insert(key.into(), value);
-    }
-    QueueSpec { name: name.to_owned(), arguments: table }
-}
-
-/// To another queue by the default exchange. By the exchange of the events, a message would reach the queues of other
-/// programs again.
+/// The arguments of a queue: a limit, and where its messages go then.
 ///
-/// Without at-least-once a message between two queues is lost if the broker stops, and without reject-publish the broker
-/// silently ignores at-least-once.
-fn dead_letters_to(queue: &str) -> Vec<(&'static str, AMQPValue)> {
-    vec![
-        ("x-dead-letter-exchange", text("")),
-        ("x-dead-letter-routing-key", text(queue)),
-        ("x-dead-letter-strategy", text("at-least-once")),
-        ("x-overflow", text("reject-publish")),
-    ]
+/// To another queue by the default exchange. By the exchange of the events, a message would reach the queues of other
+/// programs again. Without at-least-once a message between two queues is lost if the broker stops, and without
+/// reject-publish the broker silently ignores at-least-once.
+fn arguments(limit: &str, value: i64, dead_letters_to: Option<&str>) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments.insert(limit.into(), value.into());
+    if let Some(queue) = dead_letters_to {
+        arguments.insert("x-dead-letter-exchange".into(), text(""));
+        arguments.insert("x-dead-letter-routing-key".into(), text(queue));
+        arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+        arguments.insert("x-overflow".into(), text("reject-publish"));
+    }
+    arguments
 }
 
 fn text(value: &str) -> AMQPValue {
@@ -142,52 +124,41 @@ impl Topology {
     /// [`BrokerError::Conflict`], [`BrokerError::Missing`] and [`BrokerError::Forbidden`] name the queue or exchange and
     /// what to do. After [`BrokerError::Lost`] a retry may succeed.
     pub async fn ensure(&self, connection: &Connection) -> Result<(), BrokerError> {
-        if self.declare { self.create(connection).await } else { self.verify(connection).await }
-    }
-
-    /// Verifies that exchange and queues exist. AMQP cannot ask for bindings or arguments, so an unbound queue is not
-    /// noticed.
-    pub async fn verify(&self, connection: &Connection) -> Result<(), BrokerError> {
-        self.declare_exchange(connection, true).await?;
-        for queue in self.queues() {
-            declare_queue(connection, &queue, true).await?;
+        if !self.declare {
+            return self.verify(connection).await;
         }
-        Ok(())
-    }
-
-    /// The number of messages ready in each queue.
-    pub async fn counts(&self, connection: &Connection) -> Result<Counts, BrokerError> {
-        let mut counts = Counts { events: 0, consumers: 0, delayed: Vec::new(), dead: 0 };
-        for queue in self.queues() {
-            let declared = declare_queue(connection, &queue, true).await?;
-            let ready = declared.message_count();
-            if queue.name == self.events {
-                (counts.events, counts.consumers) = (ready, declared.consumer_count());
-            } else if queue.name == self.dead {
-                counts.dead = ready;
-            } else if let Some(&step) = self.steps.iter().find(|step| self.delay(**step) == queue.name) {
-                counts.delayed.push((step, ready));
-            }
-        }
-        Ok(counts)
-    }
-
-    /// The number of messages ready in one of the queues.
-    pub(super) async fn count(&self, connection: &Connection, queue: &str) -> Result<u32, BrokerError> {
-        let queue = QueueSpec { name: queue.to_owned(), arguments: FieldTable::default() };
-        Ok(declare_queue(connection, &queue, true).await?.message_count())
-    }
-
-    async fn create(&self, connection: &Connection) -> Result<(), BrokerError> {
         self.declare_exchange(connection, false).await?;
-        for queue in self.queues() {
-            declare_queue(connection, &queue, false).await?;
+        for (queue, arguments) in self.queues() {
+            declare_queue(connection, &queue, Some(arguments)).await?;
         }
         // Last, so that no event arrives before all queues exist.
         for key in ROUTING_KEYS {
             self.bind(connection, key).await?;
         }
         Ok(())
+    }
+
+    /// Verifies that exchange and queues exist. AMQP cannot ask for bindings or arguments, so an unbound queue is not
+    /// noticed.
+    pub async fn verify(&self, connection: &Connection) -> Result<(), BrokerError> {
+        self.declare_exchange(connection, true).await?;
+        self.counts(connection).await.map(drop)
+    }
+
+    /// The number of messages ready in each queue.
+    pub async fn counts(&self, connection: &Connection) -> Result<Counts, BrokerError> {
+        let dead = self.count(connection, &self.dead).await?;
+        let events = declare_queue(connection, &self.events, None).await?;
+        let mut delayed = Vec::with_capacity(self.steps.len());
+        for &step in &self.steps {
+            delayed.push((step, self.count(connection, &self.delay(step)).await?));
+        }
+        Ok(Counts { events: events.message_count(), consumers: events.consumer_count(), delayed, dead })
+    }
+
+    /// The number of messages ready in one of the queues.
+    pub(super) async fn count(&self, connection: &Connection, queue: &str) -> Result<u32, BrokerError> {
+        Ok(declare_queue(connection, queue, None).await?.message_count())
     }
 
     async fn declare_exchange(&self, connection: &Connection, passive: bool) -> Result<(), BrokerError> {
@@ -218,16 +189,18 @@ impl Topology {
     }
 }
 
+/// Declares a queue with these arguments; without any it only looks at it.
 async fn declare_queue(
     connection: &Connection,
-    queue: &QueueSpec,
-    passive: bool,
+    queue: &str,
+    arguments: Option<FieldTable>,
 ) -> Result<Queue, BrokerError> {
     let channel = connection.channel().await?;
+    let passive = arguments.is_none();
     let options = QueueDeclareOptions { passive, durable: true, ..Default::default() };
-    let asked = channel.queue_declare(short(&queue.name)?, options, queue.arguments.clone());
+    let asked = channel.queue_declare(short(queue)?, options, arguments.unwrap_or_default());
     let declared = answer("declaring a queue", asked).await;
-    declared.map_err(|error| explain(error, &format!("queue {:?}", queue.name), passive))
+    declared.map_err(|error| explain(error, &format!("queue {queue:?}"), passive))
 }
 
 /// Adds advice to a refusal to declare `what`. Other errors are unchanged.
@@ -275,19 +248,19 @@ fn argument(said: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn shown(spec: &QueueSpec) -> String {
-        let arguments = spec.arguments.into_iter().map(|(key, value)| match value {
+    fn shown((name, arguments): &(String, FieldTable)) -> String {
+        let arguments = arguments.into_iter().map(|(key, value)| match value {
             AMQPValue::LongString(text) => format!("{key}={text}"),
             AMQPValue::LongLongInt(number) => format!("{key}={number}"),
             other => panic!("{other:?}"),
         });
-        format!("{}: {}", spec.name, arguments.collect::<Vec<_>>().join(" "))
+        format!("{name}: {}", arguments.collect::<Vec<_>>().join(" "))
     }
 
     #[test]
     fn the_queues_are_the_documented_ones() {
         let queues = Topology::new(&Amqp::default()).queues();
-        let names: Vec<&str> = queues.iter().map(|queue| queue.name.as_str()).collect();
+        let names: Vec<&str> = queues.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names[..2], ["course-sharing.dead", "course-sharing.events"]);
         let waits = ["10", "60", "180", "900", "3600", "14400"].map(|s| format!("course-sharing.delay.{s}"));
         assert_eq!(names[2..], waits);
