@@ -1,9 +1,8 @@
 //! RabbitMQ: topology, consuming, publishing, and how a delivery ends. Does not know courses.
 //!
-//! [`Broker`] opens connections. [`Consumer`] takes [`Delivery`]s from the events queue. Each can be acknowledged;
-//! [`Acker`] moves them to a delay queue or to the dead letters, which [`DeadLetters`] reads.
+//! [`Broker`] opens connections. [`Consumer`] takes [`Delivery`]s from the events queue. Each can be acknowledged, or moved
+//! to a delay queue or to the dead letters, which [`DeadLetters`] reads.
 
-mod acker;
 mod connection;
 mod consumer;
 mod dead_letters;
@@ -17,7 +16,6 @@ mod session;
 mod topology;
 mod transport;
 
-pub use self::acker::Acker;
 pub use self::connection::{Broker, Connection, Role};
 pub use self::consumer::{Attachment, Consumer, Stopped};
 pub use self::dead_letters::{DeadLetters, Feed};

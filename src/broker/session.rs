@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::connection::{Broker, Connection, Role, answer};
 use super::error::BrokerError;
 use super::message::{Received, short};
+use super::publisher::Publisher;
 use super::topology::Topology;
 use crate::clock;
 
@@ -71,9 +72,32 @@ impl Delivery {
         self.session.ack([self.tag]).await
     }
 
-    /// Ends its connection: the broker delivers it again, and all others of the connection.
-    pub(super) fn hang_up(&self) {
-        self.session.connection.hang_up();
+    /// Moves it to a delay queue, or to the dead letters. `attempt` is one more than its own if the delay counts as one.
+    ///
+    /// A copy is sent and confirmed first, and the delivery acknowledged after that. A stop in between makes a duplicate,
+    /// which changes nothing; the other order would lose the message.
+    ///
+    /// # Errors
+    /// After [`BrokerError::Stale`], drop the delivery: it is delivered again. After any other error it is unchanged: keep
+    /// it and try again after a pause. It is not put back into its queue, as it would be delivered again at once.
+    pub async fn move_to(
+        &self,
+        queue: &str,
+        attempt: u32,
+        reason: &str,
+        publisher: &Publisher,
+    ) -> Result<(), BrokerError> {
+        if !self.is_live() {
+            return Err(BrokerError::Stale("nothing was sent".to_owned()));
+        }
+        let copy = self.received.sent_on(attempt, Some(reason));
+        let sent = publisher.publish("", queue, &copy).await;
+        if matches!(sent, Err(BrokerError::Missing { .. })) {
+            // When the consumer reconnects it declares the topology again, or says what is missing.
+            self.session.connection.hang_up();
+        }
+        sent?;
+        self.ack().await
     }
 }
 

@@ -40,7 +40,7 @@ use self::hints::Hints;
 use self::pipeline::Pipeline;
 use self::settler::Settler;
 use self::trace::Source;
-use crate::broker::{Acker, Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
+use crate::broker::{Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
 use crate::config::{Config, Schedule};
 use crate::engine::Engine;
 use crate::jobs::Jobs;
@@ -81,7 +81,7 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     let topology = Topology::new(&config.amqp);
     let publisher = Publisher::new(broker.clone());
     let source = Source::new(&topology.exchange, &topology.events);
-    let settler = Settler::new(Acker::new(publisher.clone(), topology.clone()), source.clone(), stop.clone());
+    let settler = Settler::new(publisher.clone(), topology.clone(), source.clone(), stop.clone());
     let letters = DeadLetters::new(broker.clone(), topology.clone());
     let (consumer, deliveries) = Consumer::new(broker.clone(), topology.clone(), config.amqp.prefetch);
     let hints = Hints {

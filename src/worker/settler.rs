@@ -15,7 +15,7 @@ use super::shutdown::sleeps;
 use super::tally::{First, Tally};
 use super::trace::{self, EventSpan, Source, Traced, age};
 use super::unsettled::UnsettledEvent;
-use crate::broker::{self, Acker, Delivery, HINT};
+use crate::broker::{self, Delivery, HINT, Publisher, Topology};
 use crate::event::{Decoded, Event};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::Entry;
@@ -106,7 +106,8 @@ impl Supersedes for Job {
 
 /// Settles jobs.
 pub(super) struct Settler {
-    acker: Acker,
+    publisher: Publisher,
+    topology: Topology,
     source: Source,
     stop: CancellationToken,
     database: Latch,
@@ -115,8 +116,13 @@ pub(super) struct Settler {
 
 impl Settler {
     /// For messages of `source`. Stops trying again when `stop` is cancelled.
-    pub(super) fn new(acker: Acker, source: Source, stop: CancellationToken) -> Self {
-        Self { acker, source, stop, database: Latch::default(), dead: Tally::default() }
+    pub(super) fn new(
+        publisher: Publisher,
+        topology: Topology,
+        source: Source,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { publisher, topology, source, stop, database: Latch::default(), dead: Tally::default() }
     }
 
     /// Settles all of them, moves side by side. Returns the events that delay queues have taken.
@@ -210,10 +216,14 @@ impl Settler {
             let since = Instant::now();
             let error = match &to {
                 Settlement::Ack(_) => return None,
-                Settlement::Dead(reason) => self.acker.dead(&delivery, reason).await.err()?,
+                Settlement::Dead(reason) => {
+                    let (queue, attempt) = (&self.topology.dead, delivery.attempt);
+                    delivery.move_to(queue, attempt, reason, &self.publisher).await.err()?
+                }
                 Settlement::Delay { seconds, counts, reason } => {
                     let (seconds, attempt) = (*seconds, delivery.attempt.saturating_add(u32::from(*counts)));
-                    match self.acker.delay(&delivery, seconds, attempt, reason).await {
+                    let queue = self.topology.delay(seconds);
+                    match delivery.move_to(&queue, attempt, reason, &self.publisher).await {
                         Ok(()) => {
                             let course = course?;
                             tracing::debug!(event = "event.delayed", %course, seconds, reason, "tried again later");

@@ -119,7 +119,7 @@ async fn a_cut_wire_loses_nothing() {
         let error = stale.ack().await.unwrap_err();
         assert!(matches!(&error, BrokerError::Stale(_)), "{error:?}");
         assert!(error.to_string().contains("deliver it again"), "{error}");
-        let error = rig.acker().dead(&stale, "x").await.unwrap_err();
+        let error = rig.dead(&stale, "x").await.unwrap_err();
         assert!(matches!(error, BrokerError::Stale(_)), "{error:?}");
         while settled.len() < 30 {
             let delivery = consumer.next().await;
@@ -169,7 +169,7 @@ async fn a_message_that_cannot_be_read_is_delivered_with_the_reason_and_the_othe
             assert_eq!((delivery.body.as_slice(), &*delivery.routing_key), (&b"odd"[..], "course-publish"));
             let unreadable = delivery.unreadable.clone().unwrap();
             assert!(unreadable.contains(reason), "{unreadable}");
-            rig.acker().dead(&delivery, &unreadable).await.unwrap();
+            rig.dead(&delivery, &unreadable).await.unwrap();
         }
         let after = consumer.next().await;
         assert_eq!((after.body.as_slice(), &after.unreadable), (&b"after"[..], &None));

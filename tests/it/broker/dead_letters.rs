@@ -10,7 +10,7 @@ fn letters(rig: &Rig) -> DeadLetters {
 
 /// Dead letters with the bodies 0, 1, 2 and so on, all of them tried before.
 async fn bury(rig: &Rig, count: u32) {
-    let (mut consumer, settler) = (rig.consume(10), rig.acker());
+    let (mut consumer, settler) = (rig.consume(10), rig.clone());
     consumer.wait_for(true, SOON).await;
     for n in 0..count {
         rig.publish(&n.to_string()).await;

@@ -33,7 +33,7 @@ async fn publish_foreign(rig: &Rig) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_message_comes_back_as_it_was() {
     with_rig(|rig| async move {
-        let (mut consumer, settler) = (rig.consume(10), rig.acker());
+        let (mut consumer, settler) = (rig.consume(10), rig.clone());
         consumer.wait_for(true, SOON).await;
         publish_foreign(&rig).await;
         let mut before = consumer.next().await;
@@ -67,7 +67,7 @@ async fn a_dead_letter_is_whole_whatever_its_size() {
         rig.publisher.publish(&rig.config.exchange, "course-publish", &message).await.unwrap();
         let delivery = consumer.next().await;
         assert_eq!(delivery.body.len(), body.len());
-        rig.acker().dead(&delivery, &"too long ".repeat(100)).await.unwrap();
+        rig.dead(&delivery, &"too long ".repeat(100)).await.unwrap();
         rig.wait_for_ready(0, 0, 1).await;
         consumer.stop().await.close().await;
     })
@@ -77,7 +77,7 @@ async fn a_dead_letter_is_whole_whatever_its_size() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_leads_to_no_queue_gives_the_delivery_back_to_the_broker() {
     with_rig(|rig| async move {
-        let (mut consumer, settler) = (rig.consume(10), rig.acker());
+        let (mut consumer, settler) = (rig.consume(10), rig.clone());
         consumer.wait_for(true, SOON).await;
         rig.publish("{}").await;
         let delivery = consumer.next().await;
@@ -113,7 +113,7 @@ async fn stopping_between_copy_and_acknowledgement_duplicates_and_loses_nothing(
 #[tokio::test(flavor = "multi_thread")]
 async fn after_its_delay_queue_was_deleted_the_next_session_declares_the_topology_again() {
     with_rig(|rig| async move {
-        let (mut consumer, settler) = (rig.consume(10), rig.acker());
+        let (mut consumer, settler) = (rig.consume(10), rig.clone());
         consumer.wait_for(true, SOON).await;
         let connection = rig.connection().await;
         let channel = connection.channel().await.unwrap();

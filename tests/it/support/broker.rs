@@ -4,8 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use course_sharing::broker::{
-    Acker, Attachment, Broker, Connection, Consumer, DeadLetters, Delivery, Message, Publisher, Received,
-    Role, Stopped, Topology,
+    Attachment, Broker, BrokerError, Connection, Consumer, DeadLetters, Delivery, Message, Publisher,
+    Received, Role, Stopped, Topology,
 };
 use course_sharing::config::Amqp;
 use futures_util::FutureExt;
@@ -99,8 +99,20 @@ impl Rig {
         wait_until(SOON, &what, || async { self.ready().await == (events, delayed, dead) }).await;
     }
 
-    pub(crate) fn acker(&self) -> Acker {
-        Acker::new(self.publisher.clone(), self.topology.clone())
+    /// Moves a delivery to a delay queue.
+    pub(crate) async fn delay(
+        &self,
+        delivery: &Delivery,
+        step: u32,
+        attempt: u32,
+        reason: &str,
+    ) -> Result<(), BrokerError> {
+        delivery.move_to(&self.topology.delay(step), attempt, reason, &self.publisher).await
+    }
+
+    /// Moves a delivery to the dead letters.
+    pub(crate) async fn dead(&self, delivery: &Delivery, reason: &str) -> Result<(), BrokerError> {
+        delivery.move_to(&self.topology.dead, delivery.attempt, reason, &self.publisher).await
     }
 
     /// A running consumer, not necessarily attached yet.
