@@ -134,8 +134,8 @@ impl Consumer {
     async fn pump(&self, session: &Arc<Session>, consumer: &mut lapin::Consumer) -> String {
         loop {
             let delivery = match session.next(consumer).await {
-                Ok(Some(Ok(message))) => session.take(message),
-                Ok(Some(Err(error))) => return explain_end(&error.to_string()),
+                Ok(Some(delivery)) => delivery,
+                Err(BrokerError::Lost { source, .. }) => return explain_end(&source.to_string()),
                 Ok(None) => return self.why_cancelled(session).await,
                 Err(_) => return "the connection is gone".to_owned(),
             };

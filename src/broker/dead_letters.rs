@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 
 use super::connection::{Broker, Role};
 use super::error::BrokerError;
@@ -57,12 +57,13 @@ impl DeadLetters {
 impl Feed {
     /// The next letters in their order: at least one, and all that have come with it.
     pub async fn next(&mut self) -> Result<Vec<Delivery>, BrokerError> {
-        let next = self.session.next(&mut self.consumer).await?;
-        let mut letters = vec![self.taken(next)?];
+        let cancelled =
+            || BrokerError::Stale("RabbitMQ cancelled the consumer; was the queue deleted?".to_owned());
+        let mut letters = vec![self.session.next(&mut self.consumer).await?.ok_or_else(cancelled)?];
         while letters.len() < usize::from(PREFETCH)
-            && let Some(next) = self.consumer.next().now_or_never()
+            && let Some(next) = self.session.next(&mut self.consumer).now_or_never()
         {
-            letters.push(self.taken(next)?);
+            letters.push(next?.ok_or_else(cancelled)?);
         }
         Ok(letters)
     }
@@ -70,16 +71,5 @@ impl Feed {
     /// Closes the connection, once what was acknowledged has been sent.
     pub async fn close(self) {
         self.session.connection.close().await;
-    }
-
-    fn taken(&self, next: Option<lapin::Result<lapin::message::Delivery>>) -> Result<Delivery, BrokerError> {
-        match next {
-            Some(Ok(message)) => Ok(self.session.take(message)),
-            Some(Err(source)) => Err(BrokerError::Lost { doing: "reading dead letters", source }),
-            None => {
-                let why = "RabbitMQ cancelled the consumer; was the queue deleted?".to_owned();
-                Err(BrokerError::Stale(why))
-            }
-        }
     }
 }

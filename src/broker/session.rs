@@ -123,14 +123,17 @@ impl Session {
         Ok((Arc::new(Self { connection, channel, window, one_at_a_time }), consumer))
     }
 
-    /// The next item of the consumer; an error once the connection is gone, even if lapin does not say so.
+    /// The next delivery. None once the broker has cancelled the consumer; an error once the connection is gone, even if
+    /// lapin does not say so.
     pub(super) async fn next(
-        &self,
+        self: &Arc<Self>,
         consumer: &mut lapin::Consumer,
-    ) -> Result<Option<lapin::Result<lapin::message::Delivery>>, BrokerError> {
+    ) -> Result<Option<Delivery>, BrokerError> {
         loop {
             match tokio::time::timeout(CHECK_EVERY, consumer.next()).await {
-                Ok(next) => return Ok(next),
+                Ok(Some(Ok(message))) => return Ok(Some(self.take(message))),
+                Ok(Some(Err(source))) => return Err(BrokerError::Lost { doing: "consuming", source }),
+                Ok(None) => return Ok(None),
                 Err(_) if self.is_live() => {}
                 Err(_) => return Err(BrokerError::Stale("no heartbeat".to_owned())),
             }
@@ -142,7 +145,7 @@ impl Session {
     }
 
     /// Takes a delivery of this session; to be called in the order of delivery.
-    pub(super) fn take(self: &Arc<Self>, message: lapin::message::Delivery) -> Delivery {
+    fn take(self: &Arc<Self>, message: lapin::message::Delivery) -> Delivery {
         let tag = message.delivery_tag;
         self.window.lock().delivered(tag);
         Delivery { tag, received: Received::new(message, clock::now()), session: self.clone() }
