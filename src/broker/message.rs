@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use lapin::BasicProperties;
-use lapin::protocol::basic::{gen_properties, parse_properties};
+use lapin::protocol::basic::parse_properties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::error::BrokerError;
 use super::headers::{
-    ATTEMPT, FIRST_SEEN, Ours, PROPERTIES, REASON, ROUTING_KEY, TRACE, UNREADABLE, count, counts_deliveries,
-    find, given_up_by_broker, given_up_from, instant, is_ours_or_the_brokers, last_death, long, one_line,
-    sent_on, text,
+    ATTEMPT, FIRST_SEEN, PROPERTIES, REASON, ROUTING_KEY, TRACE, UNREADABLE, count, counts_deliveries,
+    encoded, find, given_up_by_broker, given_up_from, instant, is_ours_or_the_brokers, last_death, long,
+    one_line, sent_on, text,
 };
 use crate::telemetry::traces;
 
@@ -167,8 +167,7 @@ impl Received {
             let kept: BTreeMap<_, _> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
             properties = properties.with_headers(kept.into());
         }
-        let encoded = gen_properties(&properties)(Vec::new().into());
-        encoded.map(|written| written.write).unwrap_or_default()
+        encoded(&properties)
     }
 
     /// The message to be sent again as if it had never been tried.
@@ -178,10 +177,13 @@ impl Received {
 
     /// The message to be sent in its place, with the sender's headers and body.
     pub(super) fn sent_on(&self, attempt: u32, reason: Option<&str>) -> Message {
-        let trace = traces::traceparent().or_else(|| self.header(TRACE));
-        let (first_seen, routing_key) = (self.first_seen, self.routing_key.as_str());
-        let ours = Ours { attempt, reason, first_seen, routing_key, trace: trace.as_deref() };
-        Message::with_properties(self.body.clone(), sent_on(&self.properties, &ours))
+        let ours = [
+            (FIRST_SEEN, Some(self.first_seen.to_rfc3339_opts(SecondsFormat::AutoSi, true))),
+            (ROUTING_KEY, Some(self.routing_key.clone())),
+            (REASON, reason.map(one_line)),
+            (TRACE, traces::traceparent().or_else(|| self.header(TRACE))),
+        ];
+        Message::with_properties(self.body.clone(), sent_on(&self.properties, attempt, ours))
     }
 }
 
