@@ -1,7 +1,7 @@
 //! The mass-change brake: one pass that clears or re-hosts many links is more likely a mistake in the Catalog than a
 //! wish. Pure.
 
-use super::{UrlChange, Why};
+use super::Why;
 use crate::model::marketing_url::host_of;
 use crate::store::Entry;
 
@@ -18,15 +18,16 @@ pub fn allowance(linked: u64, max_change_ratio: f64) -> u64 {
     share.max(10)
 }
 
-/// Why making what is `planned` is a risk, where learners have `shown` now: their link goes, or leads to another host.
+/// Why making what is `planned` of what is `known` is a risk, where learners have `shown` now: their link goes, or leads to
+/// another host.
 ///
 /// Giving a link back that the ledger has in force already is no risk: healing does that every minute. Replacing
 /// something without a host is none either, as it leads nowhere.
-pub(super) fn risk(shown: Option<&str>, planned: &Entry, change: UrlChange) -> Option<Why> {
+pub(super) fn risk(shown: Option<&str>, known: Option<&Entry>, planned: &Entry) -> Option<Why> {
     let shown = shown?;
     match planned.in_force() {
         None if planned.cleared_at.is_some() && planned.refused.is_none() => Some(Why::Cleared),
-        Some(url) if change == UrlChange::Set => {
+        Some(url) if known.and_then(Entry::in_force) != Some(url) => {
             let (old, new) = (host_of(shown), host_of(url));
             (old.is_some() && old != new).then_some(Why::Rehosted)
         }
@@ -76,16 +77,16 @@ mod tests {
     #[test]
     fn clears_and_new_hosts_are_risks_and_nothing_else_is() {
         let old = Some("https://old.example/a");
-        assert_eq!(risk(old, &entry(old, true), UrlChange::Clear), Some(Why::Cleared));
-        assert_eq!(risk(None, &entry(old, true), UrlChange::Clear), None, "nobody sees it");
+        assert_eq!(risk(old, None, &entry(old, true)), Some(Why::Cleared));
+        assert_eq!(risk(None, None, &entry(old, true)), None, "nobody sees it");
         let new = entry(Some("https://new.example/a"), false);
-        assert_eq!(risk(old, &new, UrlChange::Set), Some(Why::Rehosted));
-        assert_eq!(risk(old, &new, UrlChange::Same), None, "healing would do it too");
-        assert_eq!(risk(None, &new, UrlChange::Set), None, "a new link");
-        assert_eq!(risk(Some("course/a"), &new, UrlChange::Set), None, "it led nowhere");
+        assert_eq!(risk(old, Some(&entry(old, false)), &new), Some(Why::Rehosted));
+        assert_eq!(risk(old, Some(&new), &new), None, "healing would do it too");
+        assert_eq!(risk(None, None, &new), None, "a new link");
+        assert_eq!(risk(Some("course/a"), None, &new), None, "it led nowhere");
         let other = entry(Some("https://old.example/b"), false);
-        assert_eq!(risk(old, &other, UrlChange::Set), None, "another page of the same host");
-        assert_eq!(risk(old, &entry(None, false), UrlChange::NoPage), None, "a null seen once");
+        assert_eq!(risk(old, Some(&entry(old, false)), &other), None, "another page of the same host");
+        assert_eq!(risk(old, None, &entry(None, false)), None, "a null seen once");
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::answers::{Answers, Policy};
 use super::brake::risk;
-use super::{Change, Observed, Outcome, Plan, Risky, Settled, UrlChange, Why, plan};
+use super::{Change, Observed, Outcome, Risky, Settled, Why, plan};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{Entry, Snapshot};
 
@@ -26,7 +26,8 @@ pub(super) struct Decided {
     pub(super) observed: Observed,
 }
 
-type Plans = HashMap<RunKey, (Plan, Option<Why>)>;
+/// The row that is planned for each run, and why that is a risk.
+type Plans = HashMap<RunKey, (Entry, Option<Why>)>;
 
 /// Decides about `snapshots`.
 pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) -> Decided {
@@ -36,7 +37,7 @@ pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) 
     for snapshot in snapshots {
         let mut runs = runs(snapshot, policy);
         if policy.cached
-            && runs.any(|(run, known)| plans.get(&run).is_some_and(|(plan, _)| differs(known, plan)))
+            && runs.any(|(run, known)| plans.get(&run).is_some_and(|(entry, _)| differs(known, entry)))
         {
             decided.observed.settled.push(Settled {
                 course: snapshot.course.clone(),
@@ -47,17 +48,17 @@ pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) 
             continue;
         }
         let (run, planned) = followed(snapshot, &plans);
-        if let Some((plan, risk)) = planned {
-            let goes = plan.change == UrlChange::NotListed && link(snapshot).is_some();
+        if let Some((entry, risk)) = planned {
+            let goes = !entry.listed && link(snapshot).is_some();
             decided.observed.unlisted_links += u64::from(goes);
             if goes && policy.clear_absent {
                 decided.observed.absent += u64::from(absent.insert(run));
             }
-            decided.link(snapshot, plan, *risk, policy);
+            decided.link(snapshot, entry, *risk, policy);
         }
         // Of a custom course on the list the parent is not known here: the ledger decides at the end.
-        let outcome = planned.map_or(Outcome::Unchanged, |(plan, _)| outcome(snapshot, plan));
-        let asked_by = planned.map(|(plan, _)| plan.entry.observed_by);
+        let outcome = planned.map_or(Outcome::Unchanged, |(entry, _)| outcome(snapshot, entry));
+        let asked_by = planned.map(|(entry, _)| entry.observed_by);
         let before = snapshot.entry.as_ref().filter(|known| Some(known.observed_by) == asked_by);
         decided.observed.settled.push(Settled {
             course: snapshot.course.clone(),
@@ -70,16 +71,16 @@ pub(super) fn decide(snapshots: &[Snapshot], answers: &Answers, policy: Policy) 
 }
 
 /// Whether something else is planned for a run than what is known of it.
-fn differs(known: Option<&Entry>, plan: &Plan) -> bool {
-    !known.is_some_and(|known| known.says_the_same(&plan.entry))
+fn differs(known: Option<&Entry>, planned: &Entry) -> bool {
+    !known.is_some_and(|known| known.says_the_same(planned))
 }
 
 /// The run whose row an overview follows, by what is planned or known, with what is planned for it.
-fn followed<'p>(snapshot: &Snapshot, plans: &'p Plans) -> (RunKey, Option<&'p (Plan, Option<Why>)>) {
+fn followed<'p>(snapshot: &Snapshot, plans: &'p Plans) -> (RunKey, Option<&'p (Entry, Option<Why>)>) {
     let (run, own) = (snapshot.course.run_key(), snapshot.course.own_key());
     let of_run = plans.get(&run);
     if snapshot.course.is_ccx() {
-        let entry = |planned: Option<&'p (Plan, Option<Why>)>| planned.map(|(plan, _)| &plan.entry);
+        let entry = |planned: Option<&'p (Entry, Option<Why>)>| planned.map(|(entry, _)| entry);
         let of_own = plans.get(&own);
         let parent = entry(of_run).or(snapshot.entry.as_ref());
         let chosen = Entry::choose(parent, entry(of_own).or(snapshot.own.as_ref()));
@@ -94,21 +95,21 @@ fn link(snapshot: &Snapshot) -> Option<&str> {
     snapshot.overview.as_ref().and_then(|overview| overview.marketing_url.as_deref())
 }
 
-fn outcome(snapshot: &Snapshot, plan: &Plan) -> Outcome {
+fn outcome(snapshot: &Snapshot, planned: &Entry) -> Outcome {
     // Nothing comes of waiting for an overview: there is no URL for it.
-    if let Some(refused) = &plan.entry.refused {
+    if let Some(refused) = &planned.refused {
         return Outcome::Refused(refused.what.clone());
     }
     let Some(overview) = &snapshot.overview else { return Outcome::NoOverview };
-    let is_as_wanted = overview.marketing_url.as_deref() == plan.entry.in_force()
-        && overview.also_changes(&plan.entry.also_after(snapshot.entry.as_ref())).is_empty();
-    match plan.change {
-        UrlChange::Same | UrlChange::Set if is_as_wanted => Outcome::Unchanged,
-        UrlChange::Same | UrlChange::Set => Outcome::Updated,
-        UrlChange::NotListed => Outcome::NotListed,
+    let is_as_wanted = overview.marketing_url.as_deref() == planned.in_force()
+        && overview.also_changes(&planned.also_after(snapshot.entry.as_ref())).is_empty();
+    match planned.pending_clear_since {
+        _ if !planned.listed => Outcome::NotListed,
+        None if is_as_wanted => Outcome::Unchanged,
+        None => Outcome::Updated,
         // A link goes by the second null, and so does one that came back after it.
-        _ if overview.marketing_url.is_some() && plan.entry.cleared_at.is_some() => Outcome::Cleared,
-        _ => Outcome::NoPage,
+        Some(_) if overview.marketing_url.is_some() && planned.cleared_at.is_some() => Outcome::Cleared,
+        Some(_) => Outcome::NoPage,
     }
 }
 
@@ -130,26 +131,26 @@ impl Decided {
                 if plans.contains_key(&run) {
                     continue;
                 }
-                let Some(plan) = plan(&run, known, observation, *question) else { continue };
+                let Some(entry) = plan(&run, known, observation, *question) else { continue };
                 // It would count as an answer of now; and nothing that it may change is a risk.
                 if policy.cached {
-                    plans.insert(run, (plan, None));
+                    plans.insert(run, (entry, None));
                     continue;
                 }
                 // A risk is what learners see: not what a custom course has beside its parent, nor a run without an overview.
                 let is_seen = snapshot.overview.is_some() && !run.is_ccx();
                 let in_force = known.and_then(Entry::in_force).filter(|_| is_seen);
                 let from = shown.get(&run).copied().or(in_force);
-                let risk = risk(from, &plan.entry, plan.change);
+                let risk = risk(from, known, &entry);
                 if let Some(risk) = risk {
-                    let change = change(run.as_str(), from, plan.entry.in_force(), risk);
+                    let change = change(run.as_str(), from, entry.in_force(), risk);
                     let (question, observation) = (*question, observation.clone());
                     self.observed.risky.push(Risky { run: run.clone(), change, question, observation });
                 }
                 if risk.is_none() || !policy.brake {
-                    self.write(known, plan.entry.clone(), policy);
+                    self.write(known, entry.clone(), policy);
                 }
-                plans.insert(run, (plan, risk));
+                plans.insert(run, (entry, risk));
             }
         }
         plans
@@ -170,15 +171,15 @@ impl Decided {
     }
 
     /// What becomes of the overview.
-    fn link(&mut self, snapshot: &Snapshot, plan: &Plan, risk: Option<Why>, policy: Policy) {
+    fn link(&mut self, snapshot: &Snapshot, entry: &Entry, risk: Option<Why>, policy: Policy) {
         let Some(overview) = &snapshot.overview else { return };
-        let (entry, key) = (&plan.entry, snapshot.course.as_str());
+        let key = snapshot.course.as_str();
         let from = overview.marketing_url.as_deref();
         let to = entry.in_force();
         if entry.pending_clear_since.is_some() && entry.cleared_at.is_none() && from.is_some() {
             self.observed.pending += 1;
         }
-        if policy.clear_absent && plan.change == UrlChange::NotListed {
+        if policy.clear_absent && !entry.listed {
             // Made at the end, if the pass is complete; nothing is restored that would go again.
             if from.is_some() {
                 self.observed.changes.push(change(key, from, None, Why::Absent));

@@ -16,7 +16,7 @@ mod plan;
 pub use self::answers::{Answered, Policy};
 pub use self::brake::allowance;
 pub use self::outcome::{Change, Observed, Outcome, Risky, Settled, Why};
-pub use self::plan::{Plan, Question, UrlChange, plan};
+pub use self::plan::{Question, plan};
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

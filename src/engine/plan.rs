@@ -22,42 +22,14 @@ pub struct Question {
     pub clear_after: Duration,
 }
 
-/// What to write to the ledger, and what that means for the URL in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// The ledger row as it should become.
-    pub entry: Entry,
-    /// What becomes of the URL in force.
-    pub change: UrlChange,
-}
-
-/// What becomes of a run's URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UrlChange {
-    /// It is known, and as it was.
-    Same,
-    /// It is new, or another.
-    Set,
-    /// A null was seen for the first time: it stays for now.
-    PendingClear,
-    /// The null was seen again, long enough after: it goes.
-    Clear,
-    /// The run has no page, and had none.
-    NoPage,
-    /// The Catalog lists a URL that must not be shared: it stays.
-    Refused,
-    /// The Catalog does not list the run: it stays.
-    NotListed,
-}
-
-/// Decides what `observation`, the answer to `question`, changes of what is `known` of `run`. Returns none if
-/// the answer is unknown: then nothing changes, and nothing is written.
+/// The ledger row of `run`, of which this is `known`, as it becomes by `observation`, the answer to `question`. None if the
+/// answer is unknown: then nothing changes, and nothing is written.
 pub fn plan(
     run: &RunKey,
     known: Option<&Entry>,
     observation: &Observation,
     question: Question,
-) -> Option<Plan> {
+) -> Option<Entry> {
     let base = Entry {
         run: run.clone(),
         url: known.and_then(|known| known.url.clone()),
@@ -74,18 +46,15 @@ pub fn plan(
         Observation::Url(url, _) => {
             let same = known.and_then(Entry::in_force) == Some(url.as_str());
             let changed_at = if same { base.changed_at } else { Some(question.asked_at) };
-            let entry = Entry { url: Some(url.as_str().to_owned()), cleared_at: None, changed_at, ..base };
-            Some(Plan { entry, change: if same { UrlChange::Same } else { UrlChange::Set } })
+            Some(Entry { url: Some(url.as_str().to_owned()), cleared_at: None, changed_at, ..base })
         }
         Observation::NoUrl(_) => Some(clear_after_second_null(base, known, question)),
-        Observation::NotListed => {
-            Some(Plan { entry: Entry { listed: false, ..base }, change: UrlChange::NotListed })
-        }
+        Observation::NotListed => Some(Entry { listed: false, ..base }),
         Observation::Refused(what) => {
             let before = known.and_then(|known| known.refused.as_ref()).filter(|before| before.what == *what);
             let since = before.map_or(question.asked_at, |before| before.since);
             let refused = Some(UrlRefusal { what: what.clone(), since });
-            Some(Plan { entry: Entry { refused, ..base }, change: UrlChange::Refused })
+            Some(Entry { refused, ..base })
         }
         Observation::Unknown(_) => None,
     }
@@ -101,23 +70,17 @@ fn also(observation: &Observation) -> Also {
 }
 
 /// A null: the first one is only noted down, as a Catalog in the middle of an edit, or one bad answer, looks alike.
-fn clear_after_second_null(base: Entry, known: Option<&Entry>, question: Question) -> Plan {
+fn clear_after_second_null(base: Entry, known: Option<&Entry>, question: Question) -> Entry {
     let since = known.and_then(|known| known.pending_clear_since).unwrap_or(question.asked_at);
     let wait = TimeDelta::from_std(question.clear_after).unwrap_or(TimeDelta::MAX);
     let ripe = known.is_some_and(|known| known.pending_clear_since.is_some())
         && question.asked_at.signed_duration_since(since) >= wait;
-    let entry = Entry { pending_clear_since: Some(since), ..base };
-    match (entry.cleared_at, ripe) {
-        (Some(_), _) => Plan { entry, change: UrlChange::NoPage },
-        (None, true) => {
-            let at = Some(question.asked_at);
-            Plan { entry: Entry { cleared_at: at, changed_at: at, ..entry }, change: UrlChange::Clear }
-        }
-        (None, false) => {
-            let change = if entry.url.is_some() { UrlChange::PendingClear } else { UrlChange::NoPage };
-            Plan { entry, change }
-        }
+    let pending = Entry { pending_clear_since: Some(since), ..base };
+    if pending.cleared_at.is_none() && ripe {
+        let at = Some(question.asked_at);
+        return Entry { cleared_at: at, changed_at: at, ..pending };
     }
+    pending
 }
 
 #[cfg(test)]
@@ -150,15 +113,40 @@ mod tests {
         Question { asked_at, by: ObservedBy::Event, clear_after: CLEAR_AFTER }
     }
 
+    /// What became of a URL.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum UrlChange {
+        Same,
+        Set,
+        PendingClear,
+        Clear,
+        NoPage,
+        Refused,
+        NotListed,
+    }
+
+    fn change(known: Option<&Entry>, planned: &Entry) -> UrlChange {
+        let before = known.and_then(Entry::in_force);
+        match planned.in_force() {
+            _ if planned.refused.is_some() => UrlChange::Refused,
+            _ if !planned.listed => UrlChange::NotListed,
+            Some(_) if planned.pending_clear_since.is_some() => UrlChange::PendingClear,
+            Some(url) if before == Some(url) => UrlChange::Same,
+            Some(_) => UrlChange::Set,
+            None if planned.cleared_at == Some(planned.observed_at) => UrlChange::Clear,
+            None => UrlChange::NoPage,
+        }
+    }
+
     /// Plays answers at given seconds, as if each were applied; says what is known at the end, and the changes.
     fn play(answers: &[(i64, Observation)]) -> (Option<Entry>, Vec<UrlChange>) {
         let mut known = None;
         let mut changes = Vec::new();
         for (seconds, observation) in answers {
-            let plan = plan(&run(), known.as_ref(), observation, at(*seconds)).unwrap();
-            changes.push(plan.change);
+            let planned = plan(&run(), known.as_ref(), observation, at(*seconds)).unwrap();
+            changes.push(change(known.as_ref(), &planned));
             let before = known.map_or(Also::NOTHING, |known: Entry| known.also);
-            known = Some(Entry { also: plan.entry.also.or(&before), ..plan.entry });
+            known = Some(Entry { also: planned.also.or(&before), ..planned });
         }
         (known, changes)
     }
