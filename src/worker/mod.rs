@@ -39,7 +39,6 @@ use self::dead_letters::TakeOver;
 use self::hints::Hints;
 use self::pipeline::Pipeline;
 use self::settler::Settler;
-use self::trace::Source;
 use crate::broker::{Attachment, Broker, Consumer, DeadLetters, Publisher, Stopped, Topology};
 use crate::config::{Config, Schedule};
 use crate::engine::Engine;
@@ -80,8 +79,7 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     let broker = Broker::new(&config.amqp)?;
     let topology = Topology::new(&config.amqp);
     let publisher = Publisher::new(broker.clone());
-    let source = Source::new(&topology.exchange, &topology.events);
-    let settler = Settler::new(publisher.clone(), topology.clone(), source.clone(), stop.clone());
+    let settler = Settler::new(publisher.clone(), topology.clone(), stop.clone());
     let letters = DeadLetters::new(broker.clone(), topology.clone());
     let (consumer, deliveries) = Consumer::new(broker.clone(), topology.clone(), config.amqp.prefetch);
     let hints = Hints {
@@ -110,8 +108,7 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
 
     let turns = watched.add("events", pipeline::HEARTBEAT);
     let beat = move || turns.progress();
-    let pipeline =
-        Pipeline::new(engine, settler, source, config, Box::new(beat)).run(deliveries, stop.clone());
+    let pipeline = Pipeline::new(engine, settler, config, Box::new(beat)).run(deliveries, stop.clone());
     let ended = drive(pipeline, consumer.run(stop.clone()), &mut jobs, publisher, &stop).await;
     side.shutdown().await;
     ended

@@ -20,7 +20,7 @@ use super::delayed_events::{DelayedEvent, DelayedEvents};
 use super::settlement::{Settlement, park};
 use super::settler::{self, Job, Settler};
 use super::step_pool::StepPool;
-use super::trace::{Source, waiting_since};
+use super::trace::{EventSpan, waiting_since};
 use super::unsettled::Unsettled;
 use crate::broker::Delivery;
 use crate::clock;
@@ -80,7 +80,6 @@ pub(super) struct Pipeline {
     answered: VecDeque<(Asked, Answered)>,
     writing: StepPool<WriteDone>,
     settling: StepPool<Vec<DelayedEvent>>,
-    source: Source,
     beat: Box<dyn Fn() + Send>,
 }
 
@@ -89,7 +88,6 @@ impl Pipeline {
     pub(super) fn new(
         engine: Engine,
         settler: Settler,
-        source: Source,
         config: &config::Config,
         beat: Box<dyn Fn() + Send>,
     ) -> Self {
@@ -113,7 +111,6 @@ impl Pipeline {
             answered: VecDeque::new(),
             writing: StepPool::new(STATEMENTS),
             settling: StepPool::new(usize::MAX),
-            source,
             beat,
         }
     }
@@ -178,7 +175,7 @@ impl Pipeline {
         while let Some(delivery) = next {
             match settler::read(&delivery) {
                 Ok(event) => {
-                    let span = self.source.span(&delivery, Some(&event));
+                    let span = EventSpan::new(&self.settler.topology, &delivery, Some(&event));
                     let unsettled = self.unsettled.add(waiting_since(&delivery, &event));
                     self.arrived.push(Job::new(event, delivery, span, unsettled));
                 }

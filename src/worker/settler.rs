@@ -13,7 +13,7 @@ use super::delayed_events::DelayedEvent;
 use super::settlement::Settlement;
 use super::shutdown::sleeps;
 use super::tally::{First, Tally};
-use super::trace::{self, EventSpan, Source, Traced, age};
+use super::trace::{self, EventSpan, Traced, age};
 use super::unsettled::UnsettledEvent;
 use crate::broker::{self, Delivery, HINT, Publisher, Topology};
 use crate::event::{Decoded, Event};
@@ -107,22 +107,16 @@ impl Supersedes for Job {
 /// Settles jobs.
 pub(super) struct Settler {
     publisher: Publisher,
-    topology: Topology,
-    source: Source,
+    pub(super) topology: Topology,
     stop: CancellationToken,
     database: Latch,
     dead: Tally,
 }
 
 impl Settler {
-    /// For messages of `source`. Stops trying again when `stop` is cancelled.
-    pub(super) fn new(
-        publisher: Publisher,
-        topology: Topology,
-        source: Source,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { publisher, topology, source, stop, database: Latch::default(), dead: Tally::default() }
+    /// For messages of this topology. Stops trying again when `stop` is cancelled.
+    pub(super) fn new(publisher: Publisher, topology: Topology, stop: CancellationToken) -> Self {
+        Self { publisher, topology, stop, database: Latch::default(), dead: Tally::default() }
     }
 
     /// Settles all of them, moves side by side. Returns the events that delay queues have taken.
@@ -144,7 +138,8 @@ impl Settler {
         if jobs.is_empty() {
             return;
         }
-        let span = trace::step(jobs.iter().map(Job::traced), |event| self.source.ack(event, jobs.len()));
+        let span =
+            trace::step(jobs.iter().map(Job::traced), |event| trace::ack(&self.topology, event, jobs.len()));
         // What ends with the events ends when all is done.
         let (deliveries, _until_then): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.delivery, (job.span, job.unsettled))).unzip();
@@ -161,7 +156,7 @@ impl Settler {
     /// Settles a message that is not an event.
     pub(super) async fn settle_other(&self, delivery: Delivery, settlement: Settlement) {
         metrics::get().event("unknown", settlement.outcome(), 1);
-        let span = self.source.span(&delivery, None);
+        let span = EventSpan::new(&self.topology, &delivery, None);
         span.settled(&settlement);
         let settling = async {
             match settlement {

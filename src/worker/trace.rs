@@ -15,7 +15,7 @@ use tracing::field::Empty;
 
 use super::decode;
 use super::settlement::Settlement;
-use crate::broker::{Delivery, TRACE};
+use crate::broker::{Delivery, TRACE, Topology};
 use crate::clock;
 use crate::event::Event;
 use crate::model::course_key::CourseKey;
@@ -24,24 +24,13 @@ use crate::telemetry::traces::{self, count};
 /// The number of links that an exporter keeps.
 const MAX_LINKS: usize = 128;
 
-/// Where the messages of this process come from.
-#[derive(Debug, Clone)]
-pub(super) struct Source {
-    exchange: String,
-    queue: String,
-}
-
 /// The span of one event; it ends when this is dropped.
 pub(super) struct EventSpan(Span);
 
-impl Source {
-    pub(super) fn new(exchange: &str, queue: &str) -> Self {
-        Self { exchange: exchange.to_owned(), queue: queue.to_owned() }
-    }
-
+impl EventSpan {
     /// The span of a message; `event` is what it says, if it is an event.
-    pub(super) fn span(&self, delivery: &Delivery, event: Option<&Event>) -> EventSpan {
-        let Self { exchange, queue } = self;
+    pub(super) fn new(topology: &Topology, delivery: &Delivery, event: Option<&Event>) -> Self {
+        let Topology { exchange, events: queue, .. } = topology;
         // Of a message that is no event the key may be any text, which is no part of a name.
         let key = event.map_or("", |event| event.kind.as_str());
         let destination = || match key {
@@ -70,28 +59,9 @@ impl Source {
         if !span.is_disabled() {
             senders(delivery).for_each(|sender| traces::link(&span, sender));
         }
-        EventSpan(span)
+        Self(span)
     }
 
-    /// The span of acknowledging so many messages, the event of this span the first.
-    pub(super) fn ack(&self, event: &Span, messages: usize) -> Span {
-        let Self { exchange, queue } = self;
-        let destination = || format!("{exchange}:{queue}");
-        tracing::info_span!(
-            parent: event,
-            "ack",
-            otel.name = format!("ack {}", destination()),
-            otel.kind = "client",
-            messaging.system = "rabbitmq",
-            messaging.operation.name = "ack",
-            messaging.operation.r#type = "settle",
-            messaging.destination.name = destination(),
-            messaging.batch.message_count = count(messages),
-        )
-    }
-}
-
-impl EventSpan {
     /// What became of the event.
     pub(super) fn settled(&self, settlement: &Settlement) {
         if self.is_disabled() {
@@ -143,6 +113,22 @@ pub(super) fn step<'a>(
         }
     }
     span
+}
+
+/// The span of acknowledging so many messages, the event of this span the first.
+pub(super) fn ack(topology: &Topology, event: &Span, messages: usize) -> Span {
+    let destination = || format!("{}:{}", topology.exchange, topology.events);
+    tracing::info_span!(
+        parent: event,
+        "ack",
+        otel.name = format!("ack {}", destination()),
+        otel.kind = "client",
+        messaging.system = "rabbitmq",
+        messaging.operation.name = "ack",
+        messaging.operation.r#type = "settle",
+        messaging.destination.name = destination(),
+        messaging.batch.message_count = count(messages),
+    )
 }
 
 /// Links these events to a step, but for the first, in whose trace it is.
