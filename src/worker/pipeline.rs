@@ -41,7 +41,7 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
 type RestoreDone = (Vec<Job>, Result<Restored, StoreError>);
 type AskDone = (Span, Batch<Job>, Result<Answered, StoreError>);
-type WriteDone = (Vec<Asked>, Result<HashMap<CourseKey, Outcome>, StoreError>);
+type WriteDone = (Batch<Job>, Result<HashMap<CourseKey, Outcome>, StoreError>);
 
 /// What a restore has found.
 struct Restored {
@@ -49,18 +49,6 @@ struct Restored {
     courses: Vec<CourseKey>,
     /// What is known of the runs of hints.
     hinted: HashMap<RunKey, Entry>,
-}
-
-/// A look-up that has ended, and the events that it was for.
-struct Asked {
-    span: Span,
-    batch: Batch<Job>,
-}
-
-impl Asked {
-    fn jobs(&self) -> impl Iterator<Item = &Job> + Clone {
-        self.batch.iter().flat_map(|(_, jobs)| jobs)
-    }
 }
 
 /// Handles deliveries; a process has one.
@@ -77,7 +65,8 @@ pub(super) struct Pipeline {
     asking: StepPool<AskDone>,
     /// Since when a part of a batch waits to be looked up.
     part_since: Option<Instant>,
-    answered: VecDeque<(Asked, Answered)>,
+    /// The look-ups that have ended, each with its span and the events that it was for.
+    answered: VecDeque<(Span, (Batch<Job>, Answered))>,
     writing: StepPool<WriteDone>,
     settling: StepPool<Vec<DelayedEvent>>,
     beat: Box<dyn Fn() + Send>,

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::{AskDone, Asked, GATHERING, Pipeline, RestoreDone, Restored, WriteDone};
+use super::{AskDone, GATHERING, Pipeline, RestoreDone, Restored, WriteDone};
 use crate::catalog::{self, Purpose};
 use crate::engine::{Answered, Engine, Observed, Outcome, Policy};
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{ChangedBy, MAX_ROWS, StoreError};
 use crate::telemetry::metrics::{self, EventOutcome};
 use crate::telemetry::traces::count;
+use crate::worker::batcher::Batch;
 use crate::worker::settlement::{Settlement, park, settle, settle_hint};
 use crate::worker::settler::Job;
 use crate::worker::step_pool::PATIENCE;
@@ -136,7 +137,7 @@ impl Pipeline {
     /// Handles the end of a look-up.
     pub(super) fn asked(&mut self, (span, batch, answered): AskDone) {
         match answered {
-            Ok(answered) => self.answered.push_back((Asked { span, batch }, answered)),
+            Ok(answered) => self.answered.push_back((span, (batch, answered))),
             Err(error) => {
                 self.batcher.done(batch.iter().map(|(run, _)| run));
                 let jobs = batch.into_iter().flat_map(|(_, jobs)| jobs).collect();
@@ -149,40 +150,42 @@ impl Pipeline {
     pub(super) fn write(&mut self, now: Instant) {
         loop {
             let mut events = 0;
-            let of_hints = self.answered.front().is_some_and(|(asked, _)| is_of_hints(&asked.batch));
-            let fits = self.answered.iter().take_while(|(asked, _)| {
-                if is_of_hints(&asked.batch) != of_hints {
+            let of_hints = self.answered.front().is_some_and(|(_, (batch, _))| is_of_hints(batch));
+            let fits = self.answered.iter().take_while(|(_, (batch, _))| {
+                if is_of_hints(batch) != of_hints {
                     return false;
                 }
                 let before = events;
-                events += asked.batch.iter().map(|(_, jobs)| jobs.len()).sum::<usize>();
+                events += batch.iter().map(|(_, jobs)| jobs.len()).sum::<usize>();
                 before == 0 || events <= self.max_batch
             });
             let count = fits.count();
             if count == 0 || !self.writing.has_room(events >= self.max_batch, now) {
                 return;
             }
-            let (asked, answered): (Vec<Asked>, Vec<Answered>) = self.answered.drain(..count).unzip();
+            let (spans, asked): (Vec<Span>, Vec<_>) = self.answered.drain(..count).unzip();
+            let (batches, answered): (Vec<Batch<Job>>, Vec<Answered>) = asked.into_iter().unzip();
+            let batch: Batch<Job> = batches.into_iter().flatten().collect();
             let engine = self.engine_for(of_hints);
-            let jobs = asked.iter().flat_map(Asked::jobs);
+            let jobs = batch.iter().flat_map(|(_, jobs)| jobs);
             let span = trace::step(
                 jobs.map(Job::traced),
                 |event| tracing::info_span!(parent: event, "write", course_sharing.rows_written = Empty),
             );
             // Into the traces of the others there is a way from their look-ups.
-            asked.iter().skip(1).for_each(|asked| _ = asked.span.follows_from(&span));
+            spans.iter().skip(1).for_each(|asked| _ = asked.follows_from(&span));
             let step = async move {
                 let observed = write(&engine, answered).instrument(span).await;
-                (asked, observed.map(Observed::into_outcomes))
+                (batch, observed.map(Observed::into_outcomes))
             };
             self.writing.start(step);
         }
     }
 
     /// Handles the end of a write.
-    pub(super) fn written(&mut self, (asked, written): WriteDone) {
-        self.batcher.done(asked.iter().flat_map(|asked| asked.batch.iter().map(|(run, _)| run)));
-        let jobs = asked.into_iter().flat_map(|asked| asked.batch).flat_map(|(_, jobs)| jobs);
+    pub(super) fn written(&mut self, (batch, written): WriteDone) {
+        self.batcher.done(batch.iter().map(|(run, _)| run));
+        let jobs = batch.into_iter().flat_map(|(_, jobs)| jobs);
         match written {
             Ok(outcomes) => {
                 self.settler.database_answered();
