@@ -6,10 +6,11 @@
 //! replaced by one that says so and has the original bytes. The body is unchanged, and the message arrives like any other.
 //! Nothing is replaced on the way to the broker.
 
+use lapin::BasicProperties;
 use lapin::protocol::basic::parse_properties;
-use lapin::types::AMQPType;
+use lapin::types::{AMQPType, AMQPValue, FieldTable};
 
-use super::headers::{PROPERTIES, UNREADABLE};
+use super::headers::{PROPERTIES, UNREADABLE, encoded, long as text};
 
 /// Levels of nested tables and arrays; RabbitMQ's own headers need three.
 const MAX_DEPTH: usize = 32;
@@ -238,27 +239,17 @@ fn replaced(frame: &[u8], why: &str, frame_max: usize) -> Vec<u8> {
     let around = 256 + why.len();
     let kept = MAX_KEPT.min(frame_max - around).min(properties.len());
     let cut = if kept < properties.len() { format!(" ({} bytes)", properties.len()) } else { String::new() };
-    let mut headers = Vec::new();
-    header(&mut headers, UNREADABLE, b'S', format!("{why}{cut}").as_bytes());
-    header(&mut headers, PROPERTIES, b'x', &properties[..kept]);
+    let mut headers = FieldTable::default();
+    headers.insert(UNREADABLE.into(), text(&format!("{why}{cut}")));
+    headers.insert(PROPERTIES.into(), AMQPValue::ByteArray(properties[..kept].to_vec().into()));
+    let properties = encoded(&BasicProperties::default().with_headers(headers));
 
-    let size = BEFORE_PROPERTIES + 2 + 4 + headers.len();
     let mut new = frame[..3].to_vec();
-    new.extend((size as u32).to_be_bytes());
+    new.extend(((BEFORE_PROPERTIES + properties.len()) as u32).to_be_bytes());
     new.extend(&payload[..BEFORE_PROPERTIES]);
-    new.extend(HAS_HEADERS.to_be_bytes());
-    new.extend((headers.len() as u32).to_be_bytes());
-    new.extend(headers);
+    new.extend(properties);
     new.push(FRAME_END);
     new
-}
-
-fn header(headers: &mut Vec<u8>, name: &str, kind: u8, value: &[u8]) {
-    headers.push(name.len() as u8);
-    headers.extend(name.as_bytes());
-    headers.push(kind);
-    headers.extend((value.len() as u32).to_be_bytes());
-    headers.extend(value);
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Frames from the broker, and what is passed on to lapin.
 
 use super::*;
-use lapin::types::{AMQPValue, FieldTable};
 use proptest::prelude::*;
 
 /// A frame with this payload.
