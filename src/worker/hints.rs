@@ -4,22 +4,24 @@
 //! The position is moved last. A worker that dies before sends the same hints again, which changes nothing.
 
 mod feed;
-mod message;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use futures_util::future::try_join_all;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use self::feed::{Asked, Memory, OUTAGE, Position, Step};
+use self::feed::{Asked, Memory, OUTAGE, Step};
 use super::shutdown::sleeps;
-use crate::broker::{BrokerError, Publisher, Topology};
+use crate::broker::{BrokerError, FIRST_SEEN, HINT, Message, Publisher, ROUTING_KEY, Topology};
 use crate::catalog::{CatalogError, Changed, Client};
+use crate::event::{Event, EventKind};
 use crate::jobs::{Job, Jobs};
+use crate::model::course_key::CourseKey;
 use crate::store::{HintPosition, PassKind, PassRow, Store, StoreError, Verdict};
 use crate::telemetry::traces::{self, count};
 use crate::telemetry::{Latch, metrics, report};
@@ -31,6 +33,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 const REFUSALS: u32 = 3;
 /// After a Catalog has refused, it is asked again so much later.
 const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// When a hint comes back, in seconds: steps of the retry schedule. A draft shows before the run that it is about.
+const LATER: [u32; 3] = [900, 3600, 14_400];
 /// Courses whose hints are sent together.
 const TOGETHER: usize = 50;
 /// How old the gauge may be.
@@ -140,14 +144,13 @@ impl Hints {
         if changes.odd > 0 {
             tracing::debug!(event = "hints.odd_rows", rows = changes.odd, "rows of courses cannot be used");
         }
-        let position = Position { at: row.position, as_of: row.asked_at };
-        let Step { publish, next, seen, pass } = feed::step(position, asked, changes, &state.memory)
+        let Step { publish, next, seen, pass } = feed::step(row, asked, changes, &state.memory)
             .map_err(|why| HintError::Refused(why.to_owned()))?;
         self.send(&publish, state, job, stop).await?;
+        row = next;
         if pass {
             self.want_pass(&mut row, now, "there are more changes than hints are good for");
         }
-        row = HintPosition { position: next.at, asked_at: next.as_of, ..row };
         self.store.set_hint_position(row).await?;
         state.memory = seen;
         state.note_asked(TimeDelta::zero());
@@ -158,21 +161,19 @@ impl Hints {
     /// the database until the Catalog answers.
     async fn position(&self, now: DateTime<Utc>, state: &mut State) -> Result<HintPosition, HintError> {
         let known = self.store.hint_position().await?;
-        let Position { at, as_of } = Position::present(now);
-        let present = HintPosition { id: 0, position: at, asked_at: as_of, pass_due_since: None };
         let Some(mut row) = known else {
+            let present = feed::present(now, None);
             self.store.set_hint_position(present).await?;
             state.note_asked(TimeDelta::zero());
             return Ok(present);
         };
         state.note_asked(now - row.asked_at);
-        let last = Position { at: row.position, as_of: row.asked_at };
-        if last.is_recent(now) {
+        if feed::is_recent(row, now) {
             return Ok(row);
         }
         self.want_pass(&mut row, now, &format!("none were asked for in {} hours", OUTAGE.num_hours()));
         self.store.set_hint_position(row).await?;
-        Ok(HintPosition { pass_due_since: row.pass_due_since, ..present })
+        Ok(feed::present(now, row.pass_due_since))
     }
 
     /// Notes in the row that a pass is due that begins from now on.
@@ -208,7 +209,7 @@ impl Hints {
             if stop.is_cancelled() {
                 return Err(HintError::Stopped);
             }
-            message::send(&self.publisher, &self.topology, together, self.store.now().await?).await?;
+            self.publish(together).await?;
             state.memory.extend(together.iter().map(|course| (course.course.clone(), course.stamp)));
             job.progress();
         }
@@ -222,6 +223,37 @@ impl Hints {
         }
         Ok(())
     }
+
+    /// Sends the hints about all runs of these courses, past the exchange, which others listen to: of each run one that is
+    /// handled now, and some that come back later.
+    async fn publish(&self, courses: &[Changed]) -> Result<(), HintError> {
+        let now = self.store.now().await?;
+        let later = LATER.map(|step| self.topology.delay(step));
+        let mut sending = Vec::new();
+        for course in courses {
+            for run in &course.runs {
+                let message = message(run, course.stamp, now)?;
+                for queue in [&self.topology.events].into_iter().chain(&later) {
+                    let message = message.clone();
+                    sending.push(async move { self.publisher.publish("", queue, &message).await });
+                }
+            }
+        }
+        // The publisher has a limit of its own on how many it sends at once.
+        try_join_all(sending).await?;
+        Ok(())
+    }
+}
+
+/// As a `course-publish` event that Studio had sent at `stamp`. `now` is by the database's clock.
+fn message(run: &CourseKey, stamp: DateTime<Utc>, now: DateTime<Utc>) -> Result<Message, BrokerError> {
+    let kind = EventKind::CoursePublish;
+    let event = Event { kind, course: run.clone(), time: Some(stamp), id: None };
+    let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
+    Message::json(event.to_json())
+        .with_header(HINT, &text(stamp))?
+        .with_header(FIRST_SEEN, &text(now))?
+        .with_header(ROUTING_KEY, kind.as_str())
 }
 
 impl State {

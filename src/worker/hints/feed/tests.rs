@@ -27,8 +27,8 @@ fn asked(micros: i64) -> Asked {
     Asked { at: at(micros), took: TimeDelta::zero() }
 }
 
-fn position(micros: i64, as_of: i64) -> Position {
-    Position { at: at(micros), as_of: at(as_of) }
+fn position(micros: i64, as_of: i64) -> HintPosition {
+    HintPosition { position: at(micros), asked_at: at(as_of), ..present(at(0), None) }
 }
 
 /// One save: when, how long until it is committed, and to which course.
@@ -91,7 +91,7 @@ fn shown(saves: &[(i64, i64, u8)], now: i64) -> BTreeMap<u8, i64> {
 /// The sent hints, each with the time at which its answer was made, course and stamp.
 fn play(saves: &[(i64, i64, u8)], rounds: &[Round]) -> Vec<(i64, u8, i64)> {
     let (mut now, mut sent, mut memory) = (0, Vec::new(), Memory::new());
-    let mut stored = Position::present(at(0));
+    let mut stored = present(at(0), None);
     let calm = Round { pause: 5 * MINUTE, took: 0, fate: Fate::Fine };
     for round in rounds.iter().copied().chain([calm; 130]) {
         now += round.pause;
@@ -102,7 +102,7 @@ fn play(saves: &[(i64, i64, u8)], rounds: &[Round]) -> Vec<(i64, u8, i64)> {
         // The answer is of some moment between.
         let made = begun + round.took / 2;
         now += round.took;
-        let since = stored.at;
+        let since = stored.position;
         let listed = shown(saves, made).into_iter().filter(|(_, stamp)| at(*stamp) >= since);
         let listed: Vec<_> = listed.map(|(course, stamp)| changed(&format!("O+{course}"), stamp)).collect();
         let asked = Asked { at: at(begun), took: TimeDelta::microseconds(round.took) };
@@ -117,7 +117,7 @@ fn play(saves: &[(i64, i64, u8)], rounds: &[Round]) -> Vec<(i64, u8, i64)> {
             memory.clear();
             continue;
         }
-        assert!(step.next.at >= stored.at, "the position never goes back");
+        assert!(step.next.position >= stored.position, "the position never goes back");
         (stored, memory) = (step.next, step.seen);
         if round.fate == Fate::Restarted {
             memory.clear();
@@ -180,8 +180,8 @@ proptest! {
         let courses: Vec<_> = stamps.iter().enumerate().map(|(n, stamp)| changed(&format!("O+{n}"), *stamp)).collect();
         let before = position(-11 * MINUTE, -MINUTE);
         let Ok(step) = step(before, asked(since), answer(courses), &Memory::new()) else { return Ok(()) };
-        prop_assert!(step.next.at <= at(since - 8 * MINUTE));
-        prop_assert!(step.next.at >= before.at);
+        prop_assert!(step.next.position <= at(since - 8 * MINUTE));
+        prop_assert!(step.next.position >= before.position);
     }
 }
 
@@ -232,13 +232,13 @@ fn more_than_hints_are_good_for_is_left_to_a_pass() {
     let again = step(position(0, 0), asked(0), answer(courses(MOST_RUNS + 1)), &many.seen).unwrap();
     assert!(!again.pass, "the pass has them");
     let cut = ask(Changes { complete: false, ..answer(courses(1)) });
-    assert!(cut.pass && cut.next == Position::present(at(0)));
+    assert!(cut.pass && cut.next == present(at(0), None));
 }
 
 #[test]
 fn a_position_is_of_use_for_a_day() {
     let position = position(0, 0);
-    assert!(position.is_recent(at(0)) && position.is_recent(at(24 * 60 * MINUTE)));
-    assert!(!position.is_recent(at(24 * 60 * MINUTE + 1)));
-    assert!(!position.is_recent(at(-3 * MINUTE)), "the clock was set back");
+    assert!(is_recent(position, at(0)) && is_recent(position, at(24 * 60 * MINUTE)));
+    assert!(!is_recent(position, at(24 * 60 * MINUTE + 1)));
+    assert!(!is_recent(position, at(-3 * MINUTE)), "the clock was set back");
 }
