@@ -30,14 +30,11 @@ pub struct Publisher(Arc<Shared>);
 struct Shared {
     broker: Broker,
     at_once: Semaphore,
-    link: AsyncMutex<LinkState>,
+    /// How the last try to connect ended; none before the first, and after the connection has failed.
+    link: AsyncMutex<Option<Opened>>,
 }
 
-#[derive(Default)]
-struct LinkState {
-    link: Option<Arc<Link>>,
-    failed: Option<(Instant, BrokerError)>,
-}
+type Opened = Result<Arc<Link>, (Instant, BrokerError)>;
 
 /// A connection, with its channels that are not in use.
 struct Link {
@@ -119,41 +116,31 @@ impl Publisher {
 
     /// Closes the connection; the next message opens another.
     pub async fn close(&self) {
-        let link = self.0.link.lock().await.link.take();
-        if let Some(link) = link {
+        let link = self.0.link.lock().await.take();
+        if let Some(Ok(link)) = link {
             link.connection.close().await;
         }
     }
 
     async fn link(&self) -> Result<Arc<Link>, BrokerError> {
         let mut state = self.0.link.lock().await;
-        if let Some(link) = state.link.as_ref().filter(|link| link.connection.is_open()) {
-            return Ok(link.clone());
+        match &*state {
+            Some(Ok(link)) if link.connection.is_open() => return Ok(link.clone()),
+            Some(Err((at, error))) if at.elapsed() < SHARED_FAILURE => return Err(error.clone()),
+            _ => {}
         }
-        if let Some((at, error)) = &state.failed
-            && at.elapsed() < SHARED_FAILURE
-        {
-            return Err(error.clone());
-        }
-        match self.0.broker.open(Role::Publisher).await {
-            Ok(connection) => {
-                let link = Arc::new(Link { connection, idle: Mutex::default() });
-                *state = LinkState { link: Some(link.clone()), failed: None };
-                Ok(link)
-            }
-            Err(error) => {
-                *state = LinkState { link: None, failed: Some((Instant::now(), error.clone())) };
-                Err(error)
-            }
-        }
+        let opened = self.0.broker.open(Role::Publisher).await;
+        let link = opened.map(|connection| Arc::new(Link { connection, idle: Mutex::default() }));
+        *state = Some(link.clone().map_err(|error| (Instant::now(), error)));
+        link
     }
 
     /// Ends this connection with all that is sent on it; the next message gets a new one.
     async fn give_up(&self, link: &Arc<Link>) {
         link.connection.hang_up();
         let mut state = self.0.link.lock().await;
-        if state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
-            state.link = None;
+        if matches!(&*state, Some(Ok(current)) if Arc::ptr_eq(current, link)) {
+            *state = None;
         }
     }
 }
