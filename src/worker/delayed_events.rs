@@ -3,7 +3,7 @@
 //! While an event about a course waits there, another one about that course needs no look-up: when the first comes back,
 //! its course is looked up later than now, and so for both. Longer delays do not count: a look-up would wait for hours.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::broker::STEPS;
@@ -26,44 +26,31 @@ pub(super) struct DelayedEvent {
     pub(super) since: Instant,
 }
 
-/// The events that the broker has confirmed.
+/// The last event of each course that the broker has confirmed: when it was sent, and its attempt.
 #[derive(Debug, Default)]
-pub(super) struct DelayedEvents {
-    by_course: HashMap<CourseKey, (Instant, u32)>,
-    order: VecDeque<(Instant, CourseKey)>,
-}
+pub(super) struct DelayedEvents(HashMap<CourseKey, (Instant, u32)>);
 
 impl DelayedEvents {
     /// Adds events.
     pub(super) fn add(&mut self, events: Vec<DelayedEvent>) {
         for DelayedEvent { course, attempt, seconds, since } in events {
-            self.forget(since);
-            if seconds == STEPS[0] && self.order.len() < MOST {
-                self.order.push_back((since, course.clone()));
-                self.by_course.insert(course, (since, attempt));
+            if self.0.len() >= MOST {
+                self.0.retain(|_, (sent, _)| is_away(*sent, since));
+            }
+            if seconds == STEPS[0] && self.0.len() < MOST {
+                self.0.insert(course, (since, attempt));
             }
         }
     }
 
     /// True if an event about `course` with so many attempts needs no look-up of its own.
-    pub(super) fn is_superseded(&mut self, course: &CourseKey, attempt: u32, now: Instant) -> bool {
-        self.forget(now);
-        // Checked here too, as events are not added in the order in which they were sent.
-        let is_away = |since: &Instant| now.saturating_duration_since(*since) < AWAY;
-        self.by_course.get(course).is_some_and(|(since, tried)| is_away(since) && *tried <= attempt)
+    pub(super) fn is_superseded(&self, course: &CourseKey, attempt: u32, now: Instant) -> bool {
+        self.0.get(course).is_some_and(|(since, tried)| is_away(*since, now) && *tried <= attempt)
     }
+}
 
-    fn forget(&mut self, now: Instant) {
-        while let Some((since, course)) = self.order.front() {
-            if now.saturating_duration_since(*since) < AWAY {
-                break;
-            }
-            if self.by_course.get(course).is_some_and(|(last, _)| last == since) {
-                self.by_course.remove(course);
-            }
-            self.order.pop_front();
-        }
-    }
+fn is_away(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) < AWAY
 }
 
 #[cfg(test)]
@@ -92,7 +79,6 @@ mod tests {
             "the second one still waits"
         );
         assert!(!events.is_superseded(&course(1), 0, now + Duration::from_secs(17)));
-        assert!(events.by_course.is_empty() && events.order.is_empty());
     }
 
     #[test]
@@ -116,7 +102,11 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let (mut events, now) = (DelayedEvents::default(), Instant::now());
         events.add((0..MOST + 10).map(|n| delayed(n, 0, now)).collect());
-        assert_eq!((events.order.len(), events.by_course.len()), (MOST, MOST));
+        assert_eq!(events.0.len(), MOST);
         assert!(!events.is_superseded(&course(MOST + 1), 0, now), "it is looked up once more");
+        let later = now + AWAY;
+        events.add(vec![delayed(0, 0, later)]);
+        assert_eq!(events.0.len(), 1, "those that may have come back make room");
+        assert!(events.is_superseded(&course(0), 0, later));
     }
 }
