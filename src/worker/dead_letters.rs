@@ -29,8 +29,8 @@ const DISCARD_AFTER: usize = 1_000;
 /// How long letters are held unacknowledged while the database is down. Less than RabbitMQ's limit of half an hour; and
 /// long, as each return to the queue counts as a delivery.
 const HOLD: Duration = Duration::from_secs(20 * 60);
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_secs(5);
 /// The longest time without progress, for the health check.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -54,21 +54,15 @@ impl TakeOver {
 
     /// Takes over letters until `stop`. While the broker or the database is down, letters wait in their queue.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut pause = SHORTEST_PAUSE;
         while !stop.is_cancelled() {
             self.job.progress();
-            let begun = Instant::now();
             if let Err(error) = self.take_over(&stop).await {
                 // A warning comes from the consumer of events.
                 tracing::debug!(error = report(&error), "dead letters are not taken over");
             }
-            if begun.elapsed() > LONGEST_PAUSE {
-                pause = SHORTEST_PAUSE;
-            }
-            if !sleeps(pause, &stop).await {
+            if !sleeps(PAUSE, &stop).await {
                 return;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -112,14 +106,13 @@ impl TakeOver {
 
     /// Holds the letters until they are committed. False if that takes too long, or at `stop`.
     async fn keep(&mut self, letters: &[broker::Delivery], stop: &CancellationToken) -> bool {
-        let (held, mut pause) = (Instant::now(), SHORTEST_PAUSE);
+        let held = Instant::now();
         while let Err(error) = keep(&self.store, letters.iter().map(|letter| &**letter)).await {
             self.failed(&error);
             self.job.progress();
-            if held.elapsed() > HOLD || !sleeps(pause, stop).await {
+            if held.elapsed() > HOLD || !sleeps(PAUSE, stop).await {
                 return false;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         self.recovered();
         true
