@@ -15,8 +15,12 @@ use super::connection::{Connection, answer};
 use super::error::{BrokerError, refusal};
 use super::headers::DELAY;
 use super::message::short;
-use super::retry_schedule::STEPS;
 use crate::config::Amqp;
+
+/// How long a message waits before it is tried again, in seconds; each step has a queue of its own. With one queue for
+/// all, a message would wait behind others with longer delays. A new course appears in the Catalog after a minute to
+/// some hours; the sum of the steps is longer.
+pub const STEPS: [u32; 6] = [10, 60, 180, 900, 3600, 14_400];
 
 /// The routing keys of Studio and the LMS.
 const ROUTING_KEYS: [&str; 2] = ["course-publish", "overview-recreated"];

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::broker::{STEPS, next_step, step_for};
+use crate::broker::STEPS;
 use crate::engine::Outcome;
 use crate::telemetry::metrics::EventOutcome;
 
@@ -107,8 +107,21 @@ fn retry(attempt: u32, at_the_end: EventOutcome, reason: String) -> Settlement {
     }
 }
 
+/// The step after `attempt` delays, in seconds. None after the last.
+fn next_step(attempt: u32) -> Option<u32> {
+    STEPS.get(usize::try_from(attempt).ok()?).copied()
+}
+
+/// The shortest step that lasts at least as long as `wait`, in seconds; else the longest.
+fn step_for(wait: Duration) -> u32 {
+    let [shorter @ .., longest] = STEPS;
+    shorter.into_iter().find(|step| Duration::from_secs(u64::from(*step)) >= wait).unwrap_or(longest)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::catalog::{CatalogError, Unknown};
     use crate::model::marketing_url::RefusedUrl;
@@ -214,6 +227,32 @@ mod tests {
             assert!(delay(60, false)(&settle(&shut(59), attempt, now)));
             assert!(delay(3600, false)(&settle(&shut(3597), attempt, now)));
             assert!(delay(14_400, false)(&settle(&shut(1_000_000), attempt, now)));
+        }
+    }
+
+    #[test]
+    fn every_step_is_taken_once_and_then_no_more() {
+        let taken: Vec<u32> = (0..).map_while(next_step).collect();
+        assert_eq!(taken, STEPS);
+        assert_eq!(next_step(u32::MAX), None);
+        assert!(STEPS.is_sorted());
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up() {
+        for (wait, step) in [(0, 10), (10, 10), (11, 60), (3599, 3600), (14_400, 14_400), (99_999, 14_400)] {
+            assert_eq!(step_for(Duration::from_secs(wait)), step);
+        }
+        assert_eq!(step_for(Duration::from_millis(10_001)), 60);
+    }
+
+    proptest! {
+        #[test]
+        fn no_wait_is_cut_short_but_by_the_longest(millis: u64) {
+            let wait = Duration::from_millis(millis);
+            let step = step_for(wait);
+            prop_assert!(STEPS.contains(&step));
+            prop_assert!(Duration::from_secs(u64::from(step)) >= wait || step == 14_400);
         }
     }
 }
