@@ -43,15 +43,13 @@ pub(super) struct Passes {
 }
 
 /// A pass gets on: each page shows that its job does not hang.
-struct Watched<'a>(&'a Job);
-
-impl Progress for Watched<'_> {
+impl Progress for Job {
     fn waiting(&self) {
-        self.0.progress();
+        self.progress();
     }
 
     fn at(&self, _: &Status<'_>) {
-        self.0.progress();
+        self.progress();
     }
 }
 
@@ -134,7 +132,7 @@ impl Passes {
         let options = Options { kind, page_size: self.page_size, dry_run: false, allow_mass_change: false };
         let ended = async {
             let (wanted, patience) = self.wanted(due, apart).await?;
-            self.pass.run_if(wanted, patience, options, &Watched(job), stop.clone()).await
+            self.pass.run_if(wanted, patience, options, job, stop.clone()).await
         };
         let ended = ended.await;
         match ended {
