@@ -49,8 +49,6 @@ pub struct Batcher<J> {
     /// Runs that were looked up within `min_interval`, by its end, and the number of their jobs.
     recent: BTreeSet<(Instant, RunKey)>,
     recent_jobs: usize,
-    /// All jobs.
-    jobs: usize,
 }
 
 struct Run<J> {
@@ -90,7 +88,6 @@ impl<J: Supersedes> Batcher<J> {
             due_bytes: 0,
             recent: BTreeSet::new(),
             recent_jobs: 0,
-            jobs: 0,
         }
     }
 
@@ -122,7 +119,6 @@ impl<J: Supersedes> Batcher<J> {
             self.runs.insert(key.clone(), Run { key_bytes, jobs: vec![job], state: State::Recent });
             self.make_due(key);
         }
-        self.jobs += 1;
         None
     }
 
@@ -144,7 +140,6 @@ impl<J: Supersedes> Batcher<J> {
             let taken = std::mem::take(&mut run.jobs);
             self.due_jobs -= taken.len();
             self.due_bytes -= run.key_bytes;
-            self.jobs -= taken.len();
             batch.push((key, taken));
         }
         (!batch.is_empty()).then_some(batch)
@@ -201,13 +196,12 @@ impl<J: Supersedes> Batcher<J> {
             }
         }
         self.recent_jobs = 0;
-        self.jobs -= taken.len();
         taken
     }
 
     /// True if no job waits.
     pub fn is_empty(&self) -> bool {
-        self.jobs == 0
+        self.runs.values().all(|run| run.jobs.is_empty())
     }
 
     /// Removes all jobs, as the process stops.
