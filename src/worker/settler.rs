@@ -12,7 +12,7 @@ use super::decode;
 use super::delayed_events::DelayedEvent;
 use super::settlement::Settlement;
 use super::shutdown::sleeps;
-use super::tally::{First, Tally};
+use super::tally::Tally;
 use super::trace::{self, EventSpan, Traced, age};
 use super::unsettled::UnsettledEvent;
 use crate::broker::{self, Delivery, HINT, Publisher, Topology};
@@ -169,7 +169,7 @@ impl Settler {
 
     /// Logs the new dead letters in one line, if it is time for one or this is the `last` chance.
     pub(super) fn log_dead_letters(&self, last: bool) {
-        if let Some((letters, First { reason, course })) = self.dead.due(Instant::now(), last) {
+        if let Some((letters, (reason, course))) = self.dead.due(Instant::now(), last) {
             tracing::warn!(
                 event = "event.dead_lettered",
                 letters,
@@ -204,7 +204,7 @@ impl Settler {
     ) -> Option<DelayedEvent> {
         if let Settlement::Dead(reason) = &to {
             let course = course.as_ref().map(ToString::to_string);
-            self.dead.add(|| First { reason: reason.clone(), course });
+            self.dead.add(|| (reason.clone(), course));
         }
         let held = Latch::default();
         loop {

@@ -20,12 +20,8 @@ struct State {
     logged_at: Option<Instant>,
 }
 
-/// The first of several events.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct First {
-    pub(super) reason: String,
-    pub(super) course: Option<String>,
-}
+/// Of the first of several events, the reason and the course.
+pub(super) type First = (String, Option<String>);
 
 impl Tally {
     /// Adds an event.
@@ -54,7 +50,7 @@ mod tests {
     use super::*;
 
     fn first(reason: &str) -> First {
-        First { reason: reason.to_owned(), course: None }
+        (reason.to_owned(), None)
     }
 
     #[test]
