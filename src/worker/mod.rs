@@ -106,9 +106,7 @@ pub async fn run<S: Future<Output = ()> + Send + 'static>(
     side.spawn(systemd::report(health.clone(), stop.clone()));
     jobs.spawn(TakeOver::new(letters, engine.store().clone(), watched).run(stop.clone()));
 
-    let turns = watched.add("events", pipeline::HEARTBEAT);
-    let beat = move || turns.progress();
-    let pipeline = Pipeline::new(engine, settler, config, Box::new(beat)).run(deliveries, stop.clone());
+    let pipeline = Pipeline::new(engine, settler, config, watched).run(deliveries, stop.clone());
     let ended = drive(pipeline, consumer.run(stop.clone()), &mut jobs, publisher, &stop).await;
     side.shutdown().await;
     ended

@@ -26,6 +26,7 @@ use crate::broker::Delivery;
 use crate::clock;
 use crate::config;
 use crate::engine::{Answered, Engine, Outcome};
+use crate::jobs;
 use crate::model::course_key::{CourseKey, RunKey};
 use crate::store::{Entry, StoreError};
 use crate::telemetry::{metrics, report};
@@ -37,7 +38,7 @@ const AHEAD: usize = 2;
 /// Events that were parked together come back within this time, a few at a time.
 const GATHERING: Duration = Duration::from_millis(250);
 /// How often the loop turns while nothing happens.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 type RestoreDone = (Vec<Job>, Result<Restored, StoreError>);
 type AskDone = (Span, Batch<Job>, Result<Answered, StoreError>);
@@ -69,17 +70,13 @@ pub(super) struct Pipeline {
     answered: VecDeque<(Span, (Batch<Job>, Answered))>,
     writing: StepPool<WriteDone>,
     settling: StepPool<Vec<DelayedEvent>>,
-    beat: Box<dyn Fn() + Send>,
+    /// Makes progress as long as the loop turns.
+    turns: jobs::Job,
 }
 
 impl Pipeline {
-    /// A pipeline on this engine; `beat` is called as long as the loop turns.
-    pub(super) fn new(
-        engine: Engine,
-        settler: Settler,
-        config: &config::Config,
-        beat: Box<dyn Fn() + Send>,
-    ) -> Self {
+    /// A pipeline on this engine; a job of the process.
+    pub(super) fn new(engine: Engine, settler: Settler, config: &config::Config, jobs: &jobs::Jobs) -> Self {
         let limits = Limits {
             events: config.sync.max_batch,
             key_bytes: engine.catalog().key_budget(),
@@ -100,7 +97,7 @@ impl Pipeline {
             answered: VecDeque::new(),
             writing: StepPool::new(STATEMENTS),
             settling: StepPool::new(usize::MAX),
-            beat,
+            turns: jobs.add("events", HEARTBEAT),
         }
     }
 
@@ -117,7 +114,7 @@ impl Pipeline {
         let mut open = true;
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         while open || self.is_busy() {
-            (self.beat)();
+            self.turns.progress();
             self.settler.log_dead_letters(false);
             let now = Instant::now();
             self.start(now, &stop);

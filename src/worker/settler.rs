@@ -202,31 +202,25 @@ impl Settler {
         course: Option<CourseKey>,
         to: Settlement,
     ) -> Option<DelayedEvent> {
-        if let Settlement::Dead(reason) = &to {
-            let course = course.as_ref().map(ToString::to_string);
-            self.dead.add(|| (reason.clone(), course));
-        }
+        let (queue, attempt, delay, reason) = match &to {
+            Settlement::Ack(_) => return None,
+            Settlement::Dead(reason) => {
+                let course = course.as_ref().map(ToString::to_string);
+                self.dead.add(|| (reason.clone(), course));
+                (self.topology.dead.clone(), delivery.attempt, None, reason)
+            }
+            Settlement::Delay { seconds, counts, reason } => {
+                let attempt = delivery.attempt.saturating_add(u32::from(*counts));
+                (self.topology.delay(*seconds), attempt, Some(*seconds), reason)
+            }
+        };
         let held = Latch::default();
         loop {
             let since = Instant::now();
-            let error = match &to {
-                Settlement::Ack(_) => return None,
-                Settlement::Dead(reason) => {
-                    let (queue, attempt) = (&self.topology.dead, delivery.attempt);
-                    delivery.move_to(queue, attempt, reason, &self.publisher).await.err()?
-                }
-                Settlement::Delay { seconds, counts, reason } => {
-                    let (seconds, attempt) = (*seconds, delivery.attempt.saturating_add(u32::from(*counts)));
-                    let queue = self.topology.delay(seconds);
-                    match delivery.move_to(&queue, attempt, reason, &self.publisher).await {
-                        Ok(()) => {
-                            let course = course?;
-                            tracing::debug!(event = "event.delayed", %course, seconds, reason, "tried again later");
-                            return Some(DelayedEvent { course, attempt, seconds, since });
-                        }
-                        Err(error) => error,
-                    }
-                }
+            let Err(error) = delivery.move_to(&queue, attempt, reason, &self.publisher).await else {
+                let (course, seconds) = (course?, delay?);
+                tracing::debug!(event = "event.delayed", %course, seconds, reason, "tried again later");
+                return Some(DelayedEvent { course, attempt, seconds, since });
             };
             if !delivery.is_live() {
                 return None;
