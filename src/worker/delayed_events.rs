@@ -33,10 +33,11 @@ pub(super) struct DelayedEvents(HashMap<CourseKey, (Instant, u32)>);
 impl DelayedEvents {
     /// Adds events.
     pub(super) fn add(&mut self, events: Vec<DelayedEvent>) {
+        let newest = events.iter().map(|event| event.since).max();
+        if let Some(now) = newest.filter(|_| self.0.len() + events.len() > MOST) {
+            self.0.retain(|_, (sent, _)| is_away(*sent, now));
+        }
         for DelayedEvent { course, attempt, seconds, since } in events {
-            if self.0.len() >= MOST {
-                self.0.retain(|_, (sent, _)| is_away(*sent, since));
-            }
             if seconds == STEPS[0] && self.0.len() < MOST {
                 self.0.insert(course, (since, attempt));
             }
