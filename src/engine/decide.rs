@@ -1,5 +1,6 @@
 //! What answers about some courses change: ledger rows to write, links to copy, changes for the brake. Pure; one path
-//! for events, for what the list shows, and for what is asked by key.
+//! for events, for what the list shows, and for what is asked by key. The rule for one run, which
+//! also clears a URL, is in `plan.rs`.
 
 use std::collections::{HashMap, HashSet};
 

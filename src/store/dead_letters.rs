@@ -1,4 +1,4 @@
-//! Dead letters: rows that are taken over once, looked at as often as anybody likes, and discarded.
+//! Dead letters: rows of the table `course_sharing_dead_letter` that are taken over once, looked at as often as anybody likes, and discarded.
 
 use std::sync::Arc;
 

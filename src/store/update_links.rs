@@ -1,5 +1,6 @@
 //! The one statement that writes overviews: it copies the ledger's URL to those that differ from it, and where
-//! `sync.also` asks for more columns, those with it.
+//! `sync.also` asks for more columns, those with it. Besides it only the restore trigger writes links, where a site has
+//! set it up: in the LMS's own transaction (`migration/src/restore_trigger`).
 
 use sea_orm::sea_query::{
     Alias, Condition, Expr, ExprTrait, IntoIden, LockType, Order, Query, SelectStatement, TableRef,
