@@ -53,13 +53,18 @@ impl Running<'_> {
         // A dry run notes nothing: it goes through all overviews, and leaves out what it knows to have seen.
         let never = since.began + TimeDelta::days(36_500);
         let since = if self.options.dry_run { SeenSince { began: never, listed: never } } else { since };
-        let mut after = None::<String>;
+        let (mut after, mut silent) = (None::<String>, 0);
         loop {
             let rows = self.store().unseen(since, after.as_deref(), MAX_ROWS as u64).await?;
             let Some((last, _)) = rows.last() else { return Ok(true) };
             after = Some(last.clone());
             let courses = self.runs_among(rows.iter().map(|(id, _)| id.as_str()));
-            if !self.batch(courses).await? {
+            match self.batch(courses).await? {
+                Catalog::Answers => silent = 0,
+                Catalog::Silent => silent += 1,
+                Catalog::Gone => silent = SILENT_BATCHES,
+            }
+            if silent >= SILENT_BATCHES {
                 return Ok(false);
             }
             self.tick(Phase::Keys).await?;
@@ -76,7 +81,7 @@ impl Running<'_> {
                 courses =
                     snapshots.filter(|found| found.overview.is_some()).map(|found| found.course).collect();
             }
-            if !self.batch(courses).await? {
+            if matches!(self.batch(courses).await?, Catalog::Gone) {
                 return Ok(false);
             }
             self.tick(Phase::Keys).await?;
@@ -111,20 +116,20 @@ impl Running<'_> {
         courses
     }
 
-    /// Asks for these. Returns whether it makes sense to go on.
-    async fn batch(&mut self, courses: Vec<CourseKey>) -> Result<bool, PassError> {
+    /// Asks for these. Returns what that says of the Catalog.
+    async fn batch(&mut self, courses: Vec<CourseKey>) -> Result<Catalog, PassError> {
         if courses.is_empty() {
-            return Ok(true);
+            return Ok(Catalog::Answers);
         }
         let policy = self.policy();
         let observed = self.engine.refresh(courses, Purpose::Pass, policy, &self.halt).await?;
         let settled = self.count(observed, policy);
-        self.silent = if is_silent(&settled) { self.silent + 1 } else { 0 };
+        let catalog = catalog(&settled);
         for settled in settled {
             self.count_asked_run(settled);
         }
         self.go_on()?;
-        Ok(self.silent < SILENT_BATCHES)
+        Ok(catalog)
     }
 
     fn count_asked_run(&mut self, settled: Settled) {
@@ -200,9 +205,27 @@ impl Running<'_> {
     }
 }
 
-/// Whether the Catalog gave no sound answer about any run.
-fn is_silent(settled: &[Settled]) -> bool {
-    let failed =
-        |settled: &Settled| matches!(&settled.outcome, Outcome::Unknown(why) if why.error().is_some());
-    settled.iter().all(failed)
+/// What a batch says about the Catalog.
+enum Catalog {
+    /// It answered.
+    Answers,
+    /// It gave no sound answer about any run.
+    Silent,
+    /// It cannot be reached, or refuses.
+    Gone,
+}
+
+fn catalog(settled: &[Settled]) -> Catalog {
+    let mut gone = false;
+    for settled in settled {
+        match &settled.outcome {
+            Outcome::Unknown(why) => match why.error() {
+                Some(error) => gone |= !error.may_succeed_smaller(),
+                // It answered; the row is what is wrong.
+                None => return Catalog::Answers,
+            },
+            _ => return Catalog::Answers,
+        }
+    }
+    if gone { Catalog::Gone } else { Catalog::Silent }
 }

@@ -51,8 +51,6 @@ pub(super) struct Running<'a> {
     pub(super) to_ask: Vec<CourseKey>,
     /// How many such there were beyond that; they are not settled.
     pub(super) to_ask_beyond: u64,
-    /// Batches in a row, asked for by key, about which the Catalog gave no answer.
-    pub(super) silent: u32,
     /// Whether the ledger may hold clears of this pass, which overviews have to follow at the end.
     pub(super) has_cleared: bool,
     /// Changes that wait for the end.
@@ -102,7 +100,6 @@ impl<'a> Running<'a> {
             seen: HashSet::new(),
             to_ask: Vec::new(),
             to_ask_beyond: 0,
-            silent: 0,
             has_cleared: report.resumed > 0,
             waiting: Waiting::default(),
             has_rejected: false,
