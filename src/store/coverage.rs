@@ -20,7 +20,7 @@ impl Store {
         // The first that holds, so that each condition is looked at once for an overview.
         let class = CaseStatement::new()
             .case(unsettled(backend, since), "unseen")
-            .case(listed.clone().not().add(has_link()), "unlisted_link")
+            .case(Condition::all().add(listed.clone().not()).add(has_link()), "unlisted_link")
             .case(listed.not(), "not_listed")
             .case(ccx(), "ccx_settled")
             .case(is_refused(), "refused")

@@ -53,6 +53,12 @@ async fn what_a_pass_has_not_settled_is_counted_as_it_is_listed() {
         assert_eq!(store.unseen(seen(t), None, 10).await.unwrap().len(), 2, "{kind:?}");
         store.apply(vec![entry("a/b/c", None, false, t)], vec![]).await.unwrap();
         assert_eq!(coverage(seen(t)).await, (1, 1, 1, 1), "{kind:?}");
+        for (link, unlisted_links) in [("''", 0), ("'https://e.example/c'", 1), ("NULL", 0)] {
+            let update = "UPDATE course_overviews_courseoverview SET marketing_url = ";
+            database.execute(&format!("{update}{link} WHERE id = 'a/b/c'")).await;
+            let now = store.coverage(seen(t)).await.unwrap();
+            assert_eq!((now.not_listed, now.unlisted_links), (1, unlisted_links), "{kind:?} {link}");
+        }
         let later = t + TimeDelta::seconds(1);
         assert_eq!(coverage(seen(later)).await, (0, 0, 0, 4), "{kind:?}");
         // What an event was told counts from the time on at which the list had been read.
