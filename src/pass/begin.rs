@@ -91,7 +91,7 @@ pub struct Options {
     pub kind: PassKind,
     /// Runs a page.
     pub page_size: config::PageSize,
-    /// Write nothing; report each change that a pass would make to [`Progress::change`].
+    /// Write nothing; report each change that a pass would make to [`super::Progress::change`].
     pub dry_run: bool,
     /// Let any number of links be cleared or re-hosted, and believe a list that lacks most linked courses.
     pub allow_mass_change: bool,
